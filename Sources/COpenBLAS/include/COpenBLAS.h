@@ -1,0 +1,29 @@
+// The few OpenBLAS entry points Retort uses, loaded at run time.
+//
+// OpenBLAS chooses its kernels when it is loaded and lets OPENBLAS_CORETYPE overrule the choice. A shell that exports a
+// core type meant for another machine halves the speed, so the loader hides that variable while the library starts and
+// lets the library look at the processor. RETORT_OPENBLAS_CORETYPE is the deliberate way to force one.
+#ifndef RETORT_COPENBLAS_H
+#define RETORT_COPENBLAS_H
+
+#include <stdbool.h>
+
+/// Why OpenBLAS could not be opened (dlopen's own words), or NULL once it is open. Thread-safe; loads on first call.
+const char *copenblas_load_error(void);
+
+/// The core type OpenBLAS took ("Cooperlake", "Haswell", …); "" when it is not loaded.
+const char *copenblas_core_name(void);
+
+/// How many threads OpenBLAS uses; 0 when it is not loaded.
+int copenblas_threads(void);
+void copenblas_set_threads(int count);
+
+/// C[m, n] = alpha · op(A)[m, k] · op(B)[k, n] + beta · C, row-major, fp32. The library must be loaded.
+void copenblas_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
+                     const float *b, int ldb, float beta, float *c, int ldc);
+
+/// y[m] = alpha · op(A) · x + beta · y, A row-major [rows, columns], fp32. The library must be loaded.
+void copenblas_sgemv(bool transpose, int rows, int columns, float alpha, const float *a, int lda, const float *x,
+                     int incx, float beta, float *y, int incy);
+
+#endif

@@ -1,0 +1,80 @@
+// The words of kernels/prelude.clh in C: with them the row bodies of kernels/*.cl compile for the CPU backend too, so both
+// CPU paths run one text. Vectors never cross a function that is not inlined (their calling convention depends on the
+// target attribute), hence always_inline everywhere.
+#ifndef RETORT_DIALECT_H
+#define RETORT_DIALECT_H
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#define VECTOR 1
+#define CROWS 1
+#define GLOBAL
+#define INLINE static inline __attribute__((always_inline, unused))
+typedef ptrdiff_t index_t;
+
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+typedef float real __attribute__((ext_vector_type(16)));
+typedef int mask_t __attribute__((ext_vector_type(16)));
+typedef real float16;
+typedef mask_t int16;
+typedef float real8 __attribute__((ext_vector_type(8)));
+typedef float real4 __attribute__((ext_vector_type(4)));
+typedef float real2 __attribute__((ext_vector_type(2)));
+// Loads and stores are element-aligned: rows begin anywhere.
+typedef float real_unaligned __attribute__((ext_vector_type(16), aligned(4)));
+typedef int mask_unaligned __attribute__((ext_vector_type(16), aligned(4)));
+
+#define LANES 16
+#define LOAD(p) ((real)(*(const real_unaligned *)(p)))
+#define STORE(p, v) (*(real_unaligned *)(p) = (v))
+#define LOAD_INT(p) ((mask_t)(*(const mask_unaligned *)(p)))
+#define STORE_INT(p, v) (*(mask_unaligned *)(p) = (v))
+#define AS_INT(v) __builtin_bit_cast(mask_t, (v))
+#define AS_REAL(v) __builtin_bit_cast(real, (v))
+#define SELECT(no, yes, mask) \
+    AS_REAL(((mask) & AS_INT((real)(yes))) | (~(mask) & AS_INT((real)(no))))
+#define SELECT_INT(no, yes, mask) (((mask) & (mask_t)(yes)) | (~(mask) & (mask_t)(no)))
+#define TO_INT(v) __builtin_convertvector((v), mask_t)
+#define TO_REAL(v) __builtin_convertvector((v), real)
+#define LANE_IDS ((mask_t){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+
+#define SPLAT(x) ((real)(x))
+#define V_MAX(a, b) __builtin_elementwise_max((real)(a), (real)(b))
+#define V_MIN(a, b) __builtin_elementwise_min((real)(a), (real)(b))
+#define V_FMA(a, b, c) __builtin_elementwise_fma((real)(a), (real)(b), (real)(c))
+#define V_ABS(a) __builtin_elementwise_abs(a)
+#define V_FLOOR(a) __builtin_elementwise_floor(a)
+#define V_RINT(a) __builtin_elementwise_rint(a)
+#define V_SQRT(a) __builtin_elementwise_sqrt(a)
+#define S_EXP(a) expf(a)
+#define S_LOG(a) logf(a)
+#define S_SQRT(a) sqrtf(a)
+#define S_MAX(a, b) fmaxf((a), (b))
+#define S_MIN(a, b) fminf((a), (b))
+#define S_FMA(a, b, c) fmaf((a), (b), (c))
+
+INLINE float lane_sum(real v) {
+    real8 a = v.lo + v.hi;
+    real4 b = a.lo + a.hi;
+    real2 c = b.lo + b.hi;
+    return c.x + c.y;
+}
+INLINE float lane_max(real v) {
+    real8 a = __builtin_elementwise_max(v.lo, v.hi);
+    real4 b = __builtin_elementwise_max(a.lo, a.hi);
+    real2 c = __builtin_elementwise_max(b.lo, b.hi);
+    return c.x > c.y ? c.x : c.y;
+}
+INLINE real load_part(const float *p, int n, float fill) {
+    real t = SPLAT(fill);
+    memcpy(&t, p, (size_t)n * sizeof(float));
+    return t;
+}
+INLINE void store_part(float *p, real v, int n) { memcpy(p, &v, (size_t)n * sizeof(float)); }
+
+#endif
