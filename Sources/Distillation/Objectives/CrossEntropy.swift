@@ -1,0 +1,21 @@
+import RetortRuntime
+
+/// Cross entropy with the labels: what a student learns alone. Mean over rows.
+public struct CrossEntropyObjective: Objective {
+    public static let section = RecipeSection("cross-entropy", "Cross entropy with the labels.", [
+        RecipeField("label-smoothing", .number(0...1), .defaulted("0"), "share of the target spread over all classes")
+    ])
+    private let smoothing: Float
+
+    public init(_ recipe: RecipeNode) { smoothing = Float(recipe.required("label-smoothing").number) }
+
+    public var needsTeacher: Bool { false }
+    public var laws: Set<ObjectiveLaw> { [.nonNegative, .shiftInvariant] }
+    public var contract: String {
+        "CE(labels, q)" + (smoothing > 0 ? ", label smoothing \(smoothing)" : "") + ", mean over rows"
+    }
+
+    public func loss(_ input: ObjectiveInput) throws -> FusedLoss {
+        try input.student.crossEntropy(input.labels, labelSmoothing: smoothing, scale: 1 / Float(input.rows))
+    }
+}

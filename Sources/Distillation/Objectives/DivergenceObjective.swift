@@ -1,0 +1,71 @@
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+
+/// A loss that compares the softmax of teacher (p) and student (q) with one divergence, mixed with hard labels.
+protocol DivergenceObjective: Objective {
+    /// The divergence in symbols.
+    static var formula: String { get }
+    var term: DivergenceTerm { get }
+}
+
+extension DivergenceObjective {
+    public var needsTeacher: Bool { true }
+    public var contract: String { term.contract(Self.formula) }
+    public func loss(_ input: ObjectiveInput) throws -> FusedLoss { try term.loss(input) }
+    /// Hard labels end the laws that compare student and teacher only.
+    public var laws: Set<ObjectiveLaw> {
+        term.hardWeight == 0 ? Set(ObjectiveLaw.allCases) : [.nonNegative, .shiftInvariant]
+    }
+}
+
+/// The keys shared by the losses that compare two distributions.
+enum DivergenceFields {
+    static func all(temperature: String = "1", alpha: String = "1", tSquared: String = "true") -> [RecipeField] {
+        [
+            RecipeField("temperature", .number(1e-3...1e4), .defaulted(temperature), "both logits are divided by this"),
+            RecipeField("alpha", .number(0...1e6), .defaulted(alpha),
+                "weight of the distillation term; 1 − alpha (at least 0) weighs the cross entropy with the labels"),
+            RecipeField("t-squared", .flag, .defaulted(tSquared),
+                "multiply the divergence by temperature², which keeps gradients of one size when temperature changes"),
+        ]
+    }
+}
+
+/// What the divergence losses have in common: temperature, weight, T².
+struct DivergenceTerm: Sendable {
+    let kind: DivergenceKind
+    let mix: Float
+    /// What the recipe calls `mix`: "beta", "lambda"; "" when the divergence has none.
+    let mixName: String
+    let temperature: Float
+    let alpha: Float
+    let tSquared: Bool
+
+    init(_ kind: DivergenceKind, mix mixName: String = "", _ recipe: RecipeNode) {
+        self.kind = kind
+        self.mixName = mixName
+        mix = mixName.isEmpty ? 0 : Float(recipe.required(mixName).number)
+        temperature = Float(recipe.required("temperature").number)
+        alpha = Float(recipe.required("alpha").number)
+        tSquared = recipe.required("t-squared").flag
+    }
+
+    var hardWeight: Float { max(0, 1 - alpha) }
+
+    func contract(_ formula: String) -> String {
+        let t = NumberFormat.significant(Double(temperature))
+        let formula = mixName.isEmpty ? formula : "\(formula) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
+        let factor = tSquared ? "·T²" : ""
+        let hard = hardWeight > 0 ? " + \(NumberFormat.significant(Double(hardWeight)))·CE(labels, q at T=1)" : ""
+        return "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(t), mean over rows"
+    }
+
+    func loss(_ input: ObjectiveInput) throws -> FusedLoss {
+        guard let teacher = input.teacher else { throw RetortError.internalBug("a distillation loss without a teacher") }
+        let op = Divergence(
+            kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
+            hardWeight: hardWeight, scale: 1 / Float(input.rows))
+        return try input.student.divergence(op, teacher: teacher.view, labels: hardWeight > 0 ? input.labels : nil)
+    }
+}

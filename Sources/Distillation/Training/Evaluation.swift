@@ -1,0 +1,112 @@
+import Foundation
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// What a model says about labelled rows.
+public struct Evaluation: Sendable {
+    public let classes: Int
+    public let labels: [Int32]
+    /// Row-major `[rows, classes]`.
+    public let logits: [Float]
+
+    /// Runs the model over all rows in batches of at most 1024.
+    public init(_ model: any Model, _ data: DeviceRows, on device: Device) throws {
+        model.isTraining = false
+        var logits: [Float] = []
+        for start in stride(from: 0, to: data.rows, by: 1024) {
+            let x = Tensor(view: data.features.slice(start..<min(data.rows, start + 1024)), on: device)
+            logits += try Autograd.withoutGradients { try model(x).values() }
+        }
+        classes = model.classes
+        labels = try device.compute.read(data.labels, as: Int32.self)
+        self.logits = logits
+    }
+
+    public var rows: Int { labels.count }
+
+    /// The class of each row: its largest logit, the first where several are equal.
+    public var predictions: [Int] {
+        (0..<rows).map { r in
+            var best = 0
+            for c in 1..<max(1, classes) where logits[r * classes + c] > logits[r * classes + best] { best = c }
+            return best
+        }
+    }
+
+    /// `confusion[true][predicted]`.
+    public var confusion: [[Int]] {
+        var counts = [[Int]](repeating: [Int](repeating: 0, count: classes), count: classes)
+        for (label, prediction) in zip(labels, predictions) { counts[Int(label)][prediction] += 1 }
+        return counts
+    }
+
+    /// Share of rows whose prediction is the label.
+    public var accuracy: Double { share { Int(labels[$0]) == $1 } }
+
+    /// Mean over classes of 2·precision·recall / (precision + recall); a class that neither occurs nor is predicted counts 0, as in
+    /// scikit-learn.
+    public var macroF1: Double {
+        let confusion = confusion
+        let scores = (0..<classes).map { c in
+            let hit = Double(confusion[c][c])
+            let actual = Double(confusion[c].reduce(0, +))
+            let predicted = Double(confusion.reduce(0) { $0 + $1[c] })
+            return actual + predicted == 0 ? 0 : 2 * hit / (actual + predicted)
+        }
+        return scores.reduce(0, +) / Double(max(1, classes))
+    }
+
+    /// Share of rows on which both models predict the same class.
+    public func agreement(with teacher: Evaluation) -> Double {
+        let others = teacher.predictions
+        return share { others[$0] == $1 }
+    }
+
+    /// Mean over rows of KL(teacher ‖ student) at temperature 1, in nats; computed in double.
+    public func divergence(from teacher: Evaluation) -> Double {
+        var sum = 0.0
+        for r in 0..<rows {
+            let p = Self.logSoftmax(teacher.logits[(r * classes)..<((r + 1) * classes)])
+            let q = Self.logSoftmax(logits[(r * classes)..<((r + 1) * classes)])
+            for (a, b) in zip(p, q) where a > -.infinity { sum += exp(a) * (a - b) }
+        }
+        return sum / Double(max(1, rows))
+    }
+
+    private func share(_ holds: (Int, Int) -> Bool) -> Double {
+        guard rows > 0 else { return 0 }
+        return Double(predictions.enumerated().reduce(0) { $0 + (holds($1.offset, $1.element) ? 1 : 0) }) / Double(rows)
+    }
+
+    private static func logSoftmax(_ row: ArraySlice<Float>) -> [Double] {
+        let top = Double(row.max() ?? 0)
+        let sum = row.reduce(0.0) { $0 + exp(Double($1) - top) }
+        return row.map { Double($0) - top - log(sum) }
+    }
+}
+
+/// Median time of a forward pass of one row, in microseconds, everything enqueued and waited for.
+func forwardLatency(_ model: any Model, _ data: DeviceRows, on device: Device) throws -> Double {
+    model.isTraining = false
+    let x = Tensor(view: data.features.slice(0..<1), on: device)
+    let clock = ContinuousClock()
+    var times: [Double] = []
+    for round in 0..<60 {
+        let time = try clock.measure {
+            _ = try Autograd.withoutGradients { try model(x) }
+            try device.compute.synchronize()
+        }
+        if round >= 10 { times.append(time.microseconds) }
+    }
+    return times.sorted()[times.count / 2]
+}
+
+extension Duration {
+    /// As a number of microseconds.
+    public var microseconds: Double {
+        Double(components.seconds) * 1e6 + Double(components.attoseconds) * 1e-12
+    }
+    public var seconds: Double { microseconds * 1e-6 }
+}

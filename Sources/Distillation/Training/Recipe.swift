@@ -1,0 +1,187 @@
+import Foundation
+import RetortData
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// A recipe as the trainer uses it.
+public struct Recipe: Sendable {
+    /// File name without extension: names the run.
+    public let name: String
+    /// The validated text with every default filled in.
+    public let node: RecipeNode
+    public let data: DataSource
+    public let teacher: TeacherSource
+    public let student: ModelSpec
+    public let arms: [Arm]
+    public let train: TrainSpec
+    public let seeds: [UInt64]
+
+    public struct DataSource: Sendable {
+        public let path: String
+        public let label: String
+        public let scale: Float
+        public let testEvery: Int
+    }
+
+    public enum TeacherSource: Sendable {
+        case train(ModelSpec, TrainSpec)
+        case directory(String)
+    }
+
+    public struct Arm: Sendable {
+        public let name: String
+        public let objectives: [any Objective]
+        public var needsTeacher: Bool { objectives.contains { $0.needsTeacher } }
+    }
+
+    /// Reads and validates a recipe file.
+    /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
+    public static func read(_ path: String, overrides: [String] = []) throws -> Recipe {
+        let bytes = try InputFile.read(path, limit: RecipeReader.largestFile)
+        guard UTF8Check.firstInvalidOffset(in: bytes) == nil else {
+            throw RetortError.recipe("the recipe is not UTF-8 text", at: .init(file: path))
+        }
+        let node = try RecipeReader.read(String(decoding: bytes, as: UTF8.self), file: path, overrides: overrides)
+        let url = URL(fileURLWithPath: path)
+        return try Recipe(
+            node, name: url.deletingPathExtension().lastPathComponent, folder: url.deletingLastPathComponent().path)
+    }
+
+    /// - Parameter folder: relative paths in the recipe start here; where nothing is there, in the working directory.
+    init(_ node: RecipeNode, name: String, folder: String) throws {
+        func resolve(_ path: String) -> String {
+            if path.hasPrefix("/") { return path }
+            let beside = folder + "/" + path
+            return FileManager.default.fileExists(atPath: beside) ? beside : path
+        }
+        self.name = name
+        self.node = node
+        let data = node.required("data")
+        self.data = DataSource(
+            path: resolve(data.required("path").text), label: data.required("label").text,
+            scale: Float(data.required("scale").number), testEvery: data.required("test").required("every").integer)
+        train = TrainSpec(node.required("train"))
+        student = try ModelSpec(node.required("student").required("model"))
+        seeds = node.required("seeds").list.map { UInt64($0.integer) }
+        guard Set(seeds).count == seeds.count else {
+            throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
+        }
+        arms = node.required("arms").fields.map { name, arm in
+            Arm(name: name, objectives: arm.required("objective").list.map(ObjectiveRegistry.make))
+        }
+        teacher = try Self.teacher(node.required("teacher"), fallback: node.required("train"), resolve)
+    }
+
+    private static func teacher(_ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String) throws
+        -> TeacherSource
+    {
+        switch (node["model"], node["path"]) {
+        case (let model?, nil):
+            return .train(try ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
+        case (nil, let path?):
+            if let train = node["train"] {
+                throw RetortError.recipe("a teacher from a directory is not trained", at: train.location,
+                    help: "remove teacher.train, or give teacher.model instead of teacher.path")
+            }
+            return .directory(resolve(path.text))
+        default:
+            throw RetortError.recipe("the teacher needs either model or path", at: node.location)
+        }
+    }
+}
+
+/// An architecture with its sizes.
+public struct ModelSpec: Sendable {
+    public let kind: String
+    public let widths: [Int]
+    let location: RetortError.Location?
+
+    init(_ node: RecipeNode) throws {
+        kind = node.required("kind").text
+        widths = node.required("layers").list.map(\.integer)
+        location = node.required("layers").location
+        // The largest model this engine addresses in one arena; also keeps the products below from overflowing.
+        let parameters = zip(widths, widths.dropFirst()).reduce(0.0) { $0 + Double($1.0 + 1) * Double($1.1) }
+        guard parameters < 1e11 else {
+            throw RetortError.recipe("a model of \(parameters) parameters is beyond what can be trained", at: location)
+        }
+    }
+
+    /// Checks that the model fits the data's features and classes.
+    func check(features: Int, classes: Int, who: String) throws {
+        guard widths[0] == features else {
+            throw RetortError.recipe(
+                "the \(who)'s first width is \(widths[0]), but the data has \(features) features", at: location)
+        }
+        guard widths[widths.count - 1] == classes else {
+            throw RetortError.recipe(
+                "the \(who)'s last width is \(widths[widths.count - 1]), but the data has \(classes) classes", at: location)
+        }
+    }
+
+    func make() -> MLP { MLP(widths) }
+}
+
+/// How long a model is trained and how.
+public struct TrainSpec: Sendable {
+    public let rows: Int?
+    public let epochs: Int
+    public let batch: Int
+    public let optimizer: OptimizerSpec
+    public let schedule: String
+    public let warmup: Int
+    public let clip: Float?
+
+    /// - Parameter fallback: where absent keys of a teacher's section come from; its `rows` does not count, the teacher sees all.
+    init(_ node: RecipeNode?, fallback: RecipeNode? = nil) {
+        func find(_ key: String) -> RecipeNode { (node?[key] ?? fallback?[key])! }  // the schema requires them in train
+        rows = node?["rows"]?.integer
+        epochs = find("epochs").integer
+        batch = find("batch").integer
+        optimizer = OptimizerSpec(find("optimizer"))
+        schedule = find("schedule").required("kind").text
+        warmup = find("schedule").required("warmup").integer
+        let clip = find("clip").number
+        self.clip = clip > 0 ? Float(clip) : nil
+    }
+
+    func schedule(steps: Int) -> Schedule {
+        switch schedule {
+        case "linear": .linear(warmup: warmup, total: steps)
+        case "cosine": .cosine(warmup: warmup, total: steps)
+        default: warmup > 0 ? .constantWithWarmup(warmup: warmup) : .constant
+        }
+    }
+}
+
+/// An optimizer with its numbers.
+public struct OptimizerSpec: Sendable {
+    public let kind: String
+    public let learningRate: Double
+    private let node: RecipeNode
+
+    init(_ node: RecipeNode) {
+        self.node = node
+        kind = node.required("kind").text
+        learningRate = node.required("lr").number
+    }
+
+    func make(_ arena: ParameterArena, clip: Float?) throws -> any Optimizer {
+        let decay = Float(node.required("weight-decay").number)
+        guard kind != "sgd" else {
+            return try SGD(
+                arena,
+                options: .init(
+                    momentum: Float(node.required("momentum").number), nesterov: node.required("nesterov").flag,
+                    weightDecay: decay), clipNorm: clip)
+        }
+        let betas = node.required("betas").list.map(\.number)
+        return try Adam(
+            arena,
+            options: .init(
+                beta1: betas[0], beta2: betas[1], epsilon: Float(node.required("epsilon").number), weightDecay: decay,
+                decoupled: kind == "adamw"), clipNorm: clip)
+    }
+}

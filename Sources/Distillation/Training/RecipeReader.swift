@@ -1,0 +1,283 @@
+import RetortSupport
+import Yams
+
+/// Reads a recipe: YAML through `compose` only (no aliases, no implicit YAML 1.1 conversions, a place for every value), checked
+/// against the schema. All mistakes are reported, not only the first.
+public struct RecipeReader {
+    /// Limits before anything is built from the text.
+    static let largestFile = 1 << 20
+    static let deepest = 16
+    static let mostNodes = 10_000
+
+    private let file: String
+    private var problems: [RetortError] = []
+    private var nodes = 0
+    /// Paths of the values that came from the command line: they have no place in the file.
+    private var overridden: [[String]] = []
+
+    private init(file: String) { self.file = file }
+
+    /// - Parameters:
+    ///   - text: the file's content.
+    ///   - file: its name for messages.
+    ///   - overrides: `key.sub=value` words from the command line, applied in order.
+    /// - Throws: `RetortError` with exit 78 (or 64 for an override without `=`).
+    public static func read(_ text: String, file: String, overrides: [String] = []) throws -> RecipeNode {
+        var reader = RecipeReader(file: file)
+        guard text.utf8.count <= largestFile else {
+            throw RetortError.recipe("the recipe is larger than 1 MiB", at: .init(file: file))
+        }
+        guard var root = try reader.compose(text, file) else {
+            throw RetortError.recipe("the recipe is empty", at: .init(file: file, line: 1, column: 1))
+        }
+        for override in overrides { root = try reader.apply(override, to: root) }
+        let node = reader.check(root, .section(.recipe), path: [], depth: 0)
+        guard let node, reader.problems.isEmpty else { throw reader.combined() }
+        return node
+    }
+
+    // MARK: YAML
+
+    private func compose(_ text: String, _ file: String) throws -> Node? {
+        do {
+            return try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            switch error {
+            case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+                .composer(_, let problem, let mark, _):
+                throw RetortError.recipe(
+                    "this is not YAML: \(problem)", at: .init(file: file, line: mark.line, column: mark.column))
+            case .duplicatedKeysInMapping(let duplicates, let context):
+                let keys = duplicates.compactMap { $0.string }.joined(separator: ", ")
+                throw RetortError.recipe(
+                    "key \(keys) stands twice in one section",
+                    at: .init(file: file, line: context.mark.line, column: context.mark.column))
+            default: throw RetortError.recipe("this is not YAML: \(error)", at: .init(file: file))
+            }
+        }
+    }
+
+    /// Replaces or adds one value: `train.epochs=10`, `seeds=[1, 2]`. Numbers step into lists: `arms.student.objective.0.alpha=1`.
+    private mutating func apply(_ override: String, to root: Node) throws -> Node {
+        guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
+            throw RetortError.usage(
+                "\(override.quoted()) is not an override", help: "write key.sub=value, for example train.epochs=10")
+        }
+        let path = override[..<equals].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard !path.contains("") else {
+            throw RetortError.usage("\(override.quoted()) has an empty key", help: "write key.sub=value")
+        }
+        let source = "override \(override[..<equals])"
+        let value = try compose(String(override[override.index(after: equals)...]), source) ?? Node("")
+        overridden.append(path)
+        return try replacing(root, path[...], by: value, override)
+    }
+
+    private func replacing(_ node: Node, _ path: ArraySlice<String>, by value: Node, _ override: String) throws -> Node {
+        guard let key = path.first else { return value }
+        switch node {
+        case .mapping(var mapping):
+            let old = mapping.first { $0.key.string == key }?.value
+            let inner = old ?? .mapping(Node.Mapping([], Tag(.map), .flow))
+            mapping[Node(key, Tag(.str))] = try replacing(inner, path.dropFirst(), by: value, override)
+            return .mapping(mapping)
+        case .sequence(var sequence):
+            guard let index = Int(key), sequence.indices.contains(index) else {
+                throw RetortError.recipe(
+                    "\(override.quoted()): there is no element \(key) in a list of \(sequence.count)",
+                    at: .init(file: "command line"))
+            }
+            sequence[index] = try replacing(sequence[index], path.dropFirst(), by: value, override)
+            return .sequence(sequence)
+        default:
+            throw RetortError.recipe(
+                "\(override.quoted()): there is nothing inside the value before \(key.quoted())",
+                at: .init(file: "command line"))
+        }
+    }
+
+    // MARK: Schema
+
+    private func location(_ node: Node, _ path: [String]) -> RetortError.Location {
+        if overridden.contains(where: { path.starts(with: $0) }) { return .init(file: "command line") }
+        guard let mark = node.mark else { return .init(file: file) }
+        return .init(file: file, line: mark.line, column: mark.column)
+    }
+
+    private mutating func refuse(_ what: String, _ node: Node, _ path: [String], why: String = "", help: String = "") {
+        problems.append(.recipe(what, at: location(node, path), why: why, help: help))
+    }
+
+    private mutating func check(_ node: Node, _ type: RecipeType, path: [String], depth: Int) -> RecipeNode? {
+        nodes += 1
+        guard depth <= Self.deepest, nodes <= Self.mostNodes else {
+            refuse("the recipe is nested too deeply or has too many values", node, path)
+            return nil
+        }
+        let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
+        if case .alias = node {
+            refuse("\(name) is an alias; recipes have none", node, path, help: "write the value out")
+            return nil
+        }
+        if node.anchor != nil { refuse("\(name) carries an anchor; recipes have none", node, path) }
+
+        switch type {
+        case .section(let section): return checkSection(node, section, path: path, depth: depth)
+        case .variant(let key, let sections): return checkVariant(node, key, sections, path: path, depth: depth)
+        case .named(let inner):
+            guard case .mapping(let mapping) = node, !mapping.isEmpty else { return mismatch(type, node, path) }
+            var fields: [(key: String, value: RecipeNode)] = []
+            for (keyNode, value) in mapping {
+                guard let key = plainKey(keyNode, path) else { continue }
+                let valid = key.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || "0123456789-_".unicodeScalars.contains($0) }
+                if !valid || key == "teacher" || key.utf8.count > 64 {
+                    refuse("\(key.quoted()) cannot name an arm", keyNode, path + [key],
+                        why: "a name has letters, digits, - and _, at most 64, and teacher is taken")
+                }
+                if let checked = check(value, inner, path: path + [key], depth: depth + 1) { fields.append((key, checked)) }
+            }
+            return RecipeNode(.section(fields), at: location(node, path))
+        case .list(let element, let count):
+            guard case .sequence(let sequence) = node else { return mismatch(type, node, path) }
+            guard count.contains(sequence.count) else {
+                refuse("\(name) has \(sequence.count) elements, not \(count.lowerBound) to \(count.upperBound)", node, path)
+                return nil
+            }
+            let items = sequence.enumerated().compactMap {
+                check($0.element, element, path: path + [String($0.offset)], depth: depth + 1)
+            }
+            return RecipeNode(.list(items), at: location(node, path))
+        case .text, .flag, .integer, .number, .choice: return checkScalar(node, type, path)
+        }
+    }
+
+    private mutating func checkScalar(_ node: Node, _ type: RecipeType, _ path: [String]) -> RecipeNode? {
+        let name = path.joined(separator: ".")
+        guard case .scalar(let scalar) = node else { return mismatch(type, node, path) }
+        let quoted = scalar.style == .singleQuoted || scalar.style == .doubleQuoted
+        let word = scalar.string
+        let at = location(node, path)
+        switch type {
+        case .text: if quoted || !word.isEmpty { return RecipeNode(.text(word), at: at) }
+        case .choice(let words):
+            if words.contains(word) { return RecipeNode(.text(word), at: at) }
+            refuse("\(name) is \(word.quoted())", node, path, why: "it must be " + type.phrase,
+                help: EditDistance.suggestion(for: word, among: words))
+            return nil
+        case .flag:
+            // Only these two: YAML 1.1's yes, no, on and off surprise people.
+            if !quoted, word == "true" || word == "false" { return RecipeNode(.flag(word == "true"), at: at) }
+        case .integer(let range):
+            if !quoted, let value = Int(word.filter { $0 != "_" }), isDecimal(word) {
+                if range.contains(value) { return RecipeNode(.integer(value), at: at) }
+                refuse("\(name) is \(value)", node, path, why: "it must be " + type.phrase)
+                return nil
+            }
+        case .number(let range):
+            if !quoted, let value = DecimalText.double(word), value.isFinite {
+                if range.contains(value) { return RecipeNode(.number(value), at: at) }
+                refuse("\(name) is \(word)", node, path, why: "it must be " + type.phrase)
+                return nil
+            }
+        default: break
+        }
+        return mismatch(type, node, path)
+    }
+
+    private func isDecimal(_ word: String) -> Bool {
+        let digits = word.hasPrefix("-") ? word.dropFirst() : word[...]
+        // 017 is fifteen to YAML 1.1 and seventeen to people: neither is accepted.
+        return digits.first?.isNumber == true && (digits.count == 1 || digits.first != "0")
+    }
+
+    private mutating func checkSection(_ node: Node, _ section: RecipeSection, path: [String], depth: Int) -> RecipeNode? {
+        guard case .mapping(let mapping) = node else { return mismatch(.section(section), node, path) }
+        return checkFields(mapping, node, section.fields, path: path, depth: depth)
+    }
+
+    private mutating func checkVariant(
+        _ node: Node, _ key: String, _ sections: [RecipeSection], path: [String], depth: Int
+    ) -> RecipeNode? {
+        let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
+        guard case .mapping(let mapping) = node else { return mismatch(.variant(key: key, sections), node, path) }
+        guard let kind = mapping.first(where: { $0.key.string == key })?.value else {
+            refuse("\(name) has no \(key)", node, path, help: "add \(key): " + sections.map(\.name).joined(separator: " | "))
+            return nil
+        }
+        let words = sections.map(\.name)
+        guard let checked = check(kind, .choice(words), path: path + [key], depth: depth + 1),
+            let section = sections.first(where: { $0.name == checked.text })
+        else { return nil }
+        let discriminator = RecipeField(key, .choice(words), .required, "which kind")
+        return checkFields(mapping, node, [discriminator] + section.fields, path: path, depth: depth)
+    }
+
+    private mutating func checkFields(
+        _ mapping: Node.Mapping, _ node: Node, _ fields: [RecipeField], path: [String], depth: Int
+    ) -> RecipeNode? {
+        var found: [(key: String, value: RecipeNode)] = []
+        var seen: Set<String> = []
+        let before = problems.count
+        for (keyNode, value) in mapping {
+            guard let key = plainKey(keyNode, path) else { continue }
+            guard let field = fields.first(where: { $0.key == key }) else {
+                let place = path.isEmpty ? "" : " in \(path.joined(separator: "."))"
+                refuse("unknown key \(key.quoted())\(place)", keyNode, path + [key],
+                    why: "keys here: " + fields.map(\.key).joined(separator: ", "),
+                    help: EditDistance.suggestion(for: key, among: fields.map(\.key)))
+                continue
+            }
+            seen.insert(key)
+            if let checked = check(value, field.type, path: path + [key], depth: depth + 1) { found.append((key, checked)) }
+        }
+        for field in fields where !seen.contains(field.key) {
+            switch field.presence {
+            case .optional: break
+            case .required:
+                let name = (path + [field.key]).joined(separator: ".")
+                refuse("\(name) is missing", node, path, why: "\(field.summary); it must be \(field.type.phrase)")
+            case .defaulted(let text):
+                // A default that the schema itself refuses would be a bug of ours; the tests read every default.
+                if let value = try? Yams.compose(yaml: text),
+                    let checked = check(value, field.type, path: path + [field.key], depth: depth + 1)
+                {
+                    found.append((field.key, RecipeNode(checked.value, at: nil)))
+                }
+            }
+        }
+        return problems.count == before ? RecipeNode(.section(found), at: location(node, path)) : nil
+    }
+
+    private mutating func plainKey(_ node: Node, _ path: [String]) -> String? {
+        if case .scalar(let scalar) = node { return scalar.string }
+        refuse("a key must be a word", node, path)
+        return nil
+    }
+
+    private mutating func mismatch(_ type: RecipeType, _ node: Node, _ path: [String]) -> RecipeNode? {
+        let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
+        let found: String
+        switch node {
+        case .scalar(let scalar): found = scalar.string.isEmpty ? "empty" : scalar.string.quoted()
+        case .sequence: found = "a list"
+        case .mapping: found = "a section"
+        default: found = "an alias"
+        }
+        refuse("\(name) is \(found)", node, path, why: "it must be " + type.phrase)
+        return nil
+    }
+
+    /// All problems as one error: the first gives the place, the others follow.
+    private func combined() -> RetortError {
+        guard var first = problems.first else { return .internalBug("a recipe was refused without a reason") }
+        let others = problems.dropFirst().prefix(20)
+        guard !others.isEmpty else { return first }
+        let rest = others.map { problem in
+            let place = problem.location.map { "\($0.file):\($0.line ?? 0):\($0.column ?? 0): " } ?? ""
+            let hint = [problem.why, problem.help].filter { !$0.isEmpty }.joined(separator: "; ")
+            return place + problem.what + (hint.isEmpty ? "" : " (\(hint))")
+        }
+        first.why += (first.why.isEmpty ? "" : "\n") + "and \(problems.count - 1) more:\n" + rest.joined(separator: "\n")
+        return first
+    }
+}

@@ -1,0 +1,127 @@
+import Synchronization
+
+/// What a block of device memory is for; the keys of the memory report.
+public enum Purpose: String, Sendable, CaseIterable {
+    case parameters, gradients, optimizer, activations, workspace, data
+}
+
+/// Bytes held on a device, by purpose, now and at the worst moment.
+public struct MemoryReport: Sendable, Equatable {
+    /// Bytes in use now.
+    public internal(set) var live = 0
+    /// The largest `live` since the last `resetPeak()`.
+    public internal(set) var peak = 0
+    /// Bytes taken from the system (chunks); at least `live`.
+    public internal(set) var reserved = 0
+    public internal(set) var byPurpose: [Purpose: Int] = [:]
+}
+
+/// A chunk of memory that the arena cuts into blocks. What a chunk is (host pages, a `cl_mem`, nothing) is the maker's business.
+public protocol Chunk: AnyObject, Sendable {}
+
+/// Cuts large chunks into blocks and reuses what is freed: fresh memory costs page faults and driver calls, and a training
+/// step asks for the same sizes again and again. Best fit with coalescing, so equal request sequences get equal addresses.
+public final class Arena: Sendable {
+    /// Every block begins on this many bytes: the strictest base alignment of the devices we know.
+    public static let alignment = 512
+    /// Chunks are at least this large (bytes); larger requests get a chunk of their own.
+    static let minimumChunk = 32 << 20
+
+    private struct Region {
+        let chunk: any Chunk
+        let bytes: Int
+        /// Free ranges, sorted by offset, never adjacent.
+        var free: [Range<Int>]
+    }
+    private struct State {
+        var regions: [Region] = []
+        var report = MemoryReport()
+    }
+
+    private let state = Mutex(State())
+    private let makeChunk: @Sendable (Int) throws -> any Chunk
+
+    /// - Parameter makeChunk: obtains a chunk of that many bytes, or throws a `KernelError` of kind `memory`.
+    public init(makeChunk: @escaping @Sendable (Int) throws -> any Chunk) { self.makeChunk = makeChunk }
+
+    public var report: MemoryReport { state.withLock { $0.report } }
+    public func resetPeak() { state.withLock { $0.report.peak = $0.report.live } }
+
+    /// A block of at least `bytes` bytes. Its content is whatever was there before.
+    public func allocate(_ bytes: Int, for purpose: Purpose) throws -> Block {
+        let size = max(Self.alignment, (bytes + Self.alignment - 1) / Self.alignment * Self.alignment)
+        return try state.withLock { state in
+            if let block = cut(size, purpose, from: &state) { return block }
+            let chunkBytes = max(size, Self.minimumChunk)
+            let chunk = try makeChunk(chunkBytes)
+            state.regions.append(Region(chunk: chunk, bytes: chunkBytes, free: [0..<chunkBytes]))
+            state.report.reserved += chunkBytes
+            return cut(size, purpose, from: &state)!  // the chunk just added holds it
+        }
+    }
+
+    private func cut(_ size: Int, _ purpose: Purpose, from state: inout State) -> Block? {
+        var best: (region: Int, range: Int, slack: Int)?
+        for (r, region) in state.regions.enumerated() {
+            for (f, range) in region.free.enumerated() where range.count >= size {
+                let slack = range.count - size
+                if best == nil || slack < best!.slack { best = (r, f, slack) }
+            }
+        }
+        guard let best else { return nil }
+        let range = state.regions[best.region].free[best.range]
+        if best.slack == 0 {
+            state.regions[best.region].free.remove(at: best.range)
+        } else {
+            state.regions[best.region].free[best.range] = (range.lowerBound + size)..<range.upperBound
+        }
+        state.report.live += size
+        state.report.peak = max(state.report.peak, state.report.live)
+        state.report.byPurpose[purpose, default: 0] += size
+        return Block(arena: self, region: best.region, chunk: state.regions[best.region].chunk,
+            offset: range.lowerBound, bytes: size, purpose: purpose)
+    }
+
+    fileprivate func free(_ block: Block) {
+        state.withLock { state in
+            state.report.live -= block.bytes
+            state.report.byPurpose[block.purpose, default: 0] -= block.bytes
+            var range = block.offset..<(block.offset + block.bytes)
+            var free = state.regions[block.region].free
+            var at = free.firstIndex { $0.lowerBound > range.lowerBound } ?? free.count
+            if at < free.count, free[at].lowerBound == range.upperBound {
+                range = range.lowerBound..<free[at].upperBound
+                free.remove(at: at)
+            }
+            if at > 0, free[at - 1].upperBound == range.lowerBound {
+                at -= 1
+                range = free[at].lowerBound..<range.upperBound
+                free.remove(at: at)
+            }
+            free.insert(range, at: at)
+            state.regions[block.region].free = free
+        }
+    }
+}
+
+/// A range of a chunk; goes back to its arena when the last view of it goes. A block may go back while kernels that use it are
+/// still queued: the queue is in order, so whoever gets the bytes next runs after them.
+public final class Block: Sendable {
+    let arena: Arena
+    let region: Int
+    public let chunk: any Chunk
+    public let offset: Int
+    public let bytes: Int
+    public let purpose: Purpose
+
+    init(arena: Arena, region: Int, chunk: any Chunk, offset: Int, bytes: Int, purpose: Purpose) {
+        self.arena = arena
+        self.region = region
+        self.chunk = chunk
+        self.offset = offset
+        self.bytes = bytes
+        self.purpose = purpose
+    }
+
+    deinit { arena.free(self) }
+}

@@ -1,0 +1,77 @@
+internal import COpenBLAS
+internal import CRows
+import Dispatch
+import Foundation
+
+/// The CPU backend: OpenBLAS for products, vectorised row kernels for the rest.
+public final class CPUDevice: Sendable {
+    public let arena: Arena
+    /// Threads that row kernels and OpenBLAS use. Part of what makes two runs equal bit for bit.
+    public let threads: Int
+    /// Set when `--profile` asked for it.
+    public let profiler: Profiler?
+
+    /// - Throws: `KernelError` of kind `device` when OpenBLAS cannot be loaded.
+    public init(threads: Int? = nil, profiler: Profiler? = nil) throws {
+        if let why = copenblas_load_error() {
+            throw KernelError(
+                .device, "OpenBLAS cannot be loaded: \(String(cString: why))",
+                help: "install it (Debian, Ubuntu: apt install libopenblas0-pthread) or choose an OpenCL device")
+        }
+        let asked = ProcessInfo.processInfo.environment["RETORT_THREADS"].flatMap(Int.init)
+        self.threads = max(1, min(threads ?? asked ?? ProcessInfo.processInfo.activeProcessorCount, 256))
+        self.profiler = profiler
+        copenblas_set_threads(Int32(self.threads))
+        arena = Arena { bytes in try HostChunk(bytes) }
+    }
+
+    /// The core type OpenBLAS chose, e.g. "Cooperlake".
+    public var blasCore: String { String(cString: copenblas_core_name()) }
+
+    /// The row kernels for this processor.
+    var table: crows_table { crows().pointee }
+
+    /// Calls `body` on ranges that together cover `0..<count`, in parallel when the work is worth waking a thread.
+    /// - Parameter work: elements of row-kernel work in the whole call; a second thread needs about 30 µs to join.
+    func parallel(_ count: Int, work: Int, _ body: (Int, Int) -> Void) {
+        guard threads > 1, count > 1, work >= 65_536 else { return body(0, count) }
+        let parts = min(count, threads)
+        withoutActuallyEscaping(body) { body in
+            nonisolated(unsafe) let body = body
+            DispatchQueue.concurrentPerform(iterations: parts) { part in
+                body(count * part / parts, count * (part + 1) / parts)
+            }
+        }
+    }
+}
+
+/// Pages of the host, aligned for vectors and for huge pages.
+final class HostChunk: Chunk {
+    nonisolated(unsafe) let pointer: UnsafeMutableRawPointer
+
+    init(_ bytes: Int) throws {
+        var pages: UnsafeMutableRawPointer?
+        guard posix_memalign(&pages, 1 << 21, bytes) == 0, let pages else {
+            throw KernelError(.memory, "the host has no \(bytes) bytes of memory left")
+        }
+        madvise(pages, bytes, Int32(MADV_HUGEPAGE))
+        pointer = pages
+    }
+
+    deinit { free(pointer) }
+}
+
+extension Block {
+    /// The first byte of a host block.
+    var pointer: UnsafeMutableRawPointer { unsafeDowncast(chunk as AnyObject, to: HostChunk.self).pointer + offset }
+}
+
+extension View {
+    /// The first element in host memory. The view must live on the CPU device.
+    func pointer<T>(as type: T.Type = Float.self) throws -> UnsafeMutablePointer<T> {
+        guard case .host(let block) = storage else {
+            throw KernelError(.operands, "a view of another device was passed to an op on cpu")
+        }
+        return (block.pointer + offset * dtype.size).assumingMemoryBound(to: type)
+    }
+}

@@ -1,0 +1,73 @@
+/// What an op must do at least: the numbers that benchmarks, profiles and plans compare against the machine's roof.
+public struct Cost: Sendable, Equatable {
+    /// Floating point operations; a fused multiply-add counts two.
+    public var flops: Double
+    /// Bytes: every input once, every output once (twice when it accumulates).
+    public var bytes: Double
+
+    public init(flops: Double = 0, bytes: Double = 0) {
+        self.flops = flops
+        self.bytes = bytes
+    }
+    public static func + (a: Cost, b: Cost) -> Cost { Cost(flops: a.flops + b.flops, bytes: a.bytes + b.bytes) }
+}
+
+/// One operation with both of its implementations. Leaving out a backend does not compile.
+///
+/// An op is a small value holding the parameters (a temperature, a flag); its operands are named views. It allocates nothing
+/// but workspace, knows nothing of gradients and never moves data between devices.
+public protocol Op: Sendable {
+    associatedtype Operands
+
+    /// The field's name for it; what profiles, benchmarks and `test-ops` print.
+    var name: String { get }
+    /// Refuses operands whose shapes or types do not fit.
+    func validate(_ operands: Operands) throws
+    func cost(_ operands: Operands) -> Cost
+    func cpu(_ operands: Operands, on device: CPUDevice) throws
+    func openCL(_ operands: Operands, on device: OpenCLDevice) throws
+}
+
+/// Runs one op on one device: the only switch over backends.
+public func run<O: Op>(_ op: O, _ operands: O.Operands, on device: ComputeDevice) throws {
+    try op.validate(operands)
+    switch device {
+    case .cpu(let cpu):
+        guard let profiler = cpu.profiler else { return try op.cpu(operands, on: cpu) }
+        let start = ContinuousClock.now
+        try op.cpu(operands, on: cpu)
+        profiler.record(op.name, family: "cpu", cost: op.cost(operands), host: .zero,
+            device: ContinuousClock.now - start)
+    case .openCL(let openCL):
+        guard let profiler = openCL.profiler else { return try op.openCL(operands, on: openCL) }
+        let launched = profiler.launches
+        let start = ContinuousClock.now
+        try op.openCL(operands, on: openCL)
+        profiler.attribute(op.name, since: launched, cost: op.cost(operands), host: ContinuousClock.now - start)
+    case .planned(let plan):
+        plan.record(op.name, op.cost(operands))
+    }
+}
+
+/// `[op] message`: what every operand check throws.
+func operandError(_ op: String, _ message: String) -> KernelError { KernelError(.operands, "[\(op)] \(message)") }
+
+extension Op {
+    func require(_ condition: Bool, _ message: @autoclosure () -> String) throws {
+        if !condition { throw operandError(name, message()) }
+    }
+
+    func requireF32(_ views: (String, View)...) throws {
+        for (label, view) in views where view.dtype != .f32 {
+            throw operandError(name, "\(label) is \(view.dtype); this op takes f32")
+        }
+    }
+
+    /// The view as rows of its last dimension, or an error that names it.
+    func rows(_ view: View, _ label: String) throws -> Rows {
+        guard let rows = view.rows else {
+            throw operandError(name, "\(label) of shape \(view.shape), strides \(view.strides) is not rows with one pitch")
+        }
+        return rows
+    }
+}

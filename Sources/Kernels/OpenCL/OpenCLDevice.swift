@@ -1,0 +1,237 @@
+internal import COpenCL
+import Foundation
+import Synchronization
+
+/// Which kernels of a file fit a device.
+public enum KernelFamily: String, Sendable, CaseIterable {
+    /// OpenCL on a CPU: one work-item per tile or range of rows, `float16`, no local memory, no barriers.
+    case vector
+    /// Any GPU: work-groups with local memory.
+    case simt
+}
+
+/// An opened OpenCL device: one context, one in-order compute queue, its programs and its memory.
+public final class OpenCLDevice: Sendable {
+    public let info: OpenCLDeviceInfo
+    public let family: KernelFamily
+    /// Set when `--profile` asked for it; the queue then records a time for each kernel.
+    public let profiler: Profiler?
+    public let arena: Arena
+
+    private nonisolated(unsafe) let context: cl_context
+    private nonisolated(unsafe) let queue: cl_command_queue
+    private let programs: ProgramCache
+    /// OpenCL makes every call safe across threads except clSetKernelArg on a shared kernel object (appendix A of the
+    /// specification): arguments and launch are one critical section.
+    private let kernels = Mutex<[KernelKey: Kernel]>([:])
+    /// Waits after each launch, so that a failure names its kernel.
+    private let synchronous: Bool
+
+    public var index: Int { info.index }
+
+    private struct KernelKey: Hashable {
+        let file: String
+        let kernel: String
+        let options: String
+    }
+
+    private final class Kernel: Sendable {
+        nonisolated(unsafe) let handle: cl_kernel
+        init(_ handle: cl_kernel) { self.handle = handle }
+        deinit { clReleaseKernel(handle) }
+    }
+
+    /// Opens the device and settles its kernel family by running a probe of each candidate.
+    /// - Parameter family: forces one; else `RETORT_FAMILY`, else the first that passes its probe.
+    /// - Throws: `KernelError` of kind `device` or `build`.
+    public init(_ info: OpenCLDeviceInfo, family: KernelFamily? = nil, profiler: Profiler? = nil) throws {
+        self.info = info
+        self.profiler = profiler
+        var status: Int32 = 0
+        var device: cl_device_id? = info.deviceID
+        guard let context = clCreateContext(nil, 1, &device, nil, nil, &status), status == CL_SUCCESS else {
+            throw openCLError(status, "clCreateContext", info.name)
+        }
+        self.context = context
+        let properties = profiler == nil ? 0 : cl_command_queue_properties(CL_QUEUE_PROFILING_ENABLE)
+        guard let queue = clCreateCommandQueue(context, info.deviceID, properties, &status), status == CL_SUCCESS else {
+            clReleaseContext(context)
+            throw openCLError(status, "clCreateCommandQueue", info.name)
+        }
+        self.queue = queue
+        programs = ProgramCache(info: info, context: context)
+        arena = Arena { bytes in try OpenCLChunk(bytes, context: context, info: info) }
+        let environment = ProcessInfo.processInfo.environment
+        synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
+
+        let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))
+        let candidates = forced.map { [$0] } ?? (info.type == .cpu ? [.vector, .simt] : [.simt, .vector])
+        self.family = try Self.probe(candidates, info, programs, context, queue)
+    }
+
+    /// The first candidate whose probe kernel builds, runs and gives the right numbers: what a device can do is asked of the
+    /// device, not of its extension strings.
+    private static func probe(
+        _ candidates: [KernelFamily], _ info: OpenCLDeviceInfo, _ programs: ProgramCache, _ context: cl_context,
+        _ queue: cl_command_queue
+    ) throws -> KernelFamily {
+        var reasons: [String] = []
+        for family in candidates {
+            do {
+                let options = "-cl-std=CL1.2 -D\(family == .vector ? "VECTOR" : "SIMT")=1 -DALL=1"
+                let kernel = try programs.kernel("probe.cl", "probe", options: options)
+                defer { clReleaseKernel(kernel) }
+                var status: Int32 = 0
+                guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), 256 * 4, nil, &status),
+                    status == CL_SUCCESS
+                else { throw openCLError(status, "clCreateBuffer", "1024 bytes for the probe") }
+                defer { clReleaseMemObject(memory) }
+                var argument: cl_mem? = memory
+                status = clSetKernelArg(kernel, 0, MemoryLayout<cl_mem?>.size, &argument)
+                guard status == CL_SUCCESS else { throw openCLError(status, "clSetKernelArg", "probe") }
+                var global = family == .vector ? 16 : 256
+                var local = family == .vector ? 1 : 256
+                status = clEnqueueNDRangeKernel(queue, kernel, 1, nil, &global, &local, 0, nil, nil)
+                guard status == CL_SUCCESS else { throw openCLError(status, "clEnqueueNDRangeKernel", "probe") }
+                var result = [Float](repeating: .nan, count: 256)
+                status = clEnqueueReadBuffer(queue, memory, cl_bool(CL_TRUE), 0, 256 * 4, &result, 0, nil, nil)
+                guard status == CL_SUCCESS else { throw openCLError(status, "clEnqueueReadBuffer", "probe") }
+                // Every kernel writes 3 · (255 − i) + 1 at i, through the means its family depends on.
+                if (0..<256).allSatisfy({ result[$0] == Float(3 * (255 - $0) + 1) }) { return family }
+                reasons.append("\(family): wrong numbers from the probe kernel")
+            } catch let error as KernelError {
+                reasons.append("\(family): \(error.message)")
+            }
+        }
+        throw KernelError(.device, "\(info.name) runs no kernel family:\n" + reasons.joined(separator: "\n"))
+    }
+
+    deinit {
+        clFinish(queue)
+        clReleaseCommandQueue(queue)
+        clReleaseContext(context)
+    }
+
+    // MARK: Launching
+
+    /// Enqueues one kernel.
+    public func enqueue(_ launch: Launch) throws {
+        let key = KernelKey(file: launch.file, kernel: launch.kernel, options: launch.options)
+        var event: cl_event?
+        try kernels.withLock { kernels in
+            let kernel: Kernel
+            if let known = kernels[key] {
+                kernel = known
+            } else {
+                kernel = Kernel(try programs.kernel(launch.file, launch.kernel, options: buildOptions(launch)))
+                kernels[key] = kernel
+            }
+            try setArguments(launch, kernel.handle)
+            var global = [launch.global.0, launch.global.1, launch.global.2]
+            var local = [launch.local.0, launch.local.1, launch.local.2]
+            let status = clEnqueueNDRangeKernel(
+                queue, kernel.handle, 3, nil, &global, &local, 0, nil, profiler == nil ? nil : &event)
+            guard status == CL_SUCCESS else {
+                throw openCLError(
+                    status, "clEnqueueNDRangeKernel",
+                    "\(launch.kernel), global \(global), local \(local), \(info.name)")
+            }
+        }
+        if let profiler, let event { profiler.launched(family: family.rawValue, try duration(of: event)) }
+        if synchronous { try finish() }
+    }
+
+    private func setArguments(_ launch: Launch, _ kernel: cl_kernel) throws {
+        for (index, argument) in launch.arguments.enumerated() {
+            let at = UInt32(index)
+            let status: Int32
+            switch argument {
+            case .buffer(let block):
+                var memory: cl_mem? = block.map(\.memory)
+                status = clSetKernelArg(kernel, at, MemoryLayout<cl_mem?>.size, &memory)
+            case .long(var value): status = clSetKernelArg(kernel, at, MemoryLayout<Int>.size, &value)
+            case .int(var value): status = clSetKernelArg(kernel, at, MemoryLayout<Int32>.size, &value)
+            case .float(var value): status = clSetKernelArg(kernel, at, MemoryLayout<Float>.size, &value)
+            }
+            guard status == CL_SUCCESS else {
+                throw openCLError(status, "clSetKernelArg", "argument \(index) of \(launch.kernel), \(argument)")
+            }
+        }
+    }
+
+    private func buildOptions(_ launch: Launch) -> String {
+        var options = "-cl-std=CL1.2"
+        options += family == .vector ? " -DVECTOR=1 -DALL=1" : " -DSIMT=1"
+        if family == .simt { options += info.type == .cpu ? " -DALL=1" : " -DONLY_\(launch.kernel)=1" }
+        return launch.options.isEmpty ? options : options + " " + launch.options
+    }
+
+    private func duration(of event: cl_event) throws -> Duration {
+        var event: cl_event? = event
+        defer { clReleaseEvent(event) }
+        let status = clWaitForEvents(1, &event)
+        guard status == CL_SUCCESS else { throw openCLError(status, "clWaitForEvents", info.name) }
+        var start: cl_ulong = 0
+        var end: cl_ulong = 0
+        clGetEventProfilingInfo(event, cl_profiling_info(CL_PROFILING_COMMAND_START), 8, &start, nil)
+        clGetEventProfilingInfo(event, cl_profiling_info(CL_PROFILING_COMMAND_END), 8, &end, nil)
+        return .nanoseconds(Int64(end &- start))
+    }
+
+    /// Hands queued work to the device without waiting for it.
+    public func flush() throws {
+        let status = clFlush(queue)
+        guard status == CL_SUCCESS else { throw openCLError(status, "clFlush", info.name) }
+    }
+
+    /// Returns when everything enqueued has run.
+    public func finish() throws {
+        let status = clFinish(queue)
+        guard status == CL_SUCCESS else { throw openCLError(status, "clFinish", info.name) }
+    }
+
+    /// Programs built from source, and programs taken from the disk cache, so far.
+    public var programStatistics: (built: Int, loaded: Int) { programs.statistics }
+
+    // MARK: Transfers
+
+    func write(_ bytes: UnsafeRawBufferPointer, to block: Block, at offset: Int) throws {
+        let status = clEnqueueWriteBuffer(
+            queue, block.memory, cl_bool(CL_TRUE), block.offset + offset, bytes.count, bytes.baseAddress!, 0, nil, nil)
+        guard status == CL_SUCCESS else { throw openCLError(status, "clEnqueueWriteBuffer", "\(bytes.count) bytes") }
+    }
+
+    func read(_ block: Block, at offset: Int, into bytes: UnsafeMutableRawBufferPointer) throws {
+        let status = clEnqueueReadBuffer(
+            queue, block.memory, cl_bool(CL_TRUE), block.offset + offset, bytes.count, bytes.baseAddress!, 0, nil, nil)
+        guard status == CL_SUCCESS else { throw openCLError(status, "clEnqueueReadBuffer", "\(bytes.count) bytes") }
+    }
+}
+
+/// One `cl_mem` that the arena cuts into blocks.
+final class OpenCLChunk: Chunk {
+    nonisolated(unsafe) let memory: cl_mem
+
+    init(_ bytes: Int, context: cl_context, info: OpenCLDeviceInfo) throws {
+        // Drivers hand out buffers lazily and beyond what exists; asking first gives an error here, not at some later kernel.
+        guard bytes <= info.largestAllocation else {
+            throw KernelError(
+                .memory,
+                "\(bytes) bytes asked of \(info.name), whose largest buffer is \(info.largestAllocation) bytes "
+                    + "of \(info.globalMemory) in all",
+                help: "use a smaller batch or a device with more memory")
+        }
+        var status: Int32 = 0
+        guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status),
+            status == CL_SUCCESS
+        else { throw openCLError(status, "clCreateBuffer", "\(bytes) bytes on \(info.name)") }
+        self.memory = memory
+    }
+
+    deinit { clReleaseMemObject(memory) }
+}
+
+extension Block {
+    /// The buffer of an OpenCL block; `offset` says where in it the block begins.
+    var memory: cl_mem { unsafeDowncast(chunk as AnyObject, to: OpenCLChunk.self).memory }
+}

@@ -1,0 +1,134 @@
+/// A function of one number, with its parameter where it has one.
+public enum UnaryFunction: Sendable, Equatable {
+    case exp, log, squareRoot, reciprocalSquareRoot, square, abs, negate, reciprocal
+    case relu, relu6, hardSwish, sigmoid, tanh, silu, quickGelu, geluExact, geluTanh, logSigmoid, softplus
+    case leakyRelu(slope: Float)
+    case elu(alpha: Float)
+    /// x² / (2β) where |x| < β, else |x| − β/2.
+    case smoothL1(beta: Float)
+    case clampMinimum(Float)
+
+    /// What kernels call it.
+    var kernel: String {
+        switch self {
+        case .exp: "exp"
+        case .log: "log"
+        case .squareRoot: "sqrt"
+        case .reciprocalSquareRoot: "rsqrt"
+        case .square: "square"
+        case .abs: "abs"
+        case .negate: "neg"
+        case .reciprocal: "reciprocal"
+        case .relu: "relu"
+        case .relu6: "relu6"
+        case .hardSwish: "hardswish"
+        case .sigmoid: "sigmoid"
+        case .tanh: "tanh"
+        case .silu: "silu"
+        case .quickGelu: "quick_gelu"
+        case .geluExact: "gelu_erf"
+        case .geluTanh: "gelu_tanh"
+        case .logSigmoid: "logsigmoid"
+        case .softplus: "softplus"
+        case .leakyRelu: "leaky_relu"
+        case .elu: "elu"
+        case .smoothL1: "smooth_l1"
+        case .clampMinimum: "clamp_min"
+        }
+    }
+
+    var parameter: Float {
+        switch self {
+        case .leakyRelu(let p), .elu(let p), .smoothL1(let p), .clampMinimum(let p): p
+        default: 0
+        }
+    }
+}
+
+/// y = f(x), element by element.
+public struct Unary: Op {
+    public let function: UnaryFunction
+    public init(_ function: UnaryFunction) { self.function = function }
+
+    public struct Operands {
+        public let x: View
+        public let y: Output
+        public init(x: View, y: Output) {
+            self.x = x
+            self.y = y
+        }
+    }
+    public var name: String { function.kernel }
+    public func validate(_ o: Operands) throws {
+        try requireF32(("x", o.x), ("y", o.y.view))
+        try require(o.x.shape == o.y.view.shape, "x \(o.x.shape) and y \(o.y.view.shape) differ")
+        _ = try MatchedRows([o.x, o.y.view], self)
+    }
+    public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+}
+
+/// dx = dy · f′(x).
+public struct UnaryBackward: Op {
+    public let function: UnaryFunction
+    public init(_ function: UnaryFunction) { self.function = function }
+
+    public struct Operands {
+        public let x: View
+        public let dy: View
+        public let dx: Output
+        public init(x: View, dy: View, dx: Output) {
+            self.x = x
+            self.dy = dy
+            self.dx = dx
+        }
+    }
+    public var name: String { function.kernel + "_backward" }
+    public func validate(_ o: Operands) throws {
+        try requireF32(("x", o.x), ("dy", o.dy), ("dx", o.dx.view))
+        try require(
+            o.x.count == o.dy.count && o.x.count == o.dx.view.count,
+            "x \(o.x.shape), dy \(o.dy.shape) and dx \(o.dx.view.shape) differ")
+        _ = try MatchedRows([o.x, o.dy, o.dx.view], self)
+    }
+    public func cost(_ o: Operands) -> Cost { Cost(flops: 2 * Double(o.x.count), bytes: 12 * Double(o.x.count)) }
+}
+
+/// y = factor · x.
+public struct Scale: Op {
+    public let factor: Float
+    public init(_ factor: Float) { self.factor = factor }
+    public typealias Operands = Unary.Operands
+    public var name: String { "scale" }
+    public func validate(_ o: Operands) throws {
+        try requireF32(("x", o.x), ("y", o.y.view))
+        try require(o.x.count == o.y.view.count, "x \(o.x.shape) and y \(o.y.view.shape) differ")
+        _ = try MatchedRows([o.x, o.y.view], self)
+    }
+    public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+}
+
+/// Operands of equal element count walked together: as one long row when all are dense, else as rows with a pitch each.
+struct MatchedRows {
+    let rows: Int
+    let columns: Int
+    let pitches: [Int]
+
+    init(_ views: [View], _ op: some Op) throws {
+        if views.allSatisfy(\.isContiguous) {
+            // Equal counts suffice; cut long vectors into rows so that they can be shared out.
+            let count = views[0].count
+            let width = 16_384
+            if count > width, count % width == 0 {
+                (rows, columns, pitches) = (count / width, width, views.map { _ in width })
+            } else {
+                (rows, columns, pitches) = (count == 0 ? 0 : 1, count, views.map { _ in count })
+            }
+            return
+        }
+        let matched = try views.enumerated().map { try op.rows($0.element, "operand \($0.offset)") }
+        guard matched.allSatisfy({ $0.rows == matched[0].rows && $0.columns == matched[0].columns }) else {
+            throw operandError(op.name, "shapes \(views.map(\.shape)) differ")
+        }
+        (rows, columns, pitches) = (matched[0].rows, matched[0].columns, matched.map(\.pitch))
+    }
+}

@@ -1,0 +1,132 @@
+import RetortKernels
+import Synchronization
+
+/// The tape is eager: running an op on tensors that need gradients leaves a node behind, and `backward` walks the nodes in
+/// reverse order of creation, freeing each as it passes.
+public enum Autograd {
+    @TaskLocal static var isRecording = true
+
+    /// Runs `body` without leaving nodes behind: evaluation, teachers.
+    public static func withoutGradients<T>(_ body: () throws -> T) rethrows -> T {
+        try $isRecording.withValue(false, operation: body)
+    }
+}
+
+/// A gradient on its way down: a view, or a number that stands for a view full of it. The number spares the common case, the
+/// loss's own gradient of 1, a buffer and a pass.
+enum Gradient {
+    case constant(Float)
+    case view(View)
+}
+
+/// One recorded step: how the gradient of its output becomes gradients of its inputs.
+final class Node {
+    private static let counter = Atomic<Int>(0)
+
+    /// Order of creation; backward runs from high to low.
+    let id: Int
+    let shape: [Int]
+    let device: ComputeDevice
+    let inputs: [Node]
+    /// Sends a gradient on to the inputs. nil for leaves and once backward has passed.
+    var vjp: ((Gradient) throws -> Void)?
+    /// Set for leaves: where the gradient is kept after backward.
+    let parameter: Parameter?
+    fileprivate(set) var gradient: Gradient?
+
+    init(
+        shape: [Int], device: ComputeDevice, inputs: [Node] = [], parameter: Parameter? = nil,
+        vjp: ((Gradient) throws -> Void)? = nil
+    ) {
+        id = Self.counter.add(1, ordering: .relaxed).newValue
+        self.shape = shape
+        self.device = device
+        self.inputs = inputs
+        self.parameter = parameter
+        self.vjp = vjp
+    }
+
+    /// Where the next contribution to this node's gradient goes: the first writes, the rest add.
+    func sink() throws -> Output {
+        if let parameter { return try parameter.gradientSink() }
+        switch gradient {
+        case .view(let view): return .accumulate(view)
+        case .constant(let value):
+            let view = try filled(value)
+            gradient = .view(view)
+            return .accumulate(view)
+        case nil:
+            let view = try device.empty(shape, for: .activations)
+            gradient = .view(view)
+            return .write(view)
+        }
+    }
+
+    /// Hands over a finished gradient. The first one is kept as it is, without a copy; it must not be used afterwards.
+    func give(_ value: Gradient) throws {
+        if parameter == nil, gradient == nil {
+            gradient = value
+            return
+        }
+        let sink = try sink()
+        switch value {
+        case .view(let view): try run(Copy(), .init(x: view.reshapedIfNeeded(sink.view.shape), y: sink), on: device)
+        case .constant(let number):
+            try run(Copy(), .init(x: try filled(number), y: sink), on: device)
+        }
+    }
+
+    private func filled(_ value: Float) throws -> View {
+        let view = try device.empty(shape, for: .activations)
+        try run(Fill(value), .init(y: view), on: device)
+        return view
+    }
+
+    /// The gradient as a contiguous view, made if it is still a number.
+    func materialize(_ gradient: Gradient) throws -> View {
+        switch gradient {
+        case .view(let view): view
+        case .constant(let value): try filled(value)
+        }
+    }
+}
+
+extension View {
+    func reshapedIfNeeded(_ shape: [Int]) -> View { self.shape == shape ? self : reshaped(shape) }
+}
+
+extension Tensor {
+    /// Gradients of this scalar with respect to every parameter it depends on, added to the parameters' gradients
+    /// (written, when they were cleared). The tape is used up.
+    public func backward() throws {
+        guard count == 1 else { throw TensorError("backward starts from a scalar; this tensor has shape \(shape)") }
+        guard let node else { throw TensorError("backward on a tensor that depends on no parameter") }
+        try node.backward()
+    }
+}
+
+extension Node {
+    func backward() throws {
+        gradient = .constant(1)
+        // A heap would be the textbook choice; a sorted array of the few pending nodes is faster here.
+        var pending: [Node] = [self]
+        var known: Set<Int> = [id]
+        while let node = pending.popLast() {
+            guard let vjp = node.vjp else { continue }
+            let gradient = node.gradient
+            node.vjp = nil
+            node.gradient = nil
+            if let gradient { try vjp(gradient) }
+            for input in node.inputs where known.insert(input.id).inserted {
+                let at = pending.firstIndex { $0.id > input.id } ?? pending.count
+                pending.insert(input, at: at)
+            }
+        }
+    }
+}
+
+/// Tensors that do not fit together: a bug in the calling program, with both shapes.
+public struct TensorError: Error, CustomStringConvertible, Sendable {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}

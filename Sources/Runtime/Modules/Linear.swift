@@ -1,0 +1,23 @@
+import RetortKernels
+
+/// y = activation(x · weightᵀ + bias). x `[..., inputs]` → `[..., outputs]`; weight `[outputs, inputs]`, bias `[outputs]`.
+public final class Linear: Module {
+    public let weight: Parameter
+    public let bias: Parameter?
+    public let activation: MatmulActivation
+    public var isTraining = true
+
+    /// Starts as PyTorch's `nn.Linear`: weight and bias uniform in ±1/√inputs.
+    public init(_ name: String, inputs: Int, outputs: Int, bias: Bool = true, activation: MatmulActivation = .none) {
+        let bound = 1 / Float(inputs).squareRoot()
+        weight = Parameter(name + ".weight", [outputs, inputs], .uniform(bound: bound))
+        self.bias = bias ? Parameter(name + ".bias", [outputs], .uniform(bound: bound)) : nil
+        self.activation = activation
+    }
+
+    public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+
+    public func callAsFunction(_ x: Tensor) throws -> Tensor {
+        try x.linear(weight.tensor, bias: bias?.tensor, activation: activation)
+    }
+}

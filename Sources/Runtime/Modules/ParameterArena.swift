@@ -1,0 +1,81 @@
+import RetortKernels
+
+/// The parameters of a model laid out in one flat array, with their gradients in a second of the same layout: one launch for the
+/// optimizer, one for the norm, one stream for a checkpoint.
+///
+/// Rows of matrices are padded to `rowAlignment` elements so that vector and matrix units load them whole; each parameter begins
+/// on 512 bytes. Padding holds zeros for ever: it starts so, and its gradient stays zero.
+public final class ParameterArena {
+    static let rowAlignment = 16
+    static let parameterAlignment = 128
+
+    public let parameters: [Parameter]
+    public let device: ComputeDevice
+    /// All values, all gradients: `[elements]` each.
+    public let values: View
+    public let gradients: View
+
+    /// Places the parameters on a device with their initial values.
+    public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64) throws {
+        var offsets: [Int] = []
+        var total = 0
+        for parameter in parameters {
+            offsets.append(total)
+            total += (Self.rows(parameter) * Self.pitch(parameter)).roundedUp(to: Self.parameterAlignment)
+        }
+        self.parameters = parameters
+        self.device = device
+        values = try device.empty([max(total, 1)], for: .parameters)
+        gradients = try device.empty([max(total, 1)], for: .gradients)
+        try run(Fill(0), .init(y: gradients), on: device)
+
+        var host = [Float](repeating: 0, count: max(total, 1))
+        for (parameter, offset) in zip(parameters, offsets) {
+            let (rows, pitch) = (Self.rows(parameter), Self.pitch(parameter))
+            let columns = parameter.count / max(1, rows)
+            let initial = parameter.initialValues(seed: seed)
+            for r in 0..<rows {
+                for c in 0..<columns { host[offset + r * pitch + c] = initial[r * columns + c] }
+            }
+            parameter.place(
+                value: Self.window(values, offset, parameter), gradient: Self.window(gradients, offset, parameter),
+                on: device)
+        }
+        try device.write(host, to: values)
+    }
+
+    /// Number of trained numbers, without padding.
+    public var count: Int { parameters.reduce(0) { $0 + $1.count } }
+
+    /// Starts a new step: gradients count as absent, the first write of each replaces.
+    public func clearGradients() { parameters.forEach { $0.clearGradient() } }
+
+    /// Zeroes the gradients that backward did not reach, so that the flat array is what the optimizer may read.
+    func completeGradients() throws {
+        for parameter in parameters where !parameter.hasGradient {
+            try run(Fill(0), .init(y: parameter.gradient), on: device)
+        }
+    }
+
+    private static func rows(_ parameter: Parameter) -> Int {
+        parameter.shape.count < 2 ? 1 : parameter.shape.dropLast().reduce(1, *)
+    }
+
+    private static func pitch(_ parameter: Parameter) -> Int {
+        let columns = parameter.shape.last ?? 1
+        return parameter.shape.count < 2 ? columns : columns.roundedUp(to: rowAlignment)
+    }
+
+    private static func window(_ flat: View, _ offset: Int, _ parameter: Parameter) -> View {
+        var strides = View.contiguousStrides(parameter.shape)
+        let pitch = pitch(parameter)
+        if parameter.shape.count >= 2, let columns = parameter.shape.last, columns > 0 {
+            for i in 0..<(strides.count - 1) { strides[i] = strides[i] / columns * pitch }
+        }
+        return View(storage: flat.storage, offset: offset, shape: parameter.shape, strides: strides)
+    }
+}
+
+extension Int {
+    func roundedUp(to multiple: Int) -> Int { (self + multiple - 1) / multiple * multiple }
+}

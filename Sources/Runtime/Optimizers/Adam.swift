@@ -1,0 +1,40 @@
+import RetortKernels
+
+/// Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019) with PyTorch's formula:
+/// p −= lr / (1 − β₁ᵗ) · m / (√(v / (1 − β₂ᵗ)) + ε). Weight decay is L2 for Adam, decoupled for AdamW.
+public final class Adam: Optimizer {
+    public let arena: ParameterArena
+    public let clipNorm: Float?
+    public private(set) var stepCount = 0
+    public let norm: GradientNormState
+    private let options: AdamUpdate.Options
+    private let first: View
+    private let second: View
+    private let secondMaximum: View?
+
+    public init(_ arena: ParameterArena, options: AdamUpdate.Options = .init(), clipNorm: Float? = nil) throws {
+        let device = arena.device
+        self.arena = arena
+        self.clipNorm = clipNorm
+        self.options = options
+        norm = try GradientNormState(on: device)
+        first = try device.empty(arena.values.shape, for: .optimizer)
+        second = try device.empty(arena.values.shape, for: .optimizer)
+        secondMaximum = options.amsgrad ? try device.empty(arena.values.shape, for: .optimizer) : nil
+        for state in [first, second, secondMaximum].compactMap({ $0 }) {
+            try run(Fill(0), .init(y: state), on: device)
+        }
+    }
+
+    public func step(learningRate: Float) throws {
+        try arena.completeGradients()
+        try norm.update(arena.gradients, clipNorm: clipNorm, on: arena.device)
+        stepCount += 1
+        try run(
+            AdamUpdate(options, learningRate: learningRate, step: stepCount),
+            .init(
+                values: arena.values, gradients: arena.gradients, first: first, second: second,
+                secondMaximum: secondMaximum, factor: norm.factor, skip: norm.skip), on: arena.device)
+        arena.clearGradients()
+    }
+}

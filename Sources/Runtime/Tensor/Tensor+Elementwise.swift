@@ -1,0 +1,145 @@
+import RetortKernels
+
+extension Tensor {
+    /// y = f(x), element by element.
+    public func map(_ function: UnaryFunction) throws -> Tensor {
+        let x = try contiguousView()
+        let y = try device.empty(shape)
+        try run(Unary(function), .init(x: x, y: .write(y)), on: device)
+        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
+            let dy = try node.dense(gradient)
+            try run(UnaryBackward(function), .init(x: x, dy: dy, dx: try input!.sink()), on: node.device)
+        }
+    }
+
+    public func exp() throws -> Tensor { try map(.exp) }
+    public func log() throws -> Tensor { try map(.log) }
+    public func squareRoot() throws -> Tensor { try map(.squareRoot) }
+    public func squared() throws -> Tensor { try map(.square) }
+    public func abs() throws -> Tensor { try map(.abs) }
+    public func relu() throws -> Tensor { try map(.relu) }
+
+    /// x · factor.
+    public func scaled(_ factor: Float) throws -> Tensor {
+        let x = try contiguousView()
+        let y = try device.empty(shape)
+        try run(Scale(factor), .init(x: x, y: .write(y)), on: device)
+        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
+            switch gradient {
+            case .constant(let value): try input!.give(.constant(value * factor))
+            case .view(let dy):
+                try run(Scale(factor), .init(x: try node.packed(dy), y: try input!.sink()), on: node.device)
+            }
+        }
+    }
+
+    public static prefix func - (x: Tensor) throws -> Tensor { try x.scaled(-1) }
+    public static func * (x: Tensor, factor: Float) throws -> Tensor { try x.scaled(factor) }
+    public static func + (a: Tensor, b: Tensor) throws -> Tensor { try combine(.add, a, b) }
+    public static func - (a: Tensor, b: Tensor) throws -> Tensor { try combine(.subtract, a, b) }
+    public static func * (a: Tensor, b: Tensor) throws -> Tensor { try combine(.multiply, a, b) }
+    public static func / (a: Tensor, b: Tensor) throws -> Tensor { try combine(.divide, a, b) }
+
+    /// a ∘ b with NumPy's broadcasting; a gradient is summed over the dimensions its operand was repeated along.
+    static func combine(_ operation: BinaryOperation, _ a: Tensor, _ b: Tensor) throws -> Tensor {
+        guard let shape = broadcastShape(a.shape, b.shape) else {
+            throw TensorError("cannot \(operation) shapes \(a.shape) and \(b.shape)")
+        }
+        let device = a.device
+        let y = try device.empty(shape)
+        try run(Binary(operation), .init(a: a.view, b: b.view, y: .write(y)), on: device)
+        return Tensor.recorded(y, device, from: [a, b]) { [na = a.node, nb = b.node] node, gradient in
+            if case .constant(let value) = gradient, a.shape == shape, b.shape == shape, operation.isAdditive {
+                try na?.give(.constant(value))
+                try nb?.give(.constant(operation == .add ? value : -value))
+                return
+            }
+            let dy = try node.dense(gradient)
+            if let na { try na.addGradient(operation.gradientOfA(dy, a.view, b.view, node.device)) }
+            if let nb { try nb.addGradient(operation.gradientOfB(dy, a.view, b.view, node.device)) }
+        }
+    }
+
+    /// silu(gate) · up and its kin: the gated activations of transformer feed-forward blocks. Both operands `[..., n]`.
+    public static func gated(_ kind: GatedActivation, gate: Tensor, up: Tensor) throws -> Tensor {
+        guard gate.shape == up.shape else { throw TensorError("gate \(gate.shape) and up \(up.shape) differ") }
+        let (g, u) = (try gate.contiguousView(), try up.contiguousView())
+        let y = try gate.device.empty(gate.shape)
+        try run(Gated(kind), .init(gate: g, up: u, y: .write(y)), on: gate.device)
+        return Tensor.recorded(y, gate.device, from: [gate, up]) { [ng = gate.node, nu = up.node] node, gradient in
+            let dy = try node.dense(gradient)
+            let dGate = try node.device.empty(g.shape)
+            let dUp = try node.device.empty(u.shape)
+            try run(
+                GatedBackward(kind), .init(gate: g, up: u, dy: dy, dGate: .write(dGate), dUp: .write(dUp)),
+                on: node.device)
+            try ng?.give(.view(dGate))
+            try nu?.give(.view(dUp))
+        }
+    }
+}
+
+/// The shape two shapes broadcast to, or nil.
+func broadcastShape(_ a: [Int], _ b: [Int]) -> [Int]? {
+    let rank = max(a.count, b.count)
+    var shape = [Int](repeating: 1, count: rank)
+    for i in 0..<rank {
+        let x = i < rank - a.count ? 1 : a[i - (rank - a.count)]
+        let y = i < rank - b.count ? 1 : b[i - (rank - b.count)]
+        guard x == y || x == 1 || y == 1 else { return nil }
+        shape[i] = x == 1 ? y : x
+    }
+    return shape
+}
+
+extension Node {
+    /// Adds a gradient of the broadcast shape to this node: summed over the dimensions its value was repeated along.
+    func addGradient(_ dy: View) throws {
+        if dy.shape == shape { return try give(.view(dy)) }
+        var current = dy
+        // Each repeated dimension in turn, from the front so that shapes stay aligned at the back.
+        for axis in 0..<dy.rank {
+            let own = axis < dy.rank - shape.count ? 1 : shape[axis - (dy.rank - shape.count)]
+            guard own == 1, current.shape[axis] != 1 else { continue }
+            var reducedShape = current.shape
+            reducedShape[axis] = 1
+            let reduced = try device.empty(reducedShape)
+            try run(Reduce(.sum), .init(x: current, axis: axis, y: .write(reduced)), on: device)
+            current = reduced
+        }
+        try give(.view(current.reshaped(shape)))
+    }
+}
+
+extension BinaryOperation {
+    fileprivate var isAdditive: Bool { self == .add || self == .subtract }
+
+    fileprivate func gradientOfA(_ dy: View, _ a: View, _ b: View, _ device: ComputeDevice) throws -> View {
+        switch self {
+        case .add, .subtract: return dy
+        case .multiply: return try combined(.multiply, dy, b, device)
+        case .divide: return try combined(.divide, dy, b, device)
+        }
+    }
+
+    fileprivate func gradientOfB(_ dy: View, _ a: View, _ b: View, _ device: ComputeDevice) throws -> View {
+        switch self {
+        case .add: return dy
+        case .subtract:
+            let db = try device.empty(dy.shape)
+            try run(Scale(-1), .init(x: dy, y: .write(db)), on: device)
+            return db
+        case .multiply: return try combined(.multiply, dy, a, device)
+        case .divide:
+            let db = try device.empty(dy.shape)
+            try run(DivideBackward(), .init(dy: dy, a: a, b: b, db: .write(db)), on: device)
+            return db
+        }
+    }
+
+    private func combined(_ operation: Self, _ x: View, _ y: View, _ device: ComputeDevice) throws -> View {
+        let z = try device.empty(x.shape)
+        try run(Binary(operation), .init(a: x, b: y, y: .write(z)), on: device)
+        return z
+    }
+}

@@ -1,0 +1,25 @@
+import RetortKernels
+
+extension Tensor {
+    /// Rows of a table: table `[n, columns]`, ids int32 `[...]` → `[..., columns]`. Rows of `paddingIndex` get no gradient.
+    ///
+    /// - Parameter hostIDs: the same ids on the host; backward needs them sorted to add in a fixed order.
+    public func gatherRows(_ hostIDs: [Int32], shape idShape: [Int], paddingIndex: Int32? = nil) throws -> Tensor {
+        guard rank == 2, hostIDs.count == idShape.reduce(1, *) else {
+            throw TensorError("gather \(hostIDs.count) rows as \(idShape) from shape \(shape)")
+        }
+        if let wrong = hostIDs.first(where: { $0 < 0 || Int($0) >= shape[0] }) {
+            throw TensorError("row \(wrong) of a table of \(shape[0]) rows")
+        }
+        let ids = try device.view(hostIDs, [hostIDs.count], .i32)
+        let y = try device.empty([hostIDs.count, shape[1]])
+        try run(Gather(), .init(table: view, ids: ids, y: y), on: device)
+        return Tensor.recorded(y.reshaped(idShape + [shape[1]]), device, from: [self]) { [input = node] node, gradient in
+            let dy = try node.dense(gradient).reshaped(y.shape)
+            let buckets = try IDBuckets(hostIDs, paddingIndex: paddingIndex, on: node.device)
+            let sink = try input!.sink()
+            if sink.mode == .write { try run(Fill(0), .init(y: sink.view), on: node.device) }
+            try run(ScatterAdd(), .init(dy: dy, buckets: buckets, table: sink.view), on: node.device)
+        }
+    }
+}
