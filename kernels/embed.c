@@ -21,6 +21,12 @@ static const char elementwise_cl[] = {
 static const char optimizer_cl[] = {
 #embed "optimizer.cl" suffix(, )
     0};
+static const char gemm_cl[] = {
+#embed "gemm.cl" suffix(, )
+    0};
+static const char probe_cl[] = {
+#embed "probe.cl" suffix(, )
+    0};
 
 static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
@@ -29,6 +35,8 @@ static const ckernels_source sources[] = {
     {"dropout.cl", dropout_cl, sizeof dropout_cl - 1},
     {"elementwise.cl", elementwise_cl, sizeof elementwise_cl - 1},
     {"optimizer.cl", optimizer_cl, sizeof optimizer_cl - 1},
+    {"gemm.cl", gemm_cl, sizeof gemm_cl - 1},
+    {"probe.cl", probe_cl, sizeof probe_cl - 1},
 };
 
 const ckernels_source *ckernels_sources(void) { return sources; }

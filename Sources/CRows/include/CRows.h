@@ -126,6 +126,14 @@ typedef struct {
     /// counter += skip.
     void (*norm_finish_all)(const float *partials, ptrdiff_t count, float *norm, float *clip, int *skip, int *counter,
                             float max_norm);
+
+    // ---- epilogue.inc: what follows a product (OpenCL products do this in their own kernels) --------------------------
+
+    /// z = x + bias; pre = z; y = (accumulate ? y : 0) + activation(z) + residual, for rows [begin, end). bias, pre and
+    /// residual may be NULL; y may be x. activation: 0 none, 1 ReLU, 2 GELU, 3 GELU (tanh), 4 SiLU, 5 tanh, 6 sigmoid.
+    void (*epilogue_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, int columns,
+                          const float *bias, float *pre, ptrdiff_t pre_pitch, const float *residual,
+                          ptrdiff_t residual_pitch, int activation, float *y, ptrdiff_t y_pitch, int accumulate);
 } crows_table;
 
 /// The fastest table this machine can run. RETORT_CPU_LEVEL=base|v3|v4 lowers the choice (read once).

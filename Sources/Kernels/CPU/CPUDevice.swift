@@ -27,9 +27,11 @@ public final class CPUDevice: Sendable {
 
     /// The core type OpenBLAS chose, e.g. "Cooperlake".
     public var blasCore: String { String(cString: copenblas_core_name()) }
+    /// The instruction set of the row kernels: "v4" (AVX-512), "v3" (AVX2) or "base".
+    public var rowLevel: String { String(cString: crows_level()) }
 
     /// The row kernels for this processor.
-    var table: crows_table { crows().pointee }
+    nonisolated(unsafe) let table: UnsafePointer<crows_table> = crows()
 
     /// Calls `body` on ranges that together cover `0..<count`, in parallel when the work is worth waking a thread.
     /// - Parameter work: elements of row-kernel work in the whole call; a second thread needs about 30 µs to join.

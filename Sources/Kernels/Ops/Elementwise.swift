@@ -62,7 +62,7 @@ public struct Unary: Op {
     public func validate(_ o: Operands) throws {
         try requireF32(("x", o.x), ("y", o.y.view))
         try require(o.x.shape == o.y.view.shape, "x \(o.x.shape) and y \(o.y.view.shape) differ")
-        _ = try MatchedRows([o.x, o.y.view], self)
+        _ = try MatchedElements([o.x, o.y.view], self)
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
 }
@@ -88,7 +88,7 @@ public struct UnaryBackward: Op {
         try require(
             o.x.count == o.dy.count && o.x.count == o.dx.view.count,
             "x \(o.x.shape), dy \(o.dy.shape) and dx \(o.dx.view.shape) differ")
-        _ = try MatchedRows([o.x, o.dy, o.dx.view], self)
+        _ = try MatchedElements([o.x, o.dy, o.dx.view], self)
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: 2 * Double(o.x.count), bytes: 12 * Double(o.x.count)) }
 }
@@ -102,33 +102,29 @@ public struct Scale: Op {
     public func validate(_ o: Operands) throws {
         try requireF32(("x", o.x), ("y", o.y.view))
         try require(o.x.count == o.y.view.count, "x \(o.x.shape) and y \(o.y.view.shape) differ")
-        _ = try MatchedRows([o.x, o.y.view], self)
+        _ = try MatchedElements([o.x, o.y.view], self)
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
 }
 
-/// Operands of equal element count walked together: as one long row when all are dense, else as rows with a pitch each.
-struct MatchedRows {
-    let rows: Int
+/// Operands of equal element count walked together, row after row: as one long row when all are dense.
+struct MatchedElements {
+    let count: Int
     let columns: Int
     let pitches: [Int]
 
     init(_ views: [View], _ op: some Op) throws {
+        count = views[0].count
         if views.allSatisfy(\.isContiguous) {
-            // Equal counts suffice; cut long vectors into rows so that they can be shared out.
-            let count = views[0].count
-            let width = 16_384
-            if count > width, count % width == 0 {
-                (rows, columns, pitches) = (count / width, width, views.map { _ in width })
-            } else {
-                (rows, columns, pitches) = (count == 0 ? 0 : 1, count, views.map { _ in count })
-            }
+            columns = max(1, count)
+            pitches = views.map { _ in max(1, views[0].count) }
             return
         }
         let matched = try views.enumerated().map { try op.rows($0.element, "operand \($0.offset)") }
         guard matched.allSatisfy({ $0.rows == matched[0].rows && $0.columns == matched[0].columns }) else {
             throw operandError(op.name, "shapes \(views.map(\.shape)) differ")
         }
-        (rows, columns, pitches) = (matched[0].rows, matched[0].columns, matched.map(\.pitch))
+        columns = max(1, matched[0].columns)
+        pitches = matched.map(\.pitch)
     }
 }

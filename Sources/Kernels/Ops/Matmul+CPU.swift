@@ -23,11 +23,11 @@ extension Matmul {
                     let product = try device.arena.allocate(m * n * 4, for: .workspace)
                     let p = product.pointer.assumingMemoryBound(to: Float.self)
                     multiply(m, n, k, pa, la, pb, lb, 0, p, n)
-                    try epilogue(o, at, m, n, p, n, out + at, lc.leading, accumulate: true, device)
+                    try epilogue(o, batch, z, m, n, p, n, out + at, lc.leading, accumulate: true, device)
                 } else {
                     multiply(m, n, k, pa, la, pb, lb, beta, out + at, lc.leading)
                     if !plain {
-                        try epilogue(o, at, m, n, out + at, lc.leading, out + at, lc.leading, accumulate: false, device)
+                        try epilogue(o, batch, z, m, n, out + at, lc.leading, out + at, lc.leading, accumulate: false, device)
                     }
                 }
             }
@@ -48,30 +48,18 @@ extension Matmul {
     }
 
     private func epilogue(
-        _ o: Operands, _ at: Int, _ m: Int, _ n: Int, _ x: UnsafePointer<Float>, _ ldx: Int, _ y: UnsafeMutablePointer<Float>,
+        _ o: Operands, _ batch: MatmulBatch, _ z: Int, _ m: Int, _ n: Int, _ x: UnsafePointer<Float>, _ ldx: Int, _ y: UnsafeMutablePointer<Float>,
         _ ldy: Int, accumulate: Bool, _ device: CPUDevice
     ) throws {
         let bias: UnsafeMutablePointer<Float>? = try o.bias?.pointer()
-        let pre: UnsafeMutablePointer<Float>? = try o.preactivation.map { try $0.pointer() + batchOffset($0, at, o.c.view) }
-        let residual: UnsafeMutablePointer<Float>? = try o.residual.map { try $0.pointer() + batchOffset($0, at, o.c.view) }
+        let pre: UnsafeMutablePointer<Float>? = try o.preactivation.map { try $0.pointer() + batch.place(of: $0, beside: o.c.view, z) }
+        let residual: UnsafeMutablePointer<Float>? = try o.residual.map { try $0.pointer() + batch.place(of: $0, beside: o.c.view, z) }
         let ldPre = o.preactivation.map { MatrixLayout($0)!.leading } ?? 0
         let ldResidual = o.residual.map { MatrixLayout($0)!.leading } ?? 0
         let kind = Int32(activation.rawValue)
         device.parallel(m, work: m * n) { begin, end in
-            device.table.epilogue_rows(
+            device.table.pointee.epilogue_rows(
                 begin, end, x, ldx, Int32(n), bias, pre, ldPre, residual, ldResidual, kind, y, ldy, accumulate ? 1 : 0)
         }
-    }
-
-    /// The offset in `view` of the matrix that stands at offset `at` of `c`: both have the same shape, not the same strides.
-    private func batchOffset(_ view: View, _ at: Int, _ c: View) -> Int {
-        var rest = at
-        var offset = 0
-        for i in 0..<(c.rank - 2) where c.shape[i] > 1 && c.strides[i] > 0 {
-            let index = rest / c.strides[i]
-            rest -= index * c.strides[i]
-            offset += index * view.strides[i]
-        }
-        return offset
     }
 }

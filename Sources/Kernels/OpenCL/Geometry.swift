@@ -1,0 +1,48 @@
+extension OpenCLDevice {
+    /// How many ranges a CPU device's work is cut into: enough to balance, few enough that starting one is nothing.
+    private var ranges: Int { info.computeUnits * 4 }
+
+    /// Launches an elementwise kernel: `vector` gets ranges of at least `grain` elements, `simt` a grid-stride loop of groups of 256.
+    /// The kernel's first two arguments, count and count per item, are put in front of `arguments`.
+    func launchElements(_ file: String, _ kernel: String, count: Int, grain: Int = 4096, _ arguments: [KernelArgument]) throws {
+        guard count > 0 else { return }
+        switch family {
+        case .vector:
+            let perItem = max(grain, (count + ranges - 1) / ranges).roundedUp(to: 16)
+            try enqueue(Launch(file, kernel, [.long(count), .long(perItem)] + arguments,
+                global: ((count + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
+        case .simt:
+            let groups = min((count + 255) / 256, 4096)
+            try enqueue(Launch(file, kernel, [.long(count), .long(0)] + arguments, global: (groups * 256, 1, 1),
+                local: (256, 1, 1)))
+        }
+    }
+
+    /// Launches a kernel over rows, blocks or tiles: `vector` gets ranges of them, each with at least `grain` elements of work;
+    /// `simt` one group of 256 for each.
+    func launchRows(
+        _ file: String, _ kernel: String, rows: Int, columns: Int, grain: Int = 2048, _ arguments: [KernelArgument]
+    ) throws {
+        guard rows > 0 else { return }
+        switch family {
+        case .vector:
+            let least = max(1, grain / max(1, columns))
+            let perItem = max(least, (rows + ranges - 1) / ranges)
+            try enqueue(Launch(file, kernel, [.long(rows), .long(perItem)] + arguments,
+                global: ((rows + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
+        case .simt:
+            try enqueue(Launch(file, kernel, [.long(rows), .long(1)] + arguments, global: (rows * 256, 1, 1),
+                local: (256, 1, 1)))
+        }
+    }
+
+    /// Launches a kernel that is one item (`vector`) or one group of 256 (`simt`).
+    func launchOne(_ file: String, _ kernel: String, _ arguments: [KernelArgument]) throws {
+        let items = family == .vector ? 1 : 256
+        try enqueue(Launch(file, kernel, arguments, global: (items, 1, 1), local: (items, 1, 1)))
+    }
+}
+
+extension Int {
+    func roundedUp(to multiple: Int) -> Int { (self + multiple - 1) / multiple * multiple }
+}

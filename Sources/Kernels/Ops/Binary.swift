@@ -1,0 +1,107 @@
+public enum BinaryOperation: String, Sendable, CaseIterable, CustomStringConvertible {
+    case add, subtract, multiply, divide
+
+    var kernel: String {
+        switch self {
+        case .add: "binary_add"
+        case .subtract: "binary_sub"
+        case .multiply: "binary_mul"
+        case .divide: "binary_div"
+        }
+    }
+    public var description: String { rawValue }
+}
+
+/// y = a ∘ b with NumPy's broadcasting. y is contiguous; a and b may have any strides.
+public struct Binary: Op {
+    public let operation: BinaryOperation
+    public init(_ operation: BinaryOperation) { self.operation = operation }
+
+    public struct Operands {
+        public let a: View
+        public let b: View
+        public let y: Output
+        public init(a: View, b: View, y: Output) {
+            self.a = a
+            self.b = b
+            self.y = y
+        }
+    }
+    public var name: String { operation.rawValue }
+    public func validate(_ o: Operands) throws {
+        try requireF32(("a", o.a), ("b", o.b), ("y", o.y.view))
+        try require(o.y.view.isContiguous, "y \(o.y.view.shape), strides \(o.y.view.strides) must be contiguous")
+        _ = try Broadcast([o.a, o.b], to: o.y.view.shape, self)
+    }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: Double(o.y.view.count), bytes: 4 * Double(o.a.count + o.b.count + o.y.view.count))
+    }
+}
+
+/// db = −dy · a / b²: what division sends to its divisor, before the sum over broadcast dimensions. dy and db contiguous.
+public struct DivideBackward: Op {
+    public init() {}
+    public struct Operands {
+        public let dy: View
+        public let a: View
+        public let b: View
+        public let db: Output
+        public init(dy: View, a: View, b: View, db: Output) {
+            self.dy = dy
+            self.a = a
+            self.b = b
+            self.db = db
+        }
+    }
+    public var name: String { "divide_backward" }
+    public func validate(_ o: Operands) throws {
+        try requireF32(("dy", o.dy), ("a", o.a), ("b", o.b), ("db", o.db.view))
+        try require(o.dy.isContiguous && o.db.view.isContiguous && o.dy.shape == o.db.view.shape, "dy and db must be alike, contiguous")
+        _ = try Broadcast([o.a, o.b], to: o.dy.shape, self)
+    }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 4 * Double(o.dy.count), bytes: 4 * Double(o.a.count + o.b.count + 2 * o.dy.count))
+    }
+}
+
+/// Operands repeated to one shape, with neighbouring dimensions merged where every operand's strides allow it; four remain at most.
+struct Broadcast {
+    let count: Int
+    let sizes: [Int]
+    let strides: [[Int]]
+
+    init(_ views: [View], to shape: [Int], _ op: some Op) throws {
+        let repeated = try views.map { view in
+            guard let view = view.broadcast(to: shape) else {
+                throw operandError(op.name, "shape \(view.shape) does not broadcast to \(shape)")
+            }
+            return view.strides
+        }
+        count = shape.reduce(1, *)
+        (sizes, strides) = mergeDimensions(shape, repeated)
+        guard sizes.count <= 4 else {
+            throw operandError(op.name, "shapes \(views.map(\.shape)) need \(sizes.count) dimensions; 4 are supported")
+        }
+    }
+
+    /// Sizes and strides padded in front to four dimensions.
+    var paddedSizes: [Int] { [Int](repeating: 1, count: 4 - sizes.count) + sizes }
+    func padded(_ operand: Int) -> [Int] { [Int](repeating: 0, count: 4 - sizes.count) + strides[operand] }
+}
+
+/// Drops dimensions of size 1 and merges neighbours that every operand steps through evenly.
+func mergeDimensions(_ shape: [Int], _ strides: [[Int]]) -> (sizes: [Int], strides: [[Int]]) {
+    var sizes: [Int] = []
+    var merged = strides.map { _ in [Int]() }
+    for i in shape.indices where shape[i] != 1 {
+        let continues = !sizes.isEmpty && strides.indices.allSatisfy { merged[$0].last! == strides[$0][i] * shape[i] }
+        if continues {
+            sizes[sizes.count - 1] *= shape[i]
+            for v in strides.indices { merged[v][merged[v].count - 1] = strides[v][i] }
+        } else {
+            sizes.append(shape[i])
+            for v in strides.indices { merged[v].append(strides[v][i]) }
+        }
+    }
+    return (sizes, merged)
+}

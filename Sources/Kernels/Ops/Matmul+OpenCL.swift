@@ -1,0 +1,137 @@
+extension Matmul {
+    public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
+        let c = o.c.view
+        let (m, n, k) = (c.shape[c.rank - 2], c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
+        guard m > 0, n > 0 else { return }
+        for batch in MatmulBatch.runs(o) where batch.count > 0 {
+            try launch(o, m, n, k, batch, device)
+        }
+    }
+
+    /// What the epilogue argument of the kernels holds: these bits, the activation above them.
+    private enum EpilogueBit {
+        static let bias: Int32 = 1
+        static let preactivation: Int32 = 2
+        static let residual: Int32 = 4
+        static let activationShift: Int32 = 8
+    }
+
+    private func launch(
+        _ o: Operands, _ m: Int, _ n: Int, _ k: Int, _ batch: MatmulBatch, _ device: OpenCLDevice
+    ) throws {
+        let c = o.c.view
+        let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
+        let problem = MatmulPlan.Problem(
+            m: m, n: n, k: k, batch: batch.count, transposeB: lb.transposed, accumulate: o.c.mode == .accumulate,
+            needsSumAlone: activation != .none || o.preactivation != nil)
+        let units = device.info.computeUnits
+        let plan = device.family == .vector
+            ? MatmulPlan.vector(problem, units: units) : MatmulPlan.simt(problem, units: units)
+
+        var epilogue = Int32(activation.rawValue) << EpilogueBit.activationShift
+        if o.bias != nil { epilogue |= EpilogueBit.bias }
+        if o.preactivation != nil { epilogue |= EpilogueBit.preactivation }
+        if o.residual != nil { epilogue |= EpilogueBit.residual }
+        // Operands that are absent still need a valid buffer; the epilogue bits keep the kernel from touching it.
+        let bias = o.bias ?? c
+        let (pre, residual) = (side(o.preactivation, o, batch), side(o.residual, o, batch))
+        let start: [KernelArgument] = [.int(m), .int(n), .int(k), .int(batch.count), .float(alpha), .int(o.c.mode.flag)]
+        let inputs = try shifted(o.a, batch.offsets.a) + [.int(la.leading), .long(batch.strides.a)]
+            + shifted(o.b, batch.offsets.b) + [.int(lb.leading), .long(batch.strides.b)]
+        let ends = try shifted(c, batch.offsets.c) + [.int(lc.leading), .long(batch.strides.c)]
+            + bias.arguments() + pre.arguments + residual.arguments + [.int(epilogue)]
+        let space = plan.workspace > 0
+            ? View(storage: .openCL(try device.arena.allocate(plan.workspace * 4, for: .workspace)), shape: [plan.workspace]) : c
+        let reduce: [KernelArgument] = [
+            .int(m), .int(n), .int(batch.count), .int(plan.splits), .float(alpha), .int(o.c.mode.flag),
+        ]
+
+        if device.family == .vector {
+            try device.enqueue(Launch(
+                "gemm.cl", "gemm_vector",
+                start + inputs + ends
+                    + [
+                        .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN), .int(plan.blockK),
+                        .int(plan.splits), .flag(plan.partials),
+                    ] + space.arguments() + [.long(plan.slot)],
+                global: (plan.workers, 1, 1), local: (1, 1, 1)))
+            if plan.partials {
+                try device.enqueue(Launch(
+                    "gemm.cl", "gemm_reduce", reduce + shifted(space, plan.workers * plan.slot) + ends,
+                    global: (m * batch.count, 1, 1), local: (1, 1, 1)))
+            }
+            return
+        }
+        let aligned = isAligned(o, batch, la, lb, lc)
+        let tile = plan.small ? "-DBM=64 -DBN=64 -DBK=16 -DTM=4 -DTN=4" : "-DBM=128 -DBN=128 -DBK=8 -DTM=8 -DTN=8"
+        let options = "-DTA=\(la.transposed ? 1 : 0) -DTB=\(lb.transposed ? 1 : 0) -DVEC=\(aligned ? 1 : 0) \(tile)"
+        try device.enqueue(Launch(
+            "gemm.cl", plan.skinny ? "gemm_skinny" : "gemm_simt", options: options,
+            start + inputs + ends + [.int(plan.splits)] + space.arguments(),
+            global: (plan.workers * 256, 1, 1), local: (256, 1, 1)))
+        if plan.partials {
+            let quads = (n + 3) / 4 * m * batch.count
+            try device.enqueue(Launch(
+                "gemm.cl", "gemm_reduce", options: options, reduce + space.arguments() + ends,
+                global: (quads.roundedUp(to: 256), 1, 1), local: (256, 1, 1)))
+        }
+    }
+
+    /// A view's arguments, moved on by some elements.
+    private func shifted(_ view: View, _ elements: Int) throws -> [KernelArgument] {
+        try View(storage: view.storage, offset: view.offset + elements, shape: view.shape, strides: view.strides).arguments()
+    }
+
+    private struct Side {
+        let arguments: [KernelArgument]
+    }
+
+    /// Buffer, leading dimension and batch stride of a matrix that goes beside c.
+    private func side(_ view: View?, _ o: Operands, _ batch: MatmulBatch) -> Side {
+        guard let view else {
+            // Checked by validate: c has a layout.
+            return Side(arguments: ((try? o.c.view.arguments()) ?? []) + [.int(1), .long(0)])
+        }
+        let (offset, stride) = batch.place(of: view, beside: o.c.view)
+        let moved = View(storage: view.storage, offset: view.offset + offset, shape: view.shape, strides: view.strides)
+        return Side(arguments: ((try? moved.arguments()) ?? []) + [.int(MatrixLayout(view)!.leading), .long(stride)])
+    }
+
+    /// True when all accesses to four neighbours fall on 16 bytes, so that the kernels may load them as one.
+    private func isAligned(
+        _ o: Operands, _ batch: MatmulBatch, _ la: MatrixLayout, _ lb: MatrixLayout, _ lc: MatrixLayout
+    ) -> Bool {
+        var numbers = [la.leading, lb.leading, lc.leading]
+        numbers += [o.a.offset + batch.offsets.a, o.b.offset + batch.offsets.b, o.c.view.offset + batch.offsets.c]
+        if batch.count > 1 { numbers += [batch.strides.a, batch.strides.b, batch.strides.c] }
+        if let bias = o.bias { numbers.append(bias.offset) }
+        for view in [o.preactivation, o.residual].compactMap({ $0 }) {
+            let (offset, stride) = batch.place(of: view, beside: o.c.view)
+            numbers += [view.offset + offset, MatrixLayout(view)!.leading, batch.count > 1 ? stride : 0]
+        }
+        return numbers.allSatisfy { $0 % 4 == 0 }
+    }
+}
+
+extension MatmulBatch {
+    /// Offset of this run's first matrix in a view of c's shape but other strides, and the distance to the next.
+    func place(of view: View, beside c: View) -> (offset: Int, stride: Int) {
+        var rest = offsets.c
+        var offset = 0
+        var step = 0
+        for i in 0..<(c.rank - 2) where c.shape[i] > 1 {
+            let index = c.strides[i] > 0 ? rest / c.strides[i] : 0
+            rest -= index * c.strides[i]
+            offset += index * view.strides[i]
+            // The innermost batch dimension gives the distance, on this view as on c.
+            step = view.strides[i]
+        }
+        return (offset, step)
+    }
+
+    /// Offset of matrix `z` of this run in a view of c's shape but other strides.
+    func place(of view: View, beside c: View, _ z: Int) -> Int {
+        let (offset, stride) = place(of: view, beside: c)
+        return offset + z * stride
+    }
+}

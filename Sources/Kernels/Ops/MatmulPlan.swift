@@ -1,0 +1,104 @@
+/// How a product is cut up for a device. A pure function of the shape and the device, so that one shape always sums in one order.
+struct MatmulPlan: Equatable {
+    var tileM = 0
+    var tileN = 0
+    /// vector: depth of a packed block of B.
+    var blockK = 0
+    /// Pieces of k that are summed apart and added in order by a second kernel.
+    var splits = 1
+    /// Whether sums go to the workspace first.
+    var partials = false
+    /// vector: work-items; simt: work-groups.
+    var workers = 0
+    /// vector: floats of packing space for each worker.
+    var slot = 0
+    /// Floats of workspace.
+    var workspace = 0
+    /// simt: 64 × 64 tiles instead of 128 × 128.
+    var small = false
+    /// simt: the kernel for at most eight rows.
+    var skinny = false
+
+    struct Problem: Equatable {
+        var m, n, k, batch: Int
+        var transposeB: Bool
+        var accumulate: Bool
+        /// The epilogue cannot be applied to a sum that already holds the old output.
+        var needsSumAlone: Bool
+    }
+
+    // Tile sides that keep a packed block of B in the second-level cache; found by measurement (docs/PERFORMANCE.md).
+    private static let largestTileM = 768
+    private static let largestTileN = 512
+    private static let largestBlockK = 384
+
+    /// `vector`: the tiling of least estimated time among equal tilings. Unit: multiply-adds of 16 lanes, about a cycle each.
+    static func vector(_ p: Problem, units: Int) -> MatmulPlan {
+        var best = MatmulPlan()
+        var bestCost = Double.infinity
+        var splits = 1
+        while splits <= 2 * units, splits == 1 || p.k / splits >= 256 {
+            defer { splits *= 2 }
+            let depth = p.k.divided(by: splits)
+            guard p.k.divided(by: depth) == splits else { continue }
+            let blockK = depth.divided(by: depth.divided(by: largestBlockK))
+            let partials = splits > 1 || (p.accumulate && p.needsSumAlone)
+            let fewestM = p.m.divided(by: largestTileM)
+            let fewestN = p.n.divided(by: largestTileN)
+            for cutsM in fewestM..<max(fewestM + 1, min(fewestM + 4 * units, p.m.divided(by: 4) + 1)) {
+                let tileM = p.m.divided(by: cutsM).roundedUp(to: 4)
+                // Rows the kernel really computes: panels of 12, the last one of 4, 8 or 12.
+                let rest = tileM % 12
+                let rows = Double(tileM - rest + (rest > 8 ? 12 : rest.roundedUp(to: 4)))
+                for cutsN in fewestN..<max(fewestN + 1, min(fewestN + 4 * units, p.n.divided(by: 16) + 1)) {
+                    let tileN = p.n.divided(by: cutsN).roundedUp(to: 16)
+                    let tiles = Double(p.m.divided(by: tileM)) * Double(p.n.divided(by: tileN)) * Double(splits * p.batch)
+                    let columns = Double(tileN)
+                    let packing = rows * 0.5 + columns * (p.transposeB ? 0.5 : 0.25)
+                    var cost = (tiles / Double(units)).rounded(.up) * ((rows * columns / 16 + packing) * Double(depth) + 500)
+                    if partials {
+                        cost += 40_000 + Double(p.m * p.n * p.batch * (splits + 1)) / 4 / Double(units)
+                    }
+                    guard cost < bestCost * 0.999 else { continue }
+                    bestCost = cost
+                    best.tileM = tileM
+                    best.tileN = tileN
+                    best.blockK = blockK
+                    best.splits = splits
+                    best.partials = partials
+                    best.workers = Int(min(tiles, Double(units)))
+                    best.slot = ((tileN.roundedUp(to: 32) + 48) * blockK + 16).roundedUp(to: 32)
+                    best.workspace = best.workers * best.slot
+                        + (partials ? p.m * p.n.roundedUp(to: 4) * p.batch * splits : 0)
+                }
+            }
+        }
+        return best
+    }
+
+    /// `simt`: the largest tiles that still fill the device; k is split when even small ones do not.
+    static func simt(_ p: Problem, units: Int) -> MatmulPlan {
+        var plan = MatmulPlan()
+        plan.skinny = p.m <= 8
+        let wanted = 2 * units
+        let groups: Int
+        if plan.skinny {
+            groups = p.n.divided(by: p.transposeB ? 8 : 128) * p.batch
+        } else {
+            plan.small = p.m.divided(by: 128) * p.n.divided(by: 128) * p.batch < wanted
+            plan.tileM = plan.small ? 64 : 128
+            plan.tileN = plan.tileM
+            groups = p.m.divided(by: plan.tileM) * p.n.divided(by: plan.tileN) * p.batch
+        }
+        if groups <= units { plan.splits = min(64, max(1, p.k / 256), (wanted + groups - 1) / groups) }
+        plan.partials = plan.splits > 1
+        plan.workers = groups * plan.splits
+        if plan.partials { plan.workspace = p.m * p.n.roundedUp(to: 4) * p.batch * plan.splits }
+        return plan
+    }
+}
+
+extension Int {
+    /// Division rounded up.
+    fileprivate func divided(by other: Int) -> Int { (self + other - 1) / other }
+}
