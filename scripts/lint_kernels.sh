@@ -127,11 +127,12 @@ compile_all() { # name, triple, clang, output flags
 check_local_memory() {
     local kernel bytes
     # shellcheck disable=SC2016 # the dollar sign is PTX's
+    sed -nE 's/^[[:space:]]*\.shared .*[[:space:]]([A-Za-z0-9_]+)_\$_[A-Za-z0-9_$.]+\[([0-9]+)\];.*/\1 \2/p' "$work/out" |
+        awk '{ sum[$1] += $2 } END { for (k in sum) print k, sum[k] }' >"$work/local"
     while read -r kernel bytes; do
         [ "$bytes" -le "$local_memory_limit" ] ||
             complain "$1: kernel $kernel takes $bytes bytes of local memory, more than the portable $local_memory_limit"
-    done < <(sed -nE 's/^[[:space:]]*\.shared .*[[:space:]]([A-Za-z0-9_]+)_\$_[A-Za-z0-9_$.]+\[([0-9]+)\];.*/\1 \2/p' "$work/out" |
-        awk '{ sum[$1] += $2 } END { for (k in sum) print k, sum[k] }')
+    done <"$work/local"
 }
 
 if compiler=$(clang_for nvptx64); then compile_all nvptx64 nvptx64-nvidia-nvcl "$compiler" -S; fi

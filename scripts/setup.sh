@@ -108,7 +108,8 @@ apt update || say "apt-get update failed; trying with the package lists that are
 # shellcheck disable=SC2086 # one word per package
 if ! apt install -y --no-install-recommends $missing; then
     say "apt-get could not install: $missing"
-    say "On Ubuntu these packages are in 'universe' (sudo add-apt-repository universe)."
+    ! grep -qi ubuntu /etc/os-release 2>/dev/null ||
+        say "On Ubuntu these packages are in 'universe': sudo add-apt-repository universe"
     exit 1
 fi
 
