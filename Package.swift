@@ -61,3 +61,8 @@ let package = Package(
         .testTarget(name: "DataTests", dependencies: ["RetortData", "RetortSupport"], swiftSettings: settings),
     ]
 )
+
+// DocC is wanted by `make docs` only; nobody else downloads the plugin.
+if Context.environment["RETORT_DOCS"] != nil {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"))
+}

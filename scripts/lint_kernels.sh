@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Keeps the kernels portable without any of the devices: every kernels/*.cl is compiled, for both families, by each clang target
+# that is installed (nvptx64, amdgcn, spir64), as OpenCL C 1.2 with warnings as errors; then rules that a compiler does not know.
+# CLANG names another compiler; KERNELS another folder (the script's own check uses it).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kernels=${KERNELS:-kernels}
+local_memory_limit=32768 # bytes per kernel, the portable floor
+
+failures=0
+complain() {
+    printf '%s\n' "$*" >&2
+    failures=$((failures + 1))
+}
+
+shopt -s nullglob
+files=("$kernels"/*.cl)
+if [ ${#files[@]} -eq 0 ]; then
+    echo "lint_kernels: no kernels/*.cl"
+    exit 0
+fi
+
+# --- Rules -----------------------------------------------------------------------------------------------------------------------
+
+# Blanks comments, keeping line numbers.
+without_comments() {
+    awk '{
+        line = $0; out = ""
+        while (length(line)) {
+            if (inside) {
+                at = index(line, "*/")
+                if (!at) { line = ""; break }
+                inside = 0; line = substr(line, at + 2); continue
+            }
+            a = index(line, "/*"); b = index(line, "//")
+            if (b && (!a || b < a)) { out = out substr(line, 1, b - 1); line = ""; break }
+            if (!a) { out = out line; line = ""; break }
+            out = out substr(line, 1, a - 1) " "; line = substr(line, a + 2); inside = 1
+        }
+        print out
+    }' "$1"
+}
+
+rule() { # pattern, why
+    local hits
+    hits=$(without_comments "$file" | grep -nE "$1" | head -n 5) || true
+    [ -z "$hits" ] || while IFS= read -r hit; do complain "$file:${hit%%:*}: $2: ${hit#*:}"; done <<<"$hits"
+}
+
+for file in "${files[@]}" "$kernels"/*.clh; do
+    rule '(^|[^A-Za-z0-9_])(double(2|3|4|8|16)?|cl_khr_fp64)([^A-Za-z0-9_]|$)' 'no double: many GPUs have none'
+    rule 'sub_group|cl_(khr|intel)_subgroups' 'no sub-groups: not in OpenCL C 1.2'
+    rule 'atom(ic)?_[a-z]+ *\(.*(float|as_u?int *\()' 'no float atomics: their order is not fixed, results would differ between runs'
+    rule '\(f(loat)? *\*\) *atom(ic)?_' 'no float atomics: their order is not fixed, results would differ between runs'
+    rule '(^|[^A-Za-z0-9_])printf *\(' 'no printf in a kernel'
+done
+
+# --- Cross-compilation -----------------------------------------------------------------------------------------------------------
+
+# The first clang that has a target: Swift's own has no GPU targets, a PoCL installation brings one that has.
+candidates=()
+[ -z "${CLANG:-}" ] || candidates+=("$CLANG")
+candidates+=(clang)
+for path in /usr/bin/clang-[0-9]* /usr/lib/llvm-*/bin/clang; do
+    case ${path##*/} in clang | clang-[0-9] | clang-[0-9][0-9]) candidates+=("$path") ;; esac
+done
+
+clang_for() { # registered target name
+    local candidate
+    for candidate in "${candidates[@]}"; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" --print-targets 2>/dev/null | grep -qE "^ *$1 "; then
+            printf '%s' "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# clang's own declarations of the OpenCL C built-ins are a header that some distributions leave out of the package.
+compiles_opencl() { # clang, flags …
+    printf '__kernel void k(__global float *p) { p[get_global_id(0)] = exp(p[0]); }\n' |
+        "$@" "${dialect[@]}" - -o /dev/null 2>/dev/null
+}
+
+# The version macro is the run-time's to define, not clang's.
+dialect=(-x cl -cl-std=CL1.2 -Xclang -finclude-default-header -D__OPENCL_VERSION__=120)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# Compiled in the order in which the program puts them together.
+headers=()
+for header in prelude.clh math.clh; do [ ! -e "$kernels/$header" ] || headers+=("$kernels/$header"); done
+
+compiled=0
+targets=
+compile_all() { # name, triple, clang, output flags
+    local name=$1 triple=$2 compiler=$3 family flags
+    shift 3
+    if ! compiles_opencl "$compiler" -target "$triple" "$@"; then
+        echo "lint_kernels: $compiler cannot compile OpenCL C for $name here: skipped"
+        return 0
+    fi
+    for file in "${files[@]}"; do
+        # One input, so that messages name real files and lines; each file is independent of the others.
+        : >"$work/all.cl"
+        for part in "${headers[@]}" "$file"; do
+            printf '#line 1 "%s"\n' "$part" >>"$work/all.cl"
+            cat "$part" >>"$work/all.cl"
+        done
+        for family in VECTOR SIMT; do
+            flags=("${dialect[@]}" -target "$triple" -O1 -DALL "-D$family"
+                -Wall -Werror -Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas -Wno-pass-failed)
+            if ! "$compiler" "${flags[@]}" "$@" "$work/all.cl" -o "$work/out" 2>"$work/errors"; then
+                complain "$file: does not compile for $name, family $family ($compiler):"
+                head -n 20 "$work/errors" >&2
+                continue
+            fi
+            compiled=$((compiled + 1))
+            [ "$name" != nvptx64 ] || [ "$family" != SIMT ] || check_local_memory "$file"
+        done
+    done
+    targets="$targets $name"
+}
+
+# PTX names a __local array after its kernel: .shared .align 4 .b8 gemm_$_tile[16384];
+check_local_memory() {
+    local kernel bytes
+    # shellcheck disable=SC2016 # the dollar sign is PTX's
+    sed -nE 's/^[[:space:]]*\.shared .*[[:space:]]([A-Za-z0-9_]+)_\$_[A-Za-z0-9_$.]+\[([0-9]+)\];.*/\1 \2/p' "$work/out" |
+        awk '{ sum[$1] += $2 } END { for (k in sum) print k, sum[k] }' >"$work/local"
+    while read -r kernel bytes; do
+        [ "$bytes" -le "$local_memory_limit" ] ||
+            complain "$1: kernel $kernel takes $bytes bytes of local memory, more than the portable $local_memory_limit"
+    done <"$work/local"
+}
+
+if compiler=$(clang_for nvptx64); then compile_all nvptx64 nvptx64-nvidia-nvcl "$compiler" -S; fi
+if compiler=$(clang_for amdgcn); then compile_all amdgcn amdgcn-amd-amdhsa "$compiler" -S -mcpu=gfx900 -nogpulib; fi
+# SPIR needs no back end: any full clang writes it as LLVM IR.
+if compiler=$(clang_for nvptx64); then compile_all spir64 spir64-unknown-unknown "$compiler" -S -emit-llvm; fi
+
+if [ -z "$targets" ]; then
+    echo "lint_kernels: no clang with GPU targets is installed (Debian: the one PoCL depends on); checked the rules only"
+fi
+if [ "$failures" -ne 0 ]; then
+    echo "lint_kernels: $failures problems" >&2
+    exit 1
+fi
+echo "lint_kernels: ${#files[@]} files, $compiled builds${targets:+ for}$targets, no problem"
