@@ -11,44 +11,6 @@
 
 #ifdef VECTOR
 
-#define SOFTMAX_CHUNK 4096
-
-// max(x) and Σ e^((x - max) / T) of one row; `rate` = log2(e) / T.
-INLINE float softmax_statistics(GLOBAL const float *x, int columns, float inverse_temperature, float rate, float *sum) {
-    const int whole = columns / LANES * LANES, part = columns - whole;
-    const float lowest = -127.0f / rate;
-    const real x_part = part ? load_part(x + whole, part, -INFINITY) : SPLAT(-INFINITY);
-    float top = LOWEST;
-    real total = SPLAT(0.0f);
-    for (int start = 0; start < columns; start += SOFTMAX_CHUNK) {
-        const int stop = whole - start < SOFTMAX_CHUNK ? whole : start + SOFTMAX_CHUNK;
-        const int last = columns - start <= SOFTMAX_CHUNK && part;
-        real m0 = SPLAT(LOWEST), m1 = m0, m2 = m0, m3 = m0;
-        int i = start;
-        for (; i + 4 * LANES <= stop; i += 4 * LANES) {
-            m0 = v_larger(m0, LOAD(x + i));
-            m1 = v_larger(m1, LOAD(x + i + LANES));
-            m2 = v_larger(m2, LOAD(x + i + 2 * LANES));
-            m3 = v_larger(m3, LOAD(x + i + 3 * LANES));
-        }
-        for (; i < stop; i += LANES) m0 = v_larger(m0, LOAD(x + i));
-        if (last) m1 = v_larger(m1, x_part);
-        const float higher = S_MAX(top, lane_max(v_larger(v_larger(m0, m1), v_larger(m2, m3))));
-        if (start > 0 && higher > top) total = total * SPLAT(S_EXP((top - higher) * inverse_temperature));
-        top = higher;
-        real s0 = SPLAT(0.0f), s1 = s0;
-        for (i = start; i + 2 * LANES <= stop; i += 2 * LANES) {
-            s0 += v_exp2_scaled(LOAD(x + i) - SPLAT(top), rate, lowest);
-            s1 += v_exp2_scaled(LOAD(x + i + LANES) - SPLAT(top), rate, lowest);
-        }
-        if (i < stop) s0 += v_exp2_scaled(LOAD(x + i) - SPLAT(top), rate, lowest);
-        if (last) s1 += v_exp2_scaled(x_part - SPLAT(top), rate, lowest);
-        total += s0 + s1;
-    }
-    *sum = lane_sum(total);
-    return top;
-}
-
 INLINE void softmax_forward_rows(
     index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL float *y, index_t y_pitch, int columns,
     float temperature) {
@@ -203,24 +165,6 @@ __kernel void log_softmax_backward(
 #endif
 
 #ifdef SIMT
-
-// max(x) and Σ e^((x - max) / T) of a row, for all work-items of the group. Each keeps a running maximum of its own.
-INLINE float softmax_statistics(
-    __global const float *x, int columns, float inverse_temperature, float rate, __local float *scratch, float *sum) {
-    const float lowest = -127.0f / rate;
-    float top = LOWEST, total = 0.0f;
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) {
-        const float v = x[i];
-        if (v > top) {
-            total *= S_EXP((top - v) * inverse_temperature);
-            top = v;
-        }
-        total += v_exp2_scaled(v - top, rate, lowest);
-    }
-    const float highest = group_max(top, scratch);
-    *sum = group_sum(total * S_EXP((top - highest) * inverse_temperature), scratch);
-    return highest;
-}
 
 #if WANTED(softmax_forward)
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_forward(
