@@ -1,0 +1,557 @@
+// Distillation loss and its gradient in one go, for one row of student logits s and teacher logits t (`classes` values each):
+//
+//   P = softmax(t / T), Q = softmax(s / T)
+//   loss = row_weight · scale · (soft_scale · D(P, Q) + hard_scale · CE),  CE = -ln softmax(s)[label]  (T = 1)
+//
+// The caller folds what it wants into the factors: Hinton's loss is soft_scale = alpha · T², hard_scale = 1 - alpha,
+// scale = 1 / rows (or a row_weight that averages over valid tokens). `blend` is the beta or lambda of a kind.
+//
+//   forward_kl        KL(P || Q) = Σ P (ln P - ln Q)                                       [Hinton et al. 2015]
+//   forward_ce        -Σ P ln Q: without the teacher's entropy
+//   reverse_kl        KL(Q || P)                                                            [MiniLLM]
+//   jsd               b KL(P || M) + (1-b) KL(Q || M), M = b P + (1-b) Q; b = 0: KL(P || Q), b = 1: KL(Q || P)   [GKD]
+//   jsd_continuous    (1-b) KL(P || M) + b KL(Q || M), same M: tends to KL(P || Q) at b = 0 and KL(Q || P) at b = 1
+//   skew_kl           KL(P || l P + (1-l) Q)                                                [DistiLLM]
+//   skew_ce           -Σ P ln(l P + (1-l) Q)
+//   skew_reverse_kl   KL(Q || (1-l) P + l Q)                                                [DistiLLM]
+//   tvd               ½ Σ |P - Q|
+//   symmetric         (1-l) · forward_ce + l · reverse_kl
+//
+// Outputs: loss [rows]; divergence [rows] = parts_weighted · D · soft_part with soft_part chosen by the caller (T² for
+// Hinton's convention, else 1); cross_entropy [rows] = CE; both are 0 where row_weight is 0. gradient [rows, classes] =
+// d(Σ loss) / d s, may be the student's buffer itself: a row is read completely before it is overwritten.
+// write_gradient: 0 no, 1 overwrite, 2 add (not in place).
+//
+// A row with row_weight 0 gives loss 0 and a zero gradient even when its logits hold NaN. A label equal to ignore_index has
+// no hard part (whether its soft part counts is row_weight's business); another label outside [0, classes) gives loss NaN.
+// -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the second none.
+//
+// Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay in the
+// first-level cache; then the gradient. Differences to the maximum are taken before any scaling, so logits of 1e4 are exact.
+
+#define DIVERGENCE_FORWARD_KL 0
+#define DIVERGENCE_FORWARD_CE 1
+#define DIVERGENCE_REVERSE_KL 2
+#define DIVERGENCE_JSD 3
+#define DIVERGENCE_JSD_CONTINUOUS 4
+#define DIVERGENCE_SKEW_KL 5
+#define DIVERGENCE_SKEW_CE 6
+#define DIVERGENCE_SKEW_REVERSE_KL 7
+#define DIVERGENCE_TVD 8
+#define DIVERGENCE_SYMMETRIC 9
+
+// Kinds whose value needs both distributions normalised first. `kind` is a constant wherever this is called.
+#define DIVERGENCE_MIXES(kind) ((kind) >= DIVERGENCE_JSD && (kind) <= DIVERGENCE_TVD)
+
+#define DIVERGENCE_LOWEST_1 (-127.0f / LOG2E)
+
+// Running sums of one row, relative to the maxima so far: d = logit - maximum.
+typedef struct {
+    real student;   // Σ e^(ds / T)
+    real teacher;   // Σ e^(dt / T)
+    real hard;      // Σ e^ds, only when T != 1
+    real forward;   // Σ e^(dt / T) · -ds, only for cross-entropy forms
+    real reverse;   // Σ e^(ds / T) (ds - dt), only for reverse kinds
+} divergence_sums;
+
+INLINE void divergence_add(
+    const int kind, int separate_hard, real ds, real dt, float rate, float lowest, divergence_sums *sums) {
+    real es = v_exp2_scaled(ds, rate, lowest);
+    real et = v_exp2_scaled(dt, rate, lowest);
+    sums->student += es;
+    sums->teacher += et;
+    if (separate_hard) sums->hard += v_exp2_scaled(ds, LOG2E, DIVERGENCE_LOWEST_1);
+    // A probability of exactly 0 contributes nothing, whatever the other logarithm is (0 · inf).
+    if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
+        sums->forward += SELECT(et * -ds, SPLAT(0.0f), et == SPLAT(0.0f));
+    }
+    if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
+        sums->reverse += SELECT(es * (ds - dt), SPLAT(0.0f), es == SPLAT(0.0f));
+    }
+}
+
+// Moves sums to new maxima, `student_step` and `teacher_step` >= 0 above the old ones.
+INLINE void divergence_rescale(
+    float student_step, float teacher_step, float inverse_temperature, divergence_sums *sums) {
+    float student_factor = S_EXP(-student_step * inverse_temperature);
+    float teacher_factor = S_EXP(-teacher_step * inverse_temperature);
+    // Σ e (d' …) with d' = d - step, before the common factor.
+    sums->forward = (sums->forward + sums->teacher * SPLAT(student_step)) * SPLAT(teacher_factor);
+    sums->reverse = (sums->reverse - sums->student * SPLAT(student_step - teacher_step)) * SPLAT(student_factor);
+    sums->student = sums->student * SPLAT(student_factor);
+    sums->teacher = sums->teacher * SPLAT(teacher_factor);
+    sums->hard = sums->hard * SPLAT(S_EXP(-student_step));
+}
+
+// A mixture kind's contribution to the value, and h, where d D / d ln-odds = q (h - Σ q h). Every h is 0 at p = q: the
+// mixture is written so that it is then exactly p, and constants are subtracted (they cancel in the gradient).
+// A mixture of 0 is replaced by the smallest normal number, which only ever meets p = q = 0.
+INLINE real divergence_mixture(const int kind, real p, real q, float blend, real *h) {
+    const real tiny = SPLAT(1.17549435e-38f), one = SPLAT(1.0f), b = SPLAT(blend), c = SPLAT(1.0f - blend);
+    if (kind == DIVERGENCE_TVD) {
+        real zero = SPLAT(0.0f);
+        real s = SELECT(zero, SPLAT(0.5f), p < q);
+        *h = SELECT(s, SPLAT(-0.5f), q < p);
+        return SPLAT(0.5f) * V_ABS(p - q);
+    }
+    real m = kind == DIVERGENCE_SKEW_REVERSE_KL ? V_FMA(b, q - p, p) : V_FMA(b, p - q, q);
+    m = SELECT(m, tiny, m < tiny);
+    if (kind == DIVERGENCE_JSD) {
+        real log_q = v_log_positive(q / m);
+        *h = c * log_q;
+        return V_FMA(b * p, v_log_positive(p / m), c * q * log_q);
+    }
+    if (kind == DIVERGENCE_JSD_CONTINUOUS) {
+        real log_q = v_log_positive(q / m);
+        *h = b * log_q - c * (V_FMA(b, q - p, p) / m - one);
+        return V_FMA(c * p, v_log_positive(p / m), b * q * log_q);
+    }
+    if (kind == DIVERGENCE_SKEW_KL) {
+        real ratio = p / m;
+        *h = c * (one - ratio);
+        return p * v_log_positive(ratio);
+    }
+    if (kind == DIVERGENCE_SKEW_CE) {
+        *h = c * (one - p / m);
+        return -p * v_log_positive(m);
+    }
+    real ratio = q / m;  // DIVERGENCE_SKEW_REVERSE_KL
+    real log_q = v_log_positive(ratio);
+    *h = log_q - b * (ratio - one);
+    return q * log_q;
+}
+
+// The scalars of a row that the gradient pass needs.
+typedef struct {
+    float student_max, teacher_max;
+    float student_inverse, teacher_inverse;  // 1 / Σ e^(ds / T), 1 / Σ e^(dt / T)
+    float ratio;                             // Σ e^(ds / T) / Σ e^(dt / T)
+    float log_ratio;                         // its logarithm
+    float mean;                              // Σ q h of mixture kinds, or KL(Q || P) of the reverse kind, in nats
+    float soft, hard;                        // factors of the two parts of the gradient
+    int separate_hard;                       // T != 1: the hard part needs exponentials of its own
+    float hard_inverse;                      // 1 / Σ e^ds
+} divergence_row;
+
+// One vector of the gradient (without the -1 at the label) and of the value of forward_kl and reverse_kl. Their terms,
+// p ln(p / q) - p + q, are all >= 0 and cancel the rounding of both normalisations, so a KL of 1e-6 keeps its digits.
+INLINE real divergence_gradient(
+    const int kind, real s, real t, float rate, float lowest, float inverse_temperature, float blend, divergence_row row,
+    real *value) {
+    real ds = s - SPLAT(row.student_max), dt = t - SPLAT(row.teacher_max);
+    real es = v_exp2_scaled(ds, rate, lowest);
+    real et = v_exp2_scaled(dt, rate, lowest);
+    real g;
+    *value = SPLAT(0.0f);
+    if (DIVERGENCE_MIXES(kind)) {
+        real h, q = es * SPLAT(row.student_inverse), p = et * SPLAT(row.teacher_inverse);
+        (void)divergence_mixture(kind, p, q, blend, &h);
+        g = q * (h - SPLAT(row.mean)) * SPLAT(row.soft);
+    } else {
+        // (q - p), written so that equal rows give exactly 0 with or without a fused multiply-add.
+        real difference = V_FMA(et, SPLAT(-row.ratio), es) * SPLAT(row.student_inverse);
+        g = difference;
+        if (kind != DIVERGENCE_FORWARD_CE) {
+            // ln q - ln p
+            real log_quotient = V_FMA(ds - dt, SPLAT(inverse_temperature), SPLAT(-row.log_ratio));
+            if (kind == DIVERGENCE_FORWARD_KL) {
+                real p = et * SPLAT(row.teacher_inverse);
+                *value = difference - SELECT(p * log_quotient, SPLAT(0.0f), p == SPLAT(0.0f));
+            } else {
+                real q = es * SPLAT(row.student_inverse);
+                *value = SELECT(q * log_quotient, SPLAT(0.0f), q == SPLAT(0.0f)) - difference;
+                real r = SELECT(q * (log_quotient - SPLAT(row.mean)), SPLAT(0.0f), q == SPLAT(0.0f));
+                g = kind == DIVERGENCE_SYMMETRIC ? SPLAT(1.0f - blend) * g + SPLAT(blend) * r : r;
+            }
+        }
+        g = g * SPLAT(row.soft);
+    }
+    if (row.hard != 0.0f) {
+        real e1 = row.separate_hard ? v_exp2_scaled(ds, LOG2E, DIVERGENCE_LOWEST_1) : es;
+        g = V_FMA(e1, SPLAT(row.hard * row.hard_inverse), g);
+    }
+    return g;
+}
+
+// Kinds whose value comes from the last pass, which then runs even when no gradient is wanted.
+#define DIVERGENCE_VALUE_LAST(kind) \
+    ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL || (kind) == DIVERGENCE_SYMMETRIC)
+
+#ifdef VECTOR
+
+#define DIVERGENCE_CHUNK 2048  // two rows of 8 KiB at a time: they stay in the first-level cache between maxima and sums
+
+INLINE void divergence_rows(
+    const int kind, index_t begin, index_t end, GLOBAL const float *student, index_t student_pitch,
+    GLOBAL const float *teacher, index_t teacher_pitch, GLOBAL const int *labels, GLOBAL const float *row_weight,
+    GLOBAL float *loss, GLOBAL float *divergence, GLOBAL float *cross_entropy, GLOBAL float *gradient,
+    index_t gradient_pitch, int classes, int has_labels, int ignore_index, int has_row_weight, int write_gradient,
+    float temperature, float blend, float soft_scale, float hard_scale, float soft_part, float scale) {
+    const float inverse_temperature = 1.0f / temperature;
+    const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
+    const int whole = classes / LANES * LANES, part = classes - whole;
+    for (index_t r = begin; r < end; r++) {
+        GLOBAL const float *s = student + r * student_pitch;
+        GLOBAL const float *t = teacher + r * teacher_pitch;
+        GLOBAL float *g = gradient + r * gradient_pitch;
+        const float weight = has_row_weight ? row_weight[r] : 1.0f;
+        if (weight == 0.0f) {
+            loss[r] = 0.0f;
+            divergence[r] = 0.0f;
+            cross_entropy[r] = 0.0f;
+            if (write_gradient == 1) {
+                for (int i = 0; i < whole; i += LANES) STORE(g + i, SPLAT(0.0f));
+                if (part) store_part(g + whole, SPLAT(0.0f), part);
+            }
+            continue;
+        }
+        const int label = has_labels ? labels[r] : ignore_index;
+        const int labelled = has_labels && label != ignore_index;
+        const int label_ok = labelled && label >= 0 && label < classes;
+        const float label_logit = label_ok ? s[label] : 0.0f;
+
+        divergence_row row;
+        row.student_max = row.teacher_max = LOWEST;
+        row.separate_hard = labelled && temperature != 1.0f;
+        divergence_sums total = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
+        const real s_part = part ? load_part(s + whole, part, -INFINITY) : SPLAT(-INFINITY);
+        const real t_part = part ? load_part(t + whole, part, -INFINITY) : SPLAT(-INFINITY);
+        for (int start = 0; start < classes; start += DIVERGENCE_CHUNK) {
+            const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
+            const int last = classes - start <= DIVERGENCE_CHUNK && part;
+            real s0 = SPLAT(LOWEST), s1 = s0, t0 = s0, t1 = s0;
+            int i = start;
+            for (; i + 2 * LANES <= stop; i += 2 * LANES) {
+                s0 = v_larger(s0, LOAD(s + i));
+                t0 = v_larger(t0, LOAD(t + i));
+                s1 = v_larger(s1, LOAD(s + i + LANES));
+                t1 = v_larger(t1, LOAD(t + i + LANES));
+            }
+            if (i < stop) {
+                s0 = v_larger(s0, LOAD(s + i));
+                t0 = v_larger(t0, LOAD(t + i));
+            }
+            if (last) {
+                s1 = v_larger(s1, s_part);
+                t1 = v_larger(t1, t_part);
+            }
+            const float s_max = S_MAX(row.student_max, lane_max(v_larger(s0, s1)));
+            const float t_max = S_MAX(row.teacher_max, lane_max(v_larger(t0, t1)));
+            if (start > 0 && (s_max > row.student_max || t_max > row.teacher_max)) {
+                divergence_rescale(
+                    s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &total);
+            }
+            row.student_max = s_max;
+            row.teacher_max = t_max;
+            divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
+            for (i = start; i < stop; i += LANES) {
+                divergence_add(
+                    kind, row.separate_hard, LOAD(s + i) - SPLAT(s_max), LOAD(t + i) - SPLAT(t_max), rate, lowest, &sums);
+            }
+            if (last) {
+                divergence_add(
+                    kind, row.separate_hard, s_part - SPLAT(s_max), t_part - SPLAT(t_max), rate, lowest, &sums);
+            }
+            // Chunk by chunk: rounding grows with a chunk's length plus the number of chunks, not with the row's length.
+            total.student += sums.student;
+            total.teacher += sums.teacher;
+            total.hard += sums.hard;
+            total.forward += sums.forward;
+            total.reverse += sums.reverse;
+        }
+        const float student_sum = lane_sum(total.student), teacher_sum = lane_sum(total.teacher);
+        const float hard_sum = row.separate_hard ? lane_sum(total.hard) : student_sum;
+        row.student_inverse = 1.0f / student_sum;
+        row.teacher_inverse = 1.0f / teacher_sum;
+        row.hard_inverse = 1.0f / hard_sum;
+        row.ratio = student_sum / teacher_sum;
+        row.log_ratio = S_LOG(row.ratio);
+        row.mean = lane_sum(total.reverse) * inverse_temperature * row.student_inverse - row.log_ratio;
+        float value = 0.0f;
+        if (DIVERGENCE_MIXES(kind)) {
+            real values = SPLAT(0.0f), means = SPLAT(0.0f), h;
+            for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
+                const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
+                real chunk_values = SPLAT(0.0f), chunk_means = SPLAT(0.0f);
+                for (int i = start; i < stop; i += LANES) {
+                    real q = v_exp2_scaled(LOAD(s + i) - SPLAT(row.student_max), rate, lowest) * SPLAT(row.student_inverse);
+                    real p = v_exp2_scaled(LOAD(t + i) - SPLAT(row.teacher_max), rate, lowest) * SPLAT(row.teacher_inverse);
+                    chunk_values += divergence_mixture(kind, p, q, blend, &h);
+                    chunk_means = V_FMA(q, h, chunk_means);
+                }
+                values += chunk_values;
+                means += chunk_means;
+            }
+            if (part) {
+                real q = v_exp2_scaled(s_part - SPLAT(row.student_max), rate, lowest) * SPLAT(row.student_inverse);
+                real p = v_exp2_scaled(t_part - SPLAT(row.teacher_max), rate, lowest) * SPLAT(row.teacher_inverse);
+                values += divergence_mixture(kind, p, q, blend, &h);
+                means = V_FMA(q, h, means);
+            }
+            // (tail lanes beyond the row hold p = q = 0 and add nothing)
+            value = lane_sum(values);
+            row.mean = lane_sum(means);
+        } else if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
+            value = lane_sum(total.forward) * inverse_temperature * row.teacher_inverse + S_LOG(student_sum);
+        }
+        const float total_weight = weight * scale;
+        row.soft = total_weight * soft_scale * inverse_temperature;
+        row.hard = labelled ? total_weight * hard_scale : 0.0f;
+        if (write_gradient || DIVERGENCE_VALUE_LAST(kind)) {
+            real values = SPLAT(0.0f), v;
+            for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
+                const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
+                real chunk_values = SPLAT(0.0f);
+                for (int i = start; i < stop; i += LANES) {
+                    real d = divergence_gradient(
+                        kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, blend, row, &v);
+                    chunk_values += v;
+                    if (write_gradient) STORE(g + i, write_gradient == 2 ? LOAD(g + i) + d : d);
+                }
+                values += chunk_values;
+            }
+            if (part) {
+                real d = divergence_gradient(kind, s_part, t_part, rate, lowest, inverse_temperature, blend, row, &v);
+                values += v;
+                if (write_gradient == 2) d += load_part(g + whole, part, 0.0f);
+                if (write_gradient) store_part(g + whole, d, part);
+            }
+            if (write_gradient && label_ok) g[label] -= row.hard;
+            if (kind == DIVERGENCE_SYMMETRIC) value = (1.0f - blend) * value + blend * lane_sum(values);
+            if (kind == DIVERGENCE_FORWARD_KL || kind == DIVERGENCE_REVERSE_KL) value = lane_sum(values);
+        }
+        float hard = 0.0f;
+        if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
+        loss[r] = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));
+        divergence[r] = soft_part * value;
+        cross_entropy[r] = hard;
+    }
+}
+
+#define DIVERGENCE_ARGUMENTS                                                                                             \
+    GLOBAL const float *student, index_t student_pitch, GLOBAL const float *teacher, index_t teacher_pitch,              \
+        GLOBAL const int *labels, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *divergence,          \
+        GLOBAL float *cross_entropy, GLOBAL float *gradient, index_t gradient_pitch, int classes, int has_labels,        \
+        int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,        \
+        float hard_scale, float soft_part, float scale
+#define DIVERGENCE_PASS                                                                                                  \
+    begin, end, student, student_pitch, teacher, teacher_pitch, labels, row_weight, loss, divergence, cross_entropy,     \
+        gradient, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient, temperature, blend,   \
+        soft_scale, hard_scale, soft_part, scale
+
+#define DIVERGENCE_ROWS(name, kind)                                                    \
+    INLINE void name##_rows(index_t begin, index_t end, DIVERGENCE_ARGUMENTS) {        \
+        divergence_rows(kind, DIVERGENCE_PASS);                                        \
+    }
+DIVERGENCE_ROWS(divergence_forward_kl, DIVERGENCE_FORWARD_KL)
+DIVERGENCE_ROWS(divergence_forward_ce, DIVERGENCE_FORWARD_CE)
+DIVERGENCE_ROWS(divergence_reverse_kl, DIVERGENCE_REVERSE_KL)
+DIVERGENCE_ROWS(divergence_jsd, DIVERGENCE_JSD)
+DIVERGENCE_ROWS(divergence_jsd_continuous, DIVERGENCE_JSD_CONTINUOUS)
+DIVERGENCE_ROWS(divergence_skew_kl, DIVERGENCE_SKEW_KL)
+DIVERGENCE_ROWS(divergence_skew_ce, DIVERGENCE_SKEW_CE)
+DIVERGENCE_ROWS(divergence_skew_reverse_kl, DIVERGENCE_SKEW_REVERSE_KL)
+DIVERGENCE_ROWS(divergence_tvd, DIVERGENCE_TVD)
+DIVERGENCE_ROWS(divergence_symmetric, DIVERGENCE_SYMMETRIC)
+
+#endif
+
+#ifdef __OPENCL_VERSION__
+#define DIVERGENCE_KERNEL_ARGUMENTS                                                                                      \
+    long rows, long rows_per_item, __global const float *student, long student_at, __global const float *teacher,        \
+        long teacher_at, __global const int *labels, long labels_at, __global const float *row_weight,                   \
+        long row_weight_at, __global float *loss, long loss_at, __global float *divergence, long divergence_at,          \
+        __global float *cross_entropy, long cross_entropy_at, __global float *gradient, long gradient_at,                \
+        long student_pitch, long teacher_pitch, long gradient_pitch, int classes, int has_labels, int ignore_index,      \
+        int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,        \
+        float soft_part, float scale
+#define DIVERGENCE_OFFSETS          \
+    student += student_at;          \
+    teacher += teacher_at;          \
+    labels += labels_at;            \
+    row_weight += row_weight_at;    \
+    loss += loss_at;                \
+    divergence += divergence_at;    \
+    cross_entropy += cross_entropy_at; \
+    gradient += gradient_at;
+#endif
+
+#if defined(VECTOR) && defined(__OPENCL_VERSION__)
+#define DIVERGENCE_KERNEL(name)                                           \
+    __kernel void name(DIVERGENCE_KERNEL_ARGUMENTS) {                     \
+        DIVERGENCE_OFFSETS                                                \
+        const long begin = get_global_id(0) * rows_per_item;              \
+        const long end = min(rows, begin + rows_per_item);                \
+        name##_rows(DIVERGENCE_PASS);                                     \
+    }
+#if WANTED(divergence_forward_kl)
+DIVERGENCE_KERNEL(divergence_forward_kl)
+#endif
+#if WANTED(divergence_forward_ce)
+DIVERGENCE_KERNEL(divergence_forward_ce)
+#endif
+#if WANTED(divergence_reverse_kl)
+DIVERGENCE_KERNEL(divergence_reverse_kl)
+#endif
+#if WANTED(divergence_jsd)
+DIVERGENCE_KERNEL(divergence_jsd)
+#endif
+#if WANTED(divergence_jsd_continuous)
+DIVERGENCE_KERNEL(divergence_jsd_continuous)
+#endif
+#if WANTED(divergence_skew_kl)
+DIVERGENCE_KERNEL(divergence_skew_kl)
+#endif
+#if WANTED(divergence_skew_ce)
+DIVERGENCE_KERNEL(divergence_skew_ce)
+#endif
+#if WANTED(divergence_skew_reverse_kl)
+DIVERGENCE_KERNEL(divergence_skew_reverse_kl)
+#endif
+#if WANTED(divergence_tvd)
+DIVERGENCE_KERNEL(divergence_tvd)
+#endif
+#if WANTED(divergence_symmetric)
+DIVERGENCE_KERNEL(divergence_symmetric)
+#endif
+#endif
+
+#ifdef SIMT
+
+// One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they are
+// brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
+INLINE void divergence_group(
+    const int kind, long r, __local float *scratch, __global const float *student, __global const float *teacher,
+    __global const int *labels, __global const float *row_weight, __global float *loss, __global float *divergence,
+    __global float *cross_entropy, __global float *gradient, int classes, int has_labels, int ignore_index,
+    int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,
+    float soft_part, float scale) {
+    const int l = (int)get_local_id(0);
+    const float inverse_temperature = 1.0f / temperature;
+    const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
+    const float weight = has_row_weight ? row_weight[r] : 1.0f;
+    const int read = weight == 0.0f ? 0 : classes;  // a row without weight is not looked at
+    const int label = has_labels ? labels[r] : ignore_index;
+    const int labelled = has_labels && label != ignore_index && read;
+    const int label_ok = labelled && label >= 0 && label < classes;
+    const float label_logit = label_ok && l == 0 ? student[label] : 0.0f;
+
+    divergence_row row;
+    row.student_max = row.teacher_max = LOWEST;
+    row.separate_hard = labelled && temperature != 1.0f;
+    divergence_sums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    for (int i = l; i < read; i += GROUP) {
+        const float s = student[i], t = teacher[i];
+        if (s > row.student_max || t > row.teacher_max) {
+            const float s_max = fmax(s, row.student_max), t_max = fmax(t, row.teacher_max);
+            divergence_rescale(s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
+            row.student_max = s_max;
+            row.teacher_max = t_max;
+        }
+        divergence_add(kind, row.separate_hard, s - row.student_max, t - row.teacher_max, rate, lowest, &sums);
+    }
+    const float s_max = group_max(row.student_max, scratch), t_max = group_max(row.teacher_max, scratch);
+    divergence_rescale(s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
+    row.student_max = s_max;
+    row.teacher_max = t_max;
+    const float student_sum = group_sum(sums.student, scratch), teacher_sum = group_sum(sums.teacher, scratch);
+    float hard_sum = group_sum(sums.hard, scratch);
+    if (!row.separate_hard) hard_sum = student_sum;
+    row.student_inverse = 1.0f / student_sum;
+    row.teacher_inverse = 1.0f / teacher_sum;
+    row.hard_inverse = 1.0f / hard_sum;
+    row.ratio = student_sum / teacher_sum;
+    row.log_ratio = S_LOG(row.ratio);
+    row.mean = 0.0f;
+    float value = 0.0f;
+    if (DIVERGENCE_MIXES(kind)) {
+        float h;
+        for (int i = l; i < read; i += GROUP) {
+            const float q = v_exp2_scaled(student[i] - row.student_max, rate, lowest) * row.student_inverse;
+            const float p = v_exp2_scaled(teacher[i] - row.teacher_max, rate, lowest) * row.teacher_inverse;
+            value += divergence_mixture(kind, p, q, blend, &h);
+            row.mean = fma(q, h, row.mean);
+        }
+        value = group_sum(value, scratch);
+        row.mean = group_sum(row.mean, scratch);
+    } else {
+        if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
+            value = group_sum(sums.forward, scratch) * inverse_temperature * row.teacher_inverse + S_LOG(student_sum);
+        }
+        if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
+            row.mean = group_sum(sums.reverse, scratch) * inverse_temperature * row.student_inverse - row.log_ratio;
+        }
+    }
+    const float total_weight = weight * scale;
+    row.soft = total_weight * soft_scale * inverse_temperature;
+    row.hard = labelled ? total_weight * hard_scale : 0.0f;
+    if (write_gradient || DIVERGENCE_VALUE_LAST(kind)) {
+        float values = 0.0f;
+        for (int i = l; i < classes; i += GROUP) {
+            float d = 0.0f;
+            if (read) {
+                float v;
+                d = divergence_gradient(
+                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row, &v);
+                values += v;
+                if (label_ok && i == label) d -= row.hard;
+            }
+            if (write_gradient) gradient[i] = write_gradient == 2 ? gradient[i] + d : d;
+        }
+        if (DIVERGENCE_VALUE_LAST(kind)) {
+            values = group_sum(values, scratch);
+            value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * values : values;
+        }
+    }
+    if (l == 0) {
+        float hard = 0.0f;
+        if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
+        const float sum = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));
+        loss[r] = read ? sum : 0.0f;
+        divergence[r] = read ? soft_part * value : 0.0f;
+        cross_entropy[r] = hard;
+    }
+}
+
+// simt: global = rows · 256, local = 256, one group per row; vector: one work-item per rows_per_item rows.
+#define DIVERGENCE_KERNEL(name, kind)                                                                                    \
+    __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void name(DIVERGENCE_KERNEL_ARGUMENTS) {                 \
+        __local float scratch[GROUP];                                                                                    \
+        DIVERGENCE_OFFSETS                                                                                               \
+        const long r = get_group_id(0);                                                                                  \
+        divergence_group(                                                                                                \
+            kind, r, scratch, student + r * student_pitch, teacher + r * teacher_pitch, labels, row_weight, loss,        \
+            divergence, cross_entropy, gradient + r * gradient_pitch, classes, has_labels, ignore_index, has_row_weight, \
+            write_gradient, temperature, blend, soft_scale, hard_scale, soft_part, scale);                                 \
+    }
+#if WANTED(divergence_forward_kl)
+DIVERGENCE_KERNEL(divergence_forward_kl, DIVERGENCE_FORWARD_KL)
+#endif
+#if WANTED(divergence_forward_ce)
+DIVERGENCE_KERNEL(divergence_forward_ce, DIVERGENCE_FORWARD_CE)
+#endif
+#if WANTED(divergence_reverse_kl)
+DIVERGENCE_KERNEL(divergence_reverse_kl, DIVERGENCE_REVERSE_KL)
+#endif
+#if WANTED(divergence_jsd)
+DIVERGENCE_KERNEL(divergence_jsd, DIVERGENCE_JSD)
+#endif
+#if WANTED(divergence_jsd_continuous)
+DIVERGENCE_KERNEL(divergence_jsd_continuous, DIVERGENCE_JSD_CONTINUOUS)
+#endif
+#if WANTED(divergence_skew_kl)
+DIVERGENCE_KERNEL(divergence_skew_kl, DIVERGENCE_SKEW_KL)
+#endif
+#if WANTED(divergence_skew_ce)
+DIVERGENCE_KERNEL(divergence_skew_ce, DIVERGENCE_SKEW_CE)
+#endif
+#if WANTED(divergence_skew_reverse_kl)
+DIVERGENCE_KERNEL(divergence_skew_reverse_kl, DIVERGENCE_SKEW_REVERSE_KL)
+#endif
+#if WANTED(divergence_tvd)
+DIVERGENCE_KERNEL(divergence_tvd, DIVERGENCE_TVD)
+#endif
+#if WANTED(divergence_symmetric)
+DIVERGENCE_KERNEL(divergence_symmetric, DIVERGENCE_SYMMETRIC)
+#endif
+#endif
