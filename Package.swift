@@ -53,7 +53,7 @@ let package = Package(
             name: "RetortConformance", dependencies: ["RetortDistillation", "RetortRuntime", "RetortData"],
             path: "Sources/Conformance", swiftSettings: settings),
         .executableTarget(
-            name: "retort", dependencies: ["RetortConformance", "RetortDistillation", argumentParser],
+            name: "retort", dependencies: ["RetortConformance", "RetortDistillation", "RetortSupport", argumentParser],
             path: "Sources/retort", swiftSettings: settings),
 
         // One test target per module; Tests/Fixtures holds small goldens.

@@ -27,6 +27,18 @@ static const char gemm_cl[] = {
 static const char probe_cl[] = {
 #embed "probe.cl" suffix(, )
     0};
+static const char softmax_cl[] = {
+#embed "softmax.cl" suffix(, )
+    0};
+static const char cross_entropy_cl[] = {
+#embed "cross_entropy.cl" suffix(, )
+    0};
+static const char divergence_cl[] = {
+#embed "divergence.cl" suffix(, )
+    0};
+static const char gather_cl[] = {
+#embed "gather.cl" suffix(, )
+    0};
 
 static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
@@ -37,6 +49,10 @@ static const ckernels_source sources[] = {
     {"optimizer.cl", optimizer_cl, sizeof optimizer_cl - 1},
     {"gemm.cl", gemm_cl, sizeof gemm_cl - 1},
     {"probe.cl", probe_cl, sizeof probe_cl - 1},
+    {"softmax.cl", softmax_cl, sizeof softmax_cl - 1},
+    {"cross_entropy.cl", cross_entropy_cl, sizeof cross_entropy_cl - 1},
+    {"divergence.cl", divergence_cl, sizeof divergence_cl - 1},
+    {"gather.cl", gather_cl, sizeof gather_cl - 1},
 };
 
 const ckernels_source *ckernels_sources(void) { return sources; }

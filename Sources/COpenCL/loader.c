@@ -1,9 +1,10 @@
-#include "COpenCL.h"
-
+// System headers first: COpenCL.h declares what it includes as hidden.
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "COpenCL.h"
 
 static void *library;
 static char load_error[512];

@@ -40,6 +40,18 @@ typedef void (*crows_binary)(ptrdiff_t begin, ptrdiff_t end, const float *a, con
     DO(relu6) DO(hardswish) DO(sigmoid) DO(tanh) DO(silu) DO(quick_gelu) DO(gelu_erf) DO(gelu_tanh) DO(softplus) \
     DO(logsigmoid) DO(smooth_l1) DO(clamp_min)
 
+/// Fused divergence of rows [begin, end); formula and arguments in divergence.cl. Absent operands are NULL with their flag 0.
+typedef void (*crows_divergence)(ptrdiff_t begin, ptrdiff_t end, const float *student, ptrdiff_t student_pitch,
+                                 const float *teacher, ptrdiff_t teacher_pitch, const int *labels,
+                                 const float *row_weight, float *loss, float *divergence, float *cross_entropy,
+                                 float *gradient, ptrdiff_t gradient_pitch, int classes, int has_labels,
+                                 int ignore_index, int has_row_weight, int write_gradient, float temperature,
+                                 float blend, float soft_scale, float hard_scale, float soft_part, float scale);
+
+#define CROWS_FOR_EACH_DIVERGENCE(DO) \
+    DO(forward_kl) DO(forward_ce) DO(reverse_kl) DO(jsd) DO(jsd_continuous) DO(skew_kl) DO(skew_ce) \
+    DO(skew_reverse_kl) DO(tvd) DO(symmetric)
+
 typedef struct {
     // ---- copy.cl: moving and converting elements --------------------------------------------------------------------
 
@@ -126,6 +138,58 @@ typedef struct {
     /// counter += skip.
     void (*norm_finish_all)(const float *partials, ptrdiff_t count, float *norm, float *clip, int *skip, int *counter,
                             float max_norm);
+
+    // ---- softmax.cl: rows of `columns` logits ------------------------------------------------------------------------
+
+    /// y = softmax(x / temperature), y = log softmax(x / temperature).
+    void (*softmax_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                                 ptrdiff_t y_pitch, int columns, float temperature);
+    void (*log_softmax_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                                     ptrdiff_t y_pitch, int columns, float temperature);
+
+    /// dx = (accumulate ? dx : 0) + their derivatives, from the output y.
+    void (*softmax_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *y, ptrdiff_t y_pitch, const float *dy,
+                                  ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns, int accumulate,
+                                  float temperature);
+    void (*log_softmax_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *y, ptrdiff_t y_pitch,
+                                      const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns,
+                                      int accumulate, float temperature);
+
+    // ---- cross_entropy.cl: formulas there ----------------------------------------------------------------------------
+
+    void (*cross_entropy_rows)(ptrdiff_t begin, ptrdiff_t end, const float *logits, ptrdiff_t logits_pitch,
+                               const int *target, const float *class_weight, const float *row_weight, float *loss,
+                               float *gradient, ptrdiff_t gradient_pitch, int classes, int has_class_weight,
+                               int has_row_weight, int ignore_index, int write_gradient, float label_smoothing,
+                               float scale);
+    void (*cross_entropy_soft_rows)(ptrdiff_t begin, ptrdiff_t end, const float *logits, ptrdiff_t logits_pitch,
+                                    const float *target, ptrdiff_t target_pitch, const float *class_weight,
+                                    const float *row_weight, float *loss, float *gradient, ptrdiff_t gradient_pitch,
+                                    int classes, int has_class_weight, int has_row_weight, int write_gradient,
+                                    float label_smoothing, float scale);
+
+    /// partials[b] = sum of the weights of valid labels among rows [1024·b, 1024·(b + 1)).
+    void (*token_weight_sums_blocks)(ptrdiff_t begin, ptrdiff_t end, const int *labels, const float *class_weight,
+                                     float *partials, ptrdiff_t rows, int classes, int has_class_weight,
+                                     int ignore_index);
+    /// row_weight[r] = label r is valid ? 1 / Σ partials : 0.
+    void (*token_weights_rows)(ptrdiff_t begin, ptrdiff_t end, const int *labels, const float *partials,
+                               float *row_weight, int blocks, int ignore_index);
+
+    // ---- divergence.cl -----------------------------------------------------------------------------------------------
+
+#define CROWS_DECLARE(kind) crows_divergence divergence_##kind##_rows;
+    CROWS_FOR_EACH_DIVERGENCE(CROWS_DECLARE)
+#undef CROWS_DECLARE
+
+    // ---- gather.cl: 4-byte elements ----------------------------------------------------------------------------------
+
+    /// y[i, :] = table[ids[i], :] for i in [begin, end).
+    void (*gather_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *table, ptrdiff_t table_pitch, const int *ids,
+                             float *y, ptrdiff_t y_pitch, int columns);
+    /// table[ids[k], :] += Σ dy[order[j], :] over j in [starts[k], starts[k + 1]), for k in [begin, end).
+    void (*scatter_add_buckets)(ptrdiff_t begin, ptrdiff_t end, const float *dy, ptrdiff_t dy_pitch, const int *order,
+                                const int *starts, const int *ids, float *table, ptrdiff_t table_pitch, int columns);
 
     // ---- epilogue.inc: what follows a product (OpenCL products do this in their own kernels) --------------------------
 

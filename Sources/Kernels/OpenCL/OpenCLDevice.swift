@@ -60,7 +60,8 @@ public final class OpenCLDevice: Sendable {
         }
         self.queue = queue
         programs = ProgramCache(info: info, context: context)
-        arena = Arena { bytes in try OpenCLChunk(bytes, context: context, info: info) }
+        nonisolated(unsafe) let owner = context
+        arena = Arena { bytes in try OpenCLChunk(bytes, context: owner, info: info) }
         let environment = ProcessInfo.processInfo.environment
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
 
