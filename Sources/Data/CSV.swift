@@ -3,9 +3,9 @@ import RetortSupport
 /// A table of numbers with one label column, read from a CSV file: strict, because a value silently misread would
 /// quietly spoil every result.
 ///
-/// The file: UTF-8 (a byte order mark is skipped), a header row of distinct names, fields separated by commas and quoted
-/// as in RFC 4180 where wanted, lines ended by LF or CRLF. Every field below the header is a finite decimal number
-/// (spaces around it are allowed); labels are whole numbers from 0.
+/// The file: UTF-8 (a byte order mark is skipped), a header row of distinct names, fields separated by commas and
+/// quoted as in RFC 4180 where wanted, lines ended by LF or CRLF. Every field below the header is a finite decimal
+/// number (spaces around it are allowed); labels are whole numbers from 0.
 public struct NumericCSV: Sendable {
     /// What a file may cost. Exceeding a limit is an error (exit 65).
     public struct Limits: Sendable {

@@ -30,8 +30,8 @@ struct CSVScanner {
 
     /// Reads the next row into `fields`; false at the end. Empty lines at the end of the file are not rows; an empty
     /// line before the end is a row of one empty field.
-    /// - Throws: exit 65 for a quote out of place, a quoted field that does not end, a lone carriage return, a line that
-    ///   is too long.
+    /// - Throws: exit 65 for a quote out of place, a quoted field that does not end, a lone carriage return, a line
+    ///   that is too long.
     mutating func next(_ fields: inout [Field]) throws(RetortError) -> Bool {
         fields.removeAll(keepingCapacity: true)
         guard !isOnlyEmptyLines(from: position) else { return false }
@@ -109,7 +109,8 @@ struct CSVScanner {
 
     private func checkLength(_ lineStart: Int) throws(RetortError) {
         guard position - lineStart <= lineLimit else {
-            throw failure(at: lineStart, "a line that is too long", why: "the limit is \(NumberFormat.bytes(lineLimit))")
+            throw failure(
+                at: lineStart, "a line that is too long", why: "the limit is \(NumberFormat.bytes(lineLimit))")
         }
     }
 

@@ -69,8 +69,8 @@ public struct TabularDataset: Sendable {
         return TabularDataset(unchecked: scaled, labels: labels, columnNames: columnNames, classes: classes)
     }
 
-    /// The split rule `test: {every: n}`: rows whose index (from 0, header not counted) is a multiple of `every` are the
-    /// test set, the others the training set, both in file order.
+    /// The split rule `test: {every: n}`: rows whose index (from 0, header not counted) is a multiple of `every` are
+    /// the test set, the others the training set, both in file order.
     /// - Throws: exit 78 when `every` is below 2 or one of the sets would be empty.
     public func split(testEvery every: Int) throws(RetortError) -> (train: TabularDataset, test: TabularDataset) {
         guard every >= 2 else {
@@ -113,7 +113,8 @@ public struct TabularDataset: Sendable {
 
     private static func checkScale(_ scale: Float) throws(RetortError) {
         guard scale.isFinite, scale != 0 else {
-            throw .recipe("data.scale is \(scale)", why: "every feature is multiplied by it", help: "1 changes nothing.")
+            throw .recipe(
+                "data.scale is \(scale)", why: "every feature is multiplied by it", help: "1 changes nothing.")
         }
     }
 }

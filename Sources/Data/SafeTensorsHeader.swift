@@ -78,7 +78,8 @@ struct SafeTensorsHeader {
         }
         let dimensions = try entry.member("shape").elements()
         guard dimensions.count <= Limits.rank else {
-            throw try entry.member("shape").failure("it has \(dimensions.count) dimensions; the limit is \(Limits.rank)")
+            throw try entry.member("shape").failure(
+                "it has \(dimensions.count) dimensions; the limit is \(Limits.rank)")
         }
         var shape: [Int] = []
         for dimension in dimensions { shape.append(try dimension.int(in: 0...Int.max)) }
@@ -110,8 +111,8 @@ struct SafeTensorsHeader {
             name: name, type: type, shape: shape, elements: elements, fileOffset: fileOffset.bytes, bytes: size.bytes)
     }
 
-    /// The data must follow the header without holes or overlaps and end with the file: no byte means two things, no byte
-    /// is hidden.
+    /// The data must follow the header without holes or overlaps and end with the file: no byte means two things, no
+    /// byte is hidden.
     private static func checkLayout(
         _ tensors: [StoredTensor], dataStart: Int, file: InputFile
     ) throws(RetortError) {

@@ -3,8 +3,8 @@ import Synchronization
 
 /// A file that only grows, line by line: `metrics.jsonl`, `log.txt`.
 ///
-/// Each line is one `write(2)` on an `O_APPEND` descriptor, so that lines of several writers never mix and a reader sees
-/// whole lines. A line that does not fit on the disk is taken back.
+/// Each line is one `write(2)` on an `O_APPEND` descriptor, so that lines of several writers never mix and a reader
+/// sees whole lines. A line that does not fit on the disk is taken back.
 public final class AppendFile: Sendable {
     /// The file's path.
     public let path: String

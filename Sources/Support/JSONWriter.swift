@@ -7,9 +7,9 @@ extension JSON {
         case pretty
     }
 
-    /// The value as JSON text, without a newline at the end. Keys keep their order; the same value always gives the same
-    /// bytes. Numbers are the shortest that read back the same. Values that are not finite, which JSON cannot express,
-    /// become the strings "NaN", "Infinity", "-Infinity".
+    /// The value as JSON text, without a newline at the end. Keys keep their order; the same value always gives the
+    /// same bytes. Numbers are the shortest that read back the same. Values that are not finite, which JSON cannot
+    /// express, become the strings "NaN", "Infinity", "-Infinity".
     public func text(_ layout: Layout = .compact) -> String {
         String(decoding: bytes(layout), as: UTF8.self)
     }
