@@ -1,0 +1,125 @@
+/// What a finished run knows: the content of the summary table, of `--json` and of the report. Plain data.
+public struct RunResults: Sendable {
+    /// The recipe's file name without extension.
+    public var recipe: String
+    /// The device's name: `cpu`, `opencl:0`.
+    public var device: String
+    /// The device in words.
+    public var deviceSummary: String
+    public var seeds: [UInt64]
+    /// Names of the classes, in label order.
+    public var classes: [String]
+    /// Teacher first, then the arms in the recipe's order.
+    public var arms: [ArmResult]
+
+    public init(
+        recipe: String, device: String, deviceSummary: String, seeds: [UInt64], classes: [String], arms: [ArmResult]
+    ) {
+        self.recipe = recipe
+        self.device = device
+        self.deviceSummary = deviceSummary
+        self.seeds = seeds
+        self.classes = classes
+        self.arms = arms
+    }
+}
+
+/// One way to train the student (or the teacher itself) over all seeds.
+public struct ArmResult: Sendable {
+    /// `teacher`, `student-alone`, `student`, or the arm's name in the recipe.
+    public var role: String
+    /// The loss contract in words, one line per term: what was minimised.
+    public var contract: [String]
+    public var seeds: [SeedResult]
+
+    public init(role: String, contract: [String], seeds: [SeedResult]) {
+        self.role = role
+        self.contract = contract
+        self.seeds = seeds
+    }
+}
+
+/// One trained model.
+public struct SeedResult: Sendable {
+    public var seed: UInt64
+    /// By metric key (see `Metric`): accuracy, macro_f1, agreement, kl_to_teacher, parameters, bytes, latency_us, peak_bytes.
+    /// A metric that does not apply (the teacher's agreement with itself) is absent.
+    public var metrics: [String: Double]
+    /// One point per epoch.
+    public var curve: [CurvePoint]
+    /// `confusion[true][predicted]`: number of test rows.
+    public var confusion: [[Int]]
+
+    public init(seed: UInt64, metrics: [String: Double], curve: [CurvePoint], confusion: [[Int]]) {
+        self.seed = seed
+        self.metrics = metrics
+        self.curve = curve
+        self.confusion = confusion
+    }
+}
+
+public struct CurvePoint: Sendable {
+    /// Epochs finished.
+    public var epoch: Int
+    /// Optimizer steps finished.
+    public var step: Int
+    /// Mean training loss over the epoch.
+    public var loss: Double
+    /// Test accuracy (0–1) where it was measured at this epoch.
+    public var accuracy: Double?
+
+    public init(epoch: Int, step: Int, loss: Double, accuracy: Double?) {
+        self.epoch = epoch
+        self.step = step
+        self.loss = loss
+        self.accuracy = accuracy
+    }
+}
+
+/// The metrics of a classifier: key, heading and how a number is shown.
+public enum Metric: String, Sendable, CaseIterable {
+    case accuracy
+    case macroF1 = "macro_f1"
+    case agreement
+    case klToTeacher = "kl_to_teacher"
+    case parameters
+    case bytes
+    case latency = "latency_us"
+    case peakBytes = "peak_bytes"
+
+    public var heading: String {
+        switch self {
+        case .accuracy: "accuracy %"
+        case .macroF1: "macro-F1 %"
+        case .agreement: "agreement %"
+        case .klToTeacher: "KL to teacher (nats)"
+        case .parameters: "parameters"
+        case .bytes: "size"
+        case .latency: "latency (µs)"
+        case .peakBytes: "peak memory"
+        }
+    }
+}
+
+/// Mean and sample standard deviation over seeds.
+public struct Spread: Sendable, Equatable {
+    public var mean: Double
+    /// nil for a single seed.
+    public var deviation: Double?
+
+    public init(_ values: [Double]) {
+        mean = values.reduce(0, +) / Double(max(1, values.count))
+        let mean = mean
+        deviation = values.count < 2
+            ? nil
+            : (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)).squareRoot()
+    }
+}
+
+extension ArmResult {
+    /// The spread of a metric over seeds; nil when no seed has it.
+    public func spread(_ metric: Metric) -> Spread? {
+        let values = seeds.compactMap { $0.metrics[metric.rawValue] }
+        return values.isEmpty ? nil : Spread(values)
+    }
+}
