@@ -9,6 +9,7 @@ let settings: [SwiftSetting] = [
 ]
 
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -22,6 +23,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     ],
     targets: [
         // The C boundary: headers, loaders, embedded kernel text, row kernels.
@@ -31,7 +33,7 @@ let package = Package(
         .target(name: "CRows"),
 
         // The rooms, lowest first. Dependencies go one way.
-        .target(name: "RetortSupport", path: "Sources/Support", swiftSettings: settings),
+        .target(name: "RetortSupport", dependencies: [crypto], path: "Sources/Support", swiftSettings: settings),
         .target(
             name: "RetortKernels",
             dependencies: ["COpenCL", "COpenBLAS", "CRows", "CKernels", "RetortSupport"],
@@ -53,5 +55,9 @@ let package = Package(
         .executableTarget(
             name: "retort", dependencies: ["RetortConformance", "RetortDistillation", argumentParser],
             path: "Sources/retort", swiftSettings: settings),
+
+        // One test target per module; Tests/Fixtures holds small goldens.
+        .testTarget(name: "SupportTests", dependencies: ["RetortSupport"], swiftSettings: settings),
+        .testTarget(name: "DataTests", dependencies: ["RetortData", "RetortSupport"], swiftSettings: settings),
     ]
 )

@@ -1,0 +1,209 @@
+import RetortSupport
+
+/// A table of numbers with one label column, read from a CSV file: strict, because a value silently misread would
+/// quietly spoil every result.
+///
+/// The file: UTF-8 (a byte order mark is skipped), a header row of distinct names, fields separated by commas and quoted
+/// as in RFC 4180 where wanted, lines ended by LF or CRLF. Every field below the header is a finite decimal number
+/// (spaces around it are allowed); labels are whole numbers from 0.
+public struct NumericCSV: Sendable {
+    /// What a file may cost. Exceeding a limit is an error (exit 65).
+    public struct Limits: Sendable {
+        /// Bytes of the file.
+        public var fileBytes: Int
+        /// Bytes of one line (quoted line breaks included).
+        public var lineBytes: Int
+        /// Classes, the largest label + 1: every class costs a row of the last layer.
+        public var classes: Int
+
+        public init(fileBytes: Int = 1 << 30, lineBytes: Int = 16 << 20, classes: Int = 1 << 20) {
+            self.fileBytes = fileBytes
+            self.lineBytes = lineBytes
+            self.classes = classes
+        }
+    }
+
+    /// The names of the feature columns, in file order, without the label.
+    public let columnNames: [String]
+    /// `[rows, columns]`, row-major, in file order.
+    public let features: [Float]
+    /// `[rows]`, whole numbers from 0.
+    public let labels: [Int32]
+    /// The largest label + 1.
+    public let classes: Int
+
+    public var rows: Int { labels.count }
+    public var columns: Int { columnNames.count }
+
+    /// Reads a file.
+    /// - Parameter label: the name of the label column.
+    /// - Throws: exit 66 when it is not there; 65, with file:line:column, when it is not what the type promises; 74 on
+    ///   I/O errors.
+    public static func read(
+        _ path: String, label: String, limits: Limits = Limits()
+    ) throws(RetortError) -> NumericCSV {
+        try parse(InputFile.read(path, limit: limits.fileBytes), file: path, label: label, limits: limits)
+    }
+
+    /// Reads text that is already in memory; `file` is what errors call it. Throws exit 65 as `read`.
+    public static func parse(
+        _ bytes: [UInt8], file: String, label: String, limits: Limits = Limits()
+    ) throws(RetortError) -> NumericCSV {
+        var reader = NumericCSVReader(bytes: bytes, file: file, limits: limits)
+        return try reader.table(label: label)
+    }
+
+    init(columnNames: [String], features: [Float], labels: [Int32], classes: Int) {
+        self.columnNames = columnNames
+        self.features = features
+        self.labels = labels
+        self.classes = classes
+    }
+}
+
+private struct NumericCSVReader {
+    let bytes: [UInt8]
+    let file: String
+    let limits: NumericCSV.Limits
+    var scanner: CSVScanner
+
+    init(bytes: [UInt8], file: String, limits: NumericCSV.Limits) {
+        self.bytes = bytes
+        self.file = file
+        self.limits = limits
+        scanner = CSVScanner(bytes: bytes, file: file, lineLimit: limits.lineBytes)
+    }
+
+    mutating func table(label: String) throws(RetortError) -> NumericCSV {
+        if let offset = UTF8Check.firstInvalidOffset(in: bytes) {
+            throw scanner.failure(at: offset, "not valid UTF-8", help: "Save the file as UTF-8.")
+        }
+        var fields: [CSVScanner.Field] = []
+        guard try scanner.next(&fields) else {
+            throw .badData(
+                "\(file.quoted(limit: 200)) is empty", at: RetortError.Location(file: file),
+                help: "It needs a header row with the names of the columns, then rows of numbers.")
+        }
+        let names = try headerNames(fields)
+        let labelColumn = try labelColumn(label, names)
+        guard names.count > 1 else {
+            throw scanner.failure(at: 0, "the label \(label.quoted()) is the only column", help: "Add feature columns.")
+        }
+
+        var features: [Float] = []
+        var labels: [Int32] = []
+        var largest: Int32 = -1
+        while try scanner.next(&fields) {
+            try checkCount(fields, wanted: names.count)
+            for (column, field) in fields.enumerated() {
+                let number = try number(field, column: names[column])
+                if column == labelColumn {
+                    let label = try checkedLabel(number, field, column: names[column])
+                    labels.append(label)
+                    largest = max(largest, label)
+                } else {
+                    let value = Float(number)
+                    guard value.isFinite else { throw notFinite(field, column: names[column]) }
+                    features.append(value)
+                }
+            }
+        }
+        guard !labels.isEmpty else {
+            throw .badData(
+                "\(file.quoted(limit: 200)) has no rows", at: RetortError.Location(file: file),
+                why: "it ends after the header")
+        }
+        var columnNames = names
+        columnNames.remove(at: labelColumn)
+        return NumericCSV(columnNames: columnNames, features: features, labels: labels, classes: Int(largest) + 1)
+    }
+
+    private func headerNames(_ fields: [CSVScanner.Field]) throws(RetortError) -> [String] {
+        var names: [String] = []
+        var seen: Set<ExactKey> = []
+        for field in fields {
+            let name = scanner.text(field)
+            guard !name.isEmpty else {
+                throw scanner.failure(at: field.range.lowerBound, "a column without a name")
+            }
+            guard seen.insert(ExactKey(name)).inserted else {
+                throw scanner.failure(at: field.range.lowerBound, "the column \(name.quoted()) appears twice")
+            }
+            names.append(name)
+        }
+        // A file without header would lose its first row and get numbers for names.
+        if names.allSatisfy({ DecimalText.double($0) != nil }) {
+            throw scanner.failure(
+                at: 0, "the header row is missing: the first line holds only numbers",
+                help: "Add a first line with the names of the columns.")
+        }
+        return names
+    }
+
+    private func labelColumn(_ label: String, _ names: [String]) throws(RetortError) -> Int {
+        if let position = names.firstIndex(where: { $0.hasSameBytes(as: label) }) { return position }
+        let shown = names.prefix(20).map { $0.quoted(limit: 40) }.joined(separator: ", ")
+        let list = shown + (names.count > 20 ? ", … (\(names.count) in all)" : "")
+        throw scanner.failure(
+            at: 0, "there is no label column \(label.quoted())", why: "the columns are " + list,
+            help: EditDistance.nearest(to: label, among: names).map { "Did you mean \($0.quoted())?" } ?? "")
+    }
+
+    private func checkCount(_ fields: [CSVScanner.Field], wanted: Int) throws(RetortError) {
+        guard fields.count != wanted, let last = fields.last else { return }
+        if fields.count == 1, last.range.isEmpty, !last.isQuoted {
+            throw scanner.failure(at: last.range.lowerBound, "an empty line", help: "Remove it.")
+        }
+        let why = "it has \(fields.count) fields; the header has \(wanted)"
+        if fields.count < wanted {
+            throw scanner.failure(
+                at: last.end, "a truncated row", why: why, help: "Perhaps the file was cut off while it was written.")
+        }
+        throw scanner.failure(at: fields[wanted].range.lowerBound, "a row with too many fields", why: why)
+    }
+
+    private func number(_ field: CSVScanner.Field, column: String) throws(RetortError) -> Double {
+        let range = scanner.trimmed(field)
+        if let number = DecimalText.double(in: bytes, range) {
+            guard number.isFinite else { throw notFinite(field, column: column) }
+            return number
+        }
+        guard !range.isEmpty else {
+            throw scanner.failure(
+                at: field.range.lowerBound, "a missing value in column \(column.quoted())",
+                help: "Fill in or remove the rows with missing values.")
+        }
+        let text = scanner.text(field)
+        let word = text.drop { $0 == "-" || $0 == "+" }.lowercased()
+        if ["nan", "inf", "infinity"].contains(word) { throw notFinite(field, column: column) }
+        throw scanner.failure(
+            at: range.lowerBound, "not a number in column \(column.quoted())",
+            why: "\(text.quoted()) is not a decimal number")
+    }
+
+    private func notFinite(_ field: CSVScanner.Field, column: String) -> RetortError {
+        scanner.failure(
+            at: scanner.trimmed(field).lowerBound, "a value that is not finite in column \(column.quoted())",
+            why: "\(scanner.text(field).quoted()) is NaN, infinite or too large for a 32-bit float",
+            help: "Fill in or remove the rows with missing values.")
+    }
+
+    private func checkedLabel(
+        _ number: Double, _ field: CSVScanner.Field, column: String
+    ) throws(RetortError) -> Int32 {
+        let start = scanner.trimmed(field).lowerBound
+        guard number >= 0, number.rounded() == number else {
+            throw scanner.failure(
+                at: start, "a label that is not a whole number from 0 in column \(column.quoted())",
+                why: "\(scanner.text(field).quoted()) cannot name a class",
+                help: "Number the classes 0, 1, 2, …; check that this is the label column.")
+        }
+        guard number < Double(limits.classes), let label = Int32(exactly: number) else {
+            throw scanner.failure(
+                at: start, "a label that is too large in column \(column.quoted())",
+                why: "\(scanner.text(field).quoted()) would mean more than \(limits.classes) classes, the limit",
+                help: "Number the classes 0, 1, 2, …; check that this is the label column.")
+        }
+        return label
+    }
+}

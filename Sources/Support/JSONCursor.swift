@@ -1,0 +1,146 @@
+/// A JSON value together with where it stands in its file: typed access whose errors name the key path.
+///
+///     let config = JSONCursor(try JSON.read(path), file: path)
+///     let layers = try config.member("num_hidden_layers").int(in: 1...1024)
+///     let theta = try config.optional("rope_theta")?.double() ?? 10_000
+///
+/// Every error is exit 65.
+public struct JSONCursor: Sendable {
+    public let value: JSON
+    /// "rope.theta", "layers[3].name"; empty for the whole text.
+    public let path: String
+    /// The file, for errors.
+    public let file: String
+
+    /// The root of a parsed text.
+    public init(_ value: JSON, file: String) {
+        self.init(value: value, path: "", file: file)
+    }
+
+    private init(value: JSON, path: String, file: String) {
+        self.value = value
+        self.path = path
+        self.file = file
+    }
+
+    public var isNull: Bool { value == .null }
+
+    /// The member `key`.
+    /// - Throws: exit 65 when this is no object or has no such key; names the nearest key.
+    public func member(_ key: String) throws(RetortError) -> JSONCursor {
+        let object = try object()
+        guard let value = object[key] else {
+            let name = path.isEmpty ? key : path + "." + key
+            throw .badData(
+                "the key \(name.quoted(limit: 200)) is missing", at: RetortError.Location(file: file),
+                help: EditDistance.suggestion(for: key, among: object.keys))
+        }
+        return child(key, value)
+    }
+
+    /// The member `key`; nil when it is missing or null.
+    /// - Throws: exit 65 when this is no object.
+    public func optional(_ key: String) throws(RetortError) -> JSONCursor? {
+        guard let value = try object()[key], value != .null else { return nil }
+        return child(key, value)
+    }
+
+    /// The members in order.
+    /// - Throws: exit 65 when this is no object.
+    public func members() throws(RetortError) -> [(key: String, value: JSONCursor)] {
+        try object().members.map { ($0.key, child($0.key, $0.value)) }
+    }
+
+    /// The elements in order.
+    /// - Throws: exit 65 when this is no array.
+    public func elements() throws(RetortError) -> [JSONCursor] {
+        guard case .array(let elements) = value else { throw wrongKind("an array") }
+        return elements.enumerated().map { index, element in
+            JSONCursor(value: element, path: "\(path)[\(index)]", file: file)
+        }
+    }
+
+    /// - Throws: exit 65 when this is no object.
+    public func object() throws(RetortError) -> JSONObject {
+        guard case .object(let object) = value else { throw wrongKind("an object") }
+        return object
+    }
+
+    /// - Throws: exit 65 when this is no string.
+    public func string() throws(RetortError) -> String {
+        guard case .string(let string) = value else { throw wrongKind("a string") }
+        return string
+    }
+
+    /// - Throws: exit 65 when this is not true or false.
+    public func bool() throws(RetortError) -> Bool {
+        guard case .bool(let flag) = value else { throw wrongKind("true or false") }
+        return flag
+    }
+
+    /// A whole number written without point or exponent.
+    /// - Throws: exit 65 when this is none or outside `range`.
+    public func int(in range: ClosedRange<Int> = Int.min...Int.max) throws(RetortError) -> Int {
+        guard case .int(let number) = value else {
+            if case .double(let number) = value { throw wrongKind("a whole number", found: "\(number)") }
+            throw wrongKind("a whole number")
+        }
+        guard range.contains(number) else { throw outside("\(number)", "\(range.lowerBound)", "\(range.upperBound)") }
+        return number
+    }
+
+    /// A finite number; whole numbers are numbers too.
+    /// - Parameter allowingNonFinite: also reads the strings "NaN", "Infinity", "-Infinity" that our writer makes.
+    /// - Throws: exit 65 when this is none.
+    public func double(allowingNonFinite: Bool = false) throws(RetortError) -> Double {
+        switch value {
+        case .int(let number): return Double(number)
+        case .double(let number): return number
+        case .string("NaN") where allowingNonFinite: return .nan
+        case .string("Infinity") where allowingNonFinite: return .infinity
+        case .string("-Infinity") where allowingNonFinite: return -.infinity
+        default: throw wrongKind("a number")
+        }
+    }
+
+    /// A finite number in `range`; whole numbers are numbers too.
+    /// - Throws: exit 65 when this is none or outside.
+    public func double(in range: ClosedRange<Double>) throws(RetortError) -> Double {
+        let number = try double()
+        guard range.contains(number) else { throw outside("\(number)", "\(range.lowerBound)", "\(range.upperBound)") }
+        return number
+    }
+
+    /// Refuses keys other than `allowed`.
+    /// - Throws: exit 65 when this is no object or has another key; names the nearest allowed one.
+    public func expectKeys(_ allowed: [String]) throws(RetortError) {
+        let known = Set(allowed.map { ExactKey($0) })
+        for key in try object().keys where !known.contains(ExactKey(key)) {
+            let name = path.isEmpty ? key : path + "." + key
+            throw .badData(
+                "the key \(name.quoted(limit: 200)) is not known", at: RetortError.Location(file: file),
+                help: EditDistance.suggestion(for: key, among: allowed))
+        }
+    }
+
+    /// An error about this value, for checks beyond its type.
+    public func failure(_ why: String, help: String = "") -> RetortError {
+        .badData("\(name) is wrong", at: RetortError.Location(file: file), why: why, help: help)
+    }
+
+    private var name: String {
+        path.isEmpty ? "the JSON text" : "the value of \(path.quoted(limit: 200))"
+    }
+
+    private func child(_ key: String, _ value: JSON) -> JSONCursor {
+        JSONCursor(value: value, path: path.isEmpty ? key : path + "." + key, file: file)
+    }
+
+    private func wrongKind(_ wanted: String, found: String? = nil) -> RetortError {
+        failure("it must be \(wanted); found \(found ?? value.kind)")
+    }
+
+    private func outside(_ number: String, _ lower: String, _ upper: String) -> RetortError {
+        failure("\(number) is outside the allowed range, \(lower) to \(upper)")
+    }
+}
