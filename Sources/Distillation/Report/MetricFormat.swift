@@ -1,0 +1,80 @@
+import RetortSupport
+
+/// One metric as the tables show it: a known `Metric`, or a key that a task added.
+struct MetricFormat {
+    var key: String
+    /// With the unit: "accuracy %".
+    var heading: String
+    /// What is measured, in a few words; empty for a key of the task.
+    var explanation: String
+
+    /// The metrics that at least one arm has: the known ones in their order, then the task's own by name.
+    static func all(in results: RunResults) -> [MetricFormat] {
+        let present = Set(results.arms.flatMap { $0.seeds.flatMap(\.metrics.keys) })
+        let known = Metric.allCases.filter { present.contains($0.rawValue) }
+        let others = present.subtracting(Metric.allCases.map(\.rawValue)).sorted()
+        return known.map { MetricFormat(key: $0.rawValue, heading: $0.heading, explanation: explanation($0)) }
+            + others.map { MetricFormat(key: $0, heading: $0, explanation: "") }
+    }
+
+    private static func explanation(_ metric: Metric) -> String {
+        switch metric {
+        case .accuracy: "right test rows"
+        case .macroF1: "mean of the classes' F1"
+        case .agreement: "same answer as the teacher"
+        case .klToTeacher: "per test row, temperature 1"
+        case .parameters: "trained numbers"
+        case .bytes: "of the weights"
+        case .latency: "one sample, forward"
+        case .peakBytes: "device, one training step"
+        }
+    }
+
+    /// The arm's spread over its seeds; nil when it does not have the metric.
+    func spread(_ arm: ArmResult) -> Spread? {
+        let values = arm.seeds.compactMap { $0.metrics[key] }
+        return values.isEmpty ? nil : Spread(values)
+    }
+
+    /// "89.9" and "0.7"; the deviation is empty for one seed, and where a count is the same for all seeds.
+    func texts(_ spread: Spread) -> (mean: String, deviation: String) {
+        guard spread.mean.isFinite else { return ("not finite", "") }
+        switch Metric(rawValue: key) {
+        case .accuracy, .macroF1, .agreement:
+            return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
+        case .klToTeacher:
+            return pair(spread) {
+                $0 != 0 && abs($0) < 0.001
+                    ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)
+            }
+        case .parameters:
+            return pair(spread, hidesZero: true, Self.grouped)
+        case .bytes, .peakBytes:
+            return pair(spread, hidesZero: true) {
+                Int(exactly: $0.rounded()).map(NumberFormat.bytes) ?? NumberFormat.significant($0)
+            }
+        case .latency:
+            return pair(spread) { abs($0) >= 999.95 ? Self.grouped($0) : NumberFormat.fixed($0, decimals: 1) }
+        case nil:
+            return pair(spread) { NumberFormat.significant($0) }
+        }
+    }
+
+    private func pair(
+        _ spread: Spread, hidesZero: Bool = false, _ format: (Double) -> String
+    ) -> (mean: String, deviation: String) {
+        let deviation = spread.deviation.flatMap { hidesZero && $0 == 0 ? nil : format($0) }
+        return (format(spread.mean), deviation ?? "")
+    }
+
+    private static func grouped(_ value: Double) -> String {
+        Int(exactly: value.rounded()).map(NumberFormat.grouped) ?? NumberFormat.significant(value)
+    }
+
+    /// "89.9 ± 0.7", or "–" when the arm does not have the metric.
+    func text(_ arm: ArmResult) -> String {
+        guard let spread = spread(arm) else { return "–" }
+        let (mean, deviation) = texts(spread)
+        return deviation.isEmpty ? mean : mean + " ± " + deviation
+    }
+}

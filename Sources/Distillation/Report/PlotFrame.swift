@@ -1,0 +1,43 @@
+/// The frame of a chart: where the plot lies in the picture, its grid, ticks and axis titles.
+struct PlotFrame {
+    var x: ChartAxis
+    var y: ChartAxis
+
+    /// The picture's size: about the width of a phone, so that text keeps its size there.
+    static let width = 460.0
+    static let height = 300.0
+
+    private let left = 52.0
+    private let right = 14.0
+    private let top = 12.0
+    private let bottom = 46.0
+
+    /// Where a pair of values lies in the picture.
+    func point(_ horizontal: Double, _ vertical: Double) -> Point {
+        Point(
+            x: left + x.position(horizontal) * (Self.width - left - right),
+            y: Self.height - bottom - y.position(vertical) * (Self.height - top - bottom))
+    }
+
+    /// Grid lines, tick labels and axis titles.
+    var markup: [Markup] {
+        let end = Point(x: Self.width - right, y: Self.height - bottom)
+        var content: [Markup] = []
+        for tick in y.ticks {
+            let at = point(x.lower, tick.value).y
+            content.append(SVG.line(Point(x: left, y: at), Point(x: end.x, y: at), class: "rule"))
+            content.append(SVG.text(tick.label, x: left - 7, y: at + 4, anchor: "end"))
+        }
+        for tick in x.ticks {
+            let at = point(tick.value, y.lower).x
+            content.append(SVG.line(Point(x: at, y: end.y), Point(x: at, y: end.y + 4), class: "axis"))
+            content.append(SVG.text(tick.label, x: at, y: end.y + 18, anchor: "middle"))
+        }
+        content.append(SVG.line(Point(x: left, y: end.y), end, class: "axis"))
+        content.append(
+            SVG.text(x.title, x: (left + end.x) / 2, y: Self.height - 8, anchor: "middle", class: "title"))
+        content.append(
+            SVG.uprightText(y.title, x: 12, y: (top + end.y) / 2, anchor: "middle", class: "title"))
+        return content
+    }
+}
