@@ -12,11 +12,23 @@ static const char math_clh[] = {
 static const char copy_cl[] = {
 #embed "copy.cl" suffix(, )
     0};
+static const char dropout_cl[] = {
+#embed "dropout.cl" suffix(, )
+    0};
+static const char elementwise_cl[] = {
+#embed "elementwise.cl" suffix(, )
+    0};
+static const char optimizer_cl[] = {
+#embed "optimizer.cl" suffix(, )
+    0};
 
 static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
     {"math.clh", math_clh, sizeof math_clh - 1},
     {"copy.cl", copy_cl, sizeof copy_cl - 1},
+    {"dropout.cl", dropout_cl, sizeof dropout_cl - 1},
+    {"elementwise.cl", elementwise_cl, sizeof elementwise_cl - 1},
+    {"optimizer.cl", optimizer_cl, sizeof optimizer_cl - 1},
 };
 
 const ckernels_source *ckernels_sources(void) { return sources; }

@@ -39,3 +39,17 @@ const char *crows_level(void) {
     pthread_once(&once, choose);
     return chosen_level;
 }
+
+#define FORWARD(fn) \
+    if (!strcmp(name, #fn)) return crows()->unary_##fn##_range;
+crows_unary crows_unary_named(const char *name) {
+    CROWS_FOR_EACH_FUNCTION(FORWARD)
+    return NULL;
+}
+
+#define BACKWARD(fn) \
+    if (!strcmp(name, #fn)) return crows()->unary_##fn##_backward_range;
+crows_unary_backward crows_unary_backward_named(const char *name) {
+    CROWS_FOR_EACH_FUNCTION(BACKWARD)
+    return NULL;
+}

@@ -29,11 +29,26 @@ typedef float real2 __attribute__((ext_vector_type(2)));
 typedef float real_unaligned __attribute__((ext_vector_type(16), aligned(4)));
 typedef int mask_unaligned __attribute__((ext_vector_type(16), aligned(4)));
 
+typedef uint bits_t __attribute__((ext_vector_type(16)));  // unsigned lanes
+typedef ulong wide_bits __attribute__((ext_vector_type(16)));
+typedef ushort ushort_lanes __attribute__((ext_vector_type(16)));
+typedef ushort ushort_unaligned __attribute__((ext_vector_type(16), aligned(2)));
+typedef uchar uchar_unaligned __attribute__((ext_vector_type(16), aligned(1)));
+
 #define LANES 16
 #define LOAD(p) ((real)(*(const real_unaligned *)(p)))
 #define STORE(p, v) (*(real_unaligned *)(p) = (v))
 #define LOAD_INT(p) ((mask_t)(*(const mask_unaligned *)(p)))
 #define STORE_INT(p, v) (*(mask_unaligned *)(p) = (v))
+// 16 narrow unsigned integers, widened; the store keeps the low bits.
+#define LOAD_USHORT(p) __builtin_convertvector(*(const ushort_unaligned *)(p), mask_t)
+#define LOAD_UCHAR(p) __builtin_convertvector(*(const uchar_unaligned *)(p), mask_t)
+#define STORE_USHORT(p, v) (*(ushort_unaligned *)(p) = __builtin_convertvector((v), ushort_lanes))
+#define AS_BITS(v) __builtin_bit_cast(bits_t, (v))
+#define BITS_AS_INT(v) __builtin_bit_cast(mask_t, (v))
+#define MUL_HIGH(a, b) \
+    __builtin_convertvector( \
+        (__builtin_convertvector((bits_t)(a), wide_bits) * __builtin_convertvector((bits_t)(b), wide_bits)) >> 32, bits_t)
 #define AS_INT(v) __builtin_bit_cast(mask_t, (v))
 #define AS_REAL(v) __builtin_bit_cast(real, (v))
 #define SELECT(no, yes, mask) \
@@ -70,11 +85,32 @@ INLINE float lane_max(real v) {
     real2 c = __builtin_elementwise_max(b.lo, b.hi);
     return c.x > c.y ? c.x : c.y;
 }
+// The first `n` lanes (1…15) of a row's tail. With AVX a masked instruction; memcpy of unknown length would be a call.
+#if CROWS_LEVEL >= 4
+INLINE real load_part(const float *p, int n, float fill) {
+    return (real)_mm512_mask_loadu_ps((__m512)SPLAT(fill), (__mmask16)((1u << n) - 1), p);
+}
+INLINE void store_part(float *p, real v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
+#elif CROWS_LEVEL == 3
+INLINE real load_part(const float *p, int n, float fill) {
+    mask_t wanted = LANE_IDS < (mask_t)n;
+    real t;
+    t.lo = (real8)_mm256_maskload_ps(p, (__m256i)wanted.lo);
+    t.hi = (real8)_mm256_maskload_ps(p + 8, (__m256i)wanted.hi);
+    return SELECT(SPLAT(fill), t, wanted);
+}
+INLINE void store_part(float *p, real v, int n) {
+    mask_t wanted = LANE_IDS < (mask_t)n;
+    _mm256_maskstore_ps(p, (__m256i)wanted.lo, (__m256)v.lo);
+    _mm256_maskstore_ps(p + 8, (__m256i)wanted.hi, (__m256)v.hi);
+}
+#else
 INLINE real load_part(const float *p, int n, float fill) {
     real t = SPLAT(fill);
     memcpy(&t, p, (size_t)n * sizeof(float));
     return t;
 }
 INLINE void store_part(float *p, real v, int n) { memcpy(p, &v, (size_t)n * sizeof(float)); }
+#endif
 
 #endif

@@ -8,11 +8,124 @@
 
 #include <stddef.h>
 
+/// y = (accumulate ? y : 0) + f(x; p) for the elements [begin, end) of matrices of `columns` columns, counted row after row.
+/// A contiguous tensor is one row: columns = pitch = count.
+typedef void (*crows_unary)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                            ptrdiff_t y_pitch, ptrdiff_t columns, int accumulate, float p);
+
+/// dx = (accumulate ? dx : 0) + dy · f'(x; p), ranges as for crows_unary.
+typedef void (*crows_unary_backward)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float *dy,
+                                     ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, ptrdiff_t columns,
+                                     int accumulate, float p);
+
+/// y = (accumulate ? y : 0) + act(gate) · up, ranges as for crows_unary.
+typedef void (*crows_gated)(ptrdiff_t begin, ptrdiff_t end, const float *gate, ptrdiff_t gate_pitch, const float *up,
+                            ptrdiff_t up_pitch, float *y, ptrdiff_t y_pitch, ptrdiff_t columns, int accumulate);
+
+/// dgate = (accumulate ? dgate : 0) + dy · up · act'(gate), dup likewise + dy · act(gate).
+typedef void (*crows_gated_backward)(ptrdiff_t begin, ptrdiff_t end, const float *gate, ptrdiff_t gate_pitch,
+                                     const float *up, ptrdiff_t up_pitch, const float *dy, ptrdiff_t dy_pitch,
+                                     float *dgate, ptrdiff_t dgate_pitch, float *dup, ptrdiff_t dup_pitch,
+                                     ptrdiff_t columns, int accumulate);
+
+/// y = (accumulate ? y : 0) + a op b over the index space sizes[4], last dimension fastest; [begin, end) counts its elements.
+/// y is contiguous; a_strides[4] and b_strides[4] are in elements, 0 where an operand is broadcast.
+typedef void (*crows_binary)(ptrdiff_t begin, ptrdiff_t end, const float *a, const float *b, float *y,
+                             const ptrdiff_t *sizes, const ptrdiff_t *a_strides, const ptrdiff_t *b_strides,
+                             int accumulate);
+
+// The unary functions; those with a parameter p: leaky_relu (slope), elu (alpha), smooth_l1 (beta), clamp_min (bound).
+#define CROWS_FOR_EACH_FUNCTION(DO) \
+    DO(exp) DO(log) DO(sqrt) DO(rsqrt) DO(square) DO(abs) DO(neg) DO(reciprocal) DO(relu) DO(leaky_relu) DO(elu) \
+    DO(relu6) DO(hardswish) DO(sigmoid) DO(tanh) DO(silu) DO(quick_gelu) DO(gelu_erf) DO(gelu_tanh) DO(softplus) \
+    DO(logsigmoid) DO(smooth_l1) DO(clamp_min)
+
 typedef struct {
     // ---- copy.cl: moving and converting elements --------------------------------------------------------------------
 
     /// y[i] = value for i in [begin, end).
     void (*fill_range)(ptrdiff_t begin, ptrdiff_t end, float *y, float value);
+
+    /// y[i0 … i5] = (accumulate ? y : 0) + x[i0 … i5] over the index space sizes[6], last dimension fastest; strides in
+    /// elements, any sign; [begin, end) counts elements of the index space.
+    void (*strided_copy_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, const ptrdiff_t *sizes,
+                               const ptrdiff_t *x_strides, const ptrdiff_t *y_strides, int accumulate);
+
+    /// y[b][column][row] = (accumulate ? y : 0) + x[b][row][column]; [begin, end) counts tiles of 32 x 32 elements, of which
+    /// there are batches · ceil(rows / 32) · ceil(columns / 32). x_batch and y_batch: elements between two matrices.
+    void (*transpose_tiles)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, ptrdiff_t x_batch,
+                            float *y, ptrdiff_t y_pitch, ptrdiff_t y_batch, ptrdiff_t rows, ptrdiff_t columns,
+                            int accumulate);
+
+    /// Widening, exact: IEEE half, bfloat16, 8-bit 1-4-3 ("fn": no infinities), 8-bit 1-5-2.
+    void (*f32_from_f16_range)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, float *y);
+    void (*f32_from_bf16_range)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, float *y);
+    void (*f32_from_f8_e4m3_range)(ptrdiff_t begin, ptrdiff_t end, const unsigned char *x, float *y);
+    void (*f32_from_f8_e5m2_range)(ptrdiff_t begin, ptrdiff_t end, const unsigned char *x, float *y);
+
+    /// Narrowing, round to nearest even; overflow gives infinity, NaN stays NaN.
+    void (*f16_from_f32_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, unsigned short *y);
+    void (*bf16_from_f32_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, unsigned short *y);
+
+    // ---- dropout.cl -------------------------------------------------------------------------------------------------
+
+    /// y[i] = (accumulate ? y[i] : 0) + (keep(first + i) ? scale · x[i] : 0); keep and threshold are defined in dropout.cl.
+    /// The pointers are those of element 0, `first` its global index. seed, stream and first are 64-bit patterns.
+    void (*dropout_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t seed, ptrdiff_t stream,
+                          ptrdiff_t first, ptrdiff_t threshold, int accumulate, float scale);
+
+// ---- elementwise.cl -------------------------------------------------------------------------------------------------
+#define CROWS_DECLARE(fn) crows_unary unary_##fn##_range; crows_unary_backward unary_##fn##_backward_range;
+    CROWS_FOR_EACH_FUNCTION(CROWS_DECLARE)
+#undef CROWS_DECLARE
+
+    /// silu(gate) · up and gelu_tanh(gate) · up.
+    crows_gated swiglu_range, geglu_tanh_range;
+    crows_gated_backward swiglu_backward_range, geglu_tanh_backward_range;
+
+    /// y = (accumulate ? y : 0) + a·x + b, ranges as for crows_unary.
+    void (*affine_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch,
+                         ptrdiff_t columns, int accumulate, float a, float b);
+
+    /// y[i] = a·x[i] + b·y[i]; y is not read when b = 0.
+    void (*axpby_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, float a, float b);
+
+    crows_binary binary_add_range, binary_sub_range, binary_mul_range, binary_div_range;
+
+    /// db = (accumulate ? db : 0) - dy·a / b²: the derivative of a / b by b before the sum over broadcast dimensions. a and b
+    /// as for crows_binary, dy and db contiguous.
+    void (*binary_div_backward_b_range)(ptrdiff_t begin, ptrdiff_t end, const float *a, const float *b, const float *dy,
+                                        float *db, const ptrdiff_t *sizes, const ptrdiff_t *a_strides,
+                                        const ptrdiff_t *b_strides, int accumulate);
+
+    // ---- optimizer.cl: formulas there -------------------------------------------------------------------------------
+
+    /// p -= lr · step(g). m is the momentum buffer, untouched when momentum = 0; `first` != 0: m starts as the gradient.
+    /// *clip multiplies g; *skip != 0 leaves everything as it is.
+    void (*sgd_range)(ptrdiff_t begin, ptrdiff_t end, float *p, const float *g, float *m, const float *clip,
+                      const int *skip, int first, int nesterov, float lr, float momentum, float dampening,
+                      float weight_decay);
+
+    /// Adam (decoupled = 0: L2 in the gradient) and AdamW (decoupled = 1). v_max is untouched unless amsgrad.
+    /// step_size = lr / (1 - β1^t), sqrt_correction2 = sqrt(1 - β2^t).
+    void (*adam_range)(ptrdiff_t begin, ptrdiff_t end, float *p, const float *g, float *m, float *v, float *v_max,
+                       const float *clip, const int *skip, int decoupled, int amsgrad, float lr, float weight_decay,
+                       float one_minus_beta1, float beta2, float one_minus_beta2, float step_size,
+                       float sqrt_correction2, float epsilon);
+
+    /// e = decay · e + one_minus_decay · p.
+    void (*ema_range)(ptrdiff_t begin, ptrdiff_t end, float *e, const float *p, float decay, float one_minus_decay);
+
+    /// y = *clip · y.
+    void (*scale_by_range)(ptrdiff_t begin, ptrdiff_t end, float *y, const float *clip);
+
+    /// partials[b] = Σ x² over elements [4096·b, min(count, 4096·(b + 1))) for the blocks b in [begin, end).
+    void (*sum_squares_partial_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t count, float *partials);
+
+    /// norm = sqrt(Σ partials); clip = min(1, max_norm / (norm + 1e-6)), or 1 when max_norm <= 0; skip = norm is not finite;
+    /// counter += skip.
+    void (*norm_finish_all)(const float *partials, ptrdiff_t count, float *norm, float *clip, int *skip, int *counter,
+                            float max_norm);
 } crows_table;
 
 /// The fastest table this machine can run. RETORT_CPU_LEVEL=base|v3|v4 lowers the choice (read once).
@@ -20,5 +133,9 @@ const crows_table *crows(void);
 
 /// What `crows()` chose: "base", "v3" (AVX2 + FMA) or "v4" (AVX-512).
 const char *crows_level(void);
+
+/// The entries unary_<name>_range and unary_<name>_backward_range of the chosen table; NULL for an unknown name.
+crows_unary crows_unary_named(const char *name);
+crows_unary_backward crows_unary_backward_named(const char *name);
 
 #endif

@@ -1,0 +1,566 @@
+// Elementwise operations: unary functions and their derivatives, scaling and adding, binary operations with broadcasting,
+// gated activations.
+//
+// Unary and gated operations work on matrices [rows, columns] with a pitch per operand and take their range in elements,
+// row after row: element i lies in row i / columns. A contiguous tensor of any shape is one row of `count` columns.
+// Derivatives read x, not y, and follow PyTorch at the kinks. `p` is the function's parameter, where it has one.
+
+// ---- the functions: value_<fn>(x, p) and slope_<fn>(x, p) -----------------------------------------------------------
+#if defined(VECTOR) || defined(SIMT)
+
+#define FUNCTION(fn, value, slope)                           \
+    INLINE real value_##fn(real x, float p) {                \
+        (void)p;                                             \
+        return value;                                        \
+    }                                                        \
+    INLINE real slope_##fn(real x, float p) {                \
+        (void)p;                                             \
+        (void)x;                                             \
+        return slope;                                        \
+    }
+#define ZERO SPLAT(0.0f)
+#define ONE SPLAT(1.0f)
+
+FUNCTION(exp, v_exp(x), v_exp(x))
+FUNCTION(log, v_log(x), ONE / x)
+FUNCTION(sqrt, V_SQRT(x), SPLAT(0.5f) / V_SQRT(x))
+FUNCTION(rsqrt, v_rsqrt(x), SPLAT(-0.5f) * v_rsqrt(x) / x)
+FUNCTION(square, x * x, x + x)
+FUNCTION(abs, V_ABS(x), SELECT(SELECT(x, ONE, x > ZERO), -ONE, x < ZERO))
+FUNCTION(neg, -x, -ONE)
+FUNCTION(reciprocal, ONE / x, -(ONE / x) * (ONE / x))
+FUNCTION(relu, SELECT(x, ZERO, x <= ZERO), SELECT(ONE, ZERO, x <= ZERO))
+// leaky_relu: p = slope below zero
+FUNCTION(leaky_relu, SELECT(x * SPLAT(p), x, x > ZERO), SELECT(SPLAT(p), ONE, x > ZERO))
+// elu: p = alpha, the limit at -inf negated
+FUNCTION(elu, SELECT(SPLAT(p) * v_expm1(x), x, x > ZERO), SELECT(SPLAT(p) * v_exp(x), ONE, x > ZERO))
+FUNCTION(relu6, v_clamp(x, 0.0f, 6.0f), SELECT(SELECT(ONE, ZERO, x <= ZERO), ZERO, x >= SPLAT(6.0f)))
+FUNCTION(hardswish, x * v_clamp(x + SPLAT(3.0f), 0.0f, 6.0f) * SPLAT(0.166666667f),
+         SELECT(SELECT(V_FMA(x, SPLAT(0.333333333f), SPLAT(0.5f)), ZERO, x <= SPLAT(-3.0f)), ONE, x >= SPLAT(3.0f)))
+FUNCTION(sigmoid, v_sigmoid(x), v_sigmoid(x) * v_sigmoid(-x))
+// 1 - tanh² would cancel; it equals 4·s(2x)·s(-2x) with the logistic function s.
+FUNCTION(tanh, v_tanh(x), SPLAT(4.0f) * v_sigmoid(x + x) * v_sigmoid(-(x + x)))
+FUNCTION(silu, x * v_sigmoid(x), v_sigmoid(x) * V_FMA(x, v_sigmoid(-x), ONE))
+// quick_gelu: x·s(1.702 x)
+FUNCTION(quick_gelu, x * v_sigmoid(SPLAT(1.702f) * x),
+         v_sigmoid(SPLAT(1.702f) * x) * V_FMA(SPLAT(1.702f) * x, v_sigmoid(SPLAT(-1.702f) * x), ONE))
+// gelu_erf: x·Φ(x); Φ and the density share one exponential
+FUNCTION(gelu_erf, x * v_normal_cdf(x, v_bell(x)),
+         V_FMA(x * SPLAT(0.398942280f), v_bell(x), v_normal_cdf(x, v_bell(x))))
+// gelu_tanh: 0.5 x (1 + tanh(u)) = x·s(2u), 2u = 1.5957691 (x + 0.044715 x³); beyond ±20 s is exactly 0 or 1.
+INLINE real gelu_tanh_twice_u(real x) {
+    return SPLAT(1.59576912f) * x * V_FMA(SPLAT(0.044715f) * x, x, ONE);
+}
+INLINE real gelu_tanh_slope(real x) {
+    real b = v_clamp(x, -20.0f, 20.0f), u = gelu_tanh_twice_u(b);
+    real du = SPLAT(1.59576912f) * V_FMA(SPLAT(0.134145f) * b, b, ONE);
+    return v_sigmoid(u) * V_FMA(b * du, v_sigmoid(-u), ONE);
+}
+FUNCTION(gelu_tanh, x * v_sigmoid(gelu_tanh_twice_u(v_clamp(x, -20.0f, 20.0f))), gelu_tanh_slope(x))
+FUNCTION(softplus, SELECT(x, ZERO, x < ZERO) + v_log1p(v_exp(-V_ABS(x))), v_sigmoid(x))
+FUNCTION(logsigmoid, SELECT(x, ZERO, x > ZERO) - v_log1p(v_exp(-V_ABS(x))), v_sigmoid(-x))
+// smooth_l1: p = beta; |x| < beta ? x² / (2 beta) : |x| - beta / 2
+FUNCTION(smooth_l1, SELECT(V_ABS(x) - SPLAT(0.5f * p), x * x * SPLAT(0.5f / p), V_ABS(x) < SPLAT(p)),
+         SELECT(slope_abs(x, p), x / SPLAT(p), V_ABS(x) < SPLAT(p)))
+// clamp_min: max(x, p)
+FUNCTION(clamp_min, SELECT(x, SPLAT(p), x < SPLAT(p)), SELECT(ONE, ZERO, x < SPLAT(p)))
+
+// The list must name every FUNCTION above; the kernels at the end of the file and CRows follow it.
+#define FOR_EACH_FUNCTION(DO) \
+    DO(exp) DO(log) DO(sqrt) DO(rsqrt) DO(square) DO(abs) DO(neg) DO(reciprocal) DO(relu) DO(leaky_relu) DO(elu) \
+    DO(relu6) DO(hardswish) DO(sigmoid) DO(tanh) DO(silu) DO(quick_gelu) DO(gelu_erf) DO(gelu_tanh) DO(softplus) \
+    DO(logsigmoid) DO(smooth_l1) DO(clamp_min)
+
+#undef FUNCTION
+#undef ZERO
+#undef ONE
+
+// A gated activation is the product of an activation of `gate` and `up`.
+#define FOR_EACH_GATED(DO) DO(swiglu, silu) DO(geglu_tanh, gelu_tanh)
+
+#endif
+
+// ---- row bodies -----------------------------------------------------------------------------------------------------
+#ifdef VECTOR
+
+// Walks the range [begin, end) in pieces that lie in one row: `n` elements from (row, column).
+#define FOR_EACH_PIECE                                                                              \
+    for (index_t i_ = begin, row = begin / columns, column = begin % columns, n = 0;                \
+         i_ < end && (n = end - i_ < columns - column ? end - i_ : columns - column) > 0;           \
+         i_ += n, row++, column = 0)
+
+// y = (accumulate ? y : 0) + v, full vectors and tails
+#define PUT(y, v)                              \
+    {                                          \
+        real put_ = (v);                       \
+        if (accumulate) put_ += LOAD(y);       \
+        STORE(y, put_);                        \
+    }
+#define PUT_PART(y, v, rest)                                    \
+    {                                                           \
+        real put_ = (v);                                        \
+        if (accumulate) put_ += load_part((y), (rest), 0.0f);   \
+        store_part((y), put_, (rest));                          \
+    }
+
+#define UNARY_ROWS(fn)                                                                                              \
+    INLINE void unary_##fn##_range(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch,              \
+                                   GLOBAL float *y, index_t y_pitch, index_t columns, int accumulate, float p) {    \
+        FOR_EACH_PIECE {                                                                                            \
+            GLOBAL const float *in = x + row * x_pitch + column;                                                    \
+            GLOBAL float *out = y + row * y_pitch + column;                                                         \
+            index_t k = 0;                                                                                          \
+            for (; k + LANES <= n; k += LANES) PUT(out + k, value_##fn(LOAD(in + k), p));                           \
+            int rest = (int)(n - k);                                                                                \
+            if (rest > 0) PUT_PART(out + k, value_##fn(load_part(in + k, rest, 1.0f), p), rest);                    \
+        }                                                                                                           \
+    }                                                                                                               \
+    INLINE void unary_##fn##_backward_range(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch,     \
+                                            GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *dx,             \
+                                            index_t dx_pitch, index_t columns, int accumulate, float p) {           \
+        FOR_EACH_PIECE {                                                                                            \
+            GLOBAL const float *in = x + row * x_pitch + column;                                                    \
+            GLOBAL const float *up = dy + row * dy_pitch + column;                                                  \
+            GLOBAL float *out = dx + row * dx_pitch + column;                                                       \
+            index_t k = 0;                                                                                          \
+            for (; k + LANES <= n; k += LANES) PUT(out + k, LOAD(up + k) * slope_##fn(LOAD(in + k), p));            \
+            int rest = (int)(n - k);                                                                                \
+            if (rest > 0) {                                                                                         \
+                real g = load_part(up + k, rest, 0.0f) * slope_##fn(load_part(in + k, rest, 1.0f), p);              \
+                PUT_PART(out + k, g, rest);                                                                         \
+            }                                                                                                       \
+        }                                                                                                           \
+    }
+FOR_EACH_FUNCTION(UNARY_ROWS)
+
+#define GATED_ROWS(name, fn)                                                                                        \
+    INLINE void name##_range(index_t begin, index_t end, GLOBAL const float *gate, index_t gate_pitch,              \
+                             GLOBAL const float *up, index_t up_pitch, GLOBAL float *y, index_t y_pitch,            \
+                             index_t columns, int accumulate) {                                                     \
+        FOR_EACH_PIECE {                                                                                            \
+            GLOBAL const float *g = gate + row * gate_pitch + column, *u = up + row * up_pitch + column;            \
+            GLOBAL float *out = y + row * y_pitch + column;                                                         \
+            index_t k = 0;                                                                                          \
+            for (; k + LANES <= n; k += LANES) PUT(out + k, value_##fn(LOAD(g + k), 0.0f) * LOAD(u + k));           \
+            int rest = (int)(n - k);                                                                                \
+            if (rest > 0) {                                                                                         \
+                real v = value_##fn(load_part(g + k, rest, 0.0f), 0.0f) * load_part(u + k, rest, 0.0f);             \
+                PUT_PART(out + k, v, rest);                                                                         \
+            }                                                                                                       \
+        }                                                                                                           \
+    }                                                                                                               \
+    INLINE void name##_backward_range(index_t begin, index_t end, GLOBAL const float *gate, index_t gate_pitch,     \
+                                      GLOBAL const float *up, index_t up_pitch, GLOBAL const float *dy,             \
+                                      index_t dy_pitch, GLOBAL float *dgate, index_t dgate_pitch,                   \
+                                      GLOBAL float *dup, index_t dup_pitch, index_t columns, int accumulate) {      \
+        FOR_EACH_PIECE {                                                                                            \
+            GLOBAL const float *g = gate + row * gate_pitch + column, *u = up + row * up_pitch + column;            \
+            GLOBAL const float *d = dy + row * dy_pitch + column;                                                   \
+            GLOBAL float *dg = dgate + row * dgate_pitch + column, *du = dup + row * dup_pitch + column;            \
+            index_t k = 0;                                                                                          \
+            for (; k + LANES <= n; k += LANES) {                                                                    \
+                real vg = LOAD(g + k), vu = LOAD(u + k), vd = LOAD(d + k);                                          \
+                PUT(dg + k, vd * vu * slope_##fn(vg, 0.0f));                                                        \
+                PUT(du + k, vd * value_##fn(vg, 0.0f));                                                             \
+            }                                                                                                       \
+            int rest = (int)(n - k);                                                                                \
+            if (rest > 0) {                                                                                         \
+                real vg = load_part(g + k, rest, 0.0f), vu = load_part(u + k, rest, 0.0f);                          \
+                real vd = load_part(d + k, rest, 0.0f);                                                             \
+                PUT_PART(dg + k, vd * vu * slope_##fn(vg, 0.0f), rest);                                             \
+                PUT_PART(du + k, vd * value_##fn(vg, 0.0f), rest);                                                  \
+            }                                                                                                       \
+        }                                                                                                           \
+    }
+FOR_EACH_GATED(GATED_ROWS)
+
+// y = (accumulate ? y : 0) + a·x + b
+INLINE void affine_range(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL float *y,
+                         index_t y_pitch, index_t columns, int accumulate, float a, float b) {
+    FOR_EACH_PIECE {
+        GLOBAL const float *in = x + row * x_pitch + column;
+        GLOBAL float *out = y + row * y_pitch + column;
+        index_t k = 0;
+        for (; k + LANES <= n; k += LANES) PUT(out + k, V_FMA(SPLAT(a), LOAD(in + k), SPLAT(b)));
+        int rest = (int)(n - k);
+        if (rest > 0) PUT_PART(out + k, V_FMA(SPLAT(a), load_part(in + k, rest, 0.0f), SPLAT(b)), rest);
+    }
+}
+
+// y = a·x + b·y; y is not read when b = 0
+INLINE void axpby_range(index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, float a, float b) {
+    index_t k = begin;
+    for (; k + LANES <= end; k += LANES) {
+        real v = SPLAT(a) * LOAD(x + k);
+        if (b != 0.0f) v = V_FMA(SPLAT(b), LOAD(y + k), v);
+        STORE(y + k, v);
+    }
+    int rest = (int)(end - k);
+    if (rest > 0) {
+        real v = SPLAT(a) * load_part(x + k, rest, 0.0f);
+        if (b != 0.0f) v = V_FMA(SPLAT(b), load_part(y + k, rest, 0.0f), v);
+        store_part(y + k, v, rest);
+    }
+}
+
+// One operand of a broadcast row: contiguous, one value, or strided (gathered one by one).
+INLINE real broadcast_load(GLOBAL const float *p, index_t stride, index_t k) {
+    if (stride == 1) return LOAD(p + k);
+    if (stride == 0) return SPLAT(p[0]);
+    float t[LANES];
+    for (int i = 0; i < LANES; i++) t[i] = p[(k + i) * stride];
+    return LOAD(t);
+}
+INLINE real broadcast_load_part(GLOBAL const float *p, index_t stride, index_t k, int rest) {
+    if (stride == 1) return load_part(p + k, rest, 1.0f);
+    if (stride == 0) return SPLAT(p[0]);
+    float t[LANES];
+    for (int i = 0; i < LANES; i++) t[i] = i < rest ? p[(k + i) * stride] : 1.0f;
+    return LOAD(t);
+}
+
+// y = (accumulate ? y : 0) + a op b over the index space sizes[4] (last fastest); y is contiguous, a and b have strides[4],
+// 0 where they are broadcast.
+#define BINARY_ROWS(op, value)                                                                                      \
+    INLINE void binary_##op##_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,       \
+                                    GLOBAL float *y, const index_t *sizes, const index_t *a_strides,                \
+                                    const index_t *b_strides, int accumulate) {                                     \
+        index_t columns = sizes[3];                                                                                 \
+        FOR_EACH_PIECE {                                                                                            \
+            index_t i2 = row % sizes[2], i1 = row / sizes[2] % sizes[1], i0 = row / sizes[2] / sizes[1];            \
+            index_t sa = a_strides[3], sb = b_strides[3];                                                           \
+            GLOBAL const float *ra =                                                                                \
+                a + i0 * a_strides[0] + i1 * a_strides[1] + i2 * a_strides[2] + column * sa;                        \
+            GLOBAL const float *rb =                                                                                \
+                b + i0 * b_strides[0] + i1 * b_strides[1] + i2 * b_strides[2] + column * sb;                        \
+            GLOBAL float *out = y + i_;                                                                             \
+            index_t k = 0;                                                                                          \
+            for (; k + LANES <= n; k += LANES) {                                                                    \
+                real u = broadcast_load(ra, sa, k), v = broadcast_load(rb, sb, k);                                  \
+                PUT(out + k, value);                                                                                \
+            }                                                                                                       \
+            int rest = (int)(n - k);                                                                                \
+            if (rest > 0) {                                                                                         \
+                real u = broadcast_load_part(ra, sa, k, rest), v = broadcast_load_part(rb, sb, k, rest);            \
+                PUT_PART(out + k, value, rest);                                                                     \
+            }                                                                                                       \
+        }                                                                                                           \
+    }
+BINARY_ROWS(add, u + v)
+BINARY_ROWS(sub, u - v)
+BINARY_ROWS(mul, u * v)
+BINARY_ROWS(div, u / v)
+
+// db = (accumulate ? db : 0) - dy·a / b², the derivative of a / b by b; a and b as in binary_div, dy and db contiguous.
+// Summing db over the dimensions that b was broadcast along is the caller's.
+INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,
+                                        GLOBAL const float *dy, GLOBAL float *db, const index_t *sizes,
+                                        const index_t *a_strides, const index_t *b_strides, int accumulate) {
+    index_t columns = sizes[3];
+    FOR_EACH_PIECE {
+        index_t i2 = row % sizes[2], i1 = row / sizes[2] % sizes[1], i0 = row / sizes[2] / sizes[1];
+        index_t sa = a_strides[3], sb = b_strides[3];
+        GLOBAL const float *ra = a + i0 * a_strides[0] + i1 * a_strides[1] + i2 * a_strides[2] + column * sa;
+        GLOBAL const float *rb = b + i0 * b_strides[0] + i1 * b_strides[1] + i2 * b_strides[2] + column * sb;
+        index_t k = 0;
+        for (; k + LANES <= n; k += LANES) {
+            real u = broadcast_load(ra, sa, k), v = broadcast_load(rb, sb, k);
+            PUT(db + i_ + k, -LOAD(dy + i_ + k) * (u / v) / v);
+        }
+        int rest = (int)(n - k);
+        if (rest > 0) {
+            real u = broadcast_load_part(ra, sa, k, rest), v = broadcast_load_part(rb, sb, k, rest);
+            PUT_PART(db + i_ + k, -load_part(dy + i_ + k, rest, 0.0f) * (u / v) / v, rest);
+        }
+    }
+}
+
+#undef FOR_EACH_PIECE
+#undef PUT
+#undef PUT_PART
+
+#endif  // VECTOR
+
+// ---- OpenCL kernels -------------------------------------------------------------------------------------------------
+#ifdef __OPENCL_VERSION__
+
+// The argument lists both families share.
+#define UNARY_ARGUMENTS                                                                                             \
+    long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, long columns, \
+        long x_pitch, long y_pitch, int accumulate, float p
+#define UNARY_BACKWARD_ARGUMENTS                                                                                    \
+    long count, long count_per_item, __global const float *x, long x_at, __global const float *dy, long dy_at,      \
+        __global float *dx, long dx_at, long columns, long x_pitch, long dy_pitch, long dx_pitch, int accumulate,   \
+        float p
+#define GATED_ARGUMENTS                                                                                             \
+    long count, long count_per_item, __global const float *gate, long gate_at, __global const float *up, long up_at, \
+        __global float *y, long y_at, long columns, long gate_pitch, long up_pitch, long y_pitch, int accumulate
+#define GATED_BACKWARD_ARGUMENTS                                                                                    \
+    long count, long count_per_item, __global const float *gate, long gate_at, __global const float *up, long up_at, \
+        __global const float *dy, long dy_at, __global float *dgate, long dgate_at, __global float *dup,            \
+        long dup_at, long columns, long gate_pitch, long up_pitch, long dy_pitch, long dgate_pitch, long dup_pitch, \
+        int accumulate
+#define AFFINE_ARGUMENTS                                                                                            \
+    long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, long columns, \
+        long x_pitch, long y_pitch, int accumulate, float a, float b
+#define AXPBY_ARGUMENTS \
+    long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, float a, float b
+#define BROADCAST_ARGUMENTS                                                                                         \
+    long n0, long n1, long n2, long n3, long a0, long a1, long a2, long a3, long b0, long b1, long b2, long b3
+#define BINARY_ARGUMENTS                                                                                            \
+    long count, long count_per_item, __global const float *a, long a_at, __global const float *b, long b_at,        \
+        __global float *y, long y_at, BROADCAST_ARGUMENTS, int accumulate
+#define DIV_BACKWARD_ARGUMENTS                                                                                      \
+    long count, long count_per_item, __global const float *a, long a_at, __global const float *b, long b_at,        \
+        __global const float *dy, long dy_at, __global float *db, long db_at, BROADCAST_ARGUMENTS, int accumulate
+
+#define WANTED_UNARY(fn) (WANTED(unary_##fn) || WANTED(unary_##fn##_backward))
+#define WANTED_GATED(name) (WANTED(name) || WANTED(name##_backward))
+
+#ifdef VECTOR
+
+// The elements of this work-item.
+#define ITEM_RANGE                                          \
+    long begin = (long)get_global_id(0) * count_per_item;   \
+    long end = min(count, begin + count_per_item);
+
+#define UNARY_KERNELS(fn)                                                                                       \
+    __kernel void unary_##fn(UNARY_ARGUMENTS) {                                                                 \
+        ITEM_RANGE                                                                                              \
+        unary_##fn##_range(begin, end, x + x_at, x_pitch, y + y_at, y_pitch, columns, accumulate, p);           \
+    }                                                                                                           \
+    __kernel void unary_##fn##_backward(UNARY_BACKWARD_ARGUMENTS) {                                             \
+        ITEM_RANGE                                                                                              \
+        unary_##fn##_backward_range(begin, end, x + x_at, x_pitch, dy + dy_at, dy_pitch, dx + dx_at, dx_pitch,  \
+                                    columns, accumulate, p);                                                    \
+    }
+
+#define GATED_KERNELS(name, fn)                                                                                  \
+    __kernel void name(GATED_ARGUMENTS) {                                                                        \
+        ITEM_RANGE                                                                                               \
+        name##_range(begin, end, gate + gate_at, gate_pitch, up + up_at, up_pitch, y + y_at, y_pitch, columns,   \
+                     accumulate);                                                                                \
+    }                                                                                                            \
+    __kernel void name##_backward(GATED_BACKWARD_ARGUMENTS) {                                                    \
+        ITEM_RANGE                                                                                               \
+        name##_backward_range(begin, end, gate + gate_at, gate_pitch, up + up_at, up_pitch, dy + dy_at,          \
+                              dy_pitch, dgate + dgate_at, dgate_pitch, dup + dup_at, dup_pitch, columns,         \
+                              accumulate);                                                                       \
+    }
+
+#define BROADCAST_ARRAYS                                                                                        \
+    long sizes[4] = {n0, n1, n2, n3}, a_strides[4] = {a0, a1, a2, a3}, b_strides[4] = {b0, b1, b2, b3};
+
+#define BINARY_KERNEL(op, value)                                                                                \
+    __kernel void binary_##op(BINARY_ARGUMENTS) {                                                               \
+        ITEM_RANGE                                                                                              \
+        BROADCAST_ARRAYS                                                                                        \
+        binary_##op##_range(begin, end, a + a_at, b + b_at, y + y_at, sizes, a_strides, b_strides, accumulate); \
+    }
+
+#if WANTED(affine)
+__kernel void affine(AFFINE_ARGUMENTS) {
+    ITEM_RANGE
+    affine_range(begin, end, x + x_at, x_pitch, y + y_at, y_pitch, columns, accumulate, a, b);
+}
+#endif
+
+#if WANTED(axpby)
+__kernel void axpby(AXPBY_ARGUMENTS) {
+    ITEM_RANGE
+    axpby_range(begin, end, x + x_at, y + y_at, a, b);
+}
+#endif
+
+#if WANTED(binary_div_backward_b)
+__kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
+    ITEM_RANGE
+    BROADCAST_ARRAYS
+    binary_div_backward_b_range(begin, end, a + a_at, b + b_at, dy + dy_at, db + db_at, sizes, a_strides, b_strides,
+                                accumulate);
+}
+#endif
+
+#endif  // VECTOR
+
+#ifdef SIMT
+
+#define FOR_EACH_ELEMENT for (long i = get_global_id(0); i < count; i += get_global_size(0))
+#define WORK_GROUP __attribute__((reqd_work_group_size(256, 1, 1)))
+#define PUT_ONE(target, v) (target) = (accumulate ? (target) : 0.0f) + (v)
+
+// Where element i of a pitched matrix lies. Contiguous operands (one row) skip the 64-bit division.
+#define ROW_AND_COLUMN                            \
+    long row = count <= columns ? 0 : i / columns; \
+    long column = i - row * columns;
+
+#define UNARY_KERNELS(fn)                                                                                     \
+    __kernel WORK_GROUP void unary_##fn(UNARY_ARGUMENTS) {                                                    \
+        FOR_EACH_ELEMENT {                                                                                    \
+            ROW_AND_COLUMN                                                                                    \
+            float v = value_##fn(x[x_at + row * x_pitch + column], p);                                        \
+            PUT_ONE(y[y_at + row * y_pitch + column], v);                                                     \
+        }                                                                                                     \
+    }                                                                                                         \
+    __kernel WORK_GROUP void unary_##fn##_backward(UNARY_BACKWARD_ARGUMENTS) {                                \
+        FOR_EACH_ELEMENT {                                                                                    \
+            ROW_AND_COLUMN                                                                                    \
+            float v = slope_##fn(x[x_at + row * x_pitch + column], p);                                        \
+            PUT_ONE(dx[dx_at + row * dx_pitch + column], v * dy[dy_at + row * dy_pitch + column]);            \
+        }                                                                                                     \
+    }
+
+#define GATED_KERNELS(name, fn)                                                                                \
+    __kernel WORK_GROUP void name(GATED_ARGUMENTS) {                                                           \
+        FOR_EACH_ELEMENT {                                                                                     \
+            ROW_AND_COLUMN                                                                                     \
+            float v = value_##fn(gate[gate_at + row * gate_pitch + column], 0.0f);                             \
+            PUT_ONE(y[y_at + row * y_pitch + column], v * up[up_at + row * up_pitch + column]);                \
+        }                                                                                                      \
+    }                                                                                                          \
+    __kernel WORK_GROUP void name##_backward(GATED_BACKWARD_ARGUMENTS) {                                       \
+        FOR_EACH_ELEMENT {                                                                                     \
+            ROW_AND_COLUMN                                                                                     \
+            float g = gate[gate_at + row * gate_pitch + column], u = up[up_at + row * up_pitch + column];      \
+            float d = dy[dy_at + row * dy_pitch + column];                                                     \
+            PUT_ONE(dgate[dgate_at + row * dgate_pitch + column], d * u * slope_##fn(g, 0.0f));                \
+            PUT_ONE(dup[dup_at + row * dup_pitch + column], d * value_##fn(g, 0.0f));                          \
+        }                                                                                                      \
+    }
+
+// The operands of element i. Dimensions of size 1 (most of them, once the host has merged dimensions) cost no division.
+#define BROADCAST_OPERANDS                                                                \
+    long r = i, i3 = r, i2 = 0, i1 = 0, i0 = 0;                                           \
+    if (count > n3) r = i / n3, i3 = i - r * n3, i2 = r;                                  \
+    if (count > n3 && n0 * n1 > 1) r = i2 / n2, i2 -= r * n2, i1 = r;                     \
+    if (count > n3 && n0 > 1) r = i1 / n1, i1 -= r * n1, i0 = r;                          \
+    float u = a[a_at + i0 * a0 + i1 * a1 + i2 * a2 + i3 * a3];                            \
+    float v = b[b_at + i0 * b0 + i1 * b1 + i2 * b2 + i3 * b3];
+
+#define BINARY_KERNEL(op, value)                          \
+    __kernel WORK_GROUP void binary_##op(BINARY_ARGUMENTS) { \
+        FOR_EACH_ELEMENT {                                \
+            BROADCAST_OPERANDS                            \
+            PUT_ONE(y[y_at + i], value);                  \
+        }                                                 \
+    }
+
+#if WANTED(affine)
+__kernel WORK_GROUP void affine(AFFINE_ARGUMENTS) {
+    FOR_EACH_ELEMENT {
+        ROW_AND_COLUMN
+        PUT_ONE(y[y_at + row * y_pitch + column], fma(a, x[x_at + row * x_pitch + column], b));
+    }
+}
+#endif
+
+#if WANTED(axpby)
+__kernel WORK_GROUP void axpby(AXPBY_ARGUMENTS) {
+    FOR_EACH_ELEMENT {
+        float v = a * x[x_at + i];
+        if (b != 0.0f) v = fma(b, y[y_at + i], v);
+        y[y_at + i] = v;
+    }
+}
+#endif
+
+#if WANTED(binary_div_backward_b)
+__kernel WORK_GROUP void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
+    FOR_EACH_ELEMENT {
+        BROADCAST_OPERANDS
+        PUT_ONE(db[db_at + i], -dy[dy_at + i] * (u / v) / v);
+    }
+}
+#endif
+
+#endif  // SIMT
+
+// ---- the kernels made by the macros of either family ----------------------------------------------------------------
+#if WANTED_UNARY(exp)
+UNARY_KERNELS(exp)
+#endif
+#if WANTED_UNARY(log)
+UNARY_KERNELS(log)
+#endif
+#if WANTED_UNARY(sqrt)
+UNARY_KERNELS(sqrt)
+#endif
+#if WANTED_UNARY(rsqrt)
+UNARY_KERNELS(rsqrt)
+#endif
+#if WANTED_UNARY(square)
+UNARY_KERNELS(square)
+#endif
+#if WANTED_UNARY(abs)
+UNARY_KERNELS(abs)
+#endif
+#if WANTED_UNARY(neg)
+UNARY_KERNELS(neg)
+#endif
+#if WANTED_UNARY(reciprocal)
+UNARY_KERNELS(reciprocal)
+#endif
+#if WANTED_UNARY(relu)
+UNARY_KERNELS(relu)
+#endif
+#if WANTED_UNARY(leaky_relu)
+UNARY_KERNELS(leaky_relu)
+#endif
+#if WANTED_UNARY(elu)
+UNARY_KERNELS(elu)
+#endif
+#if WANTED_UNARY(relu6)
+UNARY_KERNELS(relu6)
+#endif
+#if WANTED_UNARY(hardswish)
+UNARY_KERNELS(hardswish)
+#endif
+#if WANTED_UNARY(sigmoid)
+UNARY_KERNELS(sigmoid)
+#endif
+#if WANTED_UNARY(tanh)
+UNARY_KERNELS(tanh)
+#endif
+#if WANTED_UNARY(silu)
+UNARY_KERNELS(silu)
+#endif
+#if WANTED_UNARY(quick_gelu)
+UNARY_KERNELS(quick_gelu)
+#endif
+#if WANTED_UNARY(gelu_erf)
+UNARY_KERNELS(gelu_erf)
+#endif
+#if WANTED_UNARY(gelu_tanh)
+UNARY_KERNELS(gelu_tanh)
+#endif
+#if WANTED_UNARY(softplus)
+UNARY_KERNELS(softplus)
+#endif
+#if WANTED_UNARY(logsigmoid)
+UNARY_KERNELS(logsigmoid)
+#endif
+#if WANTED_UNARY(smooth_l1)
+UNARY_KERNELS(smooth_l1)
+#endif
+#if WANTED_UNARY(clamp_min)
+UNARY_KERNELS(clamp_min)
+#endif
+#if WANTED_GATED(swiglu)
+GATED_KERNELS(swiglu, silu)
+#endif
+#if WANTED_GATED(geglu_tanh)
+GATED_KERNELS(geglu_tanh, gelu_tanh)
+#endif
+#if WANTED(binary_add)
+BINARY_KERNEL(add, u + v)
+#endif
+#if WANTED(binary_sub)
+BINARY_KERNEL(sub, u - v)
+#endif
+#if WANTED(binary_mul)
+BINARY_KERNEL(mul, u * v)
+#endif
+#if WANTED(binary_div)
+BINARY_KERNEL(div, u / v)
+#endif
+#endif  // __OPENCL_VERSION__
