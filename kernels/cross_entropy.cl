@@ -56,8 +56,8 @@ INLINE void cross_entropy_rows(
                 total += w;
             }
             if (part) {
-                real w = load_part(class_weight + (has_class_weight ? whole : 0), has_class_weight ? part : 0, 0.0f);
-                if (!has_class_weight) w = SELECT(SPLAT(0.0f), SPLAT(1.0f), LANE_IDS < (mask_t)(part));
+                real w = SELECT(SPLAT(0.0f), SPLAT(1.0f), LANE_IDS < (mask_t)(part));
+                if (has_class_weight) w = load_part(class_weight + whole, part, 0.0f);
                 differences = V_FMA(w, load_part(x + whole, part, top) - SPLAT(top), differences);
                 total += w;
             }

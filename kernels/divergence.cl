@@ -420,7 +420,7 @@ DIVERGENCE_KERNEL(divergence_symmetric)
 
 // One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they are
 // brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
-INLINE void divergence_group(
+void divergence_group(
     const int kind, long r, __local float *scratch, __global const float *student, __global const float *teacher,
     __global const int *labels, __global const float *row_weight, __global float *loss, __global float *divergence,
     __global float *cross_entropy, __global float *gradient, int classes, int has_labels, int ignore_index,

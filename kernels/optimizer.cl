@@ -307,6 +307,78 @@ __kernel WORK_GROUP void scale_by(SCALE_BY_ARGUMENTS) {
 }
 #endif
 
+// simt: one work-group of 256 per block, global = 256 · blocks; vector: blocks split over work-items.
+#if WANTED(sum_squares_partial)
+__kernel void sum_squares_partial(SUM_SQUARES_ARGUMENTS) {
+    long begin = (long)get_global_id(0) * blocks_per_item;
+    sum_squares_partial_blocks(begin, min(blocks, begin + blocks_per_item), x + x_at, count, partials + partials_at);
+}
+#endif
+
+// simt: one work-group of 256; vector: one work-item. `count` = number of partials.
+#if WANTED(norm_finish)
+__kernel void norm_finish(NORM_FINISH_ARGUMENTS) {
+    norm_finish_all(partials + partials_at, count, norm + norm_at, clip + clip_at, skip + skip_at,
+                    counter + counter_at, max_norm);
+}
+#endif
+
+#endif  // VECTOR
+
+#ifdef SIMT
+
+#define FOR_EACH_ELEMENT for (long i = get_global_id(0); i < count; i += get_global_size(0))
+#define WORK_GROUP __attribute__((reqd_work_group_size(256, 1, 1)))
+
+#if WANTED(sgd)
+__kernel WORK_GROUP void sgd(SGD_ARGUMENTS) {
+    if (skip[skip_at] == 0) {
+        float factor = clip[clip_at];
+        FOR_EACH_ELEMENT {
+            float vp = p[p_at + i], vg = sgd_gradient(g[g_at + i], vp, factor, weight_decay), step = vg;
+            if (momentum != 0.0f) {
+                float vm = first ? vg : sgd_moment(vg, m[m_at + i], momentum, dampening);
+                m[m_at + i] = vm;
+                step = nesterov ? fma(momentum, vm, vg) : vm;
+            }
+            p[p_at + i] = fma(-lr, step, vp);
+        }
+    }
+}
+#endif
+
+#if WANTED(adam)
+__kernel WORK_GROUP void adam(ADAM_ARGUMENTS) {
+    if (skip[skip_at] == 0) {
+        float factor = clip[clip_at], shrink = decoupled ? -lr * weight_decay : 0.0f;
+        float l2 = decoupled ? 0.0f : weight_decay;
+        FOR_EACH_ELEMENT {
+            float vp = p[p_at + i], vg = fma(l2, vp, g[g_at + i] * factor);
+            vp = fma(shrink, vp, vp);
+            float first = adam_first(vg, m[m_at + i], one_minus_beta1);
+            float second = adam_second(vg, v[v_at + i], beta2, one_minus_beta2);
+            m[m_at + i] = first;
+            v[v_at + i] = second;
+            if (amsgrad) v_max[v_max_at + i] = second = fmax(second, v_max[v_max_at + i]);
+            p[p_at + i] = adam_step(vp, first, second, step_size, sqrt_correction2, epsilon);
+        }
+    }
+}
+#endif
+
+#if WANTED(ema)
+__kernel WORK_GROUP void ema(EMA_ARGUMENTS) {
+    FOR_EACH_ELEMENT e[e_at + i] = fma(decay, e[e_at + i], one_minus_decay * p[p_at + i]);
+}
+#endif
+
+#if WANTED(scale_by)
+__kernel WORK_GROUP void scale_by(SCALE_BY_ARGUMENTS) {
+    float factor = clip[clip_at];
+    FOR_EACH_ELEMENT y[y_at + i] *= factor;
+}
+#endif
+
 // Sum over the work-group in a fixed tree; the result is valid in work-item 0.
 INLINE float group_sum(float v, __local float *scratch) {
     int id = get_local_id(0);
