@@ -7,6 +7,7 @@ public struct CrossEntropyObjective: Objective {
     ])
     private let smoothing: Float
 
+    public init(smoothing: Float) { self.smoothing = smoothing }
     public init(_ recipe: RecipeNode) { smoothing = Float(recipe.required("label-smoothing").number) }
 
     public var needsTeacher: Bool { false }

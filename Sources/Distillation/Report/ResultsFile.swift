@@ -53,7 +53,7 @@ extension RunResults {
         ]
     }
 
-    private static func json(_ result: SeedResult) -> JSON {
+    fileprivate static func json(_ result: SeedResult) -> JSON {
         let known = Metric.allCases.map(\.rawValue).filter { result.metrics[$0] != nil }
         let keys = known + result.metrics.keys.filter { Metric(rawValue: $0) == nil }.sorted()
         return [
@@ -86,7 +86,7 @@ extension RunResults {
             seeds: try cursor.member("seeds").elements().map(result))
     }
 
-    private static func result(_ cursor: JSONCursor) throws(RetortError) -> SeedResult {
+    fileprivate static func result(_ cursor: JSONCursor) throws(RetortError) -> SeedResult {
         try cursor.expectKeys(["seed", "metrics", "curve", "confusion"])
         var metrics: [String: Double] = [:]
         for (key, value) in try cursor.member("metrics").members() {
@@ -122,4 +122,11 @@ extension RunResults {
         }
         return points
     }
+}
+
+/// One seed by itself: the `result.json` that ends a finished seed of an arm.
+extension SeedResult {
+    var json: JSON { RunResults.json(self) }
+
+    init(json: JSON, file: String) throws(RetortError) { self = try RunResults.result(JSONCursor(json, file: file)) }
 }

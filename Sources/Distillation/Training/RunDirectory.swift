@@ -1,0 +1,154 @@
+import Foundation
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// The directory of a run: what was asked, what happened, what came out. Its layout is a contract (DESIGN, "Contracts").
+///
+/// A run is a pure function of its resolved recipe and device, so a run that was stopped goes on where its last finished seed of an
+/// arm left off: `results of a seed` are written last, after its model.
+public final class RunDirectory {
+    public let path: String
+    private let manifest: JSON
+    private let metrics: AppendFile
+    private let log: AppendFile
+
+    static let manifestFormat = "retort-run-1"
+
+    /// Creates the directory, or reopens it when it holds the same run, unfinished.
+    ///
+    /// - Parameter output: nil chooses `runs/<recipe>-<date>-<n>`.
+    /// - Throws: `RetortError` 73 when the directory holds something else or cannot be created, 74 on a full disk.
+    public init(output: String?, recipe: Recipe, device: Device) throws {
+        let resolved = recipe.node.yaml()
+        let identity: JSON = [
+            "format": .string(Self.manifestFormat), "recipe": .string(recipe.name),
+            "recipe_sha256": .string(ContentHash.hexadecimal(of: Array(resolved.utf8))),
+            "data_sha256": .string(try ContentHash.hexadecimal(ofFile: recipe.data.path)),
+            "device": .string(device.description), "device_summary": .string(device.summary),
+            "retort": .string(retortVersion),
+        ]
+        path = try output.map { try Self.claim($0, identity) } ?? Self.fresh(recipe.name)
+        manifest = identity
+        try AtomicFile.write(resolved, to: path + "/recipe.resolved.yaml")
+        try AtomicFile.write(EnvironmentFacts.json(device).text(.pretty) + "\n", to: path + "/env.json")
+        metrics = try AppendFile(path: path + "/metrics.jsonl")
+        log = try AppendFile(path: path + "/log.txt")
+        try setStatus("running")
+    }
+
+    /// The directory the user named: new, empty, or the same run unfinished.
+    private static func claim(_ output: String, _ identity: JSON) throws -> String {
+        let parent = URL(fileURLWithPath: output).deletingLastPathComponent().path
+        try Folder.createWithParents(parent)
+        if case .created = try Folder.create(output) { return output }
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: output)) ?? []
+        if entries.isEmpty { return output }
+        let refusal = { (why: String) in
+            RetortError.cannotCreate(
+                "\(output.quoted(limit: 200)) is in use", why: why,
+                help: "choose another --output; nothing in this directory was touched")
+        }
+        guard let old = try? JSON.read(output + "/manifest.json") else { throw refusal("it is not empty and holds no run") }
+        for key in ["format", "recipe_sha256", "data_sha256", "device_summary", "retort"] where old[key] != identity[key] {
+            throw refusal("it holds another run (its \(key) differs)")
+        }
+        if old["status"] == "finished" { throw refusal("it holds this run, finished") }
+        return output
+    }
+
+    private static func fresh(_ recipe: String) throws -> String {
+        try Folder.createWithParents("runs")
+        let date = DateText.today
+        for n in 1...9999 {
+            let path = "runs/\(recipe)-\(date)-\(n)"
+            if case .created = try Folder.create(path) { return path }
+        }
+        throw RetortError.cannotCreate("runs/ holds 9999 runs of \(recipe) of today", help: "name a directory with --output")
+    }
+
+    /// `running`, `stopped`, `finished`.
+    func setStatus(_ status: String) throws {
+        guard case .object(var object) = manifest else { return }
+        object.set("status", .string(status))
+        try AtomicFile.write(JSON.object(object).text(.pretty) + "\n", to: path + "/manifest.json")
+    }
+
+    /// One line of `metrics.jsonl`.
+    func record(_ members: [(key: String, value: JSON)]) throws { try metrics.append(line: JSON.object(members).text()) }
+
+    /// One line of `log.txt`.
+    func note(_ line: String) throws { try log.append(line: line) }
+
+    // MARK: Arms and seeds
+
+    func folder(_ role: String, _ seed: UInt64) -> String { "\(path)/\(role)/seed-\(seed)" }
+
+    /// What an earlier, stopped run finished; nil when this seed of this arm is still to be done.
+    func finished(_ role: String, _ seed: UInt64) throws -> SeedResult? {
+        let file = folder(role, seed) + "/result.json"
+        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        return try SeedResult(json: try JSON.read(file), file: file)
+    }
+
+    /// Writes the model, then the result: a result on disk means that the model is there too.
+    func save(_ model: any Model, _ result: SeedResult, role: String) throws {
+        let folder = folder(role, result.seed)
+        try ModelDirectory.save(model, to: folder + "/final")
+        try AtomicFile.write(result.json.text() + "\n", to: folder + "/result.json")
+    }
+
+    /// Writes results and report.
+    func finish(_ results: RunResults) throws {
+        try AtomicFile.write(results.fileJSON.text() + "\n", to: path + "/results.json")
+        try Self.writeReport(results, to: path)
+        try setStatus("finished")
+    }
+
+    /// Draws `report.html` into a run directory.
+    public static func writeReport(_ results: RunResults, to path: String) throws {
+        let facts = [
+            ("Recipe", results.recipe), ("Device", results.deviceSummary),
+            ("Seeds", results.seeds.map(String.init).joined(separator: ", ")), ("Retort", retortVersion),
+        ]
+        try AtomicFile.write(htmlReport(results, facts: facts), to: path + "/report.html")
+    }
+
+    /// The results of a finished run.
+    /// - Throws: `RetortError` 66 when the directory holds none, 65 when the file is damaged.
+    public static func results(in path: String) throws -> RunResults {
+        guard Folder.exists(path) else { throw RetortError.missingInput("there is no run directory \(path.quoted(limit: 200))") }
+        let file = path + "/results.json"
+        return try RunResults(json: try JSON.read(file), file: file)
+    }
+}
+
+/// The version of this program; part of a run's identity.
+public let retortVersion = "0.1.0"
+
+/// Calendar dates without a locale.
+enum DateText {
+    /// `2026-11-21`, UTC.
+    static var today: String { String(now.prefix(10)) }
+    /// `2026-11-21T02:14:05Z`.
+    static var now: String { Date.now.formatted(.iso8601) }
+}
+
+/// What of the machine can change a result or a time; never the whole environment, which may hold secrets.
+public enum EnvironmentFacts {
+    static let variables = [
+        "RETORT_FAMILY", "RETORT_THREADS", "RETORT_CPU_LEVEL", "RETORT_OPENBLAS_CORETYPE", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS",
+        "POCL_MAX_PTHREAD_COUNT", "OCL_ICD_VENDORS", "CUDA_VISIBLE_DEVICES",
+    ]
+
+    public static func json(_ device: Device) -> JSON {
+        let info = ProcessInfo.processInfo
+        let set = variables.compactMap { name in info.environment[name].map { (key: name, value: JSON.string($0)) } }
+        return [
+            "retort": .string(retortVersion), "date": .string(DateText.now), "device": .string(device.description),
+            "device_summary": .string(device.summary), "system": .string(info.operatingSystemVersionString),
+            "processors": .int(info.activeProcessorCount), "memory_bytes": .int(Int(clamping: info.physicalMemory)),
+            "environment": .object(set),
+        ]
+    }
+}

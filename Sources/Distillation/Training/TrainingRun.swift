@@ -1,0 +1,187 @@
+import RetortData
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// `retort train`: for each seed a teacher and the student of every arm, each trained, measured and saved.
+public final class TrainingRun {
+    private let recipe: Recipe
+    private let device: Device
+    private let directory: RunDirectory
+    private let progress: Progress
+    private let train: TabularDataset
+    private let test: DeviceRows
+    private let classes: Int
+    private let clock = ContinuousClock()
+
+    /// Reads the data and opens the run directory.
+    /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
+    public init(_ recipe: Recipe, device: Device, output: String?, progress: Progress) throws {
+        self.recipe = recipe
+        self.device = device
+        self.progress = progress
+        let data = try TabularDataset.csv(recipe.data.path, label: recipe.data.label, scale: recipe.data.scale)
+        let (train, test) = try data.split(testEvery: recipe.data.testEvery)
+        self.train = train
+        classes = data.classes
+        if case .train(let model, _) = recipe.teacher { try model.check(features: data.columns, classes: classes, who: "teacher") }
+        try recipe.student.check(features: data.columns, classes: classes, who: "student")
+        self.test = try DeviceRows(features: test.features, labels: test.labels, columns: test.columns, on: device)
+        directory = try RunDirectory(output: output, recipe: recipe, device: device)
+    }
+
+    public var path: String { directory.path }
+
+    /// Trains everything.
+    /// - Throws: `RetortError` 75 when a signal asked to stop (what is finished is saved), 86 when training diverges.
+    public func run() throws -> RunResults {
+        do {
+            let results = try trainAll()
+            try directory.finish(results)
+            return results
+        } catch let error as RetortError where error.exit == .stopped {
+            try directory.setStatus("stopped")
+            throw RetortError.stopped(
+                error.what, why: "finished models are in \(directory.path)",
+                help: "the same command with --output \(directory.path) goes on from there")
+        }
+    }
+
+    private func trainAll() throws -> RunResults {
+        var teacherResults: [SeedResult] = []
+        var armResults = recipe.arms.map { _ in [SeedResult]() }
+        try say("device: \(device.summary)")
+        for arm in recipe.arms { for line in arm.objectives.map(\.contract) { try say("\(arm.name): minimise \(line)") } }
+
+        for seed in recipe.seeds {
+            let (teacher, result) = try teacher(seed)
+            teacherResults.append(result)
+            let reference = try Evaluation(teacher, test, on: device)
+            for (index, arm) in recipe.arms.enumerated() {
+                armResults[index].append(try student(arm, seed, teacher, reference))
+            }
+        }
+        return RunResults(
+            recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
+            classes: (0..<classes).map(String.init),
+            arms: [ArmResult(role: "teacher", contract: [teacherContract], seeds: teacherResults)]
+                + zip(recipe.arms, armResults).map {
+                    ArmResult(role: $0.name, contract: $0.objectives.map(\.contract), seeds: $1)
+                })
+    }
+
+    // MARK: Teacher
+
+    private var teacherContract: String {
+        switch recipe.teacher {
+        case .train: Self.teacherObjective.contract
+        case .directory(let path): "trained before: \(path)"
+        }
+    }
+
+    private static let teacherObjective = CrossEntropyObjective(smoothing: 0)
+
+    private func teacher(_ seed: UInt64) throws -> (any Model, SeedResult) {
+        switch recipe.teacher {
+        case .directory(let path):
+            let (model, _) = try ModelDirectory.load(path, on: device)
+            guard model.inputs == train.columns, model.classes == classes else {
+                throw RetortError.badData(
+                    "the teacher maps \(model.inputs) features to \(model.classes) classes; the data has "
+                        + "\(train.columns) and \(classes)", at: .init(file: path + "/config.json"))
+            }
+            model.freeze()
+            return (model, try measure(model, seed: seed, curve: [], peakBytes: nil, reference: nil))
+        case .train(let spec, let train):
+            if let done = try directory.finished("teacher", seed) {
+                let (model, _) = try ModelDirectory.load(directory.folder("teacher", seed) + "/final", on: device)
+                model.freeze()
+                return (model, done)
+            }
+            let model = spec.make()
+            let result = try fit(
+                model, role: "teacher", goal: .init([Self.teacherObjective], teacher: nil), spec: train, seed: seed,
+                initialSeed: seed ^ 0x7eac_4e12, reference: nil)
+            model.freeze()
+            return (model, result)
+        }
+    }
+
+    // MARK: Students
+
+    private func student(
+        _ arm: Recipe.Arm, _ seed: UInt64, _ teacher: any Model, _ reference: Evaluation
+    ) throws -> SeedResult {
+        if let done = try directory.finished(arm.name, seed) { return done }
+        // The weights depend on the seed alone: every arm starts from the same student.
+        return try fit(
+            recipe.student.make(), role: arm.name,
+            goal: .init(arm.objectives, teacher: arm.needsTeacher ? teacher : nil), spec: recipe.train, seed: seed,
+            initialSeed: seed, reference: reference)
+    }
+
+    private func fit(
+        _ model: any Model, role: String, goal: Trainer.Goal, spec: TrainSpec, seed: UInt64, initialSeed: UInt64,
+        reference: Evaluation?
+    ) throws -> SeedResult {
+        let start = clock.now
+        device.compute.resetPeakMemory()
+        let arena = try model.materialize(on: device, seed: initialSeed)
+        let rows = try spec.rows.map { try train.first(rows: $0) } ?? train
+        let data = try DeviceRows(features: rows.features, labels: rows.labels, columns: rows.columns, on: device)
+        let trainer = try Trainer(model, arena, goal: goal, data: data, spec: spec, seed: seed, on: device)
+
+        // Some 60 points draw a curve; measuring each of 600 epochs would cost more than training them.
+        let every = max(1, (spec.epochs + 59) / 60)
+        var curve: [CurvePoint] = []
+        var peak = 0
+        for epoch in 0..<spec.epochs {
+            let losses = try trainer.epoch(epoch)
+            let loss = losses.reduce(0) { $0 + Double($1) } / Double(losses.count)
+            peak = max(peak, device.compute.memory.peak)
+            let measured = (epoch + 1) % every == 0 || epoch + 1 == spec.epochs
+            let accuracy = measured ? try Evaluation(model, test, on: device).accuracy : nil
+            if measured {
+                curve.append(CurvePoint(epoch: epoch + 1, step: trainer.step, loss: loss, accuracy: accuracy))
+                try directory.record([
+                    ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(epoch + 1)), ("step", .int(trainer.step)),
+                    ("train/loss", .double(loss)), ("eval/accuracy", .double(accuracy ?? .nan)),
+                ])
+            }
+            progress.status(
+                "\(role) seed \(seed)  epoch \(epoch + 1)/\(spec.epochs)  loss \(NumberFormat.significant(loss))"
+                    + (curve.last?.accuracy.map { "  accuracy \(NumberFormat.percent($0))" } ?? ""))
+        }
+        let result = try measure(model, seed: seed, curve: curve, peakBytes: peak, reference: reference)
+        try directory.save(model, result, role: role)
+        let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
+        try say(
+            "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "
+                + "\(trainer.step) steps in \(time)")
+        return result
+    }
+
+    private func measure(
+        _ model: any Model, seed: UInt64, curve: [CurvePoint], peakBytes: Int?, reference: Evaluation?
+    ) throws -> SeedResult {
+        let evaluation = try Evaluation(model, test, on: device)
+        var metrics: [Metric: Double] = [
+            .accuracy: evaluation.accuracy, .macroF1: evaluation.macroF1, .parameters: Double(model.parameterCount),
+            .bytes: Double(model.parameterCount * 4), .latency: try forwardLatency(model, test, on: device),
+        ]
+        if let peakBytes { metrics[.peakBytes] = Double(peakBytes) }
+        if let reference {
+            metrics[.agreement] = evaluation.agreement(with: reference)
+            metrics[.klToTeacher] = evaluation.divergence(from: reference)
+        }
+        return SeedResult(
+            seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }), curve: curve,
+            confusion: evaluation.confusion)
+    }
+
+    private func say(_ line: String) throws {
+        progress.line(line)
+        try directory.note(line)
+    }
+}
