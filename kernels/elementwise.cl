@@ -1,9 +1,10 @@
-// Elementwise operations: unary functions and their derivatives, scaling and adding, binary operations with broadcasting,
-// gated activations.
+// Elementwise operations: unary functions and their derivatives, scaling and adding, binary operations with
+// broadcasting, gated activations.
 //
-// Unary and gated operations work on matrices [rows, columns] with a pitch per operand and take their range in elements,
-// row after row: element i lies in row i / columns. A contiguous tensor of any shape is one row of `count` columns.
-// Derivatives read x, not y, and follow PyTorch at the kinks. `p` is the function's parameter, where it has one.
+// Unary and gated operations work on matrices [rows, columns] with a pitch per operand and take their range in
+// elements, row after row: element i lies in row i / columns. A contiguous tensor of any shape is one row of `count`
+// columns. Derivatives read x, not y, and follow PyTorch at the kinks. `p` is the function's parameter, where it has
+// one.
 
 // ---- the functions: value_<fn>(x, p) and slope_<fn>(x, p) -----------------------------------------------------------
 #if defined(VECTOR) || defined(SIMT)
@@ -231,8 +232,8 @@ INLINE real broadcast_load_part(GLOBAL const float *p, index_t stride, index_t k
         if (++i1 == sizes[1]) i1 = 0, i0++;                                                                         \
     }
 
-// y = (accumulate ? y : 0) + a op b over the index space sizes[4] (last fastest); y is contiguous, a and b have strides[4],
-// 0 where they are broadcast.
+// y = (accumulate ? y : 0) + a op b over the index space sizes[4] (last fastest); y is contiguous, a and b have
+// strides[4], 0 where they are broadcast.
 #define BINARY_ROWS(op, value)                                                                                      \
     INLINE void binary_##op##_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,       \
                                     GLOBAL float *y, const index_t *sizes, const index_t *a_strides,                \

@@ -1,6 +1,6 @@
-// The words of kernels/prelude.clh in C: with them the row bodies of kernels/*.cl compile for the CPU backend too, so both
-// CPU paths run one text. Vectors never cross a function that is not inlined (their calling convention depends on the
-// target attribute), hence always_inline everywhere.
+// The words of kernels/prelude.clh in C: with them the row bodies of kernels/*.cl compile for the CPU backend too, so
+// both CPU paths run one text. Vectors never cross a function that is not inlined (their calling convention depends
+// on the target attribute), hence always_inline everywhere.
 #ifndef RETORT_DIALECT_H
 #define RETORT_DIALECT_H
 
@@ -46,14 +46,14 @@ typedef uchar uchar_unaligned __attribute__((ext_vector_type(16), aligned(1)));
 #define STORE_USHORT(p, v) (*(ushort_unaligned *)(p) = __builtin_convertvector((v), ushort_lanes))
 #define AS_BITS(v) __builtin_bit_cast(bits_t, (v))
 #define BITS_AS_INT(v) __builtin_bit_cast(mask_t, (v))
-#define MUL_HIGH(a, b) \
-    __builtin_convertvector( \
-        (__builtin_convertvector((bits_t)(a), wide_bits) * __builtin_convertvector((bits_t)(b), wide_bits)) >> 32, bits_t)
+#define WIDEN(v) __builtin_convertvector((bits_t)(v), wide_bits)
+#define MUL_HIGH(a, b) __builtin_convertvector((WIDEN(a) * WIDEN(b)) >> 32, bits_t)
 #define AS_INT(v) __builtin_bit_cast(mask_t, (v))
 #define AS_REAL(v) __builtin_bit_cast(real, (v))
-#define SELECT(no, yes, mask) \
-    AS_REAL(((mask) & AS_INT((real)(yes))) | (~(mask) & AS_INT((real)(no))))
-#define SELECT_INT(no, yes, mask) (((mask) & (mask_t)(yes)) | (~(mask) & (mask_t)(no)))
+// Masks are comparisons: all bits of a lane, or none. `?:` on vectors lets the compiler see minima, maxima and masked
+// instructions.
+#define SELECT(no, yes, mask) ((mask) ? (real)(yes) : (real)(no))
+#define SELECT_INT(no, yes, mask) ((mask) ? (mask_t)(yes) : (mask_t)(no))
 #define TO_INT(v) __builtin_convertvector((v), mask_t)
 #define TO_REAL(v) __builtin_convertvector((v), real)
 #define LANE_IDS ((mask_t){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
@@ -100,6 +100,15 @@ INLINE float lane_max(real v) {
     real4 b = __builtin_elementwise_max(a.lo, a.hi);
     real2 c = __builtin_elementwise_max(b.lo, b.hi);
     return c.x > c.y ? c.x : c.y;
+}
+// p · 2^n for whole n in [-126, 128]; n = -126 gives 0, so that nothing subnormal comes about. NaN stays NaN.
+INLINE real v_scale(real p, real n) {
+#if CROWS_LEVEL >= 4
+    __mmask16 kept = _mm512_cmp_ps_mask((__m512)n, (__m512)SPLAT(-126.0f), _CMP_NEQ_UQ);
+    return (real)_mm512_maskz_scalef_ps(kept, (__m512)p, (__m512)n);
+#else
+    return (p + p) * AS_REAL((TO_INT(n) + 126) << 23);
+#endif
 }
 // The first `n` lanes (1…15) of a row's tail. With AVX a masked instruction; memcpy of unknown length would be a call.
 #if CROWS_LEVEL >= 4
