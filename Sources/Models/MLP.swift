@@ -41,7 +41,7 @@ public final class MLP: Model {
     public var configuration: JSON {
         .object([
             ("architectures", .array([.string("MLP")])), ("model_type", .string(Self.kind)),
-            ("layers", .array(widths.map { .int(Int64($0)) })), ("hidden_act", .string("relu")),
+            ("layers", .array(widths.map { .int($0) })), ("hidden_act", .string("relu")),
         ])
     }
 }

@@ -14,7 +14,7 @@ public enum ModelDirectory {
         let parameters = model.parameters
         let writer = try SafeTensorsWriter(
             path: path + "/model.safetensors",
-            tensors: parameters.map { .init(name: $0.name, type: .f32, shape: $0.shape) },
+            tensors: parameters.map { .init(name: $0.name, type: .float32, shape: $0.shape) },
             metadata: [("format", "pt")])
         for parameter in parameters { try writer.write(try parameter.values()) }
         try writer.commit()

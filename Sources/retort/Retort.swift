@@ -1,2 +1,72 @@
 import ArgumentParser
-@main struct Retort: ParsableCommand {}
+import RetortDistillation
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+
+/// The command line. Each verb is one file; each body only translates words into calls.
+@main
+struct Retort: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "retort",
+        abstract: "Teach a small model what a large one knows.",
+        discussion: """
+            EXAMPLES
+              retort train recipes/digits.yaml
+              retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
+              retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --label label
+              retort devices
+              retort test-ops test --device opencl:0
+              retort bench --device cpu
+            """,
+        version: retortVersion,
+        subcommands: [Train.self, Eval.self, Inspect.self, Report.self, Devices.self])
+
+    /// Maps every error to its message and exit code; argument-parser's own errors keep theirs (64).
+    static func main() {
+        StopSignal.install()
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+            try TextOutput.standardOutput.check()
+        } catch {
+            fail(error)
+        }
+    }
+
+    private static func fail(_ error: any Error) -> Never {
+        switch error {
+        case let error as RetortError: end(error)
+        case let error as KernelError: end(RetortError(error))
+        case let error as TensorError: end(.internalBug(error.description))
+        default: exit(withError: error)
+        }
+    }
+
+    private static func end(_ error: RetortError) -> Never {
+        TextOutput.standardError.writeLine(error.description)
+        exit(withError: ExitCode(error.exit.rawValue))
+    }
+}
+
+extension RetortError {
+    /// A kernel's error in the words of the command line.
+    init(_ error: KernelError) {
+        switch error.kind {
+        case .device, .build, .memory: self = .device(error.message, help: error.help)
+        case .operands: self = .internalBug(error.message, why: error.help)
+        }
+    }
+}
+
+/// The flags that most verbs share.
+struct CommonOptions: ParsableArguments {
+    @Option(help: "cpu, opencl:<index>, or part of a device's name (default: RETORT_DEVICE, else the best GPU, else cpu).")
+    var device: String?
+    @Flag(help: "Print results as one JSON object on stdout; progress goes to stderr.")
+    var json = false
+    @Flag(help: "No progress.")
+    var quiet = false
+
+    func open(profiler: Profiler? = nil) throws -> Device { try Device.select(device, profiler: profiler) }
+}

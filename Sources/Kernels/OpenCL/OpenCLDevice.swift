@@ -130,8 +130,11 @@ public final class OpenCLDevice: Sendable {
             try setArguments(launch, kernel.handle)
             var global = [launch.global.0, launch.global.1, launch.global.2]
             var local = [launch.local.0, launch.local.1, launch.local.2]
-            let status = clEnqueueNDRangeKernel(
-                queue, kernel.handle, 3, nil, &global, &local, 0, nil, profiler == nil ? nil : &event)
+            // An event per launch only while profiling: a null pointer asks for none.
+            let status =
+                profiler == nil
+                ? clEnqueueNDRangeKernel(queue, kernel.handle, 3, nil, &global, &local, 0, nil, nil)
+                : clEnqueueNDRangeKernel(queue, kernel.handle, 3, nil, &global, &local, 0, nil, &event)
             guard status == CL_SUCCESS else {
                 throw openCLError(
                     status, "clEnqueueNDRangeKernel",

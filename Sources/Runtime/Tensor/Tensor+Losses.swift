@@ -78,7 +78,7 @@ extension Tensor {
         guard rank >= 1 else { throw TensorError("a loss takes logits [rows, classes]; this tensor is a scalar") }
         let logits = view.rows == nil ? try contiguousView() : view
         let wanted = Autograd.isRecording && node != nil
-        let rows = count / max(1, shape[rank - 1])
+        let rows = count / Swift.max(1, shape[rank - 1])
         let loss = try device.empty([rows])
         let gradient = wanted ? try device.empty(shape) : nil
         let parts = try kernel(logits, loss, gradient)

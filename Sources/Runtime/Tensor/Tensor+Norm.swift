@@ -5,7 +5,7 @@ extension Tensor {
     public func layerNorm(weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Float = 1e-5) throws -> Tensor {
         guard rank >= 1 else { throw TensorError("layer norm of a scalar") }
         let x = try contiguousView()
-        let rows = count / max(1, shape[rank - 1])
+        let rows = count / Swift.max(1, shape[rank - 1])
         let y = try device.empty(shape)
         let (mean, rstd) = (try device.empty([rows]), try device.empty([rows]))
         try run(

@@ -25,11 +25,9 @@ extension Tensor {
         try reduced(.logSumExp, axis, keepingDimension)
     }
 
-    private func reduced(_ kind: Reduction, _ axis: Int?, _ keep: Bool) throws -> Tensor {
-        guard let axis else {
-            return try reshaped([count]).reduced(kind, 0, false)
-        }
-        let axis = axis < 0 ? rank + axis : axis
+    private func reduced(_ kind: Reduction, _ dimension: Int?, _ keep: Bool) throws -> Tensor {
+        guard let dimension else { return try reshaped([count]).reduced(kind, 0, false) }
+        let axis = dimension < 0 ? rank + dimension : dimension
         guard (0..<rank).contains(axis) else { throw TensorError("no dimension \(axis) in shape \(shape)") }
         let x = try contiguousView()
         var kept = shape
@@ -75,7 +73,7 @@ extension Tensor {
     public func topK(_ k: Int) throws -> (values: Tensor, indices: View) {
         guard rank >= 1, k >= 1, k <= shape[rank - 1] else { throw TensorError("top \(k) of shape \(shape)") }
         let x = try contiguousView()
-        let outShape = shape.dropLast() + [k]
+        let outShape = Array(shape.dropLast()) + [k]
         let values = try device.empty(outShape)
         let indices = try device.empty(outShape, .i32)
         try run(TopK(), .init(x: x, values: values, indices: indices), on: device)

@@ -1,0 +1,28 @@
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+
+/// `--profile`: time per kernel, what it achieved, and what launching cost.
+public func profileTable(_ profiler: Profiler, on device: Device) throws -> String {
+    let rows = profiler.rows
+    let total = rows.reduce(0) { $0 + $1.device.microseconds }
+    let roof = try Roof(device)
+    var table = Table(columns: [
+        ("op", .left), ("family", .left), ("calls", .right), ("time ms", .right), ("share", .right), ("µs/call", .right),
+        ("GFLOP/s", .right), ("GB/s", .right), ("roof", .right), ("launches", .right), ("host µs/launch", .right),
+    ])
+    for row in rows {
+        let time = row.device.microseconds
+        let seconds = time * 1e-6
+        let share = roof.share(row.cost, seconds: seconds)
+        table.add([
+            row.name, row.family, "\(row.calls)", NumberFormat.fixed(time / 1000, decimals: 2),
+            NumberFormat.percent(time / Swift.max(total, 1e-9)), NumberFormat.fixed(time / Double(row.calls), decimals: 1),
+            NumberFormat.fixed(row.cost.flops / seconds * 1e-9, decimals: 1),
+            NumberFormat.fixed(row.cost.bytes / seconds * 1e-9, decimals: 1), NumberFormat.percent(share, decimals: 0),
+            row.launches == 0 ? "-" : "\(row.launches)",
+            row.launches == 0 ? "-" : NumberFormat.fixed(row.host.microseconds / Double(row.launches), decimals: 1),
+        ])
+    }
+    return table.text + "roof: \(roof.text)\n"
+}
