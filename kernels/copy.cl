@@ -142,13 +142,13 @@ INLINE void transpose_block(GLOBAL const float *x, index_t x_pitch, GLOBAL float
 }
 
 // y[b][column][row] = (accumulate ? … : 0) + x[b][row][column] for `batches` matrices x [rows, columns]. The range
-// counts tiles of 32 x 32 elements: batches · ceil(rows / 32) · ceil(columns / 32), tile columns fastest.
+// counts tiles of 32 x 32 elements: batches · ceil(rows / 32) · ceil(columns / 32).
 INLINE void transpose_tiles(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, index_t x_batch,
                             GLOBAL float *y, index_t y_pitch, index_t y_batch, index_t rows, index_t columns,
                             int accumulate) {
     index_t across = (columns + 31) / 32, down = (rows + 31) / 32;
     for (index_t tile = begin; tile < end; tile++) {
-        index_t r0 = tile / across % down * 32, c0 = tile % across * 32, b = tile / across / down;
+        index_t r0 = tile % down * 32, c0 = tile / down % across * 32, b = tile / across / down;
         index_t r1 = r0 + 32 < rows ? r0 + 32 : rows, c1 = c0 + 32 < columns ? c0 + 32 : columns;
         GLOBAL const float *in = x + b * x_batch;
         GLOBAL float *out = y + b * y_batch;
