@@ -1,95 +1,159 @@
-// Rows of a table by number, and their gradient. Elements are 4 bytes: float features and int32 labels move alike.
+// Rows picked by index, and the gradient of that.
 //
-//   gather_rows   y[i, :] = table[ids[i], :]                                      table [n, columns], ids [m], y [m, columns]
-//   scatter_add   table[ids[k], :] += Σ dy[order[j], :], j in starts[k] ..< starts[k + 1]      (k: distinct ids)
+//   gather_rows   y [count, columns]: y[i, :] = w[ids[i], :], w [table_rows, columns]  (embedding, batches of samples)
+//   gather_ints   y [count]: y[i] = x[ids[i]], x int32 [table_rows]                     (batches of labels)
+//   scatter_rows  dw[distinct[d], :] (+)= Σ_j dy[order[j], :] over j in starts[d] ..< starts[d + 1]
 //
-// The host sorts the positions by id, so every row of the table is summed by one work-item, in order of position: no atomics, and
-// every run gives the same bits.
+// An id outside [0, table_rows) reads nothing: the row becomes NaN, the integer -1 (the host checks ids beforehand).
+//
+// scatter_rows is the deterministic scatter-add. The host prepares, from ids [count]:
+//   order     [count]     the positions 0 ..< count sorted by ids[position], stable
+//   distinct  [d]         the ids that occur, ascending
+//   starts    [d + 1]     where each one's positions begin in `order`; starts[d] = count
+// One item sums one distinct id's rows over a strip of columns, in the order given: 64 rows at a time, then the blocks.
+// Only rows of dw that occur in `distinct` are touched: without accumulate the host clears dw first (or knows it is clear).
+// The row padding_id gets no gradient: it is written as 0, or left alone with accumulate. padding_id = -1: none.
+
+#define GATHER_STRIP 256  // columns of an item of scatter_rows
 
 #ifdef VECTOR
 
-INLINE void gather_rows_rows(index_t begin, index_t end, GLOBAL const float *table, index_t table_pitch,
-                             GLOBAL const int *ids, GLOBAL float *y, index_t y_pitch, int columns) {
-    for (index_t i = begin; i < end; i++) {
-        GLOBAL const float *from = table + ids[i] * table_pitch;
-        GLOBAL float *to = y + i * y_pitch;
-        int c = 0;
-        for (; c + LANES <= columns; c += LANES) STORE_INT((GLOBAL int *)to + c, LOAD_INT((GLOBAL const int *)from + c));
-        for (; c < columns; c++) ((GLOBAL int *)to)[c] = ((GLOBAL const int *)from)[c];
+INLINE void gather_rows_rows(
+    index_t begin, index_t end, GLOBAL const float *w, index_t w_pitch, GLOBAL const int *ids, GLOBAL float *y,
+    index_t y_pitch, int columns, int table_rows) {
+    const int whole = columns / LANES * LANES, part = columns - whole;
+    for (index_t r = begin; r < end; r++) {
+        const int id = ids[r], known = id >= 0 && id < table_rows;
+        GLOBAL const float *from = w + (known ? id : 0) * w_pitch;
+        GLOBAL float *to = y + r * y_pitch;
+        if (known) {
+            for (int i = 0; i < whole; i += LANES) STORE(to + i, LOAD(from + i));
+            if (part) store_part(to + whole, load_part(from + whole, part, 0.0f), part);
+        } else {
+            for (int i = 0; i < whole; i += LANES) STORE(to + i, SPLAT(NAN));
+            if (part) store_part(to + whole, SPLAT(NAN), part);
+        }
     }
 }
 
-INLINE void scatter_add_buckets(index_t begin, index_t end, GLOBAL const float *dy, index_t dy_pitch,
-                                GLOBAL const int *order, GLOBAL const int *starts, GLOBAL const int *ids,
-                                GLOBAL float *table, index_t table_pitch, int columns) {
-    for (index_t k = begin; k < end; k++) {
-        GLOBAL float *to = table + ids[k] * table_pitch;
-        for (int j = starts[k]; j < starts[k + 1]; j++) {
-            GLOBAL const float *from = dy + order[j] * dy_pitch;
-            int c = 0;
-            for (; c + LANES <= columns; c += LANES) STORE(to + c, LOAD(to + c) + LOAD(from + c));
-            for (; c < columns; c++) to[c] += from[c];
+INLINE void gather_ints_range(
+    index_t begin, index_t end, GLOBAL const int *x, GLOBAL const int *ids, GLOBAL int *y, int table_rows) {
+    for (index_t i = begin; i < end; i++) {
+        const int id = ids[i];
+        y[i] = id >= 0 && id < table_rows ? x[id] : -1;
+    }
+}
+
+// Items are (distinct id, strip) with strips = ceil(columns / 256).
+INLINE void scatter_rows_items(
+    index_t begin, index_t end, GLOBAL const float *dy, index_t dy_pitch, GLOBAL const int *order,
+    GLOBAL const int *distinct, GLOBAL const int *starts, GLOBAL float *dw, index_t dw_pitch, int columns,
+    int table_rows, int padding_id, int accumulate) {
+    const int strips = (columns + GATHER_STRIP - 1) / GATHER_STRIP;
+    for (index_t item = begin; item < end; item++) {
+        const index_t d = item / strips;
+        const int id = distinct[d], c0 = (int)(item % strips) * GATHER_STRIP;
+        const int c1 = columns - c0 < GATHER_STRIP ? columns : c0 + GATHER_STRIP;
+        const int padding = id == padding_id, first = starts[d], last = padding ? first : starts[d + 1];
+        const int known = id >= 0 && id < table_rows && !(padding && accumulate);
+        GLOBAL float *to = dw + (known ? id : 0) * dw_pitch;
+        for (int i = known ? c0 : c1; i < c1; i += LANES) {
+            const int part = c1 - i < LANES ? c1 - i : 0;
+            real total = SPLAT(0.0f);
+            for (int block = first; block < last; block += 64) {
+                const int stop = last - block < 64 ? last : block + 64;
+                real sum = SPLAT(0.0f);
+                for (int j = block; j < stop; j++) {
+                    GLOBAL const float *from = dy + order[j] * dy_pitch + i;
+                    sum += part ? load_part(from, part, 0.0f) : LOAD(from);
+                }
+                total += sum;
+            }
+            if (part) {
+                store_part(to + i, accumulate ? load_part(to + i, part, 0.0f) + total : total, part);
+            } else {
+                STORE(to + i, accumulate ? LOAD(to + i) + total : total);
+            }
         }
     }
 }
 
 #endif
 
+#ifdef __OPENCL_VERSION__
+#define GATHER_ROWS_ARGUMENTS                                                                                            \
+    long rows, long rows_per_item, __global const float *w, long w_at, __global const int *ids, long ids_at,             \
+        __global float *y, long y_at, long w_pitch, long y_pitch, int columns, int table_rows
+#define GATHER_INTS_ARGUMENTS                                                                                            \
+    long count, long count_per_item, __global const int *x, long x_at, __global const int *ids, long ids_at,             \
+        __global int *y, long y_at, int table_rows
+#define SCATTER_ROWS_ARGUMENTS                                                                                           \
+    long items, long items_per_item, __global const float *dy, long dy_at, __global const int *order, long order_at,     \
+        __global const int *distinct, long distinct_at, __global const int *starts, long starts_at, __global float *dw,  \
+        long dw_at, long dy_pitch, long dw_pitch, int columns, int table_rows, int padding_id, int accumulate
+#endif
+
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)
-
 #if WANTED(gather_rows)
-__kernel void gather_rows(long rows, long rows_per_item, __global const float *table, long table_at,
-                          __global const int *ids, long ids_at, __global float *y, long y_at, long table_pitch,
-                          long y_pitch, int columns) {
-    long begin = (long)get_global_id(0) * rows_per_item;
-    gather_rows_rows(begin, min(rows, begin + rows_per_item), table + table_at, table_pitch, ids + ids_at, y + y_at, y_pitch,
-                     columns);
+__kernel void gather_rows(GATHER_ROWS_ARGUMENTS) {
+    const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
+    gather_rows_rows(begin, end, w + w_at, w_pitch, ids + ids_at, y + y_at, y_pitch, columns, table_rows);
 }
 #endif
-
-#if WANTED(scatter_add)
-__kernel void scatter_add(long buckets, long buckets_per_item, __global const float *dy, long dy_at,
-                          __global const int *order, long order_at, __global const int *starts, long starts_at,
-                          __global const int *ids, long ids_at, __global float *table, long table_at, long dy_pitch,
-                          long table_pitch, int columns) {
-    long begin = (long)get_global_id(0) * buckets_per_item;
-    scatter_add_buckets(begin, min(buckets, begin + buckets_per_item), dy + dy_at, dy_pitch, order + order_at,
-                        starts + starts_at, ids + ids_at, table + table_at, table_pitch, columns);
+#if WANTED(gather_ints)
+__kernel void gather_ints(GATHER_INTS_ARGUMENTS) {
+    const long begin = get_global_id(0) * count_per_item, end = min(count, begin + count_per_item);
+    gather_ints_range(begin, end, x + x_at, ids + ids_at, y + y_at, table_rows);
 }
 #endif
-
+// vector: items = distinct ids · ceil(columns / 256). simt: one group of 256 per item, global = items · 256: the same items.
+#if WANTED(scatter_rows)
+__kernel void scatter_rows(SCATTER_ROWS_ARGUMENTS) {
+    const long begin = get_global_id(0) * items_per_item, end = min(items, begin + items_per_item);
+    scatter_rows_items(
+        begin, end, dy + dy_at, dy_pitch, order + order_at, distinct + distinct_at, starts + starts_at, dw + dw_at,
+        dw_pitch, columns, table_rows, padding_id, accumulate);
+}
+#endif
 #endif
 
 #ifdef SIMT
-
-// One group of 256 for each row.
 #if WANTED(gather_rows)
-__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void gather_rows(
-    long rows, long rows_per_item, __global const float *table, long table_at, __global const int *ids, long ids_at,
-    __global float *y, long y_at, long table_pitch, long y_pitch, int columns) {
-    long i = get_group_id(0);
-    // As integers: a label's bits must not pass through float registers that may quiet a NaN.
-    __global const int *from = (__global const int *)table + table_at + ids[ids_at + i] * table_pitch;
-    __global int *to = (__global int *)y + y_at + i * y_pitch;
-    for (int c = get_local_id(0); c < columns; c += 256) to[c] = from[c];
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_rows(GATHER_ROWS_ARGUMENTS) {
+    const long r = get_group_id(0);
+    const int id = ids[ids_at + r], known = id >= 0 && id < table_rows;
+    w += w_at + (known ? id : 0) * w_pitch;
+    y += y_at + r * y_pitch;
+    for (int i = (int)get_local_id(0); i < columns; i += GROUP) y[i] = known ? w[i] : NAN;
 }
 #endif
-
-// One group of 256 for each distinct id; a work-item owns columns.
-#if WANTED(scatter_add)
-__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void scatter_add(
-    long buckets, long buckets_per_item, __global const float *dy, long dy_at, __global const int *order, long order_at,
-    __global const int *starts, long starts_at, __global const int *ids, long ids_at, __global float *table,
-    long table_at, long dy_pitch, long table_pitch, int columns) {
-    long k = get_group_id(0);
-    int first = starts[starts_at + k], last = starts[starts_at + k + 1];
-    __global float *to = table + table_at + ids[ids_at + k] * table_pitch;
-    for (int c = get_local_id(0); c < columns; c += 256) {
-        float sum = to[c];
-        for (int j = first; j < last; j++) sum += dy[dy_at + order[order_at + j] * dy_pitch + c];
-        to[c] = sum;
+#if WANTED(gather_ints)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_ints(GATHER_INTS_ARGUMENTS) {
+    for (long i = get_global_id(0); i < count; i += get_global_size(0)) {
+        const int id = ids[ids_at + i];
+        y[y_at + i] = id >= 0 && id < table_rows ? x[x_at + id] : -1;
     }
 }
 #endif
-
+#if WANTED(scatter_rows)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void scatter_rows(SCATTER_ROWS_ARGUMENTS) {
+    const int strips = (columns + GATHER_STRIP - 1) / GATHER_STRIP;
+    const long d = get_group_id(0) / strips;
+    const int i = (int)(get_group_id(0) % strips) * GATHER_STRIP + (int)get_local_id(0);
+    const int id = distinct[distinct_at + d];
+    const int padding = id == padding_id, first = starts[starts_at + d];
+    const int last = padding ? first : starts[starts_at + d + 1];
+    if (i < columns && id >= 0 && id < table_rows && !(padding && accumulate)) {
+        float total = 0.0f;
+        for (int block = first; block < last; block += 64) {
+            const int stop = min(last, block + 64);
+            float sum = 0.0f;
+            for (int j = block; j < stop; j++) sum += dy[dy_at + order[order_at + j] * dy_pitch + i];
+            total += sum;
+        }
+        dw += dw_at + id * dw_pitch + i;
+        *dw = accumulate ? *dw + total : total;
+    }
+}
+#endif
 #endif

@@ -187,14 +187,71 @@ typedef struct {
     CROWS_FOR_EACH_DIVERGENCE(CROWS_DECLARE)
 #undef CROWS_DECLARE
 
-    // ---- gather.cl: 4-byte elements ----------------------------------------------------------------------------------
+    // ---- reduce.cl: formulas, shapes and splitting there ------------------------------------------------------------
 
-    /// y[i, :] = table[ids[i], :] for i in [begin, end).
-    void (*gather_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *table, ptrdiff_t table_pitch, const int *ids,
-                             float *y, ptrdiff_t y_pitch, int columns);
-    /// table[ids[k], :] += Σ dy[order[j], :] over j in [starts[k], starts[k + 1]), for k in [begin, end).
-    void (*scatter_add_buckets)(ptrdiff_t begin, ptrdiff_t end, const float *dy, ptrdiff_t dy_pitch, const int *order,
-                                const int *starts, const int *ids, float *table, ptrdiff_t table_pitch, int columns);
+    void (*sum_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t n, int
+        accumulate, float scale);
+    void (*sum_row_blocks_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *partials,
+        ptrdiff_t n, ptrdiff_t blocks);
+    void (*sum_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t n, ptrdiff_t inner,
+        ptrdiff_t block_rows, int accumulate, float scale);
+    void (*variance_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, float *mean,
+        ptrdiff_t n, float correction);
+    void (*variance_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, float *mean, ptrdiff_t n,
+        ptrdiff_t inner, float correction);
+    void (*extreme_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, int *index,
+        ptrdiff_t n, int smallest);
+    void (*extreme_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, int *index, ptrdiff_t n,
+        ptrdiff_t inner, int smallest);
+    void (*logsumexp_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, int n);
+    void (*logsumexp_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t n, ptrdiff_t
+        inner);
+    void (*cumsum_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t
+        y_pitch, ptrdiff_t n, int reverse, int accumulate);
+    void (*cumsum_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t n, ptrdiff_t inner,
+        int reverse, int accumulate);
+    void (*reduce_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *statistic, const float *dy, float *dx, ptrdiff_t dx_pitch, ptrdiff_t n, ptrdiff_t inner, int kind, int
+        accumulate, float scale);
+    void (*extreme_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const int *index, const float *dy, float *dx,
+        ptrdiff_t dx_pitch, ptrdiff_t n, ptrdiff_t inner, int accumulate);
+
+    // ---- layernorm.cl: formulas there -------------------------------------------------------------------------------
+
+    void (*layernorm_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *weight, const float *bias, float *y, ptrdiff_t y_pitch, float *mean, float *rstd, int columns, int
+        has_weight, int has_bias, float epsilon);
+    void (*layernorm_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *weight, const float *mean, const float *rstd, const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t
+        dx_pitch, int columns, int has_weight, int accumulate);
+    void (*layernorm_partials_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *mean, const float *rstd, const float *dy, ptrdiff_t dy_pitch, float *partials, ptrdiff_t rows, int
+        columns);
+    void (*layernorm_sums_range)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *dweight, float *dbias,
+        int blocks, int columns, int want_weight, int want_bias, int accumulate);
+
+    // ---- topk.cl: order of equal values and NaN there ---------------------------------------------------------------
+
+    void (*topk_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int *indices,
+        int columns, int k);
+    void (*sort_descending_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int
+        *indices, float *work_values, int *work_indices, int columns);
+    void (*topk_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *dy, const int *indices, float *dx, ptrdiff_t
+        dx_pitch, int columns, int k, int accumulate);
+
+    // ---- gather.cl: ids outside the table read nothing --------------------------------------------------------------
+
+    void (*gather_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *w, ptrdiff_t w_pitch, const int *ids, float
+        *y, ptrdiff_t y_pitch, int columns, int table_rows);
+    void (*gather_ints_range)(ptrdiff_t begin, ptrdiff_t end, const int *x, const int *ids, int *y, int table_rows);
+    void (*scatter_rows_items)(ptrdiff_t begin, ptrdiff_t end, const float *dy, ptrdiff_t dy_pitch, const int *order,
+        const int *distinct, const int *starts, float *dw, ptrdiff_t dw_pitch, int columns, int table_rows, int
+        padding_id, int accumulate);
+
+    // ---- roof.cl: the machine's ceilings ------------------------------------------------------------------------------
+
+    void (*roof_copy_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y);
+    void (*roof_fma_range)(ptrdiff_t begin, ptrdiff_t end, float *y, ptrdiff_t steps, float rate);
 
     // ---- epilogue.inc: what follows a product (OpenCL products do this in their own kernels) --------------------------
 

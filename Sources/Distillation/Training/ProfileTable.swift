@@ -6,7 +6,7 @@ import RetortSupport
 public func profileTable(_ profiler: Profiler, on device: Device) throws -> String {
     let rows = profiler.rows
     let total = rows.reduce(0) { $0 + $1.device.microseconds }
-    let roof = try Roof(device)
+    let roof = try Roof(device.compute)
     var table = Table(columns: [
         ("op", .left), ("family", .left), ("calls", .right), ("time ms", .right), ("share", .right), ("µs/call", .right),
         ("GFLOP/s", .right), ("GB/s", .right), ("roof", .right), ("launches", .right), ("host µs/launch", .right),
@@ -24,5 +24,8 @@ public func profileTable(_ profiler: Profiler, on device: Device) throws -> Stri
             row.launches == 0 ? "-" : NumberFormat.fixed(row.host.microseconds / Double(row.launches), decimals: 1),
         ])
     }
-    return table.text + "roof: \(roof.text)\n"
+    return table.text
+        + "roof: copy \(NumberFormat.fixed(roof.copyBandwidth * 1e-9, decimals: 1)) GB/s, fp32 "
+        + "\(NumberFormat.fixed(roof.arithmetic * 1e-9, decimals: 0)) GFLOP/s, launch "
+        + "\(NumberFormat.fixed(roof.launch * 1e6, decimals: 1)) µs\n"
 }

@@ -73,6 +73,6 @@ public struct RecipeNode: Sendable {
         }
         let words: Set<String> = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"]
         if plain, let first = text.first, first.isLetter, !words.contains(text.lowercased()) { return text }
-        return JSON.string(text).compactText
+        return JSON.string(text).text()
     }
 }

@@ -48,7 +48,7 @@ public struct RecipeReader {
                 throw RetortError.recipe(
                     "this is not YAML: \(problem)", at: .init(file: file, line: mark.line, column: mark.column))
             case .duplicatedKeysInMapping(let duplicates, let context):
-                let keys = duplicates.compactMap { $0.string }.joined(separator: ", ")
+                let keys = duplicates.joined(separator: ", ")
                 throw RetortError.recipe(
                     "key \(keys) stands twice in one section",
                     at: .init(file: file, line: context.mark.line, column: context.mark.column))

@@ -1,6 +1,9 @@
 /// y[i, :] = table[ids[i], :]: embeddings, and the rows of a batch. table `[n, columns]` with any pitch, ids int32 `[m]`, y `[m, columns]`;
-/// f32 or i32. Ids outside 0..<n are refused by whoever makes them, not here.
+/// f32 with any
+/// columns, or i32 with one. An id outside 0..<n reads nothing: its row becomes NaN, its label −1.
 public struct Gather: Op {
+    /// Columns that one piece of the gradient's work covers; the kernel's GATHER_STRIP.
+    static let strip = 256
     public init() {}
     public struct Operands {
         public let table: View
@@ -16,7 +19,9 @@ public struct Gather: Op {
     public func validate(_ o: Operands) throws {
         try require(o.table.rank == 2 && o.y.rank == 2, "table and y are matrices")
         try require(o.ids.dtype == .i32 && o.ids.isContiguous, "ids are contiguous i32")
-        try require(o.table.dtype == o.y.dtype && o.table.dtype.size == 4, "table and y are of one 4-byte type")
+        try require(
+            o.table.dtype == o.y.dtype && (o.table.dtype == .f32 || o.table.dtype == .i32 && o.table.shape[1] == 1),
+            "table and y are f32, or i32 with one column")
         try require(o.y.shape == [o.ids.count, o.table.shape[1]], "y \(o.y.shape) is not [\(o.ids.count), \(o.table.shape[1])]")
         _ = (try rows(o.table, "table"), try rows(o.y, "y"))
     }
@@ -27,7 +32,7 @@ public struct Gather: Op {
 public struct IDBuckets {
     /// Positions in the id list, sorted by id, then by position; int32 `[m]`.
     let order: View
-    /// First entry of each distinct id in `order`, and the end; int32 `[distinct + 1]`.
+    /// Where each distinct id's positions begin in `order`, and the end; int32 `[distinct + 1]`.
     let starts: View
     /// The distinct ids; int32 `[distinct]`.
     let ids: View
@@ -53,7 +58,8 @@ public struct IDBuckets {
     }
 }
 
-/// table[id, :] += Σ dy[i, :] over the positions i of each id, in order: the gradient of `Gather`, without atomics.
+/// table[id, :] += Σ dy[i, :] over the positions i of each id, in order: the gradient of `Gather`, without atomics. Rows whose id does
+/// not occur stay as they are.
 public struct ScatterAdd: Op {
     public init() {}
     public struct Operands {
@@ -65,6 +71,9 @@ public struct ScatterAdd: Op {
             self.buckets = buckets
             self.table = table
         }
+
+        /// Pairs of a distinct id and a strip of columns: the independent pieces of work.
+        var items: Int { buckets.distinct * ((table.shape[1] + Gather.strip - 1) / Gather.strip) }
     }
     public var name: String { "scatter_add" }
     public func validate(_ o: Operands) throws {

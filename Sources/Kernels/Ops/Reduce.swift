@@ -10,6 +10,17 @@ public enum Reduction: Sendable, Equatable {
     case logSumExp
 }
 
+extension Reduction {
+    /// The type of the statistic that backward needs, where it needs one.
+    public var statistic: DType? {
+        switch self {
+        case .variance: .f32
+        case .max, .min: .i32
+        case .sum, .mean, .logSumExp: nil
+        }
+    }
+}
+
 /// A tensor seen as `[outer, n, inner]` around one dimension.
 struct Axis {
     let outer: Int
@@ -34,10 +45,13 @@ public struct Reduce: Op {
         public let x: View
         public let axis: Int
         public let y: Output
-        public init(x: View, axis: Int, y: Output) {
+        /// What backward needs beside y, like y: the mean (f32) for a variance, the index of the element found (i32) for max and min.
+        public let statistic: View?
+        public init(x: View, axis: Int, y: Output, statistic: View? = nil) {
             self.x = x
             self.axis = axis
             self.y = y
+            self.statistic = statistic
         }
     }
     public var name: String {
@@ -55,6 +69,11 @@ public struct Reduce: Op {
         try requireAxis(o.x, o.axis, o.y.view)
         try require(o.y.mode == .write || kind == .sum || kind == .mean, "only sums can be added to")
         try require(o.x.shape[o.axis] > 0 || kind == .sum, "no elements along dimension \(o.axis) of \(o.x.shape)")
+        if let type = kind.statistic {
+            try require(
+                o.statistic.map { $0.dtype == type && $0.isContiguous && $0.count == o.y.view.count } ?? false,
+                "statistic must be \(type), like y")
+        }
     }
     public func cost(_ o: Operands) -> Cost {
         Cost(flops: Double(o.x.count), bytes: 4 * Double(o.x.count + o.y.view.count))
@@ -70,20 +89,20 @@ extension Op {
     }
 }
 
-/// dx from dy for a reduction along `axis`; y is the reduction's output.
+/// dx from dy for a reduction along `axis`; statistic is what forward left: y for logSumExp, else `Reduce.Operands.statistic`.
 public struct ReduceBackward: Op {
     public let kind: Reduction
     public init(_ kind: Reduction) { self.kind = kind }
 
     public struct Operands {
         public let x: View
-        public let y: View
+        public let statistic: View?
         public let dy: View
         public let axis: Int
         public let dx: Output
-        public init(x: View, y: View, dy: View, axis: Int, dx: Output) {
+        public init(x: View, statistic: View?, dy: View, axis: Int, dx: Output) {
             self.x = x
-            self.y = y
+            self.statistic = statistic
             self.dy = dy
             self.axis = axis
             self.dx = dx
@@ -96,13 +115,39 @@ public struct ReduceBackward: Op {
         try require(o.dx.view.isContiguous && o.dx.view.count == o.x.count, "dx is like x, contiguous")
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: 2 * Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+
+    /// The kernels' code of the formula.
+    var code: Int32 {
+        switch kind {
+        case .logSumExp: 1
+        case .variance: 2
+        default: 0
+        }
+    }
+
+    func scale(_ n: Int) -> Float {
+        switch kind {
+        case .mean: 1 / Float(n)
+        case .variance(let correction): 2 / (Float(n) - Float(correction))
+        default: 1
+        }
+    }
 }
 
 /// Running sums along a dimension, from the front or, reversed, from the back (the gradient of the former).
 public struct CumulativeSum: Op {
     public let reverse: Bool
     public init(reverse: Bool = false) { self.reverse = reverse }
-    public typealias Operands = Reduce.Operands
+    public struct Operands {
+        public let x: View
+        public let axis: Int
+        public let y: Output
+        public init(x: View, axis: Int, y: Output) {
+            self.x = x
+            self.axis = axis
+            self.y = y
+        }
+    }
     public var name: String { reverse ? "cumulative_sum_backward" : "cumulative_sum" }
     public func validate(_ o: Operands) throws {
         try requireF32(("x", o.x), ("y", o.y.view))

@@ -33,7 +33,9 @@ extension Tensor {
         var kept = shape
         kept[axis] = 1
         let y = try device.empty(kept)
-        try run(Reduce(kind), .init(x: x, axis: axis, y: .write(y)), on: device)
+        let extra = try kind.statistic.map { try device.empty(kept, $0) }
+        try run(Reduce(kind), .init(x: x, axis: axis, y: .write(y), statistic: extra), on: device)
+        let statistic = kind == .logSumExp ? y : extra
         var squeezed = shape
         squeezed.remove(at: axis)
         let out = keep ? y : y.reshaped(squeezed)
@@ -44,7 +46,7 @@ extension Tensor {
             }
             let dy = try node.dense(gradient).reshaped(kept)
             try run(
-                ReduceBackward(kind), .init(x: x, y: y, dy: dy, axis: axis, dx: try input!.sink()), on: node.device)
+                ReduceBackward(kind), .init(x: x, statistic: statistic, dy: dy, axis: axis, dx: try input!.sink()), on: node.device)
         }
     }
 
