@@ -21,7 +21,7 @@ let reportStyleSheet = """
     * { box-sizing: border-box; }
     body {
       margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
-      font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
+      font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
     }
     main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 48px; }
     header { max-width: 820px; }
@@ -51,7 +51,7 @@ let reportStyleSheet = """
       th:first-child { min-width: 5.6em; }
       .sd { display: block; font-size: .875rem; }
     }
-    .metrics th .name { display: block; max-width: 14em; margin-left: auto; overflow-wrap: anywhere; }
+    .metrics th .name { display: block; min-width: 4.5em; max-width: 14em; margin-left: auto; overflow-wrap: anywhere; }
     .by-arm th { max-width: 9.5em; }
     .by-arm th, .by-arm td { font-size: .9375rem; padding-right: 12px; }
     .by-arm tbody th { max-width: 16em; min-width: 11em; }
@@ -94,7 +94,7 @@ let reportStyleSheet = """
     dd { margin: 0; }
     dt { padding-top: .1em; }
     @media print {
-      body { font-size: 10pt; }
+      :root { font-size: 10pt; }
       main { max-width: none; padding: 0; }
       svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
       .grid { grid-template-columns: 1fr 1fr; }
