@@ -15,7 +15,8 @@ struct ChartAxis {
 
     /// Where a value lies: 0 at the lower end, 1 at the upper end; values outside lie at the end.
     func position(_ value: Double) -> Double {
-        let share = isLogarithmic
+        let share =
+            isLogarithmic
             ? (value > 0 ? logTen(value / lower) / logTen(upper / lower) : 0)
             : (value - lower) / (upper - lower)
         return share.isFinite ? min(max(share, 0), 1) : 0
@@ -26,7 +27,8 @@ struct ChartAxis {
     ///   - limits: what the axis never exceeds (a percentage does not go beyond 100).
     ///   - count: about how many steps.
     init(
-        _ title: String, covering values: [Double], limits: ClosedRange<Double> = -1e300...1e300, steps count: Double = 5
+        _ title: String, covering values: [Double], limits: ClosedRange<Double> = -1e300...1e300,
+        steps count: Double = 5
     ) {
         let finite = values.filter { $0.isFinite && abs($0) < 1e300 }
         var low = max(finite.min() ?? 0, limits.lowerBound)
@@ -67,7 +69,7 @@ struct ChartAxis {
         if shown.count > 6 {
             // Powers of ten only, every k-th if there are many.
             let stride = max(1, (decades + 4) / 5)
-            let first = logTen(start).rounded(.up)
+            let first = (logTen(start) - 1e-9).rounded(.up)
             let powers = (Int(first)...max(Int(first), Int((logTen(end) + 1e-9).rounded(.down))))
             shown = powers.filter { ($0 - Int(first)) % stride == 0 }.map(powerOfTen)
         }

@@ -11,6 +11,8 @@ struct ClassDifference {
     private let bars: [Bar]
     /// True when only the classes with the largest differences are shown.
     let isSelection: Bool
+    /// Test rows of all seeds, on average.
+    let rowsPerClass: Int
 
     /// Beyond this many classes only the extremes are shown.
     private static let limit = 24
@@ -20,6 +22,7 @@ struct ClassDifference {
         guard let student, let alone, student.counts.count == alone.counts.count, !student.classes.isEmpty else {
             return nil
         }
+        rowsPerClass = student.counts.reduce(0) { $0 + $1.reduce(0, +) } / student.counts.count
         let pairs = zip(student.classAccuracies, alone.classAccuracies)
         var bars = zip(student.classes, pairs).map { name, pair in
             Bar(name: name, difference: pair.0.flatMap { a in pair.1.map { (a - $0) * 100 } })
@@ -63,18 +66,18 @@ struct ClassDifference {
                 content.append(SVG.text("no test rows", x: x(0) + 5, y: base, class: "label faint"))
                 continue
             }
+            let isLoss = difference < 0
+            let end = x(difference)
             content.append(
                 SVG.rectangle(
-                    x: min(x(0), x(difference)), y: y + row * 0.18, width: abs(x(difference) - x(0)), height: row * 0.64,
-                    class: difference < 0 ? "loss" : "gain"))
-            let isLeft = difference < 0
+                    x: min(x(0), end), y: y + row * 0.18, width: abs(end - x(0)), height: row * 0.64,
+                    class: isLoss ? "loss" : "gain"))
             content.append(
                 SVG.text(
-                    Self.signed(difference), x: x(difference) + (isLeft ? -5 : 5), y: base, anchor: isLeft ? "end" : "start"
-                ))
+                    Self.signed(difference), x: end + (isLoss ? -5 : 5), y: base, anchor: isLoss ? "end" : "start"))
         }
-        content.append(
-            SVG.text(axis.title, x: (left + PlotFrame.width - right) / 2, y: bottom + 36, anchor: "middle", class: "title"))
+        let middle = (left + PlotFrame.width - right) / 2
+        content.append(SVG.text(axis.title, x: middle, y: bottom + 36, anchor: "middle", class: "title"))
         return SVG.picture(
             id: id, title: "Accuracy per class: distilled student minus student alone", description: description,
             width: PlotFrame.width, height: bottom + 44, content)

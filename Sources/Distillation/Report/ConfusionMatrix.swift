@@ -54,8 +54,7 @@ struct ConfusionMatrix {
     func markup(id: String, role: String) -> Markup {
         let size = counts.count
         let labelLength = classes.map { min($0.unicodeScalars.count, 10) }.max() ?? 1
-        let font = 11.0
-        let margin = 24 + Double(labelLength) * font * 0.62
+        let margin = 28 + Double(labelLength) * 7.4
         let side = size <= 12 ? 300.0 : 460
         let cell = side / Double(size)
         let origin = Point(x: margin, y: 4)
@@ -69,7 +68,7 @@ struct ConfusionMatrix {
         let total = counts.reduce(0) { $0 + $1.reduce(0, +) }
         var description = "\(NumberFormat.grouped(right)) of \(NumberFormat.grouped(total)) rows are on the diagonal."
         if let worst = confusions(1).first {
-            description += " The most frequent mistake: \(worst.true) taken for \(worst.predicted), \(worst.count) times."
+            description += " Most frequent mistake: \(worst.true) taken for \(worst.predicted), \(worst.count) times."
         }
         let bottom = labelLength > 2 ? margin : 42
         return SVG.picture(
@@ -127,8 +126,8 @@ struct ConfusionMatrix {
     }
 
     private func labels(_ origin: Point, _ cell: Double, _ side: Double, _ length: Int) -> [Markup] {
-        // Every k-th class, so that labels stand at least 12 pixels apart.
-        let stride = max(1, Int((12 / cell).rounded(.up)))
+        // Every k-th class, so that labels stand at least 13 pixels apart.
+        let stride = [1, 2, 5, 10, 20, 50].first { Double($0) * cell >= 13 } ?? 100
         var content: [Markup] = []
         for index in Swift.stride(from: 0, to: classes.count, by: stride) {
             let middle = (Double(index) + 0.5) * cell

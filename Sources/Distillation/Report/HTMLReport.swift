@@ -1,13 +1,13 @@
 import RetortSupport
 
 /// The report of a run: one HTML page that needs nothing else. No script, nothing from outside; every text is escaped.
-/// - Parameter facts: name and value of what else the reader should know (device, versions, date, …), in this order; a
-///   fact of the same name replaces one that the report knows by itself (recipe, device, seeds, classes).
+/// - Parameter facts: name and value of what else the reader should know (versions, date, …), in this order; a fact of
+///   the same name replaces one that the report knows by itself (recipe, device, seeds, classes).
 public func htmlReport(_ results: RunResults, facts: [(String, String)]) -> String {
     "<!DOCTYPE html>\n" + ReportPage(results: results, facts: facts).markup.rendered
 }
 
-/// The sections of the page, in reading order: what came out, the numbers, how it went, where it differs, what was done.
+/// The sections of the page in reading order: what came out, the numbers, the curves, the differences, what was done.
 private struct ReportPage {
     var results: RunResults
     var facts: [(String, String)]
@@ -48,7 +48,9 @@ private struct ReportPage {
 
     private var opening: Markup {
         let verdict = Verdict(results)
-        let details = verdict.details.map { Markup.element("p", [:], [.text($0.withUnitsAttached)]) }
+        let details = [verdict.relation, verdict.others, verdict.warnings].filter { !$0.isEmpty }.map {
+            Markup.element("p", [:], [.text($0.joined(separator: " ").withUnitsAttached)])
+        }
         return .element(
             "header", [:],
             [
@@ -84,7 +86,8 @@ private struct ReportPage {
             return .element(
                 "li", [:], [style.swatch, .text("\(arm.role), \(last) \(last == 1 ? "epoch" : "epochs")")])
         }
-        let explanation = results.arms.contains { $0.seeds.count > 1 }
+        let explanation =
+            results.arms.contains { $0.seeds.count > 1 }
             ? "Lines: mean over seeds. Bands: ± one standard deviation." : ""
         return [
             section(
@@ -114,7 +117,8 @@ private struct ReportPage {
         let low = losses.min() ?? 0
         let high = losses.max() ?? 1
         let isWide = low > 0 && high > 20 * low
-        let axis = isWide
+        let axis =
+            isWide
             ? ChartAxis("training loss (logarithmic)", coveringLogarithmically: losses)
             : ChartAxis("training loss", covering: losses)
         let chart = LineChart(
@@ -148,10 +152,12 @@ private struct ReportPage {
 
     /// Names the seeds whose values are not finite.
     private static func gaps(_ lines: [LineChart.Line], _ what: String) -> String {
-        let broken = lines.flatMap { line in
-            line.curve.broken.map { "\(line.name) seed \($0.seed) from epoch \($0.epoch)" }
+        let broken = lines.filter { !$0.curve.broken.isEmpty }.map { line in
+            let seeds = line.curve.broken.map { String($0.seed) }.joined(separator: ", ")
+            let first = line.curve.broken.map(\.epoch).min() ?? 0
+            return "\(line.name) from epoch \(first) (\(line.curve.broken.count == 1 ? "seed" : "seeds") \(seeds))"
         }
-        return broken.isEmpty ? "" : "Not a finite \(what), not drawn: \(broken.joined(separator: ", "))."
+        return broken.isEmpty ? "" : "Not a finite \(what), not drawn: \(broken.joined(separator: "; "))."
     }
 
     // MARK: Classes
@@ -165,7 +171,7 @@ private struct ReportPage {
             figures.append(
                 figure(
                     "Change per class", difference.markup(id: "class-difference"),
-                    caption: "Test rows of all seeds together."
+                    caption: "Test rows of all seeds together, \(difference.rowsPerClass) per class on average."
                         + (difference.isSelection ? " Only the classes that gained or lost most." : "")))
         }
         if let scatter = ScatterChart(results.arms) {
@@ -185,7 +191,8 @@ private struct ReportPage {
             let list = Markup.element(
                 "ol", ["class": "confusions"],
                 mistakes.map { .element("li", [:], [.text("\($0.true) taken for \($0.predicted): \($0.count)")]) })
-            let picture = entry.matrix.counts.count > ConfusionMatrix.pictureLimit
+            let picture =
+                entry.matrix.counts.count > ConfusionMatrix.pictureLimit
                 ? Markup.element("p", [:], ["Too many classes for a picture."])
                 : entry.matrix.markup(id: "confusion-\(index)", role: entry.role)
             return figure(
@@ -241,11 +248,4 @@ private struct ReportPage {
     private static let method =
         "A difference of accuracies is called clear when it is larger than its 95 % confidence interval over seeds "
         + "(Student's t, pooled deviation). The seeds do not show how the choice of the test rows matters."
-}
-
-extension String {
-    /// The text with a no-break space before each percent sign, so that a line never starts with one.
-    fileprivate var withUnitsAttached: String {
-        split(separator: " %", omittingEmptySubsequences: false).joined(separator: "\u{A0}%")
-    }
 }

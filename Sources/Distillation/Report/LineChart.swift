@@ -23,7 +23,8 @@ struct LineChart {
 
     var markup: Markup {
         let longest = lines.map(\.curve.epochs).max() ?? 1
-        let x = showsShare
+        let x =
+            showsShare
             ? ChartAxis("share of the arm's training (%)", covering: [0, 100])
             : ChartAxis("epoch", covering: [0, Double(longest)])
         let frame = PlotFrame(x: x, y: y)

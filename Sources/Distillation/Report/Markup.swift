@@ -47,7 +47,7 @@ enum Markup: ExpressibleByStringInterpolation {
     private static let voidElements: Set<String> = ["br", "meta"]
     /// Elements after which the page's source gets a line break.
     private static let blocks: Set<String> = [
-        "dd", "figure", "figcaption", "g", "h1", "h2", "h3", "header", "head", "li", "main", "p", "path", "section", "style",
+        "dd", "figure", "figcaption", "h1", "h2", "h3", "header", "head", "li", "main", "p", "path", "section", "style",
         "svg", "table", "title", "tr",
     ]
 }
@@ -76,5 +76,10 @@ extension String {
         let scalars = unicodeScalars
         guard scalars.count > limit else { return self }
         return String(String.UnicodeScalarView(scalars.prefix(max(limit - 1, 0)))) + "…"
+    }
+
+    /// The text with a no-break space before each percent sign, so that a line never starts with one.
+    var withUnitsAttached: String {
+        split(separator: " %", omittingEmptySubsequences: false).joined(separator: "\u{A0}%")
     }
 }

@@ -19,14 +19,14 @@ struct MetricFormat {
 
     private static func explanation(_ metric: Metric) -> String {
         switch metric {
-        case .accuracy: "right test rows"
+        case .accuracy: "of the test rows"
         case .macroF1: "mean of the classes' F1"
         case .agreement: "same answer as the teacher"
-        case .klToTeacher: "per test row, temperature 1"
-        case .parameters: "trained numbers"
+        case .klToTeacher: "per sample or token"
+        case .parameters: "trained values"
         case .bytes: "of the weights"
-        case .latency: "one sample, forward"
-        case .peakBytes: "device, one training step"
+        case .latency: "batch 1, forward"
+        case .peakBytes: "device, training step"
         }
     }
 

@@ -2,8 +2,8 @@ import RetortSupport
 
 /// `results.json` of a run directory: everything a run knows, without loss, so that the report can be drawn again.
 ///
-/// Curves are stored by column. Numbers that are not finite are the strings "NaN", "Infinity", "-Infinity"; seeds beyond
-/// 63 bits are strings of digits.
+/// Curves are stored by column. Numbers that are not finite are the strings "NaN", "Infinity", "-Infinity"; seeds
+/// beyond 63 bits are strings of digits.
 extension RunResults {
     private static let format = "retort-results"
     private static let version = 1
@@ -25,11 +25,13 @@ extension RunResults {
         let root = JSONCursor(json, file: file)
         let format = try root.member("format")
         guard try format.string() == Self.format else {
-            throw format.failure("it is not the results of a run", help: "Give the run directory that `retort train` made.")
+            throw format.failure(
+                "it is not the results of a run", help: "Give the run directory that `retort train` made.")
         }
         let version = try root.member("version")
         guard try version.int() == Self.version else {
-            throw version.failure("this retort reads version \(Self.version)", help: "Use the retort that made the run.")
+            throw version.failure(
+                "this retort reads version \(Self.version)", help: "Use the retort that made the run.")
         }
         try root.expectKeys(["format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms"])
         self.init(
@@ -60,7 +62,8 @@ extension RunResults {
             "seed": json(result.seed),
             "metrics": .object(keys.map { (key: $0, value: result.metrics[$0].map(JSON.double) ?? .null) }),
             "curve": [
-                "epoch": .array(result.curve.map { .int($0.epoch) }), "step": .array(result.curve.map { .int($0.step) }),
+                "epoch": .array(result.curve.map { .int($0.epoch) }),
+                "step": .array(result.curve.map { .int($0.step) }),
                 "loss": .array(result.curve.map { .double($0.loss) }),
                 "accuracy": .array(result.curve.map { $0.accuracy.map(JSON.double) ?? .null }),
             ],

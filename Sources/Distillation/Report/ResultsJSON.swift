@@ -1,8 +1,8 @@
 import RetortSupport
 
 extension RunResults {
-    /// The object that `--json` prints: per arm the mean and the deviation of every metric, keys in a fixed order. Numbers
-    /// that are not finite become null.
+    /// The object that `--json` prints: per arm the mean and the deviation of every metric, keys in a fixed order.
+    /// Numbers that are not finite become null.
     public var summaryJSON: JSON {
         let formats = MetricFormat.all(in: self)
         let rows = arms.map { arm in

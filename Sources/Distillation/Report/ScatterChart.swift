@@ -25,7 +25,8 @@ struct ScatterChart {
     func markup(id: String) -> Markup {
         let counts = entries.map(\.parameters)
         let ratio = (counts.max() ?? 1) / (counts.min() ?? 1)
-        let x = ratio > 10
+        let x =
+            ratio > 10
             ? ChartAxis("parameters (logarithmic)", coveringLogarithmically: counts.flatMap { [$0 * 0.7, $0 * 1.4] })
             : ChartAxis("parameters", covering: counts + [0])
         let ends = entries.flatMap { entry in
@@ -37,7 +38,8 @@ struct ScatterChart {
         let frame = PlotFrame(x: x, y: y)
 
         var marks: [Markup] = []
-        var labels: [(text: String, at: Point, isLeft: Bool)] = []
+        var labels = LabelPlacement(
+            markers: entries.map { frame.point($0.parameters, $0.accuracy.mean * 100) }, width: PlotFrame.width)
         for entry in entries {
             let place = frame.point(entry.parameters, entry.accuracy.mean * 100)
             if let deviation = entry.accuracy.deviation, deviation > 0 {
@@ -46,19 +48,11 @@ struct ScatterChart {
                 marks.append(SVG.line(low, high, class: "curve \(entry.style.colour)"))
             }
             marks.append(entry.style.marker(at: place, radius: 5.5))
-            labels.append((entry.arm.role.shortened(to: 24), place, place.x > PlotFrame.width * 0.55))
         }
-        for isLeft in [false, true] {
-            var next = -Double.infinity
-            for label in labels.filter({ $0.isLeft == isLeft }).sorted(by: { $0.at.y < $1.at.y }) {
-                // Labels on the same side keep a line's distance.
-                let base = max(label.at.y + 4, next)
-                next = base + 15
-                marks.append(
-                    SVG.text(
-                        label.text, x: label.at.x + (isLeft ? -11 : 11), y: base, anchor: isLeft ? "end" : "start",
-                        class: "label strong"))
-            }
+        for entry in entries {
+            let name = entry.arm.role.shortened(to: 24)
+            let label = labels.place(name, at: frame.point(entry.parameters, entry.accuracy.mean * 100))
+            marks.append(SVG.text(name, x: label.at.x, y: label.at.y, anchor: label.anchor, class: "label strong"))
         }
         let description = entries.map {
             "\($0.arm.role): \(ChartAxis.magnitude($0.parameters)) parameters, "

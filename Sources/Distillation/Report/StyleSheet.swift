@@ -1,25 +1,27 @@
-/// The report's style sheet: light and dark, phone and paper. Holds neither `<` nor `&`, so it can stand in the page as it
-/// is. The arms' colours follow Okabe and Ito's palette for all kinds of colour vision, darkened (or lightened) until they
-/// contrast with the background by at least 3 to 1.
+/// The report's style sheet: light and dark, phone and paper. Holds neither `<` nor `&`, so it can stand in the page as
+/// it is. The arms' colours follow Okabe and Ito's palette for all kinds of colour vision, darkened (or lightened) until
+/// they contrast with the background by at least 3 to 1.
 let reportStyleSheet = """
     :root {
       color-scheme: light;
       --paper: #ffffff; --ink: #1c1e21; --faint: #5c636b; --rule: #d9dde1; --panel: #f5f6f7;
       --right: #0b5f9e; --wrong: #b34700; --inverse: #ffffff;
-      --a0: #4a4f55; --a1: #c44d00; --a2: #0068b3; --a3: #00805e; --a4: #a8468a; --a5: #8a6400; --a6: #4a53c4; --a7: #a3262a;
+      --a0: #4a4f55; --a1: #c44d00; --a2: #0068b3; --a3: #00805e;
+      --a4: #a8468a; --a5: #8a6400; --a6: #4a53c4; --a7: #a3262a;
     }
     @media screen and (prefers-color-scheme: dark) {
       :root {
         color-scheme: dark;
         --paper: #15171a; --ink: #e8eaed; --faint: #a3abb3; --rule: #343a40; --panel: #1e2125;
         --right: #63b8f0; --wrong: #ff9a57; --inverse: #0c0e10;
-        --a0: #c9ced3; --a1: #ff8f45; --a2: #63b8f0; --a3: #35c79b; --a4: #ea9fd0; --a5: #e8c84a; --a6: #a5acff; --a7: #ff8a85;
+        --a0: #c9ced3; --a1: #ff8f45; --a2: #63b8f0; --a3: #35c79b;
+        --a4: #ea9fd0; --a5: #e8c84a; --a6: #a5acff; --a7: #ff8a85;
       }
     }
     * { box-sizing: border-box; }
     body {
       margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
-      font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
+      font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
     }
     main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 48px; }
     header { max-width: 820px; }
@@ -33,17 +35,31 @@ let reportStyleSheet = """
     table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
     caption { text-align: left; padding-bottom: 6px; }
     th, td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; }
-    th { font-weight: 600; }
+    th { font-weight: 600; overflow-wrap: break-word; }
     thead th { vertical-align: bottom; }
+    th:last-child, td:last-child { padding-right: 0; }
     td { white-space: nowrap; }
-    th:first-child { text-align: left; min-width: 8.5em; }
+    th:first-child { text-align: left; min-width: 9em; }
     tbody th { font-weight: 500; line-height: 1.35; }
     th small { display: block; font-weight: 400; }
-    @media (min-width: 760px) { th small { display: inline; margin-left: .6em; } .metrics tbody th { padding-right: 2.5em; } }
-    .metrics th .name { display: block; max-width: 14em; margin-left: auto; }
+    @media (min-width: 760px) {
+      tbody th small { display: inline; margin-left: .4em; }
+      .metrics tbody th { padding-right: 2.5em; }
+    }
+    @media (max-width: 560px) {
+      th, td { padding-right: 8px; font-size: .9375rem; }
+      th:first-child { min-width: 5.6em; }
+      .sd { display: block; font-size: .875rem; }
+    }
+    .metrics th .name { display: block; min-width: 4.5em; max-width: 14em; margin-left: auto; overflow-wrap: anywhere; }
+    .by-arm th { max-width: 9.5em; }
+    .by-arm th, .by-arm td { font-size: .9375rem; padding-right: 12px; }
+    .by-arm tbody th { max-width: 16em; min-width: 11em; }
+    .by-arm th .name { display: inline; margin-left: 7px; }
     .sd { color: var(--faint); }
     .swatch { width: 34px; height: 14px; vertical-align: -2px; }
-    .legend { display: flex; flex-wrap: wrap; gap: 2px 20px; list-style: none; margin: 8px 0; padding: 0; font-size: .875rem; }
+    .legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 8px 0; padding: 0; list-style: none; }
+    .legend { font-size: .875rem; }
     .legend .swatch { margin-right: 7px; }
     .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); gap: 24px 32px; }
     .grid.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
@@ -78,9 +94,9 @@ let reportStyleSheet = """
     dd { margin: 0; }
     dt { padding-top: .1em; }
     @media print {
-      body { font-size: 10pt; }
+      :root { font-size: 10pt; }
       main { max-width: none; padding: 0; }
-      .right, .wrong, .band, .cells, .gain, .loss, .marker { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+      svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
       .grid { grid-template-columns: 1fr 1fr; }
       .scroll { overflow: visible; }
       h2 { break-after: avoid; }

@@ -7,46 +7,53 @@ import RetortSupport
 struct Verdict {
     /// The sentence that stands first.
     private(set) var headline = "No accuracy was measured."
-    /// Further sentences: the gap to the teacher, the other arms, what to be careful about.
-    private(set) var details: [String] = []
+    /// How the student stands to the teacher: in accuracy and in size.
+    private(set) var relation: [String] = []
+    /// A sentence for each arm beyond teacher, student alone and student.
+    private(set) var others: [String] = []
+    /// What to be careful about.
+    private(set) var warnings: [String] = []
 
     init(_ results: RunResults) {
         let teacher = results.arms.first { $0.role == Role.teacher }.flatMap(Measured.init)
         let alone = results.arms.first { $0.role == Role.alone }.flatMap(Measured.init)
         let distilled = results.arms.filter { $0.role != Role.teacher && $0.role != Role.alone }
         let measured = distilled.compactMap(Measured.init)
-        // Without an arm named "student" the best one speaks for distillation, and the sentence says that it was chosen.
+        // Without an arm named "student" the best one speaks for distillation; the sentence says that it was chosen.
         let chosen = measured.first { $0.role == Role.student } ?? measured.max { $0.mean < $1.mean }
         let aside = teacher.map { " (teacher \(percent($0.mean)))" } ?? ""
 
         switch (alone, chosen) {
         case (let alone?, let student?):
             headline = Self.comparison(student, alone, aside: aside, among: measured.count)
-            if let teacher { details += Self.relation(of: student, alone, to: teacher) }
+            if let teacher { relation = Self.relation(of: student, alone, to: teacher) }
         case (nil, let student?):
-            headline = "\(Self.subject(student, among: measured.count)) reached \(percent(student.mean))\(aside), "
+            headline =
+                "\(Self.subject(student, among: measured.count)) reached \(percent(student.mean))\(aside), "
                 + "\(student.seedsText); no student trained alone to compare with."
         case (let alone?, nil):
-            headline = "The student alone reached \(percent(alone.mean))\(aside), \(alone.seedsText); "
+            headline =
+                "The student alone reached \(percent(alone.mean))\(aside), \(alone.seedsText); "
                 + "no distilled student was measured."
         case (nil, nil):
             if let teacher { headline = "The teacher reached \(percent(teacher.mean)), \(teacher.seedsText)." }
         }
-        details += measured.filter { $0.role != chosen?.role }.map { Self.other($0, alone: alone) }
+        others = measured.filter { $0.role != chosen?.role }.map { Self.other($0, alone: alone) }
         for arm in results.arms where Measured(arm) == nil {
             if arm.seeds.contains(where: { $0.metrics[Metric.accuracy.rawValue] != nil }) {
-                details.append("\(arm.role): the accuracy is not a finite number in every seed.")
+                warnings.append("\(arm.role): the accuracy is not a finite number in every seed.")
             }
         }
     }
 
     /// The whole verdict as one paragraph.
-    var text: String { ([headline] + details).joined(separator: " ") }
+    var text: String { ([headline] + relation + others + warnings).joined(separator: " ") }
 
     private static func comparison(_ student: Measured, _ alone: Measured, aside: String, among count: Int) -> String {
         let difference = Difference(student, alone)
         let values = "\(percent(student.mean)) distilled, \(percent(alone.mean)) alone\(aside)"
-        let name = student.role == Role.student ? "" : " (\(student.role)\(count > 1 ? ", the best of \(count) arms" : ""))"
+        let choice = count > 1 ? ", the best of \(count) arms" : ""
+        let name = student.role == Role.student ? "" : " (\(student.role)\(choice))"
         guard let margin = difference.margin else {
             return "One seed each: \(values)\(name). The difference of \(points(difference.mean)) may be luck; "
                 + "run several seeds to know."
@@ -58,8 +65,8 @@ struct Verdict {
         return difference.mean > 0
             ? "Distillation\(name) lifted the student from \(percent(alone.mean)) to \(percent(student.mean))\(aside), "
                 + "\(difference.seedsText)."
-            : "Distillation\(name) cost the student \(points(difference.mean)) here: \(percent(student.mean)) instead of "
-                + "\(percent(alone.mean))\(aside), \(difference.seedsText)."
+            : "Distillation\(name) cost the student \(points(difference.mean)) here: \(percent(student.mean)) "
+                + "instead of \(percent(alone.mean))\(aside), \(difference.seedsText)."
     }
 
     /// The place of the student between the student alone and the teacher, and its size.
@@ -69,10 +76,10 @@ struct Verdict {
         let difference = Difference(student, alone)
         var sentences: [String] = []
         if let margin = difference.margin, difference.mean > margin {
+            let share = NumberFormat.percent(difference.mean / gap, decimals: 0)
             sentences.append(
                 student.mean >= teacher.mean
-                    ? "The student is as good as its teacher."
-                    : "This closes \(NumberFormat.percent(difference.mean / gap, decimals: 0)) of the gap to the teacher.")
+                    ? "The student is as good as its teacher." : "This closes \(share) of the gap to the teacher.")
         }
         if let large = teacher.parameters, let small = student.parameters, small > 0, large / small >= 1.5 {
             let ratio = large / small
