@@ -47,10 +47,13 @@ let package = Package(
             path: "Sources/Models", swiftSettings: settings),
         .target(
             name: "RetortDistillation",
-            dependencies: ["RetortModels", "RetortRuntime", "RetortData", "RetortSupport", yams],
+            dependencies: ["RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport", yams],
             path: "Sources/Distillation", swiftSettings: settings),
         .target(
-            name: "RetortConformance", dependencies: ["RetortDistillation", "RetortRuntime", "RetortData"],
+            name: "RetortConformance", 
+            dependencies: [
+                "RetortDistillation", "RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport",
+            ],
             path: "Sources/Conformance", swiftSettings: settings),
         .executableTarget(
             name: "retort", dependencies: ["RetortConformance", "RetortDistillation", "RetortSupport", argumentParser],
@@ -59,6 +62,26 @@ let package = Package(
         // One test target per module; Tests/Fixtures holds small goldens.
         .testTarget(name: "SupportTests", dependencies: ["RetortSupport"], swiftSettings: settings),
         .testTarget(name: "DataTests", dependencies: ["RetortData", "RetortSupport"], swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["RetortRuntime", "RetortKernels", "RetortSupport"], path: "Tests/TestSupport",
+            swiftSettings: settings),
+        .testTarget(
+            name: "KernelsTests", dependencies: ["RetortKernels", "RetortConformance", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "RuntimeTests", dependencies: ["RetortRuntime", "RetortKernels", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DistillationTests",
+            dependencies: [
+                "RetortDistillation", "RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport",
+                "TestSupport",
+            ], swiftSettings: settings),
+        .testTarget(
+            name: "ConformanceTests", dependencies: ["RetortConformance", "RetortRuntime", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["RetortDistillation", "RetortRuntime", "RetortSupport", "TestSupport", "retort"],
+            swiftSettings: settings),
     ]
 )
 

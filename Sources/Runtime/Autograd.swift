@@ -31,24 +31,24 @@ final class Node {
     /// Sends a gradient on to the inputs. nil for leaves and once backward has passed.
     var vjp: ((Gradient) throws -> Void)?
     /// Set for leaves: where the gradient is kept after backward.
-    let parameter: Parameter?
+    let slot: GradientSlot?
     fileprivate(set) var gradient: Gradient?
 
     init(
-        shape: [Int], device: ComputeDevice, inputs: [Node] = [], parameter: Parameter? = nil,
+        shape: [Int], device: ComputeDevice, inputs: [Node] = [], slot: GradientSlot? = nil,
         vjp: ((Gradient) throws -> Void)? = nil
     ) {
         id = Self.counter.add(1, ordering: .relaxed).newValue
         self.shape = shape
         self.device = device
         self.inputs = inputs
-        self.parameter = parameter
+        self.slot = slot
         self.vjp = vjp
     }
 
     /// Where the next contribution to this node's gradient goes: the first writes, the rest add.
     func sink() throws -> Output {
-        if let parameter { return try parameter.gradientSink() }
+        if let slot { return slot.sink() }
         switch gradient {
         case .view(let view): return .accumulate(view)
         case .constant(let value):
@@ -64,7 +64,7 @@ final class Node {
 
     /// Hands over a finished gradient. The first one is kept as it is, without a copy; it must not be used afterwards.
     func give(_ value: Gradient) throws {
-        if parameter == nil, gradient == nil {
+        if slot == nil, gradient == nil {
             gradient = value
             return
         }
@@ -88,6 +88,20 @@ final class Node {
         case .view(let view): view
         case .constant(let value): try filled(value)
         }
+    }
+}
+
+/// Where a leaf's gradient is collected, shared by the parameter and its place on the tape.
+final class GradientSlot {
+    let view: View
+    /// Whether the gradient holds something of this step; the first write of a step replaces, the rest add.
+    var isWritten = false
+
+    init(_ view: View) { self.view = view }
+
+    func sink() -> Output {
+        defer { isWritten = true }
+        return Output(view, isWritten ? .accumulate : .write)
     }
 }
 

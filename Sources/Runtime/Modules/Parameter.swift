@@ -16,13 +16,17 @@ public final class Parameter {
     public let name: String
     public let shape: [Int]
     let initializer: Initializer
-    public private(set) var value: View!
-    public private(set) var gradient: View!
-    private(set) var device: ComputeDevice!
     /// False for a frozen model (a teacher): no tape, no gradient.
     public var isTrainable = true
-    /// Whether the gradient holds something of this step; the first write of a step replaces, the rest add.
-    private(set) var hasGradient = false
+    private var placed: Placed?
+
+    /// What a parameter has once its model is on a device.
+    private struct Placed {
+        let device: ComputeDevice
+        let value: View
+        let slot: GradientSlot
+        let leaf: Node
+    }
 
     public init(_ name: String, _ shape: [Int], _ initializer: Initializer) {
         self.name = name
@@ -35,45 +39,50 @@ public final class Parameter {
         name = "free"
         self.shape = shape
         initializer = .zeros
-        self.device = device
-        value = try device.view(values, shape, for: .parameters)
-        gradient = try device.empty(shape, for: .gradients)
+        place(
+            value: try device.view(values, shape, for: .parameters), gradient: try device.empty(shape, for: .gradients),
+            on: device)
     }
 
     public var count: Int { shape.reduce(1, *) }
 
     func place(value: View, gradient: View, on device: ComputeDevice) {
-        (self.value, self.gradient, self.device) = (value, gradient, device)
+        let slot = GradientSlot(gradient)
+        placed = Placed(
+            device: device, value: value, slot: slot, leaf: Node(shape: shape, device: device, slot: slot))
     }
 
-    private lazy var leaf = Node(shape: shape, device: device, parameter: self)
+    private var here: Placed {
+        guard let placed else { preconditionFailure("parameter \(name) is used before its model was materialised on a device") }
+        return placed
+    }
+
+    /// The value in the model's arena; rows of a matrix may be padded.
+    public var value: View { here.value }
+    public var gradient: View { here.slot.view }
+    var hasGradient: Bool { here.slot.isWritten }
 
     /// The value on the tape.
-    public var tensor: Tensor { Tensor(value, device, node: isTrainable ? leaf : nil) }
-
-    func gradientSink() throws -> Output {
-        defer { hasGradient = true }
-        return Output(gradient, hasGradient ? .accumulate : .write)
-    }
+    public var tensor: Tensor { Tensor(here.value, here.device, node: isTrainable ? here.leaf : nil) }
 
     /// Forgets the gradient; the next backward writes instead of adding.
-    public func clearGradient() { hasGradient = false }
+    public func clearGradient() { here.slot.isWritten = false }
 
     /// The gradient's elements in row-major order; zeros where nothing was written.
     public func gradientValues() throws -> [Float] {
         guard hasGradient else { return [Float](repeating: 0, count: count) }
-        return try Tensor(gradient, device).values()
+        return try Tensor(gradient, here.device).values()
     }
 
-    public func values() throws -> [Float] { try Tensor(value, device).values() }
+    public func values() throws -> [Float] { try Tensor(value, here.device).values() }
 
     /// Replaces the value; `values` in row-major order.
     public func assign(_ values: [Float]) throws {
         guard values.count == count else {
             throw TensorError("\(values.count) values for parameter \(name) of shape \(shape)")
         }
-        let host = try device.view(values, shape)
-        try run(Copy(), .init(x: host, y: .write(value)), on: device)
+        let host = try here.device.view(values, shape)
+        try run(Copy(), .init(x: host, y: .write(value)), on: here.device)
     }
 
     /// What the initializer gives: a function of (seed, name, position), so every device starts from the same bits and two models

@@ -1,0 +1,20 @@
+import Testing
+@testable import RetortRuntime
+@Suite("Random numbers")
+struct RandomTests {
+    /// Known answers of the Random123 library for Philox 4x32-10.
+    @Test("Philox known answers")
+    func knownAnswers() {
+        let zero = Philox(seed: 0, stream: 0).block(0)
+        #expect([zero.0, zero.1, zero.2, zero.3] == [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8])
+        let ones = Philox(seed: .max, stream: .max).block(.max)
+        #expect([ones.0, ones.1, ones.2, ones.3] == [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd])
+    }
+
+    @Test("a permutation holds every number once")
+    func permutation() {
+        let order = Philox(seed: 7, stream: 9).permutation(1000)
+        #expect(order.sorted() == Array(0..<1000))
+        #expect(order != Array(0..<1000))
+    }
+}
