@@ -28,7 +28,7 @@ let package = Package(
         .target(name: "COpenCL"),
         .target(name: "COpenBLAS"),
         .target(name: "CKernels", path: "kernels", sources: ["embed.c"], publicHeadersPath: "include"),
-        .target(name: "CRows"),
+        .target(name: "CRows", linkerSettings: [.linkedLibrary("m")]),
 
         // The rooms, lowest first. Dependencies go one way.
         .target(name: "RetortSupport", path: "Sources/Support", swiftSettings: settings),

@@ -32,7 +32,8 @@ INLINE mask_t float_bits_from_f8_e5m2(mask_t b) { return float_bits_from_f16(b <
 INLINE mask_t f16_from_float_bits(mask_t f) {
     mask_t magnitude = f & 0x7fffffff, sign = (f >> 16) & 0x8000;
     mask_t y = (magnitude - (112 << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
-    // Below 2^-14 adding 0.5 moves the bits of weight 2^-24 and more to the end of the mantissa, rounded to nearest even.
+    // Below 2^-14 adding 0.5 moves the bits of weight 2^-24 and more to the end of the mantissa, rounded to nearest
+    // even.
     mask_t subnormal = AS_INT(AS_REAL(magnitude) + SPLAT(0.5f)) - 0x3f000000;
     y = SELECT_INT(y, subnormal, magnitude < (mask_t)0x38800000);
     y = SELECT_INT(y, (mask_t)0x7c00, magnitude >= (mask_t)0x477ff000);  // 65520 and more round to infinity
@@ -95,7 +96,8 @@ INLINE void copy_line(GLOBAL const float *x, index_t x_stride, GLOBAL float *y, 
     }
 }
 
-// Element [i0 … i5] of y = that of x, over the index space sizes[6] (last fastest); the range counts elements of that space.
+// Element [i0 … i5] of y = that of x, over the index space sizes[6] (last fastest); the range counts elements of that
+// space.
 INLINE void strided_copy_range(index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, const index_t *sizes,
                                const index_t *x_strides, const index_t *y_strides, int accumulate) {
     for (index_t i = begin; i < end;) {
@@ -139,14 +141,14 @@ INLINE void transpose_block(GLOBAL const float *x, index_t x_pitch, GLOBAL float
     }
 }
 
-// y[b][column][row] = (accumulate ? … : 0) + x[b][row][column] for `batches` matrices x [rows, columns]. The range counts
-// tiles of 32 x 32 elements: batches · ceil(rows / 32) · ceil(columns / 32), tile columns fastest.
+// y[b][column][row] = (accumulate ? … : 0) + x[b][row][column] for `batches` matrices x [rows, columns]. The range
+// counts tiles of 32 x 32 elements: batches · ceil(rows / 32) · ceil(columns / 32).
 INLINE void transpose_tiles(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, index_t x_batch,
                             GLOBAL float *y, index_t y_pitch, index_t y_batch, index_t rows, index_t columns,
                             int accumulate) {
     index_t across = (columns + 31) / 32, down = (rows + 31) / 32;
     for (index_t tile = begin; tile < end; tile++) {
-        index_t r0 = tile / across % down * 32, c0 = tile % across * 32, b = tile / across / down;
+        index_t r0 = tile % down * 32, c0 = tile / down % across * 32, b = tile / across / down;
         index_t r1 = r0 + 32 < rows ? r0 + 32 : rows, c1 = c0 + 32 < columns ? c0 + 32 : columns;
         GLOBAL const float *in = x + b * x_batch;
         GLOBAL float *out = y + b * y_batch;

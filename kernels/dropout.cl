@@ -6,12 +6,13 @@
 //     block   = e / 4
 //     counter = (low(block), high(block), low(stream), high(stream))    key = (low(seed), high(seed))
 //     keep(e) = philox4x32_10(counter, key)[e mod 4] >= threshold,      0 <= threshold <= 2^32
-// low and high are the halves of 64 bits. The host computes threshold = round(p · 2^32) and scale = 1 / (1 - p) in double;
-// p = 1 is threshold 2^32 (nothing is kept) with scale 0. The comparison is of integers: every backend has the same mask.
-// The backward pass is the same kernel with dy for x and dx for y.
+// low and high are the halves of 64 bits. The host computes threshold = round(p · 2^32) and scale = 1 / (1 - p) in
+// double; p = 1 is threshold 2^32 (nothing is kept) with scale 0. The comparison is of integers: every backend has
+// the same mask. The backward pass is the same kernel with dy for x and dx for y.
 //
 // Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11). One round is
-//     (c0, c1, c2, c3) <- (high(B·c2) ^ c1 ^ k0, low(B·c2), high(A·c0) ^ c3 ^ k1, low(A·c0)),  A = d2511f53, B = cd9e8d57
+//     (c0, c1, c2, c3) <- (high(B·c2) ^ c1 ^ k0, low(B·c2), high(A·c0) ^ c3 ^ k1, low(A·c0))
+//     with A = d2511f53, B = cd9e8d57
 // and before each but the first of the ten rounds (k0, k1) += (9e3779b9, bb67ae85). Known answers (hexadecimal):
 //     counter 0 0 0 0, key 0 0                                  -> 6627e8d5 e169c58d bc57ac4c 9b00dbd8
 //     counter and key all ffffffff                              -> 408f276d 41c83b0e a20bc7c6 6d5451fd

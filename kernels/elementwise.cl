@@ -1,9 +1,10 @@
-// Elementwise operations: unary functions and their derivatives, scaling and adding, binary operations with broadcasting,
-// gated activations.
+// Elementwise operations: unary functions and their derivatives, scaling and adding, binary operations with
+// broadcasting, gated activations.
 //
-// Unary and gated operations work on matrices [rows, columns] with a pitch per operand and take their range in elements,
-// row after row: element i lies in row i / columns. A contiguous tensor of any shape is one row of `count` columns.
-// Derivatives read x, not y, and follow PyTorch at the kinks. `p` is the function's parameter, where it has one.
+// Unary and gated operations work on matrices [rows, columns] with a pitch per operand and take their range in
+// elements, row after row: element i lies in row i / columns. A contiguous tensor of any shape is one row of `count`
+// columns. Derivatives read x, not y, and follow PyTorch at the kinks. `p` is the function's parameter, where it has
+// one.
 
 // ---- the functions: value_<fn>(x, p) and slope_<fn>(x, p) -----------------------------------------------------------
 #if defined(VECTOR) || defined(SIMT)
@@ -57,8 +58,8 @@ INLINE real gelu_tanh_slope(real x) {
     return v_sigmoid(u) * V_FMA(b * du, v_sigmoid(-u), ONE);
 }
 FUNCTION(gelu_tanh, x * v_sigmoid(gelu_tanh_twice_u(v_clamp(x, -20.0f, 20.0f))), gelu_tanh_slope(x))
-FUNCTION(softplus, SELECT(x, ZERO, x < ZERO) + v_log1p(v_exp(-V_ABS(x))), v_sigmoid(x))
-FUNCTION(logsigmoid, SELECT(x, ZERO, x > ZERO) - v_log1p(v_exp(-V_ABS(x))), v_sigmoid(-x))
+FUNCTION(softplus, v_softplus(x), v_sigmoid(x))
+FUNCTION(logsigmoid, -v_softplus(-x), v_sigmoid(-x))
 // smooth_l1: p = beta; |x| < beta ? x² / (2 beta) : |x| - beta / 2
 FUNCTION(smooth_l1, SELECT(V_ABS(x) - SPLAT(0.5f * p), x * x * SPLAT(0.5f / p), V_ABS(x) < SPLAT(p)),
          SELECT(slope_abs(x, p), x / SPLAT(p), V_ABS(x) < SPLAT(p)))
@@ -219,20 +220,27 @@ INLINE real broadcast_load_part(GLOBAL const float *p, index_t stride, index_t k
     return LOAD(t);
 }
 
-// y = (accumulate ? y : 0) + a op b over the index space sizes[4] (last fastest); y is contiguous, a and b have strides[4],
-// 0 where they are broadcast.
+// Where the row of the index space lies in a and b; the indices are counted up, because dividing for every row is dear.
+#define BROADCAST_START                                                                                             \
+    index_t columns = sizes[3], sa = a_strides[3], sb = b_strides[3];                                               \
+    index_t i2 = begin / columns % sizes[2], i1 = begin / columns / sizes[2] % sizes[1];                            \
+    index_t i0 = begin / columns / sizes[2] / sizes[1];
+#define BROADCAST_ROW(p, stride) p + i0 * stride[0] + i1 * stride[1] + i2 * stride[2] + column * stride[3]
+#define BROADCAST_NEXT                                                                                              \
+    if (++i2 == sizes[2]) {                                                                                         \
+        i2 = 0;                                                                                                     \
+        if (++i1 == sizes[1]) i1 = 0, i0++;                                                                         \
+    }
+
+// y = (accumulate ? y : 0) + a op b over the index space sizes[4] (last fastest); y is contiguous, a and b have
+// strides[4], 0 where they are broadcast.
 #define BINARY_ROWS(op, value)                                                                                      \
     INLINE void binary_##op##_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,       \
                                     GLOBAL float *y, const index_t *sizes, const index_t *a_strides,                \
                                     const index_t *b_strides, int accumulate) {                                     \
-        index_t columns = sizes[3];                                                                                 \
+        BROADCAST_START                                                                                             \
         FOR_EACH_PIECE {                                                                                            \
-            index_t i2 = row % sizes[2], i1 = row / sizes[2] % sizes[1], i0 = row / sizes[2] / sizes[1];            \
-            index_t sa = a_strides[3], sb = b_strides[3];                                                           \
-            GLOBAL const float *ra =                                                                                \
-                a + i0 * a_strides[0] + i1 * a_strides[1] + i2 * a_strides[2] + column * sa;                        \
-            GLOBAL const float *rb =                                                                                \
-                b + i0 * b_strides[0] + i1 * b_strides[1] + i2 * b_strides[2] + column * sb;                        \
+            GLOBAL const float *ra = BROADCAST_ROW(a, a_strides), *rb = BROADCAST_ROW(b, b_strides);                \
             GLOBAL float *out = y + i_;                                                                             \
             index_t k = 0;                                                                                          \
             for (; k + LANES <= n; k += LANES) {                                                                    \
@@ -244,6 +252,7 @@ INLINE real broadcast_load_part(GLOBAL const float *p, index_t stride, index_t k
                 real u = broadcast_load_part(ra, sa, k, rest), v = broadcast_load_part(rb, sb, k, rest);            \
                 PUT_PART(out + k, value, rest);                                                                     \
             }                                                                                                       \
+            BROADCAST_NEXT                                                                                          \
         }                                                                                                           \
     }
 BINARY_ROWS(add, u + v)
@@ -256,12 +265,9 @@ BINARY_ROWS(div, u / v)
 INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,
                                         GLOBAL const float *dy, GLOBAL float *db, const index_t *sizes,
                                         const index_t *a_strides, const index_t *b_strides, int accumulate) {
-    index_t columns = sizes[3];
+    BROADCAST_START
     FOR_EACH_PIECE {
-        index_t i2 = row % sizes[2], i1 = row / sizes[2] % sizes[1], i0 = row / sizes[2] / sizes[1];
-        index_t sa = a_strides[3], sb = b_strides[3];
-        GLOBAL const float *ra = a + i0 * a_strides[0] + i1 * a_strides[1] + i2 * a_strides[2] + column * sa;
-        GLOBAL const float *rb = b + i0 * b_strides[0] + i1 * b_strides[1] + i2 * b_strides[2] + column * sb;
+        GLOBAL const float *ra = BROADCAST_ROW(a, a_strides), *rb = BROADCAST_ROW(b, b_strides);
         index_t k = 0;
         for (; k + LANES <= n; k += LANES) {
             real u = broadcast_load(ra, sa, k), v = broadcast_load(rb, sb, k);
@@ -272,10 +278,14 @@ INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const
             real u = broadcast_load_part(ra, sa, k, rest), v = broadcast_load_part(rb, sb, k, rest);
             PUT_PART(db + i_ + k, -load_part(dy + i_ + k, rest, 0.0f) * (u / v) / v, rest);
         }
+        BROADCAST_NEXT
     }
 }
 
 #undef FOR_EACH_PIECE
+#undef BROADCAST_START
+#undef BROADCAST_ROW
+#undef BROADCAST_NEXT
 #undef PUT
 #undef PUT_PART
 

@@ -1,4 +1,5 @@
-// The text of every file in this folder, embedded at compile time. One line per file; a test holds the list equal to the folder.
+// The text of every file in this folder, embedded at compile time. One line per file; a test holds the list equal to
+// the folder.
 #include "CKernels.h"
 
 #pragma clang diagnostic ignored "-Wc23-extensions"

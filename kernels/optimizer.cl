@@ -1,8 +1,9 @@
 // Optimizer steps over flat arenas, the global gradient norm, and exponential moving averages of parameters.
 //
-// The host launches once per parameter group. Every step reads two device scalars that norm_finish wrote: clip, a factor on
-// the gradient, and skip: when it is not 0, nothing is changed. Formulas and their order are those of torch.optim.
-// A buffer that an option leaves unused (momentum = 0, no amsgrad) must still be a valid buffer; it is not touched.
+// The host launches once per parameter group. Every step reads two device scalars that norm_finish wrote: clip, a
+// factor on the gradient, and skip: when it is not 0, nothing is changed. Formulas and their order are those of
+// torch.optim. A buffer that an option leaves unused (momentum = 0, no amsgrad) must still be a valid buffer; it is
+// not touched.
 
 #if defined(VECTOR) || defined(SIMT)
 
@@ -18,8 +19,8 @@ INLINE real sgd_moment(real g, real m, float momentum, float dampening) {
 //     decoupled:  p -= lr·wd·p          coupled:  g += wd·p
 //     m += (1 - β1)(g - m);  v = β2·v + (1 - β2)·g²;  amsgrad: v̂ = max(v̂, v), else v̂ = v
 //     p -= step_size · m / (sqrt(v̂) / sqrt_correction2 + ε)
-// step_size = lr / (1 - β1^t) and sqrt_correction2 = sqrt(1 - β2^t) come from the host, computed in double, and so do the
-// complements of β1 and β2, which lose digits when formed from rounded floats.
+// step_size = lr / (1 - β1^t) and sqrt_correction2 = sqrt(1 - β2^t) come from the host, computed in double, and so do
+// the complements of β1 and β2, which lose digits when formed from rounded floats.
 INLINE real adam_first(real g, real m, float one_minus_beta1) { return V_FMA(SPLAT(one_minus_beta1), g - m, m); }
 INLINE real adam_second(real g, real v, float beta2, float one_minus_beta2) {
     return V_FMA(SPLAT(one_minus_beta2) * g, g, SPLAT(beta2) * v);
@@ -30,7 +31,8 @@ INLINE real adam_step(real p, real m, real v, float step_size, float sqrt_correc
 
 #define NORM_BLOCK 4096
 
-// Compensated sum: `lost` carries what the last addition rounded away. Infinities end up as NaN, which is as non-finite.
+// Compensated sum: `lost` carries what the last addition rounded away. Infinities end up as NaN, which is as
+// non-finite.
 #define KAHAN_ADD(sum, lost, value)        \
     {                                      \
         float y_ = (value) - (lost);       \
@@ -43,7 +45,8 @@ INLINE real adam_step(real p, real m, real v, float step_size, float sqrt_correc
 
 #ifdef VECTOR
 
-// Runs `BODY(at, load, store)` over a range: load(pointer) and store(pointer, value) are of full vectors, then of the tail.
+// Runs `BODY(at, load, store)` over a range: load(pointer) and store(pointer, value) are of full vectors, then of the
+// tail.
 #define LOAD_REST(q) load_part((q), rest, 0.0f)
 #define STORE_REST(q, v) store_part((q), (v), rest)
 #define OVER_RANGE(BODY)                                                 \
@@ -378,18 +381,6 @@ __kernel WORK_GROUP void scale_by(SCALE_BY_ARGUMENTS) {
     FOR_EACH_ELEMENT y[y_at + i] *= factor;
 }
 #endif
-
-// Sum over the work-group in a fixed tree; the result is valid in work-item 0.
-INLINE float group_sum(float v, __local float *scratch) {
-    int id = get_local_id(0);
-    scratch[id] = v;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int width = 128; width > 0; width /= 2) {
-        if (id < width) scratch[id] += scratch[id + width];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    return scratch[0];
-}
 
 // simt: one work-group of 256 per block, global = 256 · blocks; vector: blocks split over work-items.
 #if WANTED(sum_squares_partial)

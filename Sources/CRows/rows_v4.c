@@ -1,5 +1,5 @@
-// The row kernels for AVX-512 (F, BW, CD, DQ, VL). System headers come before the attribute, so it touches our functions only;
-// min_vector_width keeps 512-bit vectors whole where the tuning of x86-64-v4 would rather split them.
+// The row kernels for AVX-512 (F, BW, CD, DQ, VL). System headers come before the attribute, so it touches our
+// functions only; min_vector_width keeps 512-bit vectors whole where the tuning of x86-64-v4 would rather split them.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <math.h>

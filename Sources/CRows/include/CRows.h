@@ -1,15 +1,17 @@
-// Row kernels of the CPU backend: the row bodies of kernels/*.cl compiled as C, once per instruction set, chosen at run time.
+// Row kernels of the CPU backend: the row bodies of kernels/*.cl compiled as C, once per instruction set, chosen at
+// run time.
 //
-// Every entry works on a half-open range [begin, end) of rows, elements, blocks or tiles and writes nothing outside it, so a
-// caller may split one call over threads. Matrices are row-major; a pitch is the distance in elements between two rows.
-// `accumulate` != 0 adds to the output instead of overwriting it. Results do not depend on how a range is split.
+// Every entry works on a half-open range [begin, end) of rows, elements, blocks or tiles and writes nothing outside
+// it, so a caller may split one call over threads. Matrices are row-major; a pitch is the distance in elements
+// between two rows. `accumulate` != 0 adds to the output instead of overwriting it. Results do not depend on how a
+// range is split.
 #ifndef RETORT_CROWS_H
 #define RETORT_CROWS_H
 
 #include <stddef.h>
 
-/// y = (accumulate ? y : 0) + f(x; p) for the elements [begin, end) of matrices of `columns` columns, counted row after row.
-/// A contiguous tensor is one row: columns = pitch = count.
+/// y = (accumulate ? y : 0) + f(x; p) for the elements [begin, end) of matrices of `columns` columns, counted row
+/// after row. A contiguous tensor is one row: columns = pitch = count.
 typedef void (*crows_unary)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
                             ptrdiff_t y_pitch, ptrdiff_t columns, int accumulate, float p);
 
@@ -28,8 +30,8 @@ typedef void (*crows_gated_backward)(ptrdiff_t begin, ptrdiff_t end, const float
                                      float *dgate, ptrdiff_t dgate_pitch, float *dup, ptrdiff_t dup_pitch,
                                      ptrdiff_t columns, int accumulate);
 
-/// y = (accumulate ? y : 0) + a op b over the index space sizes[4], last dimension fastest; [begin, end) counts its elements.
-/// y is contiguous; a_strides[4] and b_strides[4] are in elements, 0 where an operand is broadcast.
+/// y = (accumulate ? y : 0) + a op b over the index space sizes[4], last dimension fastest; [begin, end) counts its
+/// elements. y is contiguous; a_strides[4] and b_strides[4] are in elements, 0 where an operand is broadcast.
 typedef void (*crows_binary)(ptrdiff_t begin, ptrdiff_t end, const float *a, const float *b, float *y,
                              const ptrdiff_t *sizes, const ptrdiff_t *a_strides, const ptrdiff_t *b_strides,
                              int accumulate);
@@ -51,8 +53,9 @@ typedef struct {
     void (*strided_copy_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, const ptrdiff_t *sizes,
                                const ptrdiff_t *x_strides, const ptrdiff_t *y_strides, int accumulate);
 
-    /// y[b][column][row] = (accumulate ? y : 0) + x[b][row][column]; [begin, end) counts tiles of 32 x 32 elements, of which
-    /// there are batches · ceil(rows / 32) · ceil(columns / 32). x_batch and y_batch: elements between two matrices.
+    /// y[b][column][row] = (accumulate ? y : 0) + x[b][row][column]; [begin, end) counts tiles of 32 x 32 elements,
+    /// of which there are batches · ceil(rows / 32) · ceil(columns / 32). x_batch and y_batch: elements between two
+    /// matrices.
     void (*transpose_tiles)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, ptrdiff_t x_batch,
                             float *y, ptrdiff_t y_pitch, ptrdiff_t y_batch, ptrdiff_t rows, ptrdiff_t columns,
                             int accumulate);
@@ -69,8 +72,9 @@ typedef struct {
 
     // ---- dropout.cl -------------------------------------------------------------------------------------------------
 
-    /// y[i] = (accumulate ? y[i] : 0) + (keep(first + i) ? scale · x[i] : 0); keep and threshold are defined in dropout.cl.
-    /// The pointers are those of element 0, `first` its global index. seed, stream and first are 64-bit patterns.
+    /// y[i] = (accumulate ? y[i] : 0) + (keep(first + i) ? scale · x[i] : 0); keep and threshold are defined in
+    /// dropout.cl. The pointers are those of element 0, `first` its global index. seed, stream and first are 64-bit
+    /// patterns.
     void (*dropout_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t seed, ptrdiff_t stream,
                           ptrdiff_t first, ptrdiff_t threshold, int accumulate, float scale);
 
@@ -92,16 +96,16 @@ typedef struct {
 
     crows_binary binary_add_range, binary_sub_range, binary_mul_range, binary_div_range;
 
-    /// db = (accumulate ? db : 0) - dy·a / b²: the derivative of a / b by b before the sum over broadcast dimensions. a and b
-    /// as for crows_binary, dy and db contiguous.
+    /// db = (accumulate ? db : 0) - dy·a / b²: the derivative of a / b by b before the sum over broadcast dimensions.
+    /// a and b as for crows_binary, dy and db contiguous.
     void (*binary_div_backward_b_range)(ptrdiff_t begin, ptrdiff_t end, const float *a, const float *b, const float *dy,
                                         float *db, const ptrdiff_t *sizes, const ptrdiff_t *a_strides,
                                         const ptrdiff_t *b_strides, int accumulate);
 
     // ---- optimizer.cl: formulas there -------------------------------------------------------------------------------
 
-    /// p -= lr · step(g). m is the momentum buffer, untouched when momentum = 0; `first` != 0: m starts as the gradient.
-    /// *clip multiplies g; *skip != 0 leaves everything as it is.
+    /// p -= lr · step(g). m is the momentum buffer, untouched when momentum = 0; `first` != 0: m starts as the
+    /// gradient. *clip multiplies g; *skip != 0 leaves everything as it is.
     void (*sgd_range)(ptrdiff_t begin, ptrdiff_t end, float *p, const float *g, float *m, const float *clip,
                       const int *skip, int first, int nesterov, float lr, float momentum, float dampening,
                       float weight_decay);
@@ -120,10 +124,11 @@ typedef struct {
     void (*scale_by_range)(ptrdiff_t begin, ptrdiff_t end, float *y, const float *clip);
 
     /// partials[b] = Σ x² over elements [4096·b, min(count, 4096·(b + 1))) for the blocks b in [begin, end).
-    void (*sum_squares_partial_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t count, float *partials);
+    void (*sum_squares_partial_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t count,
+                                       float *partials);
 
-    /// norm = sqrt(Σ partials); clip = min(1, max_norm / (norm + 1e-6)), or 1 when max_norm <= 0; skip = norm is not finite;
-    /// counter += skip.
+    /// norm = sqrt(Σ partials); clip = min(1, max_norm / (norm + 1e-6)), or 1 when max_norm <= 0; skip = norm is not
+    /// finite; counter += skip.
     void (*norm_finish_all)(const float *partials, ptrdiff_t count, float *norm, float *clip, int *skip, int *counter,
                             float max_norm);
 } crows_table;
