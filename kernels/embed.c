@@ -22,6 +22,27 @@ static const char elementwise_cl[] = {
 static const char optimizer_cl[] = {
 #embed "optimizer.cl" suffix(, )
     0};
+static const char cross_entropy_cl[] = {
+#embed "cross_entropy.cl" suffix(, )
+    0};
+static const char divergence_cl[] = {
+#embed "divergence.cl" suffix(, )
+    0};
+static const char gather_cl[] = {
+#embed "gather.cl" suffix(, )
+    0};
+static const char layernorm_cl[] = {
+#embed "layernorm.cl" suffix(, )
+    0};
+static const char reduce_cl[] = {
+#embed "reduce.cl" suffix(, )
+    0};
+static const char softmax_cl[] = {
+#embed "softmax.cl" suffix(, )
+    0};
+static const char topk_cl[] = {
+#embed "topk.cl" suffix(, )
+    0};
 
 static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
@@ -30,6 +51,13 @@ static const ckernels_source sources[] = {
     {"dropout.cl", dropout_cl, sizeof dropout_cl - 1},
     {"elementwise.cl", elementwise_cl, sizeof elementwise_cl - 1},
     {"optimizer.cl", optimizer_cl, sizeof optimizer_cl - 1},
+    {"cross_entropy.cl", cross_entropy_cl, sizeof cross_entropy_cl - 1},
+    {"divergence.cl", divergence_cl, sizeof divergence_cl - 1},
+    {"gather.cl", gather_cl, sizeof gather_cl - 1},
+    {"layernorm.cl", layernorm_cl, sizeof layernorm_cl - 1},
+    {"reduce.cl", reduce_cl, sizeof reduce_cl - 1},
+    {"softmax.cl", softmax_cl, sizeof softmax_cl - 1},
+    {"topk.cl", topk_cl, sizeof topk_cl - 1},
 };
 
 const ckernels_source *ckernels_sources(void) { return sources; }

@@ -42,6 +42,17 @@ typedef void (*crows_binary)(ptrdiff_t begin, ptrdiff_t end, const float *a, con
     DO(relu6) DO(hardswish) DO(sigmoid) DO(tanh) DO(silu) DO(quick_gelu) DO(gelu_erf) DO(gelu_tanh) DO(softplus) \
     DO(logsigmoid) DO(smooth_l1) DO(clamp_min)
 
+/// loss [rows] = row_weight · scale · (soft_scale · D(P, Q) + hard_scale · CE), divergence [rows] = soft_part · D,
+/// cross_entropy [rows] = CE, gradient [rows, classes] = d(Σ loss) / d student (may be student itself), with
+/// P = softmax(teacher / temperature), Q = softmax(student / temperature), CE = -ln softmax(student)[label].
+/// `blend` is the beta or lambda of the kind. write_gradient: 0 no, 1 overwrite, 2 add.
+typedef void (*crows_divergence)(ptrdiff_t begin, ptrdiff_t end, const float *student, ptrdiff_t student_pitch,
+                                 const float *teacher, ptrdiff_t teacher_pitch, const int *labels,
+                                 const float *row_weight, float *loss, float *divergence, float *cross_entropy,
+                                 float *gradient, ptrdiff_t gradient_pitch, int classes, int has_labels,
+                                 int ignore_index, int has_row_weight, int write_gradient, float temperature,
+                                 float blend, float soft_scale, float hard_scale, float soft_part, float scale);
+
 typedef struct {
     // ---- copy.cl: moving and converting elements --------------------------------------------------------------------
 
@@ -131,6 +142,179 @@ typedef struct {
     /// finite; counter += skip.
     void (*norm_finish_all)(const float *partials, ptrdiff_t count, float *norm, float *clip, int *skip, int *counter,
                             float max_norm);
+
+    // ---- softmax.cl: softmax over rows ------------------------------------------------------------------------------
+
+    /// y = softmax(x / temperature) for rows of x [rows, columns]; -inf gives 0. y may be x.
+    void (*softmax_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                                 ptrdiff_t y_pitch, int columns, float temperature);
+
+    /// y = ln softmax(x / temperature). y may be x.
+    void (*log_softmax_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                                     ptrdiff_t y_pitch, int columns, float temperature);
+
+    /// dx = (accumulate ? dx : 0) + y (dy - Σ dy y) / temperature, y the forward's result [rows, columns]. dx may be
+    /// dy.
+    void (*softmax_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *y, ptrdiff_t y_pitch,
+                                  const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns,
+                                  int accumulate, float temperature);
+
+    /// dx = (accumulate ? dx : 0) + (dy - e^y Σ dy) / temperature, y the forward's result. dx may be dy.
+    void (*log_softmax_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *y, ptrdiff_t y_pitch,
+                                      const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch,
+                                      int columns, int accumulate, float temperature);
+
+    // ---- cross_entropy.cl: cross entropy with its gradient, token weights -------------------------------------------
+
+    /// loss [rows] and gradient [rows, classes] for int32 targets, as PyTorch with class weights, ignore_index and
+    /// label smoothing, times row_weight · scale. write_gradient: 0 no, 1 overwrite, 2 add. gradient may be logits.
+    void (*cross_entropy_rows)(ptrdiff_t begin, ptrdiff_t end, const float *logits, ptrdiff_t logits_pitch,
+                               const int *target, const float *class_weight, const float *row_weight, float *loss,
+                               float *gradient, ptrdiff_t gradient_pitch, int classes, int has_class_weight,
+                               int has_row_weight, int ignore_index, int write_gradient, float label_smoothing,
+                               float scale);
+
+    /// The same for target probabilities [rows, classes].
+    void (*cross_entropy_soft_rows)(ptrdiff_t begin, ptrdiff_t end, const float *logits, ptrdiff_t logits_pitch,
+                                    const float *target, ptrdiff_t target_pitch, const float *class_weight,
+                                    const float *row_weight, float *loss, float *gradient, ptrdiff_t gradient_pitch,
+                                    int classes, int has_class_weight, int has_row_weight, int write_gradient,
+                                    float label_smoothing, float scale);
+
+    /// partials [ceil(rows / 1024)] = Σ of class weights (or 1) over the labels of a block that are not ignore_index.
+    void (*token_weight_sums_blocks)(ptrdiff_t begin, ptrdiff_t end, const int *labels, const float *class_weight,
+                                     float *partials, ptrdiff_t rows, int classes, int has_class_weight,
+                                     int ignore_index);
+
+    /// row_weight [rows] = 1 / Σ partials for labels that are not ignore_index, else 0. Every call adds up all the
+    /// partials.
+    void (*token_weights_rows)(ptrdiff_t begin, ptrdiff_t end, const int *labels, const float *partials,
+                               float *row_weight, int blocks, int ignore_index);
+
+    // ---- divergence.cl: distillation losses with their gradients ----------------------------------------------------
+
+    /// See crows_divergence and kernels/divergence.cl for each kind's formula.
+    crows_divergence divergence_forward_kl_rows;
+    crows_divergence divergence_forward_ce_rows;
+    crows_divergence divergence_reverse_kl_rows;
+    crows_divergence divergence_jsd_rows;
+    crows_divergence divergence_jsd_continuous_rows;
+    crows_divergence divergence_skew_kl_rows;
+    crows_divergence divergence_skew_ce_rows;
+    crows_divergence divergence_skew_reverse_kl_rows;
+    crows_divergence divergence_tvd_rows;
+    crows_divergence divergence_symmetric_rows;
+
+    // ---- layernorm.cl: layer normalisation --------------------------------------------------------------------------
+
+    /// y = (x - mean) · rstd · weight + bias for rows of x [rows, columns]; saves mean and rstd [rows].
+    void (*layernorm_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch,
+                                   const float *weight, const float *bias, float *y, ptrdiff_t y_pitch, float *mean,
+                                   float *rstd, int columns, int has_weight, int has_bias, float epsilon);
+
+    /// dx = (accumulate ? dx : 0) + the gradient of layernorm_forward_rows with respect to x.
+    void (*layernorm_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch,
+                                    const float *weight, const float *mean, const float *rstd, const float *dy,
+                                    ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns, int has_weight,
+                                    int accumulate);
+
+    /// partials [ceil(rows / 64), 2, columns]: Σ dy · n and Σ dy over blocks of 64 rows.
+    void (*layernorm_partials_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch,
+                                      const float *mean, const float *rstd, const float *dy, ptrdiff_t dy_pitch,
+                                      float *partials, ptrdiff_t rows, int columns);
+
+    /// dweight and dbias [columns] from the partials, for columns [begin, end).
+    void (*layernorm_sums_range)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *dweight,
+                                 float *dbias, int blocks, int columns, int want_weight, int want_bias,
+                                 int accumulate);
+
+    // ---- reduce.cl: reductions over [outer, n, inner] ---------------------------------------------------------------
+
+    /// y [rows] = (accumulate ? y : 0) + scale · Σ x over rows of x [rows, n].
+    void (*sum_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t n,
+                          int accumulate, float scale);
+
+    /// partials [rows, blocks] = Σ over blocks of 4096 elements, blocks = ceil(n / 4096); items are rows · blocks.
+    void (*sum_row_blocks_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch,
+                                 float *partials, ptrdiff_t n, ptrdiff_t blocks);
+
+    /// y [outer, blocks, inner] = (accumulate ? y : 0) + scale · Σ over blocks of block_rows rows of x [outer, n,
+    /// inner]; items are outer · ceil(n / block_rows) · ceil(inner / 1024).
+    void (*sum_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t n,
+                              ptrdiff_t inner, ptrdiff_t block_rows, int accumulate, float scale);
+
+    /// y [rows] = Σ (x - mean)² / (n - correction), and mean [rows].
+    void (*variance_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                               float *mean, ptrdiff_t n, float correction);
+
+    /// The same over the middle of x [outer, n, inner]; items (here and in *_columns_items below) are outer ·
+    /// ceil(inner / 64).
+    void (*variance_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, float *mean,
+                                   ptrdiff_t n, ptrdiff_t inner, float correction);
+
+    /// y [rows] = the largest (smallest) element, index [rows] = its first position. NaN wins.
+    void (*extreme_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                              int *index, ptrdiff_t n, int smallest);
+
+    /// The same over the middle of x [outer, n, inner].
+    void (*extreme_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, int *index,
+                                  ptrdiff_t n, ptrdiff_t inner, int smallest);
+
+    /// y [rows] = ln Σ e^x.
+    void (*logsumexp_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                                int n);
+
+    /// The same over the middle of x [outer, n, inner].
+    void (*logsumexp_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t n,
+                                    ptrdiff_t inner);
+
+    /// y = (accumulate ? y : 0) + running sums along rows, from the end when reverse.
+    void (*cumsum_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y,
+                             ptrdiff_t y_pitch, ptrdiff_t n, int reverse, int accumulate);
+
+    /// The same along the middle of x [outer, n, inner].
+    void (*cumsum_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t n,
+                                 ptrdiff_t inner, int reverse, int accumulate);
+
+    /// dx [outer, n, inner] from dy [outer, inner]: kind 0 scale · dy, 1 scale · dy · e^(x - statistic), 2 scale · dy ·
+    /// (x - statistic). Rows are outer · n of length inner, or outer of length n when inner is 1.
+    void (*reduce_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch,
+                                 const float *statistic, const float *dy, float *dx, ptrdiff_t dx_pitch,
+                                 ptrdiff_t n, ptrdiff_t inner, int kind, int accumulate, float scale);
+
+    /// dx = (accumulate ? dx : 0) + dy where the saved index is, rows as for reduce_backward_rows.
+    void (*extreme_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const int *index, const float *dy, float *dx,
+                                  ptrdiff_t dx_pitch, ptrdiff_t n, ptrdiff_t inner, int accumulate);
+
+    // ---- topk.cl: selection and sorting -----------------------------------------------------------------------------
+
+    /// The k largest of each row in descending order, values and indices [rows, k]; the lower index first among equals.
+    void (*topk_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values,
+                      int *indices, int columns, int k);
+
+    /// Rows sorted in descending order, stable, with indices; the work buffers are [rows, columns] too.
+    void (*sort_descending_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values,
+                                 int *indices, float *work_values, int *work_indices, int columns);
+
+    /// dx [rows, columns] = (accumulate ? dx : 0) + dy [rows, k] at the saved indices.
+    void (*topk_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *dy, const int *indices, float *dx,
+                               ptrdiff_t dx_pitch, int columns, int k, int accumulate);
+
+    // ---- gather.cl: rows picked by index ----------------------------------------------------------------------------
+
+    /// y[i, :] = w[ids[i], :], w [table_rows, columns]; NaN for an id outside the table.
+    void (*gather_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *w, ptrdiff_t w_pitch, const int *ids,
+                             float *y, ptrdiff_t y_pitch, int columns, int table_rows);
+
+    /// y[i] = x[ids[i]]; -1 for an id outside [0, table_rows).
+    void (*gather_ints_range)(ptrdiff_t begin, ptrdiff_t end, const int *x, const int *ids, int *y,
+                              int table_rows);
+
+    /// dw[distinct[d], :] = (accumulate ? dw : 0) + Σ dy[order[j], :], j in starts[d] ..< starts[d + 1], in order;
+    /// items are distinct ids · ceil(columns / 256). The row padding_id gets 0.
+    void (*scatter_rows_items)(ptrdiff_t begin, ptrdiff_t end, const float *dy, ptrdiff_t dy_pitch,
+                               const int *order, const int *distinct, const int *starts, float *dw,
+                               ptrdiff_t dw_pitch, int columns, int table_rows, int padding_id, int accumulate);
 } crows_table;
 
 /// The fastest table this machine can run. RETORT_CPU_LEVEL=base|v3|v4 lowers the choice (read once).
