@@ -3,13 +3,13 @@
 //   target int32 [rows]              loss = f · ((1-e) w_y (L - x_y) + e/C Σ_c w_c (L - x_c)),  L = ln Σ e^x
 //   target probabilities [rows, C]   loss = f · Σ_c w_c t_c (L - x_c),  t = (1-e) target + e/C
 //
-// with y the row's label, w the class weights (1 without has_class_weight), e the label smoothing, f = row_weight · scale.
-// gradient [rows, classes] = d(Σ loss) / d logits; it may be the logits' own buffer: a row is read before it is overwritten.
-// write_gradient: 0 no, 1 overwrite, 2 add (not in place).
+// with y the row's label, w the class weights (1 without has_class_weight), e the label smoothing, f = row_weight ·
+// scale. gradient [rows, classes] = d(Σ loss) / d logits; it may be the logits' own buffer: a row is read before it is
+// overwritten. write_gradient: 0 no, 1 overwrite, 2 add (not in place).
 //
-// A row with row_weight 0 or with label == ignore_index gives loss 0 and a zero gradient, whatever its logits hold. Another
-// label outside [0, classes) gives loss NaN, a finite gradient, and no access outside the row. A soft target of 0 counts
-// nothing even where the logit is -inf.
+// A row with row_weight 0 or with label == ignore_index gives loss 0 and a zero gradient, whatever its logits hold.
+// Another label outside [0, classes) gives loss NaN, a finite gradient, and no access outside the row. A soft target of
+// 0 counts nothing even where the logit is -inf.
 //
 // token_weights turns labels into the row weights of a mean over valid rows: 1 / Σ w_y for rows that count, else 0.
 
