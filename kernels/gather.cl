@@ -91,7 +91,8 @@ INLINE void scatter_rows_items(
 #define SCATTER_ROWS_ARGUMENTS                                                                                         \
     long items, long items_per_item, __global const float *dy, long dy_at, __global const int *order, long order_at,   \
         __global const int *distinct, long distinct_at, __global const int *starts, long starts_at,                    \
-        __global float *dw, long dw_at, long dy_pitch, long dw_pitch, int columns, int table_rows, int padding_id, int accumulate
+        __global float *dw, long dw_at, long dy_pitch, long dw_pitch, int columns, int table_rows, int padding_id,     \
+        int accumulate
 #endif
 
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)
