@@ -259,7 +259,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy(
     const int read = factor == 0.0f ? 0 : classes;  // a row without weight is not looked at
     const int known = label >= 0 && label < classes && read;
     const float label_weight = has_class_weight && known ? class_weight[label] : 1.0f;
-    const float label_logit = known && l == 0 ? logits[label] : 0.0f;
+    // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
+    const int owner = known ? label % GROUP : 0;
+    const float label_logit = known && l == owner ? logits[label] : 0.0f;
     const float spread = label_smoothing / (float)classes;
     float sum;
     const float top = softmax_statistics(logits, read, 1.0f, LOG2E, scratch, &sum);
@@ -274,7 +276,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy(
     }
     differences = group_sum(differences, scratch);
     weights = group_sum(weights, scratch);
-    if (l == 0) {
+    if (l == owner) {
         const float hard = (1.0f - label_smoothing) * label_weight * (log_sum - (label_logit - top));
         float value = known ? factor * hard : NAN;
         if (label_smoothing != 0.0f) value += factor * spread * (weights * log_sum - differences);

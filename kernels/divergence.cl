@@ -444,7 +444,9 @@ void divergence_group(
     const int label = has_labels ? labels[r] : ignore_index;
     const int labelled = has_labels && label != ignore_index && read;
     const int label_ok = labelled && label >= 0 && label < classes;
-    const float label_logit = label_ok && l == 0 ? student[label] : 0.0f;
+    // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
+    const int owner = label_ok ? label % GROUP : 0;
+    const float label_logit = label_ok && l == owner ? student[label] : 0.0f;
 
     divergence_row row;
     row.student_max = row.teacher_max = LOWEST;
@@ -513,7 +515,7 @@ void divergence_group(
             value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * values : values;
         }
     }
-    if (l == 0) {
+    if (l == owner) {
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
         const float sum = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));
