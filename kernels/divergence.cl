@@ -1,4 +1,5 @@
-// Distillation loss and its gradient in one go, for one row of student logits s and teacher logits t (`classes` values each):
+// Distillation loss and its gradient in one go, for one row of student logits s and teacher logits t (`classes` values
+// each):
 //
 //   P = softmax(t / T), Q = softmax(s / T)
 //   loss = row_weight · scale · (soft_scale · D(P, Q) + hard_scale · CE),  CE = -ln softmax(s)[label]  (T = 1)
@@ -9,7 +10,7 @@
 //   forward_kl        KL(P || Q) = Σ P (ln P - ln Q)                                       [Hinton et al. 2015]
 //   forward_ce        -Σ P ln Q: without the teacher's entropy
 //   reverse_kl        KL(Q || P)                                                            [MiniLLM]
-//   jsd               b KL(P || M) + (1-b) KL(Q || M), M = b P + (1-b) Q; b = 0: KL(P || Q), b = 1: KL(Q || P)   [GKD]
+//   jsd               b KL(P || M) + (1-b) KL(Q || M), M = b P + (1-b) Q (0 at b = 0 and b = 1)              [GKD]
 //   jsd_continuous    (1-b) KL(P || M) + b KL(Q || M), same M: tends to KL(P || Q) at b = 0 and KL(Q || P) at b = 1
 //   skew_kl           KL(P || l P + (1-l) Q)                                                [DistiLLM]
 //   skew_ce           -Σ P ln(l P + (1-l) Q)
@@ -17,17 +18,23 @@
 //   tvd               ½ Σ |P - Q|
 //   symmetric         (1-l) · forward_ce + l · reverse_kl
 //
-// Outputs: loss [rows]; divergence [rows] = parts_weighted · D · soft_part with soft_part chosen by the caller (T² for
-// Hinton's convention, else 1); cross_entropy [rows] = CE; both are 0 where row_weight is 0. gradient [rows, classes] =
-// d(Σ loss) / d s, may be the student's buffer itself: a row is read completely before it is overwritten.
+// GKD's special cases b = 0: KL(P || Q) and b = 1: KL(Q || P) are the caller's choice of kernel. So should be the ends
+// of the other mixtures (jsd_continuous 0 and 1, skew with l = 0): they work here too, but a logarithm of a probability
+// below 2^-126 counts as -87.3 in mixtures, while forward_kl and reverse_kl take logarithms from the logits.
+//
+// Outputs: loss [rows]; divergence [rows] = soft_part · D, soft_part chosen by the caller (T² for Hinton's convention,
+// else 1); cross_entropy [rows] = CE, 0 without a label; all three are 0 where row_weight is 0. gradient [rows,
+// classes] = d(Σ loss) / d s, may be the student's buffer itself: a row is read completely before it is overwritten.
 // write_gradient: 0 no, 1 overwrite, 2 add (not in place).
 //
-// A row with row_weight 0 gives loss 0 and a zero gradient even when its logits hold NaN. A label equal to ignore_index has
-// no hard part (whether its soft part counts is row_weight's business); another label outside [0, classes) gives loss NaN.
-// -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the second none.
+// A row with row_weight 0 gives loss 0 and a zero gradient even when its logits hold NaN. A label equal to ignore_index
+// has no hard part (whether its soft part counts is row_weight's business); another label outside [0, classes) gives
+// loss NaN. -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the
+// second none.
 //
-// Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay in the
-// first-level cache; then the gradient. Differences to the maximum are taken before any scaling, so logits of 1e4 are exact.
+// Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay
+// in the first-level cache; then the gradient. Differences to the maximum are taken before any scaling, so logits of
+// 1e4 are exact.
 
 #define DIVERGENCE_FORWARD_KL 0
 #define DIVERGENCE_FORWARD_CE 1
@@ -43,6 +50,10 @@
 // Kinds whose value needs both distributions normalised first. `kind` is a constant wherever this is called.
 #define DIVERGENCE_MIXES(kind) ((kind) >= DIVERGENCE_JSD && (kind) <= DIVERGENCE_TVD)
 
+// Kinds whose value contains ln of the quotient of both sums.
+#define DIVERGENCE_COMPARES(kind) \
+    ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL || (kind) == DIVERGENCE_SYMMETRIC)
+
 #define DIVERGENCE_LOWEST_1 (-127.0f / LOG2E)
 
 // Running sums of one row, relative to the maxima so far: d = logit - maximum.
@@ -50,34 +61,43 @@ typedef struct {
     real student;   // Σ e^(ds / T)
     real teacher;   // Σ e^(dt / T)
     real hard;      // Σ e^ds, only when T != 1
-    real forward;   // Σ e^(dt / T) · -ds, only for cross-entropy forms
+    real forward;   // Σ e^(dt / T) (dt - ds), or without dt for cross-entropy forms
     real reverse;   // Σ e^(ds / T) (ds - dt), only for reverse kinds
+    real excess;    // Σ e^(ds / T) - e^(dt / T), only for KL
 } divergence_sums;
 
-INLINE void divergence_add(
+// Adds one vector; returns e^(ds / T).
+INLINE real divergence_add(
     const int kind, int separate_hard, real ds, real dt, float rate, float lowest, divergence_sums *sums) {
     real es = v_exp2_scaled(ds, rate, lowest);
     real et = v_exp2_scaled(dt, rate, lowest);
     sums->student += es;
     sums->teacher += et;
+    if (DIVERGENCE_COMPARES(kind)) sums->excess += es - et;
     if (separate_hard) sums->hard += v_exp2_scaled(ds, LOG2E, DIVERGENCE_LOWEST_1);
     // A probability of exactly 0 contributes nothing, whatever the other logarithm is (0 · inf).
+    if (kind == DIVERGENCE_FORWARD_KL) {
+        sums->forward += SELECT(et * (dt - ds), SPLAT(0.0f), et == SPLAT(0.0f));
+    }
     if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
         sums->forward += SELECT(et * -ds, SPLAT(0.0f), et == SPLAT(0.0f));
     }
     if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
         sums->reverse += SELECT(es * (ds - dt), SPLAT(0.0f), es == SPLAT(0.0f));
     }
+    return es;
 }
 
 // Moves sums to new maxima, `student_step` and `teacher_step` >= 0 above the old ones.
 INLINE void divergence_rescale(
-    float student_step, float teacher_step, float inverse_temperature, divergence_sums *sums) {
+    const int kind, float student_step, float teacher_step, float inverse_temperature, divergence_sums *sums) {
     float student_factor = S_EXP(-student_step * inverse_temperature);
     float teacher_factor = S_EXP(-teacher_step * inverse_temperature);
     // Σ e (d' …) with d' = d - step, before the common factor.
-    sums->forward = (sums->forward + sums->teacher * SPLAT(student_step)) * SPLAT(teacher_factor);
+    const float forward_step = kind == DIVERGENCE_FORWARD_KL ? teacher_step - student_step : -student_step;
+    sums->forward = (sums->forward - sums->teacher * SPLAT(forward_step)) * SPLAT(teacher_factor);
     sums->reverse = (sums->reverse - sums->student * SPLAT(student_step - teacher_step)) * SPLAT(student_factor);
+    sums->excess = sums->excess * SPLAT(student_factor) + sums->teacher * SPLAT(student_factor - teacher_factor);
     sums->student = sums->student * SPLAT(student_factor);
     sums->teacher = sums->teacher * SPLAT(teacher_factor);
     sums->hard = sums->hard * SPLAT(S_EXP(-student_step));
@@ -133,36 +153,30 @@ typedef struct {
     float hard_inverse;                      // 1 / Σ e^ds
 } divergence_row;
 
-// One vector of the gradient (without the -1 at the label) and of the value of forward_kl and reverse_kl. Their terms,
-// p ln(p / q) - p + q, are all >= 0 and cancel the rounding of both normalisations, so a KL of 1e-6 keeps its digits.
+// One vector of the gradient (without the -1 at the label).
 INLINE real divergence_gradient(
-    const int kind, real s, real t, float rate, float lowest, float inverse_temperature, float blend, divergence_row row,
-    real *value) {
+    const int kind, real s, real t, float rate, float lowest, float inverse_temperature, float blend,
+    divergence_row row) {
     real ds = s - SPLAT(row.student_max), dt = t - SPLAT(row.teacher_max);
     real es = v_exp2_scaled(ds, rate, lowest);
-    real et = v_exp2_scaled(dt, rate, lowest);
     real g;
-    *value = SPLAT(0.0f);
     if (DIVERGENCE_MIXES(kind)) {
-        real h, q = es * SPLAT(row.student_inverse), p = et * SPLAT(row.teacher_inverse);
+        real h, q = es * SPLAT(row.student_inverse);
+        real p = v_exp2_scaled(dt, rate, lowest) * SPLAT(row.teacher_inverse);
         (void)divergence_mixture(kind, p, q, blend, &h);
         g = q * (h - SPLAT(row.mean)) * SPLAT(row.soft);
     } else {
-        // (q - p), written so that equal rows give exactly 0 with or without a fused multiply-add.
-        real difference = V_FMA(et, SPLAT(-row.ratio), es) * SPLAT(row.student_inverse);
-        g = difference;
-        if (kind != DIVERGENCE_FORWARD_CE) {
-            // ln q - ln p
-            real log_quotient = V_FMA(ds - dt, SPLAT(inverse_temperature), SPLAT(-row.log_ratio));
-            if (kind == DIVERGENCE_FORWARD_KL) {
-                real p = et * SPLAT(row.teacher_inverse);
-                *value = difference - SELECT(p * log_quotient, SPLAT(0.0f), p == SPLAT(0.0f));
-            } else {
-                real q = es * SPLAT(row.student_inverse);
-                *value = SELECT(q * log_quotient, SPLAT(0.0f), q == SPLAT(0.0f)) - difference;
-                real r = SELECT(q * (log_quotient - SPLAT(row.mean)), SPLAT(0.0f), q == SPLAT(0.0f));
-                g = kind == DIVERGENCE_SYMMETRIC ? SPLAT(1.0f - blend) * g + SPLAT(blend) * r : r;
-            }
+        g = SPLAT(0.0f);
+        if (kind != DIVERGENCE_REVERSE_KL) {
+            // (q - p), written so that equal rows give exactly 0 with or without a fused multiply-add.
+            g = V_FMA(v_exp2_scaled(dt, rate, lowest), SPLAT(-row.ratio), es) * SPLAT(row.student_inverse);
+        }
+        if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
+            // q (ln q - ln p - KL(Q || P))
+            real q = es * SPLAT(row.student_inverse);
+            real delta = V_FMA(ds - dt, SPLAT(inverse_temperature), SPLAT(-row.log_ratio)) - SPLAT(row.mean);
+            real r = SELECT(q * delta, SPLAT(0.0f), q == SPLAT(0.0f));
+            g = kind == DIVERGENCE_SYMMETRIC ? SPLAT(1.0f - blend) * g + SPLAT(blend) * r : r;
         }
         g = g * SPLAT(row.soft);
     }
@@ -173,13 +187,34 @@ INLINE real divergence_gradient(
     return g;
 }
 
-// Kinds whose value comes from the last pass, which then runs even when no gradient is wanted.
-#define DIVERGENCE_VALUE_LAST(kind) \
-    ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL || (kind) == DIVERGENCE_SYMMETRIC)
+// ln(Σ e^(ds / T) / Σ e^(dt / T)); `excess` is their difference, more exact than the quotient when they are close.
+INLINE float divergence_log_ratio(float ratio, float excess, float teacher_inverse) {
+    const float part = excess * teacher_inverse;
+    return part > -0.5f && part < 0.5f ? S_LOG1P(part) : S_LOG(ratio);
+}
+
+// The value in nats of kinds without a mixture; row->mean = KL(Q || P) of the reverse kinds.
+INLINE float divergence_value(
+    const int kind, float forward, float reverse, float inverse_temperature, float blend, float student_sum,
+    divergence_row *row) {
+    float value = 0.0f;
+    if (kind == DIVERGENCE_FORWARD_KL) value = forward * inverse_temperature * row->teacher_inverse + row->log_ratio;
+    if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
+        value = forward * inverse_temperature * row->teacher_inverse + S_LOG(student_sum);
+    }
+    if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
+        row->mean = reverse * inverse_temperature * row->student_inverse - row->log_ratio;
+        value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * row->mean : row->mean;
+    }
+    return value;
+}
 
 #ifdef VECTOR
 
-#define DIVERGENCE_CHUNK 2048  // two rows of 8 KiB at a time: they stay in the first-level cache between maxima and sums
+// Classes at a time: 8 KiB of each row stay in the first-level cache between maxima and sums. A row has at most
+// DIVERGENCE_CHUNKS chunks; with more classes chunks are longer.
+#define DIVERGENCE_CHUNK 2048
+#define DIVERGENCE_CHUNKS 128
 
 INLINE void divergence_rows(
     const int kind, index_t begin, index_t end, GLOBAL const float *student, index_t student_pitch,
@@ -190,6 +225,10 @@ INLINE void divergence_rows(
     const float inverse_temperature = 1.0f / temperature;
     const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
     const int whole = classes / LANES * LANES, part = classes - whole;
+    const int even = ((classes + DIVERGENCE_CHUNKS - 1) / DIVERGENCE_CHUNKS + LANES - 1) / LANES * LANES;
+    const int chunk = even > DIVERGENCE_CHUNK ? even : DIVERGENCE_CHUNK;
+    // The running maxima each chunk was summed with.
+    float student_maxima[DIVERGENCE_CHUNKS], teacher_maxima[DIVERGENCE_CHUNKS];
     for (index_t r = begin; r < end; r++) {
         GLOBAL const float *s = student + r * student_pitch;
         GLOBAL const float *t = teacher + r * teacher_pitch;
@@ -213,12 +252,15 @@ INLINE void divergence_rows(
         divergence_row row;
         row.student_max = row.teacher_max = LOWEST;
         row.separate_hard = labelled && temperature != 1.0f;
-        divergence_sums total = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
+        divergence_sums total = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
         const real s_part = part ? load_part(s + whole, part, -INFINITY) : SPLAT(-INFINITY);
         const real t_part = part ? load_part(t + whole, part, -INFINITY) : SPLAT(-INFINITY);
-        for (int start = 0; start < classes; start += DIVERGENCE_CHUNK) {
-            const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
-            const int last = classes - start <= DIVERGENCE_CHUNK && part;
+        // forward_kl keeps e^(ds / T) where the gradient will be, unless the hard part needs the logits again.
+        const int keep = kind == DIVERGENCE_FORWARD_KL && write_gradient == 1
+            && !(row.separate_hard && hard_scale != 0.0f);
+        for (int start = 0; start < classes; start += chunk) {
+            const int stop = whole - start < chunk ? whole : start + chunk;
+            const int last = classes - start <= chunk && part;
             real s0 = SPLAT(LOWEST), s1 = s0, t0 = s0, t1 = s0;
             int i = start;
             for (; i + 2 * LANES <= stop; i += 2 * LANES) {
@@ -239,25 +281,30 @@ INLINE void divergence_rows(
             const float t_max = S_MAX(row.teacher_max, lane_max(v_larger(t0, t1)));
             if (start > 0 && (s_max > row.student_max || t_max > row.teacher_max)) {
                 divergence_rescale(
-                    s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &total);
+                    kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &total);
             }
             row.student_max = s_max;
             row.teacher_max = t_max;
-            divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
+            student_maxima[start / chunk] = s_max;
+            teacher_maxima[start / chunk] = t_max;
+            divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
             for (i = start; i < stop; i += LANES) {
-                divergence_add(
-                    kind, row.separate_hard, LOAD(s + i) - SPLAT(s_max), LOAD(t + i) - SPLAT(t_max), rate, lowest, &sums);
+                const real ds = LOAD(s + i) - SPLAT(s_max), dt = LOAD(t + i) - SPLAT(t_max);
+                const real es = divergence_add(kind, row.separate_hard, ds, dt, rate, lowest, &sums);
+                if (keep) STORE(g + i, es);
             }
             if (last) {
                 divergence_add(
                     kind, row.separate_hard, s_part - SPLAT(s_max), t_part - SPLAT(t_max), rate, lowest, &sums);
             }
-            // Chunk by chunk: rounding grows with a chunk's length plus the number of chunks, not with the row's length.
+            // Chunk by chunk: rounding grows with a chunk's length plus the number of chunks, not with the row's
+            // length.
             total.student += sums.student;
             total.teacher += sums.teacher;
             total.hard += sums.hard;
             total.forward += sums.forward;
             total.reverse += sums.reverse;
+            total.excess += sums.excess;
         }
         const float student_sum = lane_sum(total.student), teacher_sum = lane_sum(total.teacher);
         const float hard_sum = row.separate_hard ? lane_sum(total.hard) : student_sum;
@@ -265,17 +312,18 @@ INLINE void divergence_rows(
         row.teacher_inverse = 1.0f / teacher_sum;
         row.hard_inverse = 1.0f / hard_sum;
         row.ratio = student_sum / teacher_sum;
-        row.log_ratio = S_LOG(row.ratio);
-        row.mean = lane_sum(total.reverse) * inverse_temperature * row.student_inverse - row.log_ratio;
-        float value = 0.0f;
+        row.log_ratio = divergence_log_ratio(row.ratio, lane_sum(total.excess), row.teacher_inverse);
+        row.mean = 0.0f;
+        float value;
         if (DIVERGENCE_MIXES(kind)) {
             real values = SPLAT(0.0f), means = SPLAT(0.0f), h;
             for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
                 const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
                 real chunk_values = SPLAT(0.0f), chunk_means = SPLAT(0.0f);
                 for (int i = start; i < stop; i += LANES) {
-                    real q = v_exp2_scaled(LOAD(s + i) - SPLAT(row.student_max), rate, lowest) * SPLAT(row.student_inverse);
-                    real p = v_exp2_scaled(LOAD(t + i) - SPLAT(row.teacher_max), rate, lowest) * SPLAT(row.teacher_inverse);
+                    const real ds = LOAD(s + i) - SPLAT(row.student_max), dt = LOAD(t + i) - SPLAT(row.teacher_max);
+                    real q = v_exp2_scaled(ds, rate, lowest) * SPLAT(row.student_inverse);
+                    real p = v_exp2_scaled(dt, rate, lowest) * SPLAT(row.teacher_inverse);
                     chunk_values += divergence_mixture(kind, p, q, blend, &h);
                     chunk_means = V_FMA(q, h, chunk_means);
                 }
@@ -291,34 +339,40 @@ INLINE void divergence_rows(
             // (tail lanes beyond the row hold p = q = 0 and add nothing)
             value = lane_sum(values);
             row.mean = lane_sum(means);
-        } else if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
-            value = lane_sum(total.forward) * inverse_temperature * row.teacher_inverse + S_LOG(student_sum);
+        } else {
+            value = divergence_value(
+                kind, lane_sum(total.forward), lane_sum(total.reverse), inverse_temperature, blend, student_sum, &row);
         }
         const float total_weight = weight * scale;
         row.soft = total_weight * soft_scale * inverse_temperature;
         row.hard = labelled ? total_weight * hard_scale : 0.0f;
-        if (write_gradient || DIVERGENCE_VALUE_LAST(kind)) {
-            real values = SPLAT(0.0f), v;
-            for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
-                const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
-                real chunk_values = SPLAT(0.0f);
+        if (write_gradient) {
+            for (int start = 0; keep && start < whole; start += chunk) {
+                const int stop = whole - start < chunk ? whole : start + chunk;
+                const float s_max = student_maxima[start / chunk], t_max = teacher_maxima[start / chunk];
+                float s_factor = 1.0f, t_factor = 1.0f;
+                if (s_max != row.student_max) s_factor = S_EXP((s_max - row.student_max) * inverse_temperature);
+                if (t_max != row.teacher_max) t_factor = S_EXP((t_max - row.teacher_max) * inverse_temperature);
+                const real a = SPLAT((row.soft * row.student_inverse + row.hard * row.hard_inverse) * s_factor);
+                const real b = SPLAT(row.soft * row.teacher_inverse * t_factor);
                 for (int i = start; i < stop; i += LANES) {
-                    real d = divergence_gradient(
-                        kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, blend, row, &v);
-                    chunk_values += v;
-                    if (write_gradient) STORE(g + i, write_gradient == 2 ? LOAD(g + i) + d : d);
+                    // Two products of their own, not a fused multiply-add: equal rows give exactly 0.
+                    const real q = LOAD(g + i) * a;
+                    const real p = v_exp2_scaled(LOAD(t + i) - SPLAT(t_max), rate, lowest) * b;
+                    STORE(g + i, q - p);
                 }
-                values += chunk_values;
+            }
+            for (int i = keep ? whole : 0; i < whole; i += LANES) {
+                real v = divergence_gradient(
+                    kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, blend, row);
+                STORE(g + i, write_gradient == 2 ? LOAD(g + i) + v : v);
             }
             if (part) {
-                real d = divergence_gradient(kind, s_part, t_part, rate, lowest, inverse_temperature, blend, row, &v);
-                values += v;
-                if (write_gradient == 2) d += load_part(g + whole, part, 0.0f);
-                if (write_gradient) store_part(g + whole, d, part);
+                real v = divergence_gradient(kind, s_part, t_part, rate, lowest, inverse_temperature, blend, row);
+                if (write_gradient == 2) v += load_part(g + whole, part, 0.0f);
+                store_part(g + whole, v, part);
             }
-            if (write_gradient && label_ok) g[label] -= row.hard;
-            if (kind == DIVERGENCE_SYMMETRIC) value = (1.0f - blend) * value + blend * lane_sum(values);
-            if (kind == DIVERGENCE_FORWARD_KL || kind == DIVERGENCE_REVERSE_KL) value = lane_sum(values);
+            if (label_ok) g[label] -= row.hard;
         }
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
@@ -328,16 +382,16 @@ INLINE void divergence_rows(
     }
 }
 
-#define DIVERGENCE_ARGUMENTS                                                                                             \
-    GLOBAL const float *student, index_t student_pitch, GLOBAL const float *teacher, index_t teacher_pitch,              \
-        GLOBAL const int *labels, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *divergence,          \
-        GLOBAL float *cross_entropy, GLOBAL float *gradient, index_t gradient_pitch, int classes, int has_labels,        \
-        int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,        \
+#define DIVERGENCE_ARGUMENTS                                                                                           \
+    GLOBAL const float *student, index_t student_pitch, GLOBAL const float *teacher, index_t teacher_pitch,            \
+        GLOBAL const int *labels, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *divergence,        \
+        GLOBAL float *cross_entropy, GLOBAL float *gradient, index_t gradient_pitch, int classes, int has_labels,      \
+        int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,    \
         float hard_scale, float soft_part, float scale
-#define DIVERGENCE_PASS                                                                                                  \
-    begin, end, student, student_pitch, teacher, teacher_pitch, labels, row_weight, loss, divergence, cross_entropy,     \
-        gradient, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient, temperature, blend,   \
-        soft_scale, hard_scale, soft_part, scale
+#define DIVERGENCE_PASS                                                                                                \
+    begin, end, student, student_pitch, teacher, teacher_pitch, labels, row_weight, loss, divergence, cross_entropy,   \
+        gradient, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient, temperature,      \
+        blend, soft_scale, hard_scale, soft_part, scale
 
 #define DIVERGENCE_ROWS(name, kind)                                                    \
     INLINE void name##_rows(index_t begin, index_t end, DIVERGENCE_ARGUMENTS) {        \
@@ -357,13 +411,13 @@ DIVERGENCE_ROWS(divergence_symmetric, DIVERGENCE_SYMMETRIC)
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define DIVERGENCE_KERNEL_ARGUMENTS                                                                                      \
-    long rows, long rows_per_item, __global const float *student, long student_at, __global const float *teacher,        \
-        long teacher_at, __global const int *labels, long labels_at, __global const float *row_weight,                   \
-        long row_weight_at, __global float *loss, long loss_at, __global float *divergence, long divergence_at,          \
-        __global float *cross_entropy, long cross_entropy_at, __global float *gradient, long gradient_at,                \
-        long student_pitch, long teacher_pitch, long gradient_pitch, int classes, int has_labels, int ignore_index,      \
-        int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,        \
+#define DIVERGENCE_KERNEL_ARGUMENTS                                                                                    \
+    long rows, long rows_per_item, __global const float *student, long student_at, __global const float *teacher,      \
+        long teacher_at, __global const int *labels, long labels_at, __global const float *row_weight,                 \
+        long row_weight_at, __global float *loss, long loss_at, __global float *divergence, long divergence_at,        \
+        __global float *cross_entropy, long cross_entropy_at, __global float *gradient, long gradient_at,              \
+        long student_pitch, long teacher_pitch, long gradient_pitch, int classes, int has_labels, int ignore_index,    \
+        int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,    \
         float soft_part, float scale
 #define DIVERGENCE_OFFSETS          \
     student += student_at;          \
@@ -418,8 +472,8 @@ DIVERGENCE_KERNEL(divergence_symmetric)
 
 #ifdef SIMT
 
-// One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they are
-// brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
+// One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they
+// are brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
 void divergence_group(
     const int kind, long r, __local float *scratch, __global const float *student, __global const float *teacher,
     __global const int *labels, __global const float *row_weight, __global float *loss, __global float *divergence,
@@ -434,24 +488,26 @@ void divergence_group(
     const int label = has_labels ? labels[r] : ignore_index;
     const int labelled = has_labels && label != ignore_index && read;
     const int label_ok = labelled && label >= 0 && label < classes;
-    const float label_logit = label_ok && l == 0 ? student[label] : 0.0f;
+    // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
+    const int owner = label_ok ? label % GROUP : 0;
+    const float label_logit = label_ok && l == owner ? student[label] : 0.0f;
 
     divergence_row row;
     row.student_max = row.teacher_max = LOWEST;
     row.separate_hard = labelled && temperature != 1.0f;
-    divergence_sums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    divergence_sums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     for (int i = l; i < read; i += GROUP) {
         const float s = student[i], t = teacher[i];
         if (s > row.student_max || t > row.teacher_max) {
             const float s_max = fmax(s, row.student_max), t_max = fmax(t, row.teacher_max);
-            divergence_rescale(s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
+            divergence_rescale(kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
             row.student_max = s_max;
             row.teacher_max = t_max;
         }
         divergence_add(kind, row.separate_hard, s - row.student_max, t - row.teacher_max, rate, lowest, &sums);
     }
     const float s_max = group_max(row.student_max, scratch), t_max = group_max(row.teacher_max, scratch);
-    divergence_rescale(s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
+    divergence_rescale(kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
     row.student_max = s_max;
     row.teacher_max = t_max;
     const float student_sum = group_sum(sums.student, scratch), teacher_sum = group_sum(sums.teacher, scratch);
@@ -461,7 +517,7 @@ void divergence_group(
     row.teacher_inverse = 1.0f / teacher_sum;
     row.hard_inverse = 1.0f / hard_sum;
     row.ratio = student_sum / teacher_sum;
-    row.log_ratio = S_LOG(row.ratio);
+    row.log_ratio = divergence_log_ratio(row.ratio, group_sum(sums.excess, scratch), row.teacher_inverse);
     row.mean = 0.0f;
     float value = 0.0f;
     if (DIVERGENCE_MIXES(kind)) {
@@ -475,35 +531,24 @@ void divergence_group(
         value = group_sum(value, scratch);
         row.mean = group_sum(row.mean, scratch);
     } else {
-        if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
-            value = group_sum(sums.forward, scratch) * inverse_temperature * row.teacher_inverse + S_LOG(student_sum);
-        }
-        if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
-            row.mean = group_sum(sums.reverse, scratch) * inverse_temperature * row.student_inverse - row.log_ratio;
-        }
+        const float forward = group_sum(sums.forward, scratch), reverse = group_sum(sums.reverse, scratch);
+        value = divergence_value(kind, forward, reverse, inverse_temperature, blend, student_sum, &row);
     }
     const float total_weight = weight * scale;
     row.soft = total_weight * soft_scale * inverse_temperature;
     row.hard = labelled ? total_weight * hard_scale : 0.0f;
-    if (write_gradient || DIVERGENCE_VALUE_LAST(kind)) {
-        float values = 0.0f;
+    if (write_gradient) {
         for (int i = l; i < classes; i += GROUP) {
-            float d = 0.0f;
+            float v = 0.0f;
             if (read) {
-                float v;
-                d = divergence_gradient(
-                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row, &v);
-                values += v;
-                if (label_ok && i == label) d -= row.hard;
+                v = divergence_gradient(
+                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row);
+                if (label_ok && i == label) v -= row.hard;
             }
-            if (write_gradient) gradient[i] = write_gradient == 2 ? gradient[i] + d : d;
-        }
-        if (DIVERGENCE_VALUE_LAST(kind)) {
-            values = group_sum(values, scratch);
-            value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * values : values;
+            gradient[i] = write_gradient == 2 ? gradient[i] + v : v;
         }
     }
-    if (l == 0) {
+    if (l == owner) {
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
         const float sum = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));
@@ -514,15 +559,15 @@ void divergence_group(
 }
 
 // simt: global = rows · 256, local = 256, one group per row; vector: one work-item per rows_per_item rows.
-#define DIVERGENCE_KERNEL(name, kind)                                                                                    \
-    __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void name(DIVERGENCE_KERNEL_ARGUMENTS) {                 \
-        __local float scratch[GROUP];                                                                                    \
-        DIVERGENCE_OFFSETS                                                                                               \
-        const long r = get_group_id(0);                                                                                  \
-        divergence_group(                                                                                                \
-            kind, r, scratch, student + r * student_pitch, teacher + r * teacher_pitch, labels, row_weight, loss,        \
-            divergence, cross_entropy, gradient + r * gradient_pitch, classes, has_labels, ignore_index, has_row_weight, \
-            write_gradient, temperature, blend, soft_scale, hard_scale, soft_part, scale);                                 \
+#define DIVERGENCE_KERNEL(name, kind)                                                                                  \
+    __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void name(DIVERGENCE_KERNEL_ARGUMENTS) {               \
+        __local float scratch[GROUP];                                                                                  \
+        DIVERGENCE_OFFSETS                                                                                             \
+        const long r = get_group_id(0);                                                                                \
+        divergence_group(                                                                                              \
+            kind, r, scratch, student + r * student_pitch, teacher + r * teacher_pitch, labels, row_weight, loss,      \
+            divergence, cross_entropy, gradient + r * gradient_pitch, classes, has_labels, ignore_index,               \
+            has_row_weight, write_gradient, temperature, blend, soft_scale, hard_scale, soft_part, scale);             \
     }
 #if WANTED(divergence_forward_kl)
 DIVERGENCE_KERNEL(divergence_forward_kl, DIVERGENCE_FORWARD_KL)
