@@ -79,12 +79,12 @@ struct BenchWorkerCommand: ParsableCommand {
     @Argument var kernel: String
     @Argument var shape: String
     @Option var device: String?
-    /// Prepares and runs once, without waiting to be told.
-    @Flag var once = false
+    /// Takes one training step and ends, without waiting to be told.
+    @Flag var firstStep = false
 
     func run() throws {
-        if once {
-            try BenchWorker.once(kernel: kernel, shape: shape, device: device)
+        if firstStep {
+            try StartBench.firstStep(kernel, batch: Int(shape) ?? 64, device: device)
         } else {
             try BenchWorker.run(kernel: kernel, shape: shape, device: device)
         }

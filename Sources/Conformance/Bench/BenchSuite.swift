@@ -28,11 +28,11 @@ public struct BenchOptions: Sendable {
 /// Runs the benchmark: ceilings, rows, comparisons, in this order.
 public struct BenchSuite {
     private let options: BenchOptions
-    private let progress: Progress
+    private let progress: RetortSupport.Progress
     private let device: Device
 
     /// - Throws: exit 64 for impossible options, 66 for a missing interpreter, and what opening the device throws.
-    public init(_ options: BenchOptions, progress: Progress) throws {
+    public init(_ options: BenchOptions, progress: RetortSupport.Progress) throws {
         guard options.rounds >= 7 else { throw RetortError.usage("a comparison needs at least 7 rounds") }
         guard options.minimumTime > 0 else { throw RetortError.usage("--min-time is in seconds, above 0") }
         if let python = options.python {

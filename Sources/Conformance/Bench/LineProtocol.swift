@@ -113,15 +113,6 @@ public enum BenchWorker {
         return (ContinuousClock.now - start).seconds * 1e6 / Double(set.calls)
     }
 
-    /// Makes operands and runs the kernel once: the first step of a start.
-    public static func once(kernel: String, shape: String, device: String?) throws {
-        let device = try Device.select(device)
-        var random = BenchRandom()
-        let set = try find(kernel, shape).make(device, &random)
-        try set.run()
-        try device.compute.synchronize()
-    }
-
     static func find(_ kernel: String, _ shape: String) throws -> BenchCase {
         let sizes = shape.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
         let wanted = ["gemm": 3, "openblas": 3, "kd_rows": 2, "mlp_step": 1, "digits_step": 1]

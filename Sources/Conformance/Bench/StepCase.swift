@@ -1,4 +1,5 @@
 import Foundation
+import RetortData
 import RetortDistillation
 import RetortKernels
 import RetortModels
@@ -12,23 +13,39 @@ enum StepCase {
 
     /// 784-1024-1024-10 taught by 784-2048-2048-10, T = 4, alpha = 0.9: scripts/pytorch/mlp_step.py.
     static func mlp(batch: Int = 128) -> BenchCase {
-        step("kd_step", batch: batch, teacher: [784, 2048, 2048, 10], student: [784, 1024, 1024, 10])
+        step("kd_step", batch: batch, mlpWidths)
     }
 
     /// The sizes of recipes/digits.yaml.
     static func digits(batch: Int = 64) -> BenchCase {
-        step("digits_step", batch: batch, teacher: [64, 256, 256, 10], student: [64, 16, 10])
+        step("digits_step", batch: batch, digitsWidths)
     }
 
-    private static func step(_ kernel: String, batch: Int, teacher: [Int], student: [Int]) -> BenchCase {
-        BenchCase(.step, kernel, [batch, student[0]], isProduct: true, rotates: false) { device, random in
+    private static let mlpWidths = Widths(teacher: [784, 2048, 2048, 10], student: [784, 1024, 1024, 10])
+    private static let digitsWidths = Widths(teacher: [64, 256, 256, 10], student: [64, 16, 10])
+
+    /// Opens a device, makes the models and takes one step: what a user waits for after starting the program.
+    static func firstStep(digits: Bool, batch: Int, device: String?) throws {
+        var random = BenchRandom()
+        let rig = try Rig(
+            batch: batch, steps: 1, digits ? digitsWidths : mlpWidths, try Device.select(device), &random)
+        try rig.epoch()
+    }
+
+    private struct Widths: Sendable {
+        let teacher: [Int]
+        let student: [Int]
+    }
+
+    private static func step(_ kernel: String, batch: Int, _ widths: Widths) -> BenchCase {
+        BenchCase(.step, kernel, [batch, widths.student[0]], isProduct: true, rotates: false) { device, random in
             let planned = PlannedDevice()
-            let rehearsal = try Rig(batch: batch, teacher: teacher, student: student, Device(.planned(planned)), &random)
+            let rehearsal = try Rig(batch: batch, steps: stepsPerEpoch, widths, Device(.planned(planned)), &random)
             let before = planned.operations.count
             try rehearsal.epoch()
             let cost = planned.operations.dropFirst(before).reduce(Cost()) { $0 + $1.cost }
 
-            let rig = try Rig(batch: batch, teacher: teacher, student: student, device, &random)
+            let rig = try Rig(batch: batch, steps: stepsPerEpoch, widths, device, &random)
             let scale = 1 / Double(stepsPerEpoch)
             return BenchSet(
                 on: device.compute, cost: Cost(flops: cost.flops * scale, bytes: cost.bytes * scale), calls: stepsPerEpoch,
@@ -45,14 +62,14 @@ enum StepCase {
         private let temperature = 4.0
         private let alpha = 0.9
         // What the first loss follows from.
-        private let features: [Float]
-        private let labels: [Int32]
+        private let data: TabularDataset
         private let teacherWeights: [HostLayer]
         private let studentWeights: [HostLayer]
         private var firstLoss: Float?
 
-        init(batch: Int, teacher: [Int], student: [Int], _ device: Device, _ random: inout BenchRandom) throws {
-            let rows = batch * stepsPerEpoch
+        init(batch: Int, steps: Int, _ widths: Widths, _ device: Device, _ random: inout BenchRandom) throws {
+            let (teacher, student) = (widths.teacher, widths.student)
+            let rows = batch * steps
             let classes = student[student.count - 1]
             let recipe = try Recipe.parse(
                 """
@@ -64,9 +81,10 @@ enum StepCase {
                 seeds: [0]
                 """, name: "bench")
             self.batch = batch
-            features = random.floats(rows * student[0])
-            let labels = (0..<rows).map { _ in Int32(random.integer(below: classes)) }
-            self.labels = labels
+            data = try TabularDataset(
+                features: random.floats(rows * student[0]),
+                labels: (0..<rows).map { _ in Int32(random.integer(below: classes)) },
+                columnNames: (0..<student[0]).map { "x\($0)" }, classes: classes)
             let (expert, pupil) = (MLP(teacher), MLP(student))
             _ = try expert.materialize(on: device, seed: 1)
             expert.freeze()
@@ -75,8 +93,7 @@ enum StepCase {
             studentWeights = try HostLayer.all(pupil)
             trainer = try Trainer(
                 pupil, arena, goal: .init(recipe.arms[0].objectives, teacher: expert),
-                data: try DeviceRows(features: features, labels: labels, columns: student[0], on: device), spec: recipe.train,
-                seed: 0, on: device)
+                data: try DeviceRows(data, on: device), spec: recipe.train, seed: 0, on: device)
             order = (0..<Int32(rows)).map { $0 }
         }
 
@@ -89,15 +106,14 @@ enum StepCase {
         /// Relative error of the loss of the very first step.
         func firstLossError() -> Double {
             guard let firstLoss else { return .infinity }
-            let columns = features.count / labels.count
             var sum = 0.0
             for r in 0..<batch {
-                let x = features[(r * columns)..<((r + 1) * columns)].map(Double.init)
+                let x = data.row(r).map(Double.init)
                 let (s, t) = (HostLayer.logits(studentWeights, x), HostLayer.logits(teacherWeights, x))
                 let logQ = RowCheck.logSoftmax(s.map { $0 / temperature })
                 let logP = RowCheck.logSoftmax(t.map { $0 / temperature })
                 let divergence = zip(logP, logQ).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
-                let hard = -RowCheck.logSoftmax(s)[Int(labels[r])]
+                let hard = -RowCheck.logSoftmax(s)[Int(data.labels[r])]
                 sum += alpha * temperature * temperature * divergence + (1 - alpha) * hard
             }
             let expected = sum / Double(batch)
