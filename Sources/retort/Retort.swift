@@ -20,7 +20,7 @@ struct Retort: ParsableCommand {
               retort bench --device cpu
             """,
         version: retortVersion,
-        subcommands: [Train.self, Eval.self, Inspect.self, Report.self, Devices.self])
+        subcommands: [Train.self, Eval.self, Inspect.self, Report.self, Devices.self, Bench.self, BenchWorkerCommand.self])
 
     /// Maps every error to its message and exit code; argument-parser's own errors keep theirs (64).
     static func main() {
