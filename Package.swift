@@ -59,6 +59,11 @@ let package = Package(
             name: "retort", dependencies: ["RetortConformance", "RetortDistillation", "RetortSupport", argumentParser],
             path: "Sources/retort", swiftSettings: settings),
 
+        .executableTarget(
+            name: "DigitsExample",
+            dependencies: ["RetortDistillation", "RetortModels", "RetortRuntime", "RetortKernels", "RetortData"],
+            path: "Examples/Digits", swiftSettings: settings),
+
         // One test target per module; Tests/Fixtures holds small goldens.
         .testTarget(name: "SupportTests", dependencies: ["RetortSupport"], swiftSettings: settings),
         .testTarget(name: "DataTests", dependencies: ["RetortData", "RetortSupport"], swiftSettings: settings),

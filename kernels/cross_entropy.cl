@@ -3,13 +3,13 @@
 //   target int32 [rows]              loss = f · ((1-e) w_y (L - x_y) + e/C Σ_c w_c (L - x_c)),  L = ln Σ e^x
 //   target probabilities [rows, C]   loss = f · Σ_c w_c t_c (L - x_c),  t = (1-e) target + e/C
 //
-// with y the row's label, w the class weights (1 without has_class_weight), e the label smoothing, f = row_weight · scale.
-// gradient [rows, classes] = d(Σ loss) / d logits; it may be the logits' own buffer: a row is read before it is overwritten.
-// write_gradient: 0 no, 1 overwrite, 2 add (not in place).
+// with y the row's label, w the class weights (1 without has_class_weight), e the label smoothing, f = row_weight ·
+// scale. gradient [rows, classes] = d(Σ loss) / d logits; it may be the logits' own buffer: a row is read before it is
+// overwritten. write_gradient: 0 no, 1 overwrite, 2 add (not in place).
 //
-// A row with row_weight 0 or with label == ignore_index gives loss 0 and a zero gradient, whatever its logits hold. Another
-// label outside [0, classes) gives loss NaN, a finite gradient, and no access outside the row. A soft target of 0 counts
-// nothing even where the logit is -inf.
+// A row with row_weight 0 or with label == ignore_index gives loss 0 and a zero gradient, whatever its logits hold.
+// Another label outside [0, classes) gives loss NaN, a finite gradient, and no access outside the row. A soft target of
+// 0 counts nothing even where the logit is -inf.
 //
 // token_weights turns labels into the row weights of a mean over valid rows: 1 / Σ w_y for rows that count, else 0.
 
@@ -259,7 +259,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy(
     const int read = factor == 0.0f ? 0 : classes;  // a row without weight is not looked at
     const int known = label >= 0 && label < classes && read;
     const float label_weight = has_class_weight && known ? class_weight[label] : 1.0f;
-    const float label_logit = known && l == 0 ? logits[label] : 0.0f;
+    // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
+    const int owner = known ? label % GROUP : 0;
+    const float label_logit = known && l == owner ? logits[label] : 0.0f;
     const float spread = label_smoothing / (float)classes;
     float sum;
     const float top = softmax_statistics(logits, read, 1.0f, LOG2E, scratch, &sum);
@@ -274,7 +276,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy(
     }
     differences = group_sum(differences, scratch);
     weights = group_sum(weights, scratch);
-    if (l == 0) {
+    if (l == owner) {
         const float hard = (1.0f - label_smoothing) * label_weight * (log_sum - (label_logit - top));
         float value = known ? factor * hard : NAN;
         if (label_smoothing != 0.0f) value += factor * spread * (weights * log_sum - differences);

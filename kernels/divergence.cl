@@ -1,4 +1,5 @@
-// Distillation loss and its gradient in one go, for one row of student logits s and teacher logits t (`classes` values each):
+// Distillation loss and its gradient in one go, for one row of student logits s and teacher logits t (`classes` values
+// each):
 //
 //   P = softmax(t / T), Q = softmax(s / T)
 //   loss = row_weight · scale · (soft_scale · D(P, Q) + hard_scale · CE),  CE = -ln softmax(s)[label]  (T = 1)
@@ -9,7 +10,7 @@
 //   forward_kl        KL(P || Q) = Σ P (ln P - ln Q)                                       [Hinton et al. 2015]
 //   forward_ce        -Σ P ln Q: without the teacher's entropy
 //   reverse_kl        KL(Q || P)                                                            [MiniLLM]
-//   jsd               b KL(P || M) + (1-b) KL(Q || M), M = b P + (1-b) Q; b = 0: KL(P || Q), b = 1: KL(Q || P)   [GKD]
+//   jsd               b KL(P || M) + (1-b) KL(Q || M), M = b P + (1-b) Q (0 at b = 0 and b = 1)              [GKD]
 //   jsd_continuous    (1-b) KL(P || M) + b KL(Q || M), same M: tends to KL(P || Q) at b = 0 and KL(Q || P) at b = 1
 //   skew_kl           KL(P || l P + (1-l) Q)                                                [DistiLLM]
 //   skew_ce           -Σ P ln(l P + (1-l) Q)
@@ -17,17 +18,23 @@
 //   tvd               ½ Σ |P - Q|
 //   symmetric         (1-l) · forward_ce + l · reverse_kl
 //
-// Outputs: loss [rows]; divergence [rows] = parts_weighted · D · soft_part with soft_part chosen by the caller (T² for
-// Hinton's convention, else 1); cross_entropy [rows] = CE; both are 0 where row_weight is 0. gradient [rows, classes] =
-// d(Σ loss) / d s, may be the student's buffer itself: a row is read completely before it is overwritten.
+// GKD's special cases b = 0: KL(P || Q) and b = 1: KL(Q || P) are the caller's choice of kernel. So should be the ends
+// of the other mixtures (jsd_continuous 0 and 1, skew with l = 0): they work here too, but a logarithm of a probability
+// below 2^-126 counts as -87.3 in mixtures, while forward_kl and reverse_kl take logarithms from the logits.
+//
+// Outputs: loss [rows]; divergence [rows] = soft_part · D, soft_part chosen by the caller (T² for Hinton's convention,
+// else 1); cross_entropy [rows] = CE, 0 without a label; all three are 0 where row_weight is 0. gradient [rows,
+// classes] = d(Σ loss) / d s, may be the student's buffer itself: a row is read completely before it is overwritten.
 // write_gradient: 0 no, 1 overwrite, 2 add (not in place).
 //
-// A row with row_weight 0 gives loss 0 and a zero gradient even when its logits hold NaN. A label equal to ignore_index has
-// no hard part (whether its soft part counts is row_weight's business); another label outside [0, classes) gives loss NaN.
-// -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the second none.
+// A row with row_weight 0 gives loss 0 and a zero gradient even when its logits hold NaN. A label equal to ignore_index
+// has no hard part (whether its soft part counts is row_weight's business); another label outside [0, classes) gives
+// loss NaN. -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the
+// second none.
 //
-// Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay in the
-// first-level cache; then the gradient. Differences to the maximum are taken before any scaling, so logits of 1e4 are exact.
+// Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay
+// in the first-level cache; then the gradient. Differences to the maximum are taken before any scaling, so logits of
+// 1e4 are exact.
 
 #define DIVERGENCE_FORWARD_KL 0
 #define DIVERGENCE_FORWARD_CE 1
@@ -136,8 +143,8 @@ typedef struct {
 // One vector of the gradient (without the -1 at the label) and of the value of forward_kl and reverse_kl. Their terms,
 // p ln(p / q) - p + q, are all >= 0 and cancel the rounding of both normalisations, so a KL of 1e-6 keeps its digits.
 INLINE real divergence_gradient(
-    const int kind, real s, real t, float rate, float lowest, float inverse_temperature, float blend, divergence_row row,
-    real *value) {
+    const int kind, real s, real t, float rate, float lowest, float inverse_temperature, float blend,
+    divergence_row row, real *value) {
     real ds = s - SPLAT(row.student_max), dt = t - SPLAT(row.teacher_max);
     real es = v_exp2_scaled(ds, rate, lowest);
     real et = v_exp2_scaled(dt, rate, lowest);
@@ -179,7 +186,8 @@ INLINE real divergence_gradient(
 
 #ifdef VECTOR
 
-#define DIVERGENCE_CHUNK 2048  // two rows of 8 KiB at a time: they stay in the first-level cache between maxima and sums
+// Classes at a time: 8 KiB of each row stay in the first-level cache between maxima and sums.
+#define DIVERGENCE_CHUNK 2048
 
 INLINE void divergence_rows(
     const int kind, index_t begin, index_t end, GLOBAL const float *student, index_t student_pitch,
@@ -245,14 +253,15 @@ INLINE void divergence_rows(
             row.teacher_max = t_max;
             divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
             for (i = start; i < stop; i += LANES) {
-                divergence_add(
-                    kind, row.separate_hard, LOAD(s + i) - SPLAT(s_max), LOAD(t + i) - SPLAT(t_max), rate, lowest, &sums);
+                const real ds = LOAD(s + i) - SPLAT(s_max), dt = LOAD(t + i) - SPLAT(t_max);
+                divergence_add(kind, row.separate_hard, ds, dt, rate, lowest, &sums);
             }
             if (last) {
                 divergence_add(
                     kind, row.separate_hard, s_part - SPLAT(s_max), t_part - SPLAT(t_max), rate, lowest, &sums);
             }
-            // Chunk by chunk: rounding grows with a chunk's length plus the number of chunks, not with the row's length.
+            // Chunk by chunk: rounding grows with a chunk's length plus the number of chunks, not with the row's
+            // length.
             total.student += sums.student;
             total.teacher += sums.teacher;
             total.hard += sums.hard;
@@ -274,8 +283,9 @@ INLINE void divergence_rows(
                 const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
                 real chunk_values = SPLAT(0.0f), chunk_means = SPLAT(0.0f);
                 for (int i = start; i < stop; i += LANES) {
-                    real q = v_exp2_scaled(LOAD(s + i) - SPLAT(row.student_max), rate, lowest) * SPLAT(row.student_inverse);
-                    real p = v_exp2_scaled(LOAD(t + i) - SPLAT(row.teacher_max), rate, lowest) * SPLAT(row.teacher_inverse);
+                    const real ds = LOAD(s + i) - SPLAT(row.student_max), dt = LOAD(t + i) - SPLAT(row.teacher_max);
+                    real q = v_exp2_scaled(ds, rate, lowest) * SPLAT(row.student_inverse);
+                    real p = v_exp2_scaled(dt, rate, lowest) * SPLAT(row.teacher_inverse);
                     chunk_values += divergence_mixture(kind, p, q, blend, &h);
                     chunk_means = V_FMA(q, h, chunk_means);
                 }
@@ -328,16 +338,16 @@ INLINE void divergence_rows(
     }
 }
 
-#define DIVERGENCE_ARGUMENTS                                                                                             \
-    GLOBAL const float *student, index_t student_pitch, GLOBAL const float *teacher, index_t teacher_pitch,              \
-        GLOBAL const int *labels, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *divergence,          \
-        GLOBAL float *cross_entropy, GLOBAL float *gradient, index_t gradient_pitch, int classes, int has_labels,        \
-        int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,        \
+#define DIVERGENCE_ARGUMENTS                                                                                           \
+    GLOBAL const float *student, index_t student_pitch, GLOBAL const float *teacher, index_t teacher_pitch,            \
+        GLOBAL const int *labels, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *divergence,        \
+        GLOBAL float *cross_entropy, GLOBAL float *gradient, index_t gradient_pitch, int classes, int has_labels,      \
+        int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,    \
         float hard_scale, float soft_part, float scale
-#define DIVERGENCE_PASS                                                                                                  \
-    begin, end, student, student_pitch, teacher, teacher_pitch, labels, row_weight, loss, divergence, cross_entropy,     \
-        gradient, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient, temperature, blend,   \
-        soft_scale, hard_scale, soft_part, scale
+#define DIVERGENCE_PASS                                                                                                \
+    begin, end, student, student_pitch, teacher, teacher_pitch, labels, row_weight, loss, divergence, cross_entropy,   \
+        gradient, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient, temperature,      \
+        blend, soft_scale, hard_scale, soft_part, scale
 
 #define DIVERGENCE_ROWS(name, kind)                                                    \
     INLINE void name##_rows(index_t begin, index_t end, DIVERGENCE_ARGUMENTS) {        \
@@ -357,13 +367,13 @@ DIVERGENCE_ROWS(divergence_symmetric, DIVERGENCE_SYMMETRIC)
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define DIVERGENCE_KERNEL_ARGUMENTS                                                                                      \
-    long rows, long rows_per_item, __global const float *student, long student_at, __global const float *teacher,        \
-        long teacher_at, __global const int *labels, long labels_at, __global const float *row_weight,                   \
-        long row_weight_at, __global float *loss, long loss_at, __global float *divergence, long divergence_at,          \
-        __global float *cross_entropy, long cross_entropy_at, __global float *gradient, long gradient_at,                \
-        long student_pitch, long teacher_pitch, long gradient_pitch, int classes, int has_labels, int ignore_index,      \
-        int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,        \
+#define DIVERGENCE_KERNEL_ARGUMENTS                                                                                    \
+    long rows, long rows_per_item, __global const float *student, long student_at, __global const float *teacher,      \
+        long teacher_at, __global const int *labels, long labels_at, __global const float *row_weight,                 \
+        long row_weight_at, __global float *loss, long loss_at, __global float *divergence, long divergence_at,        \
+        __global float *cross_entropy, long cross_entropy_at, __global float *gradient, long gradient_at,              \
+        long student_pitch, long teacher_pitch, long gradient_pitch, int classes, int has_labels, int ignore_index,    \
+        int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,    \
         float soft_part, float scale
 #define DIVERGENCE_OFFSETS          \
     student += student_at;          \
@@ -418,8 +428,8 @@ DIVERGENCE_KERNEL(divergence_symmetric)
 
 #ifdef SIMT
 
-// One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they are
-// brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
+// One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they
+// are brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
 void divergence_group(
     const int kind, long r, __local float *scratch, __global const float *student, __global const float *teacher,
     __global const int *labels, __global const float *row_weight, __global float *loss, __global float *divergence,
@@ -434,7 +444,9 @@ void divergence_group(
     const int label = has_labels ? labels[r] : ignore_index;
     const int labelled = has_labels && label != ignore_index && read;
     const int label_ok = labelled && label >= 0 && label < classes;
-    const float label_logit = label_ok && l == 0 ? student[label] : 0.0f;
+    // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
+    const int owner = label_ok ? label % GROUP : 0;
+    const float label_logit = label_ok && l == owner ? student[label] : 0.0f;
 
     divergence_row row;
     row.student_max = row.teacher_max = LOWEST;
@@ -503,7 +515,7 @@ void divergence_group(
             value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * values : values;
         }
     }
-    if (l == 0) {
+    if (l == owner) {
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
         const float sum = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));
@@ -514,15 +526,15 @@ void divergence_group(
 }
 
 // simt: global = rows · 256, local = 256, one group per row; vector: one work-item per rows_per_item rows.
-#define DIVERGENCE_KERNEL(name, kind)                                                                                    \
-    __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void name(DIVERGENCE_KERNEL_ARGUMENTS) {                 \
-        __local float scratch[GROUP];                                                                                    \
-        DIVERGENCE_OFFSETS                                                                                               \
-        const long r = get_group_id(0);                                                                                  \
-        divergence_group(                                                                                                \
-            kind, r, scratch, student + r * student_pitch, teacher + r * teacher_pitch, labels, row_weight, loss,        \
-            divergence, cross_entropy, gradient + r * gradient_pitch, classes, has_labels, ignore_index, has_row_weight, \
-            write_gradient, temperature, blend, soft_scale, hard_scale, soft_part, scale);                                 \
+#define DIVERGENCE_KERNEL(name, kind)                                                                                  \
+    __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void name(DIVERGENCE_KERNEL_ARGUMENTS) {               \
+        __local float scratch[GROUP];                                                                                  \
+        DIVERGENCE_OFFSETS                                                                                             \
+        const long r = get_group_id(0);                                                                                \
+        divergence_group(                                                                                              \
+            kind, r, scratch, student + r * student_pitch, teacher + r * teacher_pitch, labels, row_weight, loss,      \
+            divergence, cross_entropy, gradient + r * gradient_pitch, classes, has_labels, ignore_index,               \
+            has_row_weight, write_gradient, temperature, blend, soft_scale, hard_scale, soft_part, scale);             \
     }
 #if WANTED(divergence_forward_kl)
 DIVERGENCE_KERNEL(divergence_forward_kl, DIVERGENCE_FORWARD_KL)

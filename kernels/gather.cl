@@ -11,8 +11,9 @@
 //   distinct  [d]         the ids that occur, ascending
 //   starts    [d + 1]     where each one's positions begin in `order`; starts[d] = count
 // One item sums one distinct id's rows over a strip of columns, in the order given: 64 rows at a time, then the blocks.
-// Only rows of dw that occur in `distinct` are touched: without accumulate the host clears dw first (or knows it is clear).
-// The row padding_id gets no gradient: it is written as 0, or left alone with accumulate. padding_id = -1: none.
+// Only rows of dw that occur in `distinct` are touched: without accumulate the host clears dw first (or knows it is
+// clear). The row padding_id gets no gradient: it is written as 0, or left alone with accumulate. padding_id = -1:
+// none.
 
 #define GATHER_STRIP 256  // columns of an item of scatter_rows
 
@@ -81,16 +82,17 @@ INLINE void scatter_rows_items(
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define GATHER_ROWS_ARGUMENTS                                                                                            \
-    long rows, long rows_per_item, __global const float *w, long w_at, __global const int *ids, long ids_at,             \
+#define GATHER_ROWS_ARGUMENTS                                                                                          \
+    long rows, long rows_per_item, __global const float *w, long w_at, __global const int *ids, long ids_at,           \
         __global float *y, long y_at, long w_pitch, long y_pitch, int columns, int table_rows
-#define GATHER_INTS_ARGUMENTS                                                                                            \
-    long count, long count_per_item, __global const int *x, long x_at, __global const int *ids, long ids_at,             \
+#define GATHER_INTS_ARGUMENTS                                                                                          \
+    long count, long count_per_item, __global const int *x, long x_at, __global const int *ids, long ids_at,           \
         __global int *y, long y_at, int table_rows
-#define SCATTER_ROWS_ARGUMENTS                                                                                           \
-    long items, long items_per_item, __global const float *dy, long dy_at, __global const int *order, long order_at,     \
-        __global const int *distinct, long distinct_at, __global const int *starts, long starts_at, __global float *dw,  \
-        long dw_at, long dy_pitch, long dw_pitch, int columns, int table_rows, int padding_id, int accumulate
+#define SCATTER_ROWS_ARGUMENTS                                                                                         \
+    long items, long items_per_item, __global const float *dy, long dy_at, __global const int *order, long order_at,   \
+        __global const int *distinct, long distinct_at, __global const int *starts, long starts_at,                    \
+        __global float *dw, long dw_at, long dy_pitch, long dw_pitch, int columns, int table_rows, int padding_id,     \
+        int accumulate
 #endif
 
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)
@@ -106,7 +108,8 @@ __kernel void gather_ints(GATHER_INTS_ARGUMENTS) {
     gather_ints_range(begin, end, x + x_at, ids + ids_at, y + y_at, table_rows);
 }
 #endif
-// vector: items = distinct ids · ceil(columns / 256). simt: one group of 256 per item, global = items · 256: the same items.
+// vector: items = distinct ids · ceil(columns / 256). simt: one group of 256 per item, global = items · 256: the same
+// items.
 #if WANTED(scatter_rows)
 __kernel void scatter_rows(SCATTER_ROWS_ARGUMENTS) {
     const long begin = get_global_id(0) * items_per_item, end = min(items, begin + items_per_item);

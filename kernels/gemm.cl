@@ -88,6 +88,9 @@ static Epilogue make_epilogue(float alpha, int accumulate, int epilogue, __globa
 
 DEFINE_ACTIVATION(activate, float16)
 
+// PoCL compiles a kernel three times over, with all it inlines: separate functions halve the time of the first launch.
+#define SEPARATE __attribute__((noinline))
+
 // Loads or stores the first `count` (1...16) floats of a vector without touching memory behind them.
 static float16 load_some(__global const float *p, int count) {
     if (count >= 16)
@@ -110,8 +113,8 @@ static void store_some(float16 v, __global float *p, int count) {
 }
 
 // Runs the epilogue on a block. `source` holds the sums; it may be C itself.
-static void finish_block(Epilogue e, __global const float *source, size_t ldSource, __global float *c, size_t ldc,
-                         int row0, int rows, int column0, int columns) {
+SEPARATE static void finish_block(Epilogue e, __global const float *source, size_t ldSource, __global float *c,
+                                  size_t ldc, int row0, int rows, int column0, int columns) {
     for (int row = row0; row < row0 + rows; row++) {
         for (int column = column0; column < column0 + columns; column += 16) {
             const int count = min(16, column0 + columns - column);
@@ -140,21 +143,28 @@ static void finish_block(Epilogue e, __global const float *source, size_t ldSour
 // memory strictly in sequence, transposes disappear, and ragged edges become padding. The packed block of B stays in
 // the second-level cache, the packed rows of A in the first.
 //
-// Panels: B is packed 32 (or, for a narrow rest, 16) columns wide, A 12 (for a short rest 4) rows high. 12 x 32 floats
-// are 24 of the 32 AVX-512 registers; the others hold the operands. 4 rows still keep the multiplier busy, so
-// a rest of 1...8 rows wastes at most 3. Padding holds copies of valid elements: it only feeds results nobody stores.
+// Panels: B is packed PANEL_COLUMNS wide, A PANEL_ROWS high; a short rest gets narrower (lower) panels. Padding holds
+// copies of valid elements: it only feeds results nobody stores. The panel sizes follow from the registers:
+//
+//   12 x 32   24 of the 32 registers of AVX-512 hold sums, the others operands. The default.
+//   6 x 16    12 of the 16 registers of AVX2. For devices whose native vector width is below 16 floats.
+//
+// 4 rows still keep the multipliers busy, so a rest of 1...8 rows wastes at most 3.
 // ---------------------------------------------------------------------------------------------------------------------
 
+#ifndef PANEL_ROWS
 #define PANEL_ROWS 12
-#define SHORT_PANEL_ROWS 4
 #define PANEL_COLUMNS 32
+#endif
+#define SHORT_PANEL_ROWS 4
 #define NARROW_PANEL_COLUMNS 16
 
 // Rows of A packed at a time: enough to use whole cache lines of a transposed A, few enough to stay in the L1 cache.
-#define GROUP_ROWS (4 * PANEL_ROWS)
+#define GROUP_ROWS 48
 
 static int panel_rows(int remaining) {
-    return remaining > 2 * SHORT_PANEL_ROWS ? PANEL_ROWS : SHORT_PANEL_ROWS;
+    const int coveredByShort = (PANEL_ROWS - 1) / SHORT_PANEL_ROWS * SHORT_PANEL_ROWS;
+    return remaining > coveredByShort ? PANEL_ROWS : SHORT_PANEL_ROWS;
 }
 
 static int panel_columns(int remaining) {
@@ -189,8 +199,8 @@ static int panel_columns(int remaining) {
 // Copies a block whose stored rows run along k (A as stored, or B transposed) so that `width` neighbours lie side by
 // side:  target[k * width + i] = source[i * ld + k].  Only `valid` (1...width) rows exist; the last one is repeated for
 // the rest. Writes up to 16 floats behind the panel, so panels must be packed in ascending order.
-static void pack_across(__global const float *source, size_t ld, int valid, int depth, int width,
-                        __global float *target) {
+SEPARATE static void pack_across(__global const float *source, size_t ld, int valid, int depth, int width,
+                                 __global float *target) {
     for (int lane0 = 0; lane0 < width; lane0 += 16) {
         const int last = valid - 1;
         int k = 0;
@@ -219,8 +229,8 @@ static void pack_across(__global const float *source, size_t ld, int valid, int 
 }
 
 // Packs op(A)[row0 ..< row0 + rows, k0 ..< k0 + depth] as panels: the panel that starts at row r lies at r * depth.
-static void pack_a(__global const float *a, size_t lda, int transposed, int row0, int rows, int k0, int depth,
-                   __global float *target) {
+SEPARATE static void pack_a(__global const float *a, size_t lda, int transposed, int row0, int rows, int k0, int depth,
+                            __global float *target) {
     if (!transposed) {
         for (int r = 0; r < rows;) {
             const int height = panel_rows(rows - r);
@@ -235,8 +245,13 @@ static void pack_a(__global const float *a, size_t lda, int transposed, int row0
             const int height = panel_rows(rows - r);
             __global float *to = target + r * depth + k * height;
             if (height == PANEL_ROWS && r + PANEL_ROWS <= rows) {
+#if PANEL_ROWS == 12
                 vstore8(vload8(0, source + r), 0, to);
                 vstore4(vload4(0, source + r + 8), 0, to + 8);
+#else
+                vstore4(vload4(0, source + r), 0, to);
+                vstore2(vload2(0, source + r + 4), 0, to + 4);
+#endif
             } else {
                 for (int i = 0; i < height; i++)
                     to[i] = source[min(r + i, rows - 1)];
@@ -247,8 +262,8 @@ static void pack_a(__global const float *a, size_t lda, int transposed, int row0
 }
 
 // Packs op(B)[k0 ..< k0 + depth, column0 ..< column0 + columns]: the panel that starts at column c lies at c * depth.
-static void pack_b(__global const float *b, size_t ldb, int transposed, int k0, int depth, int column0, int columns,
-                   __global float *target) {
+SEPARATE static void pack_b(__global const float *b, size_t ldb, int transposed, int k0, int depth, int column0,
+                            int columns, __global float *target) {
     if (transposed) {
         for (int c = 0; c < columns;) {
             const int width = panel_columns(columns - c);
@@ -262,8 +277,8 @@ static void pack_b(__global const float *b, size_t ldb, int transposed, int k0, 
         int c = 0;
         for (; c + PANEL_COLUMNS <= columns; c += PANEL_COLUMNS) {
             __global float *to = target + c * depth + k * PANEL_COLUMNS;
-            vstore16(vload16(0, source + c), 0, to);
-            vstore16(vload16(1, source + c), 1, to);
+            for (int v = 0; v < PANEL_COLUMNS / 16; v++)
+                vstore16(vload16(v, source + c), v, to);
         }
         if (c < columns) {
             const int width = panel_columns(columns - c);
@@ -274,73 +289,68 @@ static void pack_b(__global const float *b, size_t ldb, int transposed, int k0, 
     }
 }
 
-// The innermost loop: C panel (+)= alpha * A panel * B panel, for ROWS x (16 * VECTORS) elements kept in registers.
-// ROWS and VECTORS are constants at every call, so the loops over them unroll completely.
-__attribute__((always_inline)) static void multiply_panels(const int ROWS, const int VECTORS, int depth,
-                                                           __global const float *a, __global const float *b,
-                                                           float alpha, int add, __global float *c, size_t ldc,
-                                                           int rows, int columns) {
-    float16 sum[12][2];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++)
-            sum[r][v] = 0.0f;
-
-#pragma nounroll
-    for (int k = 0; k < depth; k++) {
-        float16 right[2];
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++)
-            right[v] = vload16(v, b);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const float16 left = a[r];
-#pragma unroll
-            for (int v = 0; v < VECTORS; v++)
-                sum[r][v] = fma(left, right[v], sum[r][v]);
-        }
-        a += ROWS;
-        b += 16 * VECTORS;
+// The innermost loop: c (+)= alpha * (A panel) * (B panel), where only rows x columns elements of c exist.
+// A macro, because the panel must stay in registers: compilers put an array into registers only when all loops over it
+// unroll, and some unroll such nests only when the bounds are literals.
+#define UNROLL _Pragma("unroll")
+#define DEFINE_MULTIPLY(NAME, ROWS, COLUMNS)                                                                           \
+    SEPARATE static void NAME(int depth, __global const float *a, __global const float *b, float alpha, int add,       \
+                              __global float *c, size_t ldc, int rows, int columns) {                                  \
+        float16 sum[ROWS][COLUMNS / 16];                                                                               \
+        UNROLL for (int r = 0; r < ROWS; r++)                                                                          \
+            UNROLL for (int v = 0; v < COLUMNS / 16; v++)                                                              \
+                sum[r][v] = 0.0f;                                                                                      \
+                                                                                                                       \
+        for (int k = 0; k < depth; k++) {                                                                              \
+            float16 right[COLUMNS / 16];                                                                               \
+            UNROLL for (int v = 0; v < COLUMNS / 16; v++)                                                              \
+                right[v] = vload16(v, b);                                                                              \
+            UNROLL for (int r = 0; r < ROWS; r++) {                                                                    \
+                const float16 left = a[r];                                                                             \
+                UNROLL for (int v = 0; v < COLUMNS / 16; v++)                                                          \
+                    sum[r][v] = fma(left, right[v], sum[r][v]);                                                        \
+            }                                                                                                          \
+            a += ROWS;                                                                                                 \
+            b += COLUMNS;                                                                                              \
+        }                                                                                                              \
+                                                                                                                       \
+        if (rows >= ROWS && columns >= COLUMNS) {                                                                      \
+            UNROLL for (int r = 0; r < ROWS; r++)                                                                      \
+                UNROLL for (int v = 0; v < COLUMNS / 16; v++) {                                                        \
+                    float16 value = alpha * sum[r][v];                                                                 \
+                    if (add)                                                                                           \
+                        value += vload16(v, c + r * ldc);                                                              \
+                    vstore16(value, v, c + r * ldc);                                                                   \
+                }                                                                                                      \
+        } else { /* ragged edge: through a private copy, element by element */                                         \
+            float edge[ROWS * COLUMNS];                                                                                \
+            UNROLL for (int r = 0; r < ROWS; r++)                                                                      \
+                UNROLL for (int v = 0; v < COLUMNS / 16; v++)                                                          \
+                    vstore16(alpha * sum[r][v], v, edge + r * COLUMNS);                                                \
+            for (int r = 0; r < min(rows, ROWS); r++)                                                                  \
+                for (int j = 0; j < min(columns, COLUMNS); j++) {                                                      \
+                    const float value = edge[r * COLUMNS + j];                                                         \
+                    c[r * ldc + j] = add ? c[r * ldc + j] + value : value;                                             \
+                }                                                                                                      \
+        }                                                                                                              \
     }
 
-    if (rows >= ROWS && columns >= 16 * VECTORS) {
-#pragma unroll
-        for (int r = 0; r < ROWS; r++)
-#pragma unroll
-            for (int v = 0; v < VECTORS; v++) {
-                float16 value = alpha * sum[r][v];
-                if (add)
-                    value += vload16(v, c + r * ldc);
-                vstore16(value, v, c + r * ldc);
-            }
-        return;
-    }
-    // Ragged edge: through a private copy of the panel, element by element.
-    float edge[12 * 32];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++)
-            vstore16(alpha * sum[r][v], v, edge + r * 32);
-    for (int r = 0; r < min(rows, ROWS); r++)
-        for (int j = 0; j < min(columns, 16 * VECTORS); j++) {
-            __global float *to = c + r * ldc + j;
-            *to = add ? *to + edge[r * 32 + j] : edge[r * 32 + j];
-        }
-}
+DEFINE_MULTIPLY(multiply_panel, PANEL_ROWS, PANEL_COLUMNS)
+DEFINE_MULTIPLY(multiply_narrow, PANEL_ROWS, NARROW_PANEL_COLUMNS)
+DEFINE_MULTIPLY(multiply_short, SHORT_PANEL_ROWS, PANEL_COLUMNS)
+DEFINE_MULTIPLY(multiply_corner, SHORT_PANEL_ROWS, NARROW_PANEL_COLUMNS)
 
 // Launch: global size = number of workers, local size 1. Worker w computes an equal share of the tiles.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,           //
-            __global const float *a, ulong offsetA, int lda, ulong strideA,        //
-            __global const float *b, ulong offsetB, int ldb, ulong strideB,        //
-            __global float *c, ulong offsetC, int ldc, ulong strideC,              //
-            __global const float *bias, ulong offsetBias,                          //
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,      //
-            __global const float *residual, ulong offsetResidual, int ldResidual,  //
-            ulong strideResidual, int epilogue,                                    //
-            int transposeA, int transposeB, int tileM, int tileN, int blockK,      //
+gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,
+            __global const float *a, ulong offsetA, int lda, ulong strideA,
+            __global const float *b, ulong offsetB, int ldb, ulong strideB,
+            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global const float *bias, ulong offsetBias,
+            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const float *residual, ulong offsetResidual, int ldResidual,
+            ulong strideResidual, int epilogue,
+            int transposeA, int transposeB, int tileM, int tileN, int blockK,
             int splits, int partials, __global float *workspace, ulong offsetWorkspace, ulong slotSize) {
     const ulong worker = get_global_id(0), workers = get_global_size(0);
     const int tilesM = (m + tileM - 1) / tileM;
@@ -350,7 +360,7 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,        
 
     // This worker's slice of the workspace: one block of B, then a few rows of A.
     __global float *packedB = workspace + offsetWorkspace + worker * slotSize;
-    __global float *packedA = packedB + (size_t)((tileN + 31) / 32 * 32) * blockK;
+    __global float *packedA = packedB + (size_t)(tileN + PANEL_COLUMNS) * blockK;
     __global float *partialSums = workspace + offsetWorkspace + workers * slotSize;
 
     for (ulong tile = tiles * worker / workers; tile < tiles * (worker + 1) / workers; tile++) {
@@ -380,28 +390,24 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,        
             for (int group = 0; group < rows; group += GROUP_ROWS) {
                 const int groupRows = min(GROUP_ROWS, rows - group);
                 pack_a(aZ, lda, transposeA, row0 + group, groupRows, k0, depth, packedA);
-                for (int j = 0; j < columns;) {
-                    const int width = panel_columns(columns - j);
-                    for (int i = 0; i < groupRows;) {
-                        const int height = panel_rows(groupRows - i);
+                for (int i = 0; i < groupRows;) {
+                    const int height = panel_rows(groupRows - i);
+                    for (int j = 0; j < columns;) {
+                        const int width = panel_columns(columns - j);
                         __global const float *aPanel = packedA + i * depth, *bPanel = packedB + j * depth;
                         __global float *cPanel = out + (row0 + group + i) * ldOut + column0 + j;
-                        const int restRows = groupRows - i, restColumns = columns - j;
+#define MULTIPLY_ARGUMENTS depth, aPanel, bPanel, scale, add, cPanel, ldOut, groupRows - i, columns - j
                         if (height == PANEL_ROWS && width == PANEL_COLUMNS)
-                            multiply_panels(12, 2, depth, aPanel, bPanel, scale, add, cPanel, ldOut, restRows,
-                                            restColumns);
+                            multiply_panel(MULTIPLY_ARGUMENTS);
                         else if (height == PANEL_ROWS)
-                            multiply_panels(12, 1, depth, aPanel, bPanel, scale, add, cPanel, ldOut, restRows,
-                                            restColumns);
+                            multiply_narrow(MULTIPLY_ARGUMENTS);
                         else if (width == PANEL_COLUMNS)
-                            multiply_panels(4, 2, depth, aPanel, bPanel, scale, add, cPanel, ldOut, restRows,
-                                            restColumns);
+                            multiply_short(MULTIPLY_ARGUMENTS);
                         else
-                            multiply_panels(4, 1, depth, aPanel, bPanel, scale, add, cPanel, ldOut, restRows,
-                                            restColumns);
-                        i += height;
+                            multiply_corner(MULTIPLY_ARGUMENTS);
+                        j += width;
                     }
-                    j += width;
+                    i += height;
                 }
                 // While these rows of C are still in the cache.
                 if (k0 + depth == kEnd && !partials && epilogue)
@@ -414,12 +420,12 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,        
 // Adds up the partial sums of a split k, in ascending order, and runs the epilogue. One work-item per row of C.
 // Launch: one dimension, m * batch work-items, local size 1.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,      //
-            __global float *partials, ulong offsetPartials,                        //
-            __global float *c, ulong offsetC, int ldc, ulong strideC,              //
-            __global const float *bias, ulong offsetBias,                          //
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,      //
-            __global const float *residual, ulong offsetResidual, int ldResidual,  //
+gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
+            __global float *partials, ulong offsetPartials,
+            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global const float *bias, ulong offsetBias,
+            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const float *residual, ulong offsetResidual, int ldResidual,
             ulong strideResidual, int epilogue) {
     const size_t rowOfAll = get_global_id(0), z = rowOfAll / m, row = rowOfAll % m;
     const size_t ldPartial = (n + 3) / 4 * 4, plane = m * ldPartial;
@@ -578,16 +584,17 @@ static Epilogue no_epilogue(void) {
         }                                                                                                              \
     }
 
-// Launch: one dimension, tilesM * tilesN * splits * batch work-groups of ITEMS work-items.
+// Launch: one dimension, tilesM * tilesN * splits * batch work-groups of ITEMS work-items. (`batch` is not needed here;
+// it keeps one argument list for all kernels.)
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,           //
-          __global const float *restrict a, ulong offsetA, int lda, ulong strideA, //
-          __global const float *restrict b, ulong offsetB, int ldb, ulong strideB, //
-          __global float *c, ulong offsetC, int ldc, ulong strideC,              //
-          __global const float *bias, ulong offsetBias,                          //
-          __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,      //
-          __global const float *residual, ulong offsetResidual, int ldResidual,  //
-          ulong strideResidual, int epilogue,                                    //
+gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
+          __global const float *restrict a, ulong offsetA, int lda, ulong strideA,
+          __global const float *restrict b, ulong offsetB, int ldb, ulong strideB,
+          __global float *c, ulong offsetC, int ldc, ulong strideC,
+          __global const float *bias, ulong offsetBias,
+          __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
+          __global const float *residual, ulong offsetResidual, int ldResidual,
+          ulong strideResidual, int epilogue,
           int splits, __global float *workspace, ulong offsetWorkspace) {
     // Two buffers: one is read while the next step is written into the other, so one barrier per step is enough.
     __local float tileA[2][BK * LD_TILE_A] __attribute__((aligned(16)));
@@ -701,14 +708,14 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,          
 
 // Launch: one dimension, ceil(n / SKINNY_COLUMNS) * splits * batch work-groups of 256 work-items.
 __kernel __attribute__((reqd_work_group_size(SKINNY_ITEMS, 1, 1))) void
-gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,           //
-            __global const float *restrict a, ulong offsetA, int lda, ulong strideA, //
-            __global const float *restrict b, ulong offsetB, int ldb, ulong strideB, //
-            __global float *c, ulong offsetC, int ldc, ulong strideC,              //
-            __global const float *bias, ulong offsetBias,                          //
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,      //
-            __global const float *residual, ulong offsetResidual, int ldResidual,  //
-            ulong strideResidual, int epilogue,                                    //
+gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
+            __global const float *restrict a, ulong offsetA, int lda, ulong strideA,
+            __global const float *restrict b, ulong offsetB, int ldb, ulong strideB,
+            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global const float *bias, ulong offsetBias,
+            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const float *residual, ulong offsetResidual, int ldResidual,
+            ulong strideResidual, int epilogue,
             int splits, __global float *workspace, ulong offsetWorkspace) {
     // TB = 1: one float per work-item and row.  TB = 0: one quad per work-item, row after row.
     __local float shared[SKINNY_ROWS * SKINNY_ITEMS] __attribute__((aligned(16)));
@@ -811,12 +818,12 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,        
 // Adds up the partial sums of a split k, in ascending order, and runs the epilogue: one work-item per quad of C.
 // Launch: one dimension, ceil(n / 4) * m * batch work-items, rounded up to whole work-groups.
 __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void
-gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,      //
-            __global const float *partials, ulong offsetPartials,                  //
-            __global float *c, ulong offsetC, int ldc, ulong strideC,              //
-            __global const float *bias, ulong offsetBias,                          //
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,      //
-            __global const float *residual, ulong offsetResidual, int ldResidual,  //
+gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
+            __global const float *partials, ulong offsetPartials,
+            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global const float *bias, ulong offsetBias,
+            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const float *residual, ulong offsetResidual, int ldResidual,
             ulong strideResidual, int epilogue) {
     const size_t quadsN = (n + 3) / 4, quad = get_global_id(0), rowOfAll = quad / quadsN;
     const size_t z = rowOfAll / m, row = rowOfAll % m, plane = m * quadsN * 4;

@@ -3,8 +3,9 @@
 //   m = mean(x), rstd = 1 / sqrt(mean((x - m)²) + epsilon), n = (x - m) rstd, y = n · weight + bias
 //   dn = dy · weight, dx = rstd (dn - mean(dn) - n mean(dn n)), dweight = Σ_rows dy n, dbias = Σ_rows dy
 //
-// mean [rows] and rstd [rows] are saved by the forward for the backward. weight and bias [columns] are optional (flags).
-// dweight and dbias go through partial sums of fixed blocks of 64 rows, added up in order: the same bits for any split.
+// mean [rows] and rstd [rows] are saved by the forward for the backward. weight and bias [columns] are optional
+// (flags). dweight and dbias go through partial sums of fixed blocks of 64 rows, added up in order: the same bits for
+// any split.
 
 #define LAYERNORM_BLOCK 64  // rows of a block; partials [ceil(rows / 64), 2, columns]: dweight, then dbias
 
@@ -28,8 +29,8 @@ INLINE void layernorm_forward_rows(
         if (i < whole) s0 += LOAD(from + i);
         if (part) s1 += load_part(from + whole, part, 0.0f);
         const float m = lane_sum(s0 + s1) * share;
-        // Squares of differences, not difference of squares: the mean may be large. The sum of the differences themselves
-        // corrects for the rounding of the mean.
+        // Squares of differences, not difference of squares: the mean may be large. The sum of the differences
+        // themselves corrects for the rounding of the mean.
         real q0 = SPLAT(0.0f), q1 = q0, e0 = q0, e1 = q0;
         for (i = 0; i + 2 * LANES <= whole; i += 2 * LANES) {
             real a = LOAD(from + i) - SPLAT(m), b = LOAD(from + i + LANES) - SPLAT(m);
@@ -182,24 +183,24 @@ INLINE void layernorm_sums_range(
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define LAYERNORM_FORWARD_ARGUMENTS                                                                                      \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,     \
-        __global const float *bias, long bias_at, __global float *y, long y_at, __global float *mean, long mean_at,      \
-        __global float *rstd, long rstd_at, long x_pitch, long y_pitch, int columns, int has_weight, int has_bias,       \
+#define LAYERNORM_FORWARD_ARGUMENTS                                                                                    \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,   \
+        __global const float *bias, long bias_at, __global float *y, long y_at, __global float *mean, long mean_at,    \
+        __global float *rstd, long rstd_at, long x_pitch, long y_pitch, int columns, int has_weight, int has_bias,     \
         float epsilon
-#define LAYERNORM_BACKWARD_ARGUMENTS                                                                                     \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,     \
-        __global const float *mean, long mean_at, __global const float *rstd, long rstd_at, __global const float *dy,    \
-        long dy_at, __global float *dx, long dx_at, long x_pitch, long dy_pitch, long dx_pitch, int columns,             \
+#define LAYERNORM_BACKWARD_ARGUMENTS                                                                                   \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,   \
+        __global const float *mean, long mean_at, __global const float *rstd, long rstd_at, __global const float *dy,  \
+        long dy_at, __global float *dx, long dx_at, long x_pitch, long dy_pitch, long dx_pitch, int columns,           \
         int has_weight, int accumulate
-#define LAYERNORM_PARTIALS_ARGUMENTS                                                                                     \
-    long blocks, long blocks_per_item, __global const float *x, long x_at, __global const float *mean, long mean_at,     \
-        __global const float *rstd, long rstd_at, __global const float *dy, long dy_at, __global float *partials,        \
+#define LAYERNORM_PARTIALS_ARGUMENTS                                                                                   \
+    long blocks, long blocks_per_item, __global const float *x, long x_at, __global const float *mean, long mean_at,   \
+        __global const float *rstd, long rstd_at, __global const float *dy, long dy_at, __global float *partials,      \
         long partials_at, long x_pitch, long dy_pitch, long rows, int columns
-#define LAYERNORM_SUMS_ARGUMENTS                                                                                         \
-    long count, long count_per_item, __global const float *partials, long partials_at, __global float *dweight,          \
-        long dweight_at, __global float *dbias, long dbias_at, int blocks, int columns, int want_weight, int want_bias,  \
-        int accumulate
+#define LAYERNORM_SUMS_ARGUMENTS                                                                                       \
+    long count, long count_per_item, __global const float *partials, long partials_at, __global float *dweight,        \
+        long dweight_at, __global float *dbias, long dbias_at, int blocks, int columns, int want_weight,               \
+        int want_bias, int accumulate
 #endif
 
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)

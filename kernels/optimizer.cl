@@ -382,18 +382,6 @@ __kernel WORK_GROUP void scale_by(SCALE_BY_ARGUMENTS) {
 }
 #endif
 
-// Sum over the work-group in a fixed tree; the result is valid in work-item 0.
-INLINE float group_sum(float v, __local float *scratch) {
-    int id = get_local_id(0);
-    scratch[id] = v;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int width = 128; width > 0; width /= 2) {
-        if (id < width) scratch[id] += scratch[id + width];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    return scratch[0];
-}
-
 // simt: one work-group of 256 per block, global = 256 · blocks; vector: blocks split over work-items.
 #if WANTED(sum_squares_partial)
 __kernel WORK_GROUP void sum_squares_partial(SUM_SQUARES_ARGUMENTS) {

@@ -5,14 +5,14 @@
 //
 //   sum          y = scale · Σ x (+ y)              scale = 1/n gives the mean
 //   variance     y = Σ (x - mean)² / (n - correction); mean is written too (two passes)
-//   extreme      the largest (smallest when `smallest`) value and the index of its first appearance; NaN wins, as in PyTorch
+//   extreme      the largest (smallest when `smallest`) value and the index of its first appearance; NaN wins
 //   logsumexp    y = ln Σ e^x
 //   cumsum       y_j = Σ_{i <= j} x_i, or i >= j when `reverse` (the gradient of cumsum)
 //
-// Long sums: rows of partial sums over fixed blocks, then a sum of the partials. For few long rows, sum_row_blocks writes
-// partials [rows, ceil(n / 4096)] in parallel and sum_rows adds them. For columns, sum_columns with block_rows = 64 writes
-// partials [outer, ceil(n / 64), inner], and once more with n = ceil(n / 64), block_rows = n, gives the result. Blocks are
-// fixed, so results do not depend on how the work is split.
+// Long sums: rows of partial sums over fixed blocks, then a sum of the partials. For few long rows, sum_row_blocks
+// writes partials [rows, ceil(n / 4096)] in parallel and sum_rows adds them. For columns, sum_columns with block_rows =
+// 64 writes partials [outer, ceil(n / 64), inner], and once more with n = ceil(n / 64), block_rows = n, gives the
+// result. Blocks are fixed, so results do not depend on how the work is split.
 //
 // Gradients: reduce_backward and extreme_backward, for dy [outer, inner]:
 //   kind 0  sum        dx = scale · dy                      (no x, no statistic)
@@ -340,8 +340,8 @@ INLINE real reduce_backward_vector(int kind, real x, real statistic, real dy, fl
     return v;
 }
 
-// x and dx are [outer, n, inner] with rows of `inner` (of n when inner is 1) at a pitch. Items are the rows: outer · n of
-// them, or outer when inner is 1.
+// x and dx are [outer, n, inner] with rows of `inner` (of n when inner is 1) at a pitch. Items are the rows: outer · n
+// of them, or outer when inner is 1.
 INLINE void reduce_backward_rows(
     index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *statistic,
     GLOBAL const float *dy, GLOBAL float *dx, index_t dx_pitch, index_t n, index_t inner, int kind, int accumulate,
@@ -385,44 +385,44 @@ INLINE void extreme_backward_rows(
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define SUM_ROWS_ARGUMENTS                                                                                               \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at, long x_pitch,       \
+#define SUM_ROWS_ARGUMENTS                                                                                             \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at, long x_pitch,     \
         long n, int accumulate, float scale
-#define SUM_ROW_BLOCKS_ARGUMENTS                                                                                         \
-    long items, long items_per_item, __global const float *x, long x_at, __global float *partials, long partials_at,     \
+#define SUM_ROW_BLOCKS_ARGUMENTS                                                                                       \
+    long items, long items_per_item, __global const float *x, long x_at, __global float *partials, long partials_at,   \
         long x_pitch, long n, long blocks
-#define SUM_COLUMNS_ARGUMENTS                                                                                            \
-    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at, long outer,       \
+#define SUM_COLUMNS_ARGUMENTS                                                                                          \
+    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at, long outer,     \
         long n, long inner, long block_rows, int accumulate, float scale
-#define VARIANCE_ROWS_ARGUMENTS                                                                                          \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at,                     \
+#define VARIANCE_ROWS_ARGUMENTS                                                                                        \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at,                   \
         __global float *mean, long mean_at, long x_pitch, long n, float correction
-#define VARIANCE_COLUMNS_ARGUMENTS                                                                                       \
-    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at,                   \
+#define VARIANCE_COLUMNS_ARGUMENTS                                                                                     \
+    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at,                 \
         __global float *mean, long mean_at, long outer, long n, long inner, float correction
-#define EXTREME_ROWS_ARGUMENTS                                                                                           \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at,                     \
+#define EXTREME_ROWS_ARGUMENTS                                                                                         \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at,                   \
         __global int *index, long index_at, long x_pitch, long n, int smallest
-#define EXTREME_COLUMNS_ARGUMENTS                                                                                        \
-    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at,                   \
+#define EXTREME_COLUMNS_ARGUMENTS                                                                                      \
+    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at,                 \
         __global int *index, long index_at, long outer, long n, long inner, int smallest
-#define LOGSUMEXP_ROWS_ARGUMENTS                                                                                         \
+#define LOGSUMEXP_ROWS_ARGUMENTS                                                                                       \
     long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at, long x_pitch, int n
-#define LOGSUMEXP_COLUMNS_ARGUMENTS                                                                                      \
-    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at, long outer,       \
+#define LOGSUMEXP_COLUMNS_ARGUMENTS                                                                                    \
+    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at, long outer,     \
         long n, long inner
-#define CUMSUM_ROWS_ARGUMENTS                                                                                            \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at, long x_pitch,       \
+#define CUMSUM_ROWS_ARGUMENTS                                                                                          \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at, long x_pitch,     \
         long y_pitch, long n, int reverse, int accumulate
-#define CUMSUM_COLUMNS_ARGUMENTS                                                                                         \
-    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at, long outer,       \
+#define CUMSUM_COLUMNS_ARGUMENTS                                                                                       \
+    long items, long items_per_item, __global const float *x, long x_at, __global float *y, long y_at, long outer,     \
         long n, long inner, int reverse, int accumulate
-#define REDUCE_BACKWARD_ARGUMENTS                                                                                        \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *statistic,                  \
-        long statistic_at, __global const float *dy, long dy_at, __global float *dx, long dx_at, long x_pitch,           \
+#define REDUCE_BACKWARD_ARGUMENTS                                                                                      \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *statistic,                \
+        long statistic_at, __global const float *dy, long dy_at, __global float *dx, long dx_at, long x_pitch,         \
         long dx_pitch, long n, long inner, int kind, int accumulate, float scale
-#define EXTREME_BACKWARD_ARGUMENTS                                                                                       \
-    long rows, long rows_per_item, __global const int *index, long index_at, __global const float *dy, long dy_at,       \
+#define EXTREME_BACKWARD_ARGUMENTS                                                                                     \
+    long rows, long rows_per_item, __global const int *index, long index_at, __global const float *dy, long dy_at,     \
         __global float *dx, long dx_at, long dx_pitch, long n, long inner, int accumulate
 #endif
 
@@ -444,7 +444,8 @@ __kernel void sum_row_blocks(SUM_ROW_BLOCKS_ARGUMENTS) {
     sum_row_blocks_items(begin, end, x + x_at, x_pitch, partials + partials_at, n, blocks);
 }
 #endif
-// vector: items = outer · ceil(n / block_rows) · ceil(inner / 1024). simt: grid-stride over outer · blocks · inner, local = 256.
+// vector: items = outer · ceil(n / block_rows) · ceil(inner / 1024). simt: grid-stride over outer · blocks · inner,
+// local = 256.
 #if WANTED(sum_columns)
 __kernel void sum_columns(SUM_COLUMNS_ARGUMENTS) {
     REDUCE_RANGE(items, items_per_item);

@@ -3,9 +3,10 @@
 //   softmax       y = e^(x/T) / Σ e^(x/T)          dx = y (dy - Σ dy y) / T
 //   log_softmax   y = x/T - ln Σ e^(x/T)           dx = (dy - e^y Σ dy) / T
 //
-// The row's maximum is subtracted before anything is scaled, so x = 1e4 is as exact as x = 1. An entry of -inf (a mask) gives
-// probability exactly 0 and log-probability -inf; a row of nothing but -inf gives NaN, as elsewhere. Backward takes the
-// forward's output y; where y is 0 (or -inf) dx is exactly 0 for a finite dy. y may be x's buffer, and dx may be dy's.
+// The row's maximum is subtracted before anything is scaled, so x = 1e4 is as exact as x = 1. An entry of -inf (a mask)
+// gives probability exactly 0 and log-probability -inf; a row of nothing but -inf gives NaN, as elsewhere. Backward
+// takes the forward's output y; where y is 0 (or -inf) dx is exactly 0 for a finite dy. y may be x's buffer, and dx may
+// be dy's.
 //
 // Forward: the sums of a row are relative to a running maximum, by chunks that stay in the first-level cache.
 

@@ -1,9 +1,9 @@
-// Selection and sorting along the rows of x [rows, columns], largest first; equal values keep their order (the lower index
-// first), NaN counts as larger than everything, as in PyTorch.
+// Selection and sorting along the rows of x [rows, columns], largest first; equal values keep their order (the lower
+// index first), NaN counts as larger than everything, as in PyTorch.
 //
-//   topk             values, indices [rows, k], 1 <= k <= columns; meant for small k: O(columns + k · entries that move in)
+//   topk             values, indices [rows, k], 1 <= k <= columns; for small k: O(columns + k · entries that move in)
 //   sort_descending  values, indices [rows, columns]; a merge sort in two work buffers of the same shape
-//   topk_backward    dx [rows, columns] = dy [rows, k] at the saved indices, else 0 (also the gradient of sort, k = columns)
+//   topk_backward    dx [rows, columns] = dy [rows, k] at the saved indices, else 0 (the gradient of sort: k = columns)
 //
 // indices are int32, unique within a row; values and indices are dense, x and dx have a pitch.
 
@@ -15,7 +15,8 @@ INLINE int topk_before(float v, int i, float w, int j) {
 
 #ifdef VECTOR
 
-// Puts v at its place in a list of `count` sorted entries, of at most k; the last one may drop out. Returns the new count.
+// Puts v at its place in a list of `count` sorted entries, of at most k; the last one may drop out. Returns the new
+// count.
 INLINE int topk_insert(GLOBAL float *values, GLOBAL int *indices, int count, int k, float v, int index) {
     if (count == k && !topk_before(v, index, values[k - 1], indices[k - 1])) return count;
     int at = count < k ? count : k - 1;
@@ -57,8 +58,8 @@ INLINE void topk_rows(
     }
 }
 
-// Bottom-up merge sort of pairs; runs of 1 come from x, further passes go back and forth between the work buffers and the
-// results, arranged so that the last one lands in the results.
+// Bottom-up merge sort of pairs; runs of 1 come from x, further passes go back and forth between the work buffers and
+// the results, arranged so that the last one lands in the results.
 INLINE void sort_descending_rows(
     index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL float *values, GLOBAL int *indices,
     GLOBAL float *work_values, GLOBAL int *work_indices, int columns) {
@@ -121,15 +122,15 @@ INLINE void topk_backward_rows(
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define TOPK_ARGUMENTS                                                                                                   \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global float *values, long values_at,           \
+#define TOPK_ARGUMENTS                                                                                                 \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global float *values, long values_at,         \
         __global int *indices, long indices_at, long x_pitch, int columns, int k
-#define SORT_ARGUMENTS                                                                                                   \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global float *values, long values_at,           \
-        __global int *indices, long indices_at, __global float *work_values, long work_values_at,                        \
+#define SORT_ARGUMENTS                                                                                                 \
+    long rows, long rows_per_item, __global const float *x, long x_at, __global float *values, long values_at,         \
+        __global int *indices, long indices_at, __global float *work_values, long work_values_at,                      \
         __global int *work_indices, long work_indices_at, long x_pitch, int columns
-#define TOPK_BACKWARD_ARGUMENTS                                                                                          \
-    long rows, long rows_per_item, __global const float *dy, long dy_at, __global const int *indices, long indices_at,   \
+#define TOPK_BACKWARD_ARGUMENTS                                                                                        \
+    long rows, long rows_per_item, __global const float *dy, long dy_at, __global const int *indices, long indices_at, \
         __global float *dx, long dx_at, long dx_pitch, int columns, int k, int accumulate
 #endif
 
@@ -182,10 +183,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void topk(TOPK_ARGUM
         best_places[l] = place;
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int half_size = GROUP / 2; half_size > 0; half_size >>= 1) {
+            const int other = l + half_size;
             if (l < half_size
-                && topk_before(best_values[l + half_size], best_places[l + half_size], best_values[l], best_places[l])) {
-                best_values[l] = best_values[l + half_size];
-                best_places[l] = best_places[l + half_size];
+                && topk_before(best_values[other], best_places[other], best_values[l], best_places[l])) {
+                best_values[l] = best_values[other];
+                best_places[l] = best_places[other];
             }
             barrier(CLK_LOCAL_MEM_FENCE);
         }

@@ -13,7 +13,7 @@ public func evaluate(
 ) throws -> RunResults {
     var rows = try TabularDataset.csv(data, label: label, scale: scale)
     if let testEvery { rows = try rows.split(testEvery: testEvery).test }
-    let test = try DeviceRows(features: rows.features, labels: rows.labels, columns: rows.columns, on: device)
+    let test = try DeviceRows(rows, on: device)
 
     func load(_ path: String) throws -> (any Model, Evaluation) {
         let (model, _) = try ModelDirectory.load(path, on: device)

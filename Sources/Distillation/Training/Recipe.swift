@@ -57,11 +57,17 @@ public struct Recipe: Sendable {
             return FileManager.default.fileExists(atPath: beside) ? beside : path
         }
         self.name = name
-        self.node = node
         let data = node.required("data")
         self.data = DataSource(
             path: resolve(data.required("path").text), label: data.required("label").text,
             scale: Float(data.required("scale").number), testEvery: data.required("test").required("every").integer)
+        // The stored recipe must mean the same from anywhere, so its paths are absolute.
+        let absolute = { (path: String) in URL(fileURLWithPath: path).standardizedFileURL.path }
+        var resolved = node.replacing(["data", "path"], by: absolute(self.data.path))
+        if let path = node["teacher"]?["path"]?.text {
+            resolved = resolved.replacing(["teacher", "path"], by: absolute(resolve(path)))
+        }
+        self.node = resolved
         train = TrainSpec(node.required("train"))
         student = try ModelSpec(node.required("student").required("model"))
         seeds = node.required("seeds").list.map { UInt64($0.integer) }

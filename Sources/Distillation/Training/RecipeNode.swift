@@ -40,6 +40,17 @@ public struct RecipeNode: Sendable {
         return node
     }
 
+    /// The node with the value at a path of keys replaced by a text; unchanged when the path is not there.
+    func replacing(_ path: [String], by text: String) -> RecipeNode {
+        guard let key = path.first else { return RecipeNode(.text(text), at: location) }
+        guard case .section(let fields) = value else { return self }
+        let replaced = fields.map { field in
+            field.key == key
+                ? (key: field.key, value: field.value.replacing(Array(path.dropFirst()), by: text)) : field
+        }
+        return RecipeNode(.section(replaced), at: location)
+    }
+
     /// The node as YAML in flow style inside `indent` levels of block style: what `recipe.resolved.yaml` holds.
     public func yaml(indent: Int = 0) -> String {
         switch value {

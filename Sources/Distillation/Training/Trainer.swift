@@ -1,3 +1,4 @@
+import RetortData
 import RetortKernels
 import RetortModels
 import RetortRuntime
@@ -11,9 +12,27 @@ public struct DeviceRows {
     public let labels: View
     public var rows: Int { features.shape[0] }
 
-    public init(features: [Float], labels: [Int32], columns: Int, on device: Device) throws {
-        self.features = try device.compute.view(features, [labels.count, columns])
-        self.labels = try device.compute.view(labels, [labels.count], .i32)
+    public init(_ data: TabularDataset, on device: Device) throws {
+        features = try device.compute.view(data.features, [data.rows, data.columns])
+        labels = try device.compute.view(data.labels, [data.rows], .i32)
+    }
+
+    /// Some rows by number: features `[ids, columns]` and their labels, int32 `[ids]`.
+    public func batch(_ ids: View, on device: Device) throws -> (x: Tensor, labels: View) {
+        let compute = device.compute
+        let x = try compute.empty([ids.count, features.shape[1]])
+        try run(Gather(), .init(table: features, ids: ids, y: x), on: compute)
+        let chosen = try compute.empty([ids.count, 1], .i32)
+        try run(Gather(), .init(table: labels.reshaped([rows, 1]), ids: ids, y: chosen), on: compute)
+        return (Tensor(view: x, on: device), chosen.reshaped([ids.count]))
+    }
+
+    /// - Throws: `KernelError` for a row that is not there.
+    public func batch(_ ids: [Int32], on device: Device) throws -> (x: Tensor, labels: View) {
+        if let wrong = ids.first(where: { $0 < 0 || Int($0) >= rows }) {
+            throw KernelError(.operands, "row \(wrong) of \(rows) rows")
+        }
+        return try batch(try device.compute.view(ids, [ids.count], .i32), on: device)
     }
 }
 
@@ -91,20 +110,13 @@ public final class Trainer {
     }
 
     private func step(_ ids: View, lossInto slot: View) throws {
-        let compute = device.compute
-        let rows = ids.count
-        let x = try compute.empty([rows, data.features.shape[1]])
-        try run(Gather(), .init(table: data.features, ids: ids, y: x), on: compute)
-        let labels = try compute.empty([rows], .i32)
-        try run(Gather(), .init(table: data.labels.reshaped([data.rows, 1]), ids: ids, y: labels.reshaped([rows, 1])), on: compute)
-
-        let input = Tensor(view: x, on: device)
-        let teacher = try goal.teacher.map { teacher in try Autograd.withoutGradients { try teacher(input) } }
-        let student = try model(input)
+        let (x, labels) = try data.batch(ids, on: device)
+        let teacher = try goal.teacher.map { teacher in try Autograd.withoutGradients { try teacher(x) } }
+        let student = try model(x)
         let seen = ObjectiveInput(student: student, teacher: teacher, labels: labels)
         var total = try goal.objectives[0].loss(seen).total
         for objective in goal.objectives.dropFirst() { total = try total + objective.loss(seen).total }
-        try run(Copy(), .init(x: total.view.reshaped([1]), y: .write(slot)), on: compute)
+        try run(Copy(), .init(x: total.view.reshaped([1]), y: .write(slot)), on: device.compute)
         try total.backward()
         try optimizer.step(learningRate: Float(schedule.rate(step, base: learningRate)))
         step += 1

@@ -27,7 +27,7 @@ public final class TrainingRun {
         classes = data.classes
         if case .train(let model, _) = recipe.teacher { try model.check(features: data.columns, classes: classes, who: "teacher") }
         try recipe.student.check(features: data.columns, classes: classes, who: "student")
-        self.test = try DeviceRows(features: test.features, labels: test.labels, columns: test.columns, on: device)
+        self.test = try DeviceRows(test, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
     }
 
@@ -129,7 +129,7 @@ public final class TrainingRun {
         device.compute.resetPeakMemory()
         let arena = try model.materialize(on: device, seed: initialSeed)
         let rows = try spec.rows.map { try train.first(rows: $0) } ?? train
-        let data = try DeviceRows(features: rows.features, labels: rows.labels, columns: rows.columns, on: device)
+        let data = try DeviceRows(rows, on: device)
         let trainer = try Trainer(model, arena, goal: goal, data: data, spec: spec, seed: seed, on: device)
 
         // Some 60 points draw a curve; measuring each of 600 epochs would cost more than training them.

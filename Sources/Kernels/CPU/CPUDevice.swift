@@ -22,7 +22,8 @@ public final class CPUDevice: Sendable {
         self.threads = max(1, min(threads ?? asked ?? ProcessInfo.processInfo.activeProcessorCount, 256))
         self.profiler = profiler
         copenblas_set_threads(Int32(self.threads))
-        arena = Arena { bytes in try HostChunk(bytes) }
+        let budget = MemoryBudget(Int(clamping: ProcessInfo.processInfo.physicalMemory))
+        arena = Arena { bytes in try HostChunk(bytes, budget) }
     }
 
     /// The core type OpenBLAS chose, e.g. "Cooperlake".
@@ -50,17 +51,29 @@ public final class CPUDevice: Sendable {
 /// Pages of the host, aligned for vectors and for huge pages.
 final class HostChunk: Chunk {
     nonisolated(unsafe) let pointer: UnsafeMutableRawPointer
+    private let bytes: Int
+    private let budget: MemoryBudget
 
-    init(_ bytes: Int) throws {
+    init(_ bytes: Int, _ budget: MemoryBudget) throws {
+        // Linux grants more than there is and ends the process when it is touched; asked first, too much is an error.
+        guard budget.take(bytes) else {
+            throw KernelError(
+                .memory, "\(bytes) more bytes asked of the host, which has \(budget.left) left of \(budget.total)",
+                help: "use a smaller batch or model, or a machine with more memory")
+        }
         var pages: UnsafeMutableRawPointer?
         guard posix_memalign(&pages, 1 << 21, bytes) == 0, let pages else {
+            budget.give(bytes)
             throw KernelError(.memory, "the host has no \(bytes) bytes of memory left")
         }
         madvise(pages, bytes, Int32(MADV_HUGEPAGE))
-        pointer = pages
+        (pointer, self.bytes, self.budget) = (pages, bytes, budget)
     }
 
-    deinit { free(pointer) }
+    deinit {
+        free(pointer)
+        budget.give(bytes)
+    }
 }
 
 extension Block {

@@ -61,7 +61,8 @@ public final class OpenCLDevice: Sendable {
         self.queue = queue
         programs = ProgramCache(info: info, context: context)
         nonisolated(unsafe) let owner = context
-        arena = Arena { bytes in try OpenCLChunk(bytes, context: owner, info: info) }
+        let taken = MemoryBudget(info.globalMemory)
+        arena = Arena { bytes in try OpenCLChunk(bytes, context: owner, info: info, budget: taken) }
         let environment = ProcessInfo.processInfo.environment
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
 
@@ -212,27 +213,59 @@ public final class OpenCLDevice: Sendable {
     }
 }
 
+/// Bytes promised by a device. Drivers hand out buffers lazily and beyond what exists; counting them gives an error where memory is
+/// asked for, not at some later kernel.
+final class MemoryBudget: Sendable {
+    let total: Int
+    private let taken = Mutex(0)
+
+    init(_ total: Int) { self.total = total }
+
+    /// Books bytes; false when they are not there.
+    func take(_ bytes: Int) -> Bool {
+        taken.withLock { taken in
+            guard bytes <= total - taken else { return false }
+            taken += bytes
+            return true
+        }
+    }
+
+    func give(_ bytes: Int) { taken.withLock { $0 -= bytes } }
+    var left: Int { taken.withLock { total - $0 } }
+}
+
 /// One `cl_mem` that the arena cuts into blocks.
 final class OpenCLChunk: Chunk {
     nonisolated(unsafe) let memory: cl_mem
+    private let bytes: Int
+    private let budget: MemoryBudget
 
-    init(_ bytes: Int, context: cl_context, info: OpenCLDeviceInfo) throws {
-        // Drivers hand out buffers lazily and beyond what exists; asking first gives an error here, not at some later kernel.
+    init(_ bytes: Int, context: cl_context, info: OpenCLDeviceInfo, budget: MemoryBudget) throws {
+        let help = "use a smaller batch or model, or a device with more memory"
         guard bytes <= info.largestAllocation else {
             throw KernelError(
                 .memory,
-                "\(bytes) bytes asked of \(info.name), whose largest buffer is \(info.largestAllocation) bytes "
-                    + "of \(info.globalMemory) in all",
-                help: "use a smaller batch or a device with more memory")
+                "\(bytes) bytes in one piece asked of \(info.name), whose largest buffer is \(info.largestAllocation) bytes",
+                help: help)
+        }
+        guard budget.take(bytes) else {
+            throw KernelError(
+                .memory, "\(bytes) more bytes asked of \(info.name), which has \(budget.left) left of \(budget.total)", help: help)
         }
         var status: Int32 = 0
         guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status),
             status == CL_SUCCESS
-        else { throw openCLError(status, "clCreateBuffer", "\(bytes) bytes on \(info.name)") }
-        self.memory = memory
+        else {
+            budget.give(bytes)
+            throw openCLError(status, "clCreateBuffer", "\(bytes) bytes on \(info.name)")
+        }
+        (self.memory, self.bytes, self.budget) = (memory, bytes, budget)
     }
 
-    deinit { clReleaseMemObject(memory) }
+    deinit {
+        clReleaseMemObject(memory)
+        budget.give(bytes)
+    }
 }
 
 extension Block {

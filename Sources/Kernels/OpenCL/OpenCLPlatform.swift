@@ -21,6 +21,8 @@ public struct OpenCLDeviceInfo: Sendable, Equatable {
     /// Bytes.
     public let localMemory: Int
     public let largestWorkGroup: Int
+    /// Floats of the device's own vector registers: 16 with AVX-512, 8 with AVX2, 1 on most GPUs.
+    public let vectorWidth: Int
     public let extensions: [String]
 
     nonisolated(unsafe) let platformID: cl_platform_id
@@ -80,6 +82,7 @@ public struct OpenCLDeviceInfo: Sendable, Equatable {
         largestAllocation = Int(clamping: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong.self))
         localMemory = Int(clamping: number(CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong.self))
         largestWorkGroup = number(CL_DEVICE_MAX_WORK_GROUP_SIZE, Int.self)
+        vectorWidth = Int(number(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint.self))
         let kind = number(CL_DEVICE_TYPE, cl_device_type.self)
         type =
             kind & cl_device_type(CL_DEVICE_TYPE_GPU) != 0 ? .gpu

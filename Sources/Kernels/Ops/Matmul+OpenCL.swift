@@ -25,8 +25,9 @@ extension Matmul {
             m: m, n: n, k: k, batch: batch.count, transposeB: lb.transposed, accumulate: o.c.mode == .accumulate,
             needsSumAlone: activation != .none || o.preactivation != nil)
         let units = device.info.computeUnits
+        let panel = device.info.vectorWidth < 16 ? MatmulPlan.Panel.narrow : MatmulPlan.Panel()
         let plan = device.family == .vector
-            ? MatmulPlan.vector(problem, units: units) : MatmulPlan.simt(problem, units: units)
+            ? MatmulPlan.vector(problem, units: units, panel: panel) : MatmulPlan.simt(problem, units: units)
 
         var epilogue = Int32(activation.rawValue) << EpilogueBit.activationShift
         if o.bias != nil { epilogue |= EpilogueBit.bias }
@@ -47,8 +48,9 @@ extension Matmul {
         ]
 
         if device.family == .vector {
+            let options = "-DPANEL_ROWS=\(panel.rows) -DPANEL_COLUMNS=\(panel.columns)"
             try device.enqueue(Launch(
-                "gemm.cl", "gemm_vector",
+                "gemm.cl", "gemm_vector", options: options,
                 start + inputs + ends
                     + [
                         .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN), .int(plan.blockK),
@@ -57,7 +59,7 @@ extension Matmul {
                 global: (plan.workers, 1, 1), local: (1, 1, 1)))
             if plan.partials {
                 try device.enqueue(Launch(
-                    "gemm.cl", "gemm_reduce", reduce + shifted(space, plan.workers * plan.slot) + ends,
+                    "gemm.cl", "gemm_reduce", options: options, reduce + shifted(space, plan.workers * plan.slot) + ends,
                     global: (m * batch.count, 1, 1), local: (1, 1, 1)))
             }
             return

@@ -32,8 +32,15 @@ struct MatmulPlan: Equatable {
     private static let largestTileN = 512
     private static let largestBlockK = 384
 
+    /// The block of C that the innermost loop keeps in registers: 12 × 32 with AVX-512, 6 × 16 for narrower units.
+    struct Panel: Equatable {
+        var rows = 12
+        var columns = 32
+        static let narrow = Panel(rows: 6, columns: 16)
+    }
+
     /// `vector`: the tiling of least estimated time among equal tilings. Unit: multiply-adds of 16 lanes, about a cycle each.
-    static func vector(_ p: Problem, units: Int) -> MatmulPlan {
+    static func vector(_ p: Problem, units: Int, panel: Panel = Panel()) -> MatmulPlan {
         var best = MatmulPlan()
         var bestCost = Double.infinity
         var splits = 1
@@ -45,17 +52,19 @@ struct MatmulPlan: Equatable {
             let partials = splits > 1 || (p.accumulate && p.needsSumAlone)
             let fewestM = p.m.divided(by: largestTileM)
             let fewestN = p.n.divided(by: largestTileN)
-            for cutsM in fewestM..<max(fewestM + 1, min(fewestM + 4 * units, p.m.divided(by: 4) + 1)) {
+            for cutsM in fewestM...max(fewestM, min(fewestM + units, p.m.divided(by: 4))) {
                 let tileM = p.m.divided(by: cutsM).roundedUp(to: 4)
-                // Rows the kernel really computes: panels of 12, the last one of 4, 8 or 12.
-                let rest = tileM % 12
-                let rows = Double(tileM - rest + (rest > 8 ? 12 : rest.roundedUp(to: 4)))
-                for cutsN in fewestN..<max(fewestN + 1, min(fewestN + 4 * units, p.n.divided(by: 16) + 1)) {
+                // Rows the kernel really computes: whole panels, then panels of 4 rows for a short rest.
+                let rest = tileM % panel.rows
+                let short = (panel.rows - 1) / 4 * 4
+                let rows = Double(tileM - rest + (rest > short ? panel.rows : rest.roundedUp(to: 4)))
+                for cutsN in fewestN...max(fewestN, min(fewestN + units, p.n.divided(by: 16))) {
                     let tileN = p.n.divided(by: cutsN).roundedUp(to: 16)
                     let tiles = Double(p.m.divided(by: tileM)) * Double(p.n.divided(by: tileN)) * Double(splits * p.batch)
                     let columns = Double(tileN)
                     let packing = rows * 0.5 + columns * (p.transposeB ? 0.5 : 0.25)
                     var cost = (tiles / Double(units)).rounded(.up) * ((rows * columns / 16 + packing) * Double(depth) + 500)
+                    if tiles > 1 { cost += 20_000 }  // waking the other workers
                     if partials {
                         cost += 40_000 + Double(p.m * p.n * p.batch * (splits + 1)) / 4 / Double(units)
                     }
@@ -66,8 +75,9 @@ struct MatmulPlan: Equatable {
                     best.blockK = blockK
                     best.splits = splits
                     best.partials = partials
-                    best.workers = Int(min(tiles, Double(units)))
-                    best.slot = ((tileN.roundedUp(to: 32) + 48) * blockK + 16).roundedUp(to: 32)
+                    // Two workers for each unit even out a core that is disturbed.
+                    best.workers = Int(min(tiles, Double(2 * units)))
+                    best.slot = ((tileN + panel.columns + 48) * blockK + 16).roundedUp(to: 32)
                     best.workspace = best.workers * best.slot
                         + (partials ? p.m * p.n.roundedUp(to: 4) * p.batch * splits : 0)
                 }

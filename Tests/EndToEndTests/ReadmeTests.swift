@@ -1,0 +1,40 @@
+import Foundation
+import Testing
+
+@Suite("README")
+struct ReadmeTests {
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// Every path of the tree in the README, relative to the root.
+    private static func tree() throws -> [String] {
+        let text = try String(contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)
+        let parts = text.components(separatedBy: "<!-- tree -->")
+        let block = try #require(parts.count == 2 ? parts[1].components(separatedBy: "<!-- /tree -->").first : nil)
+        var parents: [String] = []
+        return block.split(separator: "\n").filter { !$0.hasPrefix("```") }.map { line in
+            let depth = line.prefix { $0 == " " }.count / 2
+            let name = line.trimmingCharacters(in: .whitespaces).split(separator: " ").first.map(String.init) ?? ""
+            parents = Array(parents.prefix(depth)) + [name]
+            return parents.joined()
+        }
+    }
+
+    @Test("the tree in the README is the tree on disk")
+    func treeOnDisk() throws {
+        let listed = try Self.tree()
+        for path in listed {
+            #expect(FileManager.default.fileExists(atPath: Self.root.appendingPathComponent(path).path), "\(path)")
+        }
+        // And the other way round, where the README goes into detail: every room of Sources and every module's folder.
+        for folder in ["Sources", "Sources/Kernels", "Sources/Runtime", "Sources/Distillation"] {
+            let entries = try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent(folder).path)
+            for entry in entries {
+                var isFolder: ObjCBool = false
+                let path = Self.root.appendingPathComponent(folder + "/" + entry).path
+                guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else { continue }
+                #expect(listed.contains("\(folder)/\(entry)/"), "\(folder)/\(entry) is not in the README's tree")
+            }
+        }
+    }
+}
