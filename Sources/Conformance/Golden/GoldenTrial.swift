@@ -170,7 +170,7 @@ final class GoldenTrial {
             try golden.upstream.keys.sorted().map { name in
                 guard let entry = golden.upstream[name] else { preconditionFailure(name) }
                 try check(entry)
-                return (try onTape(name), Tensor(try tensors.floats(entry.tensor), entry.shape, on: device))
+                return (try onTape(name), try Tensor(try tensors.floats(entry.tensor), entry.shape, on: device))
             })
     }
 
