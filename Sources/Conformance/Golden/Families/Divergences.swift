@@ -27,8 +27,8 @@ extension GoldenFamilies {
             let (student, teacher) = (try trial.tensor("student"), try trial.tensor("teacher"))
             let isForward = try trial.parameters.word("direction") == "forward"
             let (first, second) = isForward ? (teacher, student) : (student, teacher)
-            let difference = try first.logSoftmax(temperature: temperature) - second.logSoftmax(temperature: temperature)
-            let perRow = try (first.softmax(temperature: temperature) * difference).sum(-1)
+            let perRow = try Tensor.klDivergence(
+                first.logSoftmax(temperature: temperature), second.logSoftmax(temperature: temperature))
             trial.give("per_row", perRow)
             trial.give("loss", try perRow.sum() * scale(trial, student.shape))
         },
