@@ -16,7 +16,19 @@ public enum Autograd {
 /// loss's own gradient of 1, a buffer and a pass.
 enum Gradient {
     case constant(Float)
+    /// Whoever gets it may add to it.
     case view(View)
+    /// Another node holds the same view: read it, never write to it.
+    case shared(View)
+
+    /// The same kind of gradient on another view of the same elements.
+    func mapView(_ change: (View) throws -> View) rethrows -> Gradient {
+        switch self {
+        case .constant: self
+        case .view(let view): .view(try change(view))
+        case .shared(let view): .shared(try change(view))
+        }
+    }
 }
 
 /// One recorded step: how the gradient of its output becomes gradients of its inputs.
@@ -51,6 +63,11 @@ final class Node {
         if let slot { return slot.sink() }
         switch gradient {
         case .view(let view): return .accumulate(view)
+        case .shared(let view):
+            let own = try device.empty(shape, for: .activations)
+            try run(Copy(), .init(x: view.reshapedIfNeeded(shape), y: .write(own)), on: device)
+            gradient = .view(own)
+            return .accumulate(own)
         case .constant(let value):
             let view = try filled(value)
             gradient = .view(view)
@@ -62,7 +79,7 @@ final class Node {
         }
     }
 
-    /// Hands over a finished gradient. The first one is kept as it is, without a copy; it must not be used afterwards.
+    /// Hands over a finished gradient. The first one is kept as it is, without a copy.
     func give(_ value: Gradient) throws {
         if slot == nil, gradient == nil {
             gradient = value
@@ -70,7 +87,8 @@ final class Node {
         }
         let sink = try sink()
         switch value {
-        case .view(let view): try run(Copy(), .init(x: view.reshapedIfNeeded(sink.view.shape), y: sink), on: device)
+        case .view(let view), .shared(let view):
+            try run(Copy(), .init(x: view.reshapedIfNeeded(sink.view.shape), y: sink), on: device)
         case .constant(let number):
             try run(Copy(), .init(x: try filled(number), y: sink), on: device)
         }
@@ -85,7 +103,7 @@ final class Node {
     /// The gradient as a contiguous view, made if it is still a number.
     func materialize(_ gradient: Gradient) throws -> View {
         switch gradient {
-        case .view(let view): view
+        case .view(let view), .shared(let view): view
         case .constant(let value): try filled(value)
         }
     }

@@ -20,7 +20,10 @@ struct Retort: ParsableCommand {
               retort bench --device cpu
             """,
         version: retortVersion,
-        subcommands: [Train.self, Eval.self, Inspect.self, Report.self, Devices.self, TestOps.self])
+        subcommands: [
+            Train.self, Eval.self, Inspect.self, Report.self, Devices.self, Bench.self, TestOps.self,
+            BenchWorkerCommand.self,
+        ])
 
     /// Maps every error to its message and exit code; argument-parser's own errors keep theirs (64).
     static func main() {

@@ -31,6 +31,15 @@ public enum TestBackend: String, CaseIterable, CustomTestStringConvertible, Send
         }
     }
 
+    /// A device of its own, with its own memory: for tests that count bytes while others run.
+    public func ownDevice() throws -> Device {
+        switch self {
+        case .cpu: Device(.cpu(try CPUDevice()))
+        case .vector: try Self.openCL(.vector)
+        case .simt: try Self.openCL(.simt)
+        }
+    }
+
     private static let cpuDevice = Result { Device(.cpu(try CPUDevice())) }
     private static let vectorDevice = Result { try openCL(.vector) }
     private static let simtDevice = Result { try openCL(.simt) }

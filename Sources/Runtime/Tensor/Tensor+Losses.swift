@@ -109,7 +109,7 @@ extension Tensor {
             case .constant(1): try input!.give(.view(gradient!))
             case .constant(let factor):
                 try run(Scale(factor), .init(x: gradient!, y: try input!.sink()), on: node.device)
-            case .view(let factor):
+            case .view(let factor), .shared(let factor):
                 try run(Binary(.multiply), .init(a: gradient!, b: factor, y: try input!.sink()), on: node.device)
             }
         }
