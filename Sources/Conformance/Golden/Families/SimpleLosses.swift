@@ -2,8 +2,8 @@ import RetortRuntime
 import RetortSupport
 
 extension GoldenFamilies {
-    /// Losses that compare two tensors element by element or row by row. A case without `fn` is told by its name's function: two
-    /// inputs make a cosine similarity, one is normalised.
+    /// Losses that compare two tensors element by element or row by row. A case without `fn` is told by its inputs: two make a cosine
+    /// similarity, one is normalised. The reference of `bce_logits` took the sigmoid of b as its target.
     static let simpleLosses = TensorFamily { trial in
         let a = try trial.tensor("a")
         guard trial.has("b") else {
@@ -18,7 +18,7 @@ extension GoldenFamilies {
         case "smooth_l1": trial.give("loss", try a.smoothL1Loss(b))
         case "smooth_l1_beta0.3": trial.give("loss", try a.smoothL1Loss(b, beta: 0.3))
         case "huber_delta0.5": trial.give("loss", try a.huberLoss(b, delta: 0.5))
-        case "bce_logits": trial.give("loss", try a.binaryCrossEntropy(withLogitsAgainst: b))
+        case "bce_logits": trial.give("loss", try a.binaryCrossEntropy(withLogitsAgainst: b.map(.sigmoid)))
         case "cosine_embedding": trial.give("loss", try a.cosineEmbeddingLoss(b))
         case "cosine_similarity": trial.give("y", try a.cosineSimilarity(b))
         default: throw GoldenParameters.unknownValue("fn", name)
