@@ -1,0 +1,173 @@
+import Foundation
+import RetortKernels
+
+private func fillSample(_ shape: [Int], _ value: Float, padding: Int = 0, size: SampleSize = .tiny) -> OpSample {
+    OpSample("\(shape.shapeText) value=\(value)" + (padding > 0 ? " pitched" : ""), size) { _ in
+        var c = OpCase()
+        c.output("y", shape, .padded(padding, offset: padding))
+        c.run(Fill(value)) { .init(y: $0["y"]) }
+        c.reference = { ["y": .exact([Float](repeating: value, count: shape.elements))] }
+        return c
+    }
+}
+
+private let fill = OpDescription(
+    "fill", "Fill",
+    [
+        fillSample([1], 1), fillSample([7], -0.1), fillSample([], 3), fillSample([0], 1), fillSample([0, 7], 1),
+        fillSample([5, 10], 2.5, padding: 3), fillSample([3, 1], 2.5, padding: 1), fillSample([13, 17], .infinity),
+        fillSample([41, 1271], 0, size: .small), fillSample([41, 1271], 0.7, padding: 5, size: .small),
+        fillSample([4096, 1024], 0, size: .perf),
+    ])
+
+/// x and y of one shape, each in a memory order of its own.
+private struct CopySample {
+    let shape: [Int]
+    var x: [Int]?
+    var y: [Int]?
+    var paddingX = 0
+    var paddingY = 0
+    var accumulate = false
+    /// y's shape when it differs; both are then dense.
+    var reshaped: [Int]?
+    var size = SampleSize.tiny
+
+    var text: String {
+        shape.shapeText + (reshaped.map { " to " + $0.shapeText } ?? "") + (x.map { " x=\($0.shapeText)" } ?? "")
+            + (y.map { " y=\($0.shapeText)" } ?? "") + (paddingX + paddingY > 0 ? " pitched" : "")
+            + (accumulate ? " accumulate" : "")
+    }
+
+    var sample: OpSample {
+        OpSample(text, size) { [self] random in
+            let values = random.normal(shape.elements)
+            let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
+            var c = OpCase()
+            c.input("x", values, shape, Layout(offset: paddingX, padding: paddingX, order: x))
+            c.result("y", reshaped ?? shape, Layout(offset: paddingY, padding: paddingY, order: y), old: old)
+            c.run(Copy()) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
+            c.reference = {
+                guard old != nil else { return ["y": .exact(values)] }
+                return ["y": .near(values.map { Estimate(Double($0)) }.added(to: old))]
+            }
+            return c
+        }
+    }
+}
+
+private let copy = OpDescription(
+    "copy", "Copy",
+    [
+        CopySample(shape: [1]), CopySample(shape: []), CopySample(shape: [7]), CopySample(shape: [0]), CopySample(shape: [3, 0, 5]),
+        CopySample(shape: [5, 10], paddingX: 3, paddingY: 1), CopySample(shape: [5, 10], paddingX: 1, accumulate: true),
+        CopySample(shape: [5, 10], x: [1, 0]), CopySample(shape: [13, 17], y: [1, 0]),
+        CopySample(shape: [33, 31], x: [1, 0], paddingX: 3, paddingY: 2), CopySample(shape: [33, 65], x: [1, 0], accumulate: true),
+        CopySample(shape: [3, 9, 11], x: [0, 2, 1]), CopySample(shape: [3, 9, 11], x: [2, 1, 0]),
+        CopySample(shape: [2, 3, 5, 7], x: [0, 2, 1, 3]), CopySample(shape: [2, 3, 5, 7], x: [3, 1, 0, 2], paddingX: 1),
+        CopySample(shape: [2, 3, 2, 3, 2, 3], x: [5, 3, 1, 4, 2, 0]),
+        CopySample(shape: [2, 3, 2, 3, 2, 3], x: [1, 0, 3, 2, 5, 4], y: [2, 4, 0, 1, 3, 5], accumulate: true),
+        CopySample(shape: [2, 3, 2, 1, 2, 3, 2, 2], x: [7, 6, 3, 5, 4, 2, 1, 0], y: [7, 6, 3, 5, 2, 4, 1, 0]),
+        CopySample(shape: [6, 35], reshaped: [7, 5, 6]),
+        CopySample(shape: [41, 1271], size: .small), CopySample(shape: [41, 1271], x: [1, 0], size: .small),
+        CopySample(shape: [257, 129], y: [1, 0], paddingY: 3, accumulate: true, size: .small),
+        CopySample(shape: [7, 41, 67], x: [0, 2, 1], size: .small), CopySample(shape: [5, 41, 4, 33], x: [0, 2, 1, 3], size: .small),
+        CopySample(shape: [4096, 1024], size: .perf), CopySample(shape: [2048, 1536], x: [1, 0], size: .perf),
+    ].map(\.sample))
+
+// MARK: Number formats
+
+/// A small floating point format, decoded by its definition.
+private struct SmallFloat {
+    let dtype: DType
+    let exponentBits: Int
+    let mantissaBits: Int
+    /// e4m3fn has no infinity: its topmost pattern is NaN, the others there are numbers.
+    var hasInfinity = true
+
+    var bitCount: Int { 1 + exponentBits + mantissaBits }
+
+    func value(_ bits: UInt32) -> Double {
+        let mantissa = Double(bits & ((1 << mantissaBits) - 1)) / Double(1 << mantissaBits)
+        let exponent = Int(bits >> mantissaBits) & ((1 << exponentBits) - 1)
+        let sign = bits >> (bitCount - 1) == 1 ? -1.0 : 1.0
+        let bias = (1 << (exponentBits - 1)) - 1
+        if exponent == (1 << exponentBits) - 1 {
+            if hasInfinity { return mantissa == 0 ? sign * .infinity : .nan }
+            if mantissa == 1 - 1 / Double(1 << mantissaBits) { return .nan }
+        }
+        let magnitude = exponent == 0 ? mantissa * pow(2, Double(1 - bias)) : (1 + mantissa) * pow(2, Double(exponent - bias))
+        return sign * magnitude
+    }
+
+    /// Every bit pattern.
+    var patterns: [UInt32] { (0..<UInt32(1 << bitCount)).map { $0 } }
+
+    /// The pattern nearest to x, the even one of two; by search, so that no rounding trick is shared with the kernels.
+    func nearest(_ x: Float) -> UInt32 {
+        let sign: UInt32 = x.sign == .minus ? 1 << (bitCount - 1) : 0
+        let magnitude = Double(abs(x))
+        let infinity = UInt32((1 << exponentBits) - 1) << mantissaBits
+        // Positive patterns are ordered like their values: the last one not above x, then the nearer of it and the next.
+        var (low, high) = (UInt32(0), infinity)
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if value(middle) <= magnitude { low = middle } else { high = middle }
+        }
+        // The step beyond the largest number counts as if the format went on.
+        let above = high == infinity ? 2 * value(infinity - 1) - value(infinity - 2) : value(high)
+        let middle = (value(low) + above) / 2
+        if magnitude > middle || magnitude == middle && low % 2 == 1 { low = high }
+        return sign | low
+    }
+
+    static let f16 = SmallFloat(dtype: .f16, exponentBits: 5, mantissaBits: 10)
+    static let bf16 = SmallFloat(dtype: .bf16, exponentBits: 8, mantissaBits: 7)
+    static let f8e4m3 = SmallFloat(dtype: .f8e4m3, exponentBits: 4, mantissaBits: 3, hasInfinity: false)
+    static let f8e5m2 = SmallFloat(dtype: .f8e5m2, exponentBits: 5, mantissaBits: 2)
+}
+
+private func decodeSample(_ format: SmallFloat, _ stride: Int, _ size: SampleSize) -> OpSample {
+    OpSample("f32 from \(format.dtype)" + (stride == 1 ? " every pattern" : " each \(stride)th"), size) { _ in
+        let bits = Swift.stride(from: 0, to: format.patterns.count, by: stride).map { format.patterns[$0] }
+        var c = OpCase()
+        c.input("x", bits: bits, format.dtype, [bits.count])
+        c.output("y", [bits.count])
+        c.run(Convert()) { .init(x: $0["x"], y: $0["y"]) }
+        c.reference = { ["y": .exact(bits.map(format.value))] }
+        return c
+    }
+}
+
+private func encodeSample(_ format: SmallFloat, _ count: Int, _ size: SampleSize) -> OpSample {
+    OpSample("\(format.dtype) from f32 \(count)", size) { random in
+        // Random bit patterns meet every exponent; halves between two neighbours and the limits are the hard ones.
+        var x: [Float] = random.integers(count, 0...0xFFFF_FFFF).map { Float(bitPattern: UInt32($0)) }.filter { !$0.isNaN }
+        x += random.normal(count)
+        for pattern in random.integers(count, 0...(1 << (format.bitCount - 1)) - 3) {
+            let (a, b) = (format.value(UInt32(pattern)), format.value(UInt32(pattern + 1)))
+            if a.isFinite, b.isFinite { x.append(Float((a + b) / 2)) }
+        }
+        x += [0, -0.0, .infinity, -.infinity, 65504, 65519, 65520, 65536, 5.9604645e-8, 2.9802322e-8, 1e-45, 3.4e38, -3.4e38]
+        let values = x
+        var c = OpCase()
+        c.input("x", values, [values.count])
+        c.output("y", [values.count], dtype: format.dtype)
+        c.run(Convert()) { .init(x: $0["x"], y: $0["y"]) }
+        c.reference = { ["y": .bits(values.map(format.nearest))] }
+        return c
+    }
+}
+
+private let convert = OpDescription(
+    "convert", "Convert",
+    [
+        decodeSample(.f16, 1, .small), decodeSample(.bf16, 1, .small), decodeSample(.f8e4m3, 1, .tiny),
+        decodeSample(.f8e5m2, 1, .tiny), decodeSample(.f16, 257, .tiny), decodeSample(.bf16, 257, .tiny),
+        encodeSample(.f16, 37, .tiny), encodeSample(.bf16, 37, .tiny), encodeSample(.f16, 5000, .small),
+        encodeSample(.bf16, 5000, .small), encodeSample(.f16, 0, .tiny), decodeSample(.f8e5m2, 256, .tiny),
+        encodeSample(.bf16, 4_000_000, .perf),
+    ])
+
+extension OpDescription {
+    static let copies: [OpDescription] = [fill, copy, convert]
+}

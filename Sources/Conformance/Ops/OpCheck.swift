@@ -1,0 +1,140 @@
+import RetortKernels
+import RetortRuntime
+
+/// Runs one case on one device and looks at everything it did: results, places it must not touch, inputs, repeatability.
+struct OpCheck {
+    /// What was found wrong, in words; empty when nothing was.
+    private(set) var problems: [String] = []
+    /// The largest error, as a share of what is allowed.
+    private(set) var worst = 0.0
+
+    /// Elements of sentinel in front of and behind every operand; a multiple of 16 keeps an offset of 0 aligned.
+    private static let fence = 64
+    /// NaN patterns of our own: a kernel that reads beyond its rows and uses what it finds gives NaN, one that writes there is
+    /// seen, and an output element that still holds `poison` was never written.
+    private static let sentinel: UInt32 = 0x7FD5_A5A5
+    private static let poison: UInt32 = 0x7FDE_ADAD
+
+    init(_ opCase: OpCase, expecting expected: [String: Expected], on device: Device) {
+        do {
+            let first = try Self.execute(opCase, on: device.compute)
+            for array in opCase.arrays {
+                examine(array, first[array.name]!, expected[array.name])
+            }
+            let second = try Self.execute(opCase, on: device.compute)
+            for array in opCase.arrays where first[array.name]! != second[array.name]! {
+                problems.append("\(array.name): two runs differ")
+            }
+        } catch {
+            problems.append("threw: \(error)")
+        }
+    }
+
+    /// The raw memory of every operand after a run, fences included, element by element.
+    private static func execute(_ opCase: OpCase, on device: ComputeDevice) throws -> [String: [UInt32]] {
+        let (operands, wholes) = try place(opCase, on: device)
+        try opCase.invoke(operands)
+        return try wholes.mapValues { try readBits($0, device) }
+    }
+
+    /// Operands on the device, and the buffers around them.
+    static func place(_ opCase: OpCase, on device: ComputeDevice) throws -> (OperandViews, wholes: [String: View]) {
+        var views: [String: View] = [:]
+        var wholes: [String: View] = [:]
+        for array in opCase.arrays {
+            let memory = surrounded(array)
+            let whole = try device.empty([memory.count], array.dtype, for: .data)
+            try writeBits(memory, to: whole, device)
+            wholes[array.name] = whole
+            views[array.name] = View(
+                storage: whole.storage, offset: fence + array.layout.offset, shape: array.shape, strides: array.strides,
+                dtype: array.dtype)
+        }
+        return (OperandViews(device: device, views: views), wholes)
+    }
+
+    /// An operand's memory before the run.
+    private static func surrounded(_ array: HostArray) -> [UInt32] {
+        let mask: UInt32 = array.dtype.size == 4 ? .max : (1 << (8 * UInt32(array.dtype.size))) - 1
+        let start = fence + array.layout.offset
+        var memory = [UInt32](repeating: sentinel & mask, count: start + array.span + fence)
+        for (i, position) in array.positions.enumerated() { memory[start + position] = array.bits?[i] ?? poison & mask }
+        return memory
+    }
+
+    private static func writeBits(_ bits: [UInt32], to view: View, _ device: ComputeDevice) throws {
+        switch view.dtype.size {
+        case 4: try device.write(bits, to: view)
+        case 2: try device.write(bits.map(UInt16.init(truncatingIfNeeded:)), to: view)
+        default: try device.write(bits.map(UInt8.init(truncatingIfNeeded:)), to: view)
+        }
+    }
+
+    private static func readBits(_ view: View, _ device: ComputeDevice) throws -> [UInt32] {
+        switch view.dtype.size {
+        case 4: try device.read(view, as: UInt32.self)
+        case 2: try device.read(view, as: UInt16.self).map(UInt32.init)
+        default: try device.read(view, as: UInt8.self).map(UInt32.init)
+        }
+    }
+
+    private mutating func examine(_ array: HostArray, _ after: [UInt32], _ expected: Expected?) {
+        let before = Self.surrounded(array)
+        guard array.isOutput else {
+            if let at = before.indices.first(where: { before[$0] != after[$0] }) {
+                problems.append("\(array.name): an input was changed, at memory element \(at - Self.fence)")
+            }
+            return
+        }
+        let start = Self.fence + array.layout.offset
+        let positions = array.positions
+        var outside = zip(before, after).map { $0 != $1 }
+        for position in positions { outside[start + position] = false }
+        if let at = outside.firstIndex(of: true) {
+            problems.append("\(array.name): written outside the view, at memory element \(at - start) from its first")
+        }
+        guard let expected else {
+            problems.append("\(array.name): the description expects nothing of this output")
+            return
+        }
+        compare(array, positions.map { after[start + $0] }, expected)
+    }
+
+    private mutating func compare(_ array: HostArray, _ bits: [UInt32], _ expected: Expected) {
+        if let count = expected.count, count != bits.count {
+            problems.append("\(array.name): the reference has \(count) elements, the output \(bits.count)")
+            return
+        }
+        let poison = array.dtype.size == 4 ? Self.poison : Self.poison & ((1 << (8 * UInt32(array.dtype.size))) - 1)
+        var wrong = 0
+        var unwritten = 0
+        var worstAt = (index: 0, share: -1.0)
+        for (i, pattern) in bits.enumerated() {
+            if pattern == poison, array.bits == nil, array.dtype.size == 4 { unwritten += 1 }
+            let value = array.dtype == .i32 ? Double(Int32(bitPattern: pattern)) : Double(Float(bitPattern: pattern))
+            let share = expected.share(i, value, bits: pattern)
+            if share > worstAt.share { worstAt = (i, share) }
+            if !(share <= 1) { wrong += 1 }
+        }
+        worst = max(worst, worstAt.share)
+        if unwritten > 0 { problems.append("\(array.name): \(unwritten) of \(bits.count) elements were never written") }
+        guard wrong > 0 else { return }
+        let i = worstAt.index
+        let found = array.dtype == .i32 ? "\(Int32(bitPattern: bits[i]))" : array.dtype == .f32
+            ? "\(Float(bitPattern: bits[i]))" : "0x" + String(bits[i], radix: 16)
+        problems.append(
+            "\(array.name): \(wrong) of \(bits.count) elements are wrong; worst at \(Self.place(i, array.shape)): \(found), "
+                + "expected \(expected.text(i))")
+    }
+
+    /// "(3, 17)": a row-major index as coordinates.
+    private static func place(_ index: Int, _ shape: [Int]) -> String {
+        var rest = index
+        var coordinates: [Int] = []
+        for size in shape.reversed() where size > 0 {
+            coordinates.insert(rest % size, at: 0)
+            rest /= size
+        }
+        return "(" + coordinates.map(String.init).joined(separator: ", ") + ")"
+    }
+}
