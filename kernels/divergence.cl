@@ -50,6 +50,10 @@
 // Kinds whose value needs both distributions normalised first. `kind` is a constant wherever this is called.
 #define DIVERGENCE_MIXES(kind) ((kind) >= DIVERGENCE_JSD && (kind) <= DIVERGENCE_TVD)
 
+// Kinds whose value contains ln of the quotient of both sums.
+#define DIVERGENCE_COMPARES(kind) \
+    ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL || (kind) == DIVERGENCE_SYMMETRIC)
+
 #define DIVERGENCE_LOWEST_1 (-127.0f / LOG2E)
 
 // Running sums of one row, relative to the maxima so far: d = logit - maximum.
@@ -57,34 +61,43 @@ typedef struct {
     real student;   // Σ e^(ds / T)
     real teacher;   // Σ e^(dt / T)
     real hard;      // Σ e^ds, only when T != 1
-    real forward;   // Σ e^(dt / T) · -ds, only for cross-entropy forms
+    real forward;   // Σ e^(dt / T) (dt - ds), or without dt for cross-entropy forms
     real reverse;   // Σ e^(ds / T) (ds - dt), only for reverse kinds
+    real excess;    // Σ e^(ds / T) - e^(dt / T), only for KL
 } divergence_sums;
 
-INLINE void divergence_add(
+// Adds one vector; returns e^(ds / T).
+INLINE real divergence_add(
     const int kind, int separate_hard, real ds, real dt, float rate, float lowest, divergence_sums *sums) {
     real es = v_exp2_scaled(ds, rate, lowest);
     real et = v_exp2_scaled(dt, rate, lowest);
     sums->student += es;
     sums->teacher += et;
+    if (DIVERGENCE_COMPARES(kind)) sums->excess += es - et;
     if (separate_hard) sums->hard += v_exp2_scaled(ds, LOG2E, DIVERGENCE_LOWEST_1);
     // A probability of exactly 0 contributes nothing, whatever the other logarithm is (0 · inf).
+    if (kind == DIVERGENCE_FORWARD_KL) {
+        sums->forward += SELECT(et * (dt - ds), SPLAT(0.0f), et == SPLAT(0.0f));
+    }
     if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
         sums->forward += SELECT(et * -ds, SPLAT(0.0f), et == SPLAT(0.0f));
     }
     if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
         sums->reverse += SELECT(es * (ds - dt), SPLAT(0.0f), es == SPLAT(0.0f));
     }
+    return es;
 }
 
 // Moves sums to new maxima, `student_step` and `teacher_step` >= 0 above the old ones.
 INLINE void divergence_rescale(
-    float student_step, float teacher_step, float inverse_temperature, divergence_sums *sums) {
+    const int kind, float student_step, float teacher_step, float inverse_temperature, divergence_sums *sums) {
     float student_factor = S_EXP(-student_step * inverse_temperature);
     float teacher_factor = S_EXP(-teacher_step * inverse_temperature);
     // Σ e (d' …) with d' = d - step, before the common factor.
-    sums->forward = (sums->forward + sums->teacher * SPLAT(student_step)) * SPLAT(teacher_factor);
+    const float forward_step = kind == DIVERGENCE_FORWARD_KL ? teacher_step - student_step : -student_step;
+    sums->forward = (sums->forward - sums->teacher * SPLAT(forward_step)) * SPLAT(teacher_factor);
     sums->reverse = (sums->reverse - sums->student * SPLAT(student_step - teacher_step)) * SPLAT(student_factor);
+    sums->excess = sums->excess * SPLAT(student_factor) + sums->teacher * SPLAT(student_factor - teacher_factor);
     sums->student = sums->student * SPLAT(student_factor);
     sums->teacher = sums->teacher * SPLAT(teacher_factor);
     sums->hard = sums->hard * SPLAT(S_EXP(-student_step));
@@ -140,36 +153,30 @@ typedef struct {
     float hard_inverse;                      // 1 / Σ e^ds
 } divergence_row;
 
-// One vector of the gradient (without the -1 at the label) and of the value of forward_kl and reverse_kl. Their terms,
-// p ln(p / q) - p + q, are all >= 0 and cancel the rounding of both normalisations, so a KL of 1e-6 keeps its digits.
+// One vector of the gradient (without the -1 at the label).
 INLINE real divergence_gradient(
     const int kind, real s, real t, float rate, float lowest, float inverse_temperature, float blend,
-    divergence_row row, real *value) {
+    divergence_row row) {
     real ds = s - SPLAT(row.student_max), dt = t - SPLAT(row.teacher_max);
     real es = v_exp2_scaled(ds, rate, lowest);
-    real et = v_exp2_scaled(dt, rate, lowest);
     real g;
-    *value = SPLAT(0.0f);
     if (DIVERGENCE_MIXES(kind)) {
-        real h, q = es * SPLAT(row.student_inverse), p = et * SPLAT(row.teacher_inverse);
+        real h, q = es * SPLAT(row.student_inverse);
+        real p = v_exp2_scaled(dt, rate, lowest) * SPLAT(row.teacher_inverse);
         (void)divergence_mixture(kind, p, q, blend, &h);
         g = q * (h - SPLAT(row.mean)) * SPLAT(row.soft);
     } else {
-        // (q - p), written so that equal rows give exactly 0 with or without a fused multiply-add.
-        real difference = V_FMA(et, SPLAT(-row.ratio), es) * SPLAT(row.student_inverse);
-        g = difference;
-        if (kind != DIVERGENCE_FORWARD_CE) {
-            // ln q - ln p
-            real log_quotient = V_FMA(ds - dt, SPLAT(inverse_temperature), SPLAT(-row.log_ratio));
-            if (kind == DIVERGENCE_FORWARD_KL) {
-                real p = et * SPLAT(row.teacher_inverse);
-                *value = difference - SELECT(p * log_quotient, SPLAT(0.0f), p == SPLAT(0.0f));
-            } else {
-                real q = es * SPLAT(row.student_inverse);
-                *value = SELECT(q * log_quotient, SPLAT(0.0f), q == SPLAT(0.0f)) - difference;
-                real r = SELECT(q * (log_quotient - SPLAT(row.mean)), SPLAT(0.0f), q == SPLAT(0.0f));
-                g = kind == DIVERGENCE_SYMMETRIC ? SPLAT(1.0f - blend) * g + SPLAT(blend) * r : r;
-            }
+        g = SPLAT(0.0f);
+        if (kind != DIVERGENCE_REVERSE_KL) {
+            // (q - p), written so that equal rows give exactly 0 with or without a fused multiply-add.
+            g = V_FMA(v_exp2_scaled(dt, rate, lowest), SPLAT(-row.ratio), es) * SPLAT(row.student_inverse);
+        }
+        if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
+            // q (ln q - ln p - KL(Q || P))
+            real q = es * SPLAT(row.student_inverse);
+            real delta = V_FMA(ds - dt, SPLAT(inverse_temperature), SPLAT(-row.log_ratio)) - SPLAT(row.mean);
+            real r = SELECT(q * delta, SPLAT(0.0f), q == SPLAT(0.0f));
+            g = kind == DIVERGENCE_SYMMETRIC ? SPLAT(1.0f - blend) * g + SPLAT(blend) * r : r;
         }
         g = g * SPLAT(row.soft);
     }
@@ -180,14 +187,34 @@ INLINE real divergence_gradient(
     return g;
 }
 
-// Kinds whose value comes from the last pass, which then runs even when no gradient is wanted.
-#define DIVERGENCE_VALUE_LAST(kind) \
-    ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL || (kind) == DIVERGENCE_SYMMETRIC)
+// ln(Σ e^(ds / T) / Σ e^(dt / T)); `excess` is their difference, more exact than the quotient when they are close.
+INLINE float divergence_log_ratio(float ratio, float excess, float teacher_inverse) {
+    const float part = excess * teacher_inverse;
+    return part > -0.5f && part < 0.5f ? S_LOG1P(part) : S_LOG(ratio);
+}
+
+// The value in nats of kinds without a mixture; row->mean = KL(Q || P) of the reverse kinds.
+INLINE float divergence_value(
+    const int kind, float forward, float reverse, float inverse_temperature, float blend, float student_sum,
+    divergence_row *row) {
+    float value = 0.0f;
+    if (kind == DIVERGENCE_FORWARD_KL) value = forward * inverse_temperature * row->teacher_inverse + row->log_ratio;
+    if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
+        value = forward * inverse_temperature * row->teacher_inverse + S_LOG(student_sum);
+    }
+    if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
+        row->mean = reverse * inverse_temperature * row->student_inverse - row->log_ratio;
+        value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * row->mean : row->mean;
+    }
+    return value;
+}
 
 #ifdef VECTOR
 
-// Classes at a time: 8 KiB of each row stay in the first-level cache between maxima and sums.
+// Classes at a time: 8 KiB of each row stay in the first-level cache between maxima and sums. A row has at most
+// DIVERGENCE_CHUNKS chunks; with more classes chunks are longer.
 #define DIVERGENCE_CHUNK 2048
+#define DIVERGENCE_CHUNKS 128
 
 INLINE void divergence_rows(
     const int kind, index_t begin, index_t end, GLOBAL const float *student, index_t student_pitch,
@@ -198,6 +225,10 @@ INLINE void divergence_rows(
     const float inverse_temperature = 1.0f / temperature;
     const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
     const int whole = classes / LANES * LANES, part = classes - whole;
+    const int even = ((classes + DIVERGENCE_CHUNKS - 1) / DIVERGENCE_CHUNKS + LANES - 1) / LANES * LANES;
+    const int chunk = even > DIVERGENCE_CHUNK ? even : DIVERGENCE_CHUNK;
+    // The running maxima each chunk was summed with.
+    float student_maxima[DIVERGENCE_CHUNKS], teacher_maxima[DIVERGENCE_CHUNKS];
     for (index_t r = begin; r < end; r++) {
         GLOBAL const float *s = student + r * student_pitch;
         GLOBAL const float *t = teacher + r * teacher_pitch;
@@ -221,12 +252,15 @@ INLINE void divergence_rows(
         divergence_row row;
         row.student_max = row.teacher_max = LOWEST;
         row.separate_hard = labelled && temperature != 1.0f;
-        divergence_sums total = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
+        divergence_sums total = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
         const real s_part = part ? load_part(s + whole, part, -INFINITY) : SPLAT(-INFINITY);
         const real t_part = part ? load_part(t + whole, part, -INFINITY) : SPLAT(-INFINITY);
-        for (int start = 0; start < classes; start += DIVERGENCE_CHUNK) {
-            const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
-            const int last = classes - start <= DIVERGENCE_CHUNK && part;
+        // forward_kl keeps e^(ds / T) where the gradient will be, unless the hard part needs the logits again.
+        const int keep = kind == DIVERGENCE_FORWARD_KL && write_gradient == 1
+            && !(row.separate_hard && hard_scale != 0.0f);
+        for (int start = 0; start < classes; start += chunk) {
+            const int stop = whole - start < chunk ? whole : start + chunk;
+            const int last = classes - start <= chunk && part;
             real s0 = SPLAT(LOWEST), s1 = s0, t0 = s0, t1 = s0;
             int i = start;
             for (; i + 2 * LANES <= stop; i += 2 * LANES) {
@@ -247,14 +281,17 @@ INLINE void divergence_rows(
             const float t_max = S_MAX(row.teacher_max, lane_max(v_larger(t0, t1)));
             if (start > 0 && (s_max > row.student_max || t_max > row.teacher_max)) {
                 divergence_rescale(
-                    s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &total);
+                    kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &total);
             }
             row.student_max = s_max;
             row.teacher_max = t_max;
-            divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
+            student_maxima[start / chunk] = s_max;
+            teacher_maxima[start / chunk] = t_max;
+            divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
             for (i = start; i < stop; i += LANES) {
                 const real ds = LOAD(s + i) - SPLAT(s_max), dt = LOAD(t + i) - SPLAT(t_max);
-                divergence_add(kind, row.separate_hard, ds, dt, rate, lowest, &sums);
+                const real es = divergence_add(kind, row.separate_hard, ds, dt, rate, lowest, &sums);
+                if (keep) STORE(g + i, es);
             }
             if (last) {
                 divergence_add(
@@ -267,6 +304,7 @@ INLINE void divergence_rows(
             total.hard += sums.hard;
             total.forward += sums.forward;
             total.reverse += sums.reverse;
+            total.excess += sums.excess;
         }
         const float student_sum = lane_sum(total.student), teacher_sum = lane_sum(total.teacher);
         const float hard_sum = row.separate_hard ? lane_sum(total.hard) : student_sum;
@@ -274,9 +312,9 @@ INLINE void divergence_rows(
         row.teacher_inverse = 1.0f / teacher_sum;
         row.hard_inverse = 1.0f / hard_sum;
         row.ratio = student_sum / teacher_sum;
-        row.log_ratio = S_LOG(row.ratio);
-        row.mean = lane_sum(total.reverse) * inverse_temperature * row.student_inverse - row.log_ratio;
-        float value = 0.0f;
+        row.log_ratio = divergence_log_ratio(row.ratio, lane_sum(total.excess), row.teacher_inverse);
+        row.mean = 0.0f;
+        float value;
         if (DIVERGENCE_MIXES(kind)) {
             real values = SPLAT(0.0f), means = SPLAT(0.0f), h;
             for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
@@ -301,34 +339,40 @@ INLINE void divergence_rows(
             // (tail lanes beyond the row hold p = q = 0 and add nothing)
             value = lane_sum(values);
             row.mean = lane_sum(means);
-        } else if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
-            value = lane_sum(total.forward) * inverse_temperature * row.teacher_inverse + S_LOG(student_sum);
+        } else {
+            value = divergence_value(
+                kind, lane_sum(total.forward), lane_sum(total.reverse), inverse_temperature, blend, student_sum, &row);
         }
         const float total_weight = weight * scale;
         row.soft = total_weight * soft_scale * inverse_temperature;
         row.hard = labelled ? total_weight * hard_scale : 0.0f;
-        if (write_gradient || DIVERGENCE_VALUE_LAST(kind)) {
-            real values = SPLAT(0.0f), v;
-            for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
-                const int stop = whole - start < DIVERGENCE_CHUNK ? whole : start + DIVERGENCE_CHUNK;
-                real chunk_values = SPLAT(0.0f);
+        if (write_gradient) {
+            for (int start = 0; keep && start < whole; start += chunk) {
+                const int stop = whole - start < chunk ? whole : start + chunk;
+                const float s_max = student_maxima[start / chunk], t_max = teacher_maxima[start / chunk];
+                float s_factor = 1.0f, t_factor = 1.0f;
+                if (s_max != row.student_max) s_factor = S_EXP((s_max - row.student_max) * inverse_temperature);
+                if (t_max != row.teacher_max) t_factor = S_EXP((t_max - row.teacher_max) * inverse_temperature);
+                const real a = SPLAT((row.soft * row.student_inverse + row.hard * row.hard_inverse) * s_factor);
+                const real b = SPLAT(row.soft * row.teacher_inverse * t_factor);
                 for (int i = start; i < stop; i += LANES) {
-                    real d = divergence_gradient(
-                        kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, blend, row, &v);
-                    chunk_values += v;
-                    if (write_gradient) STORE(g + i, write_gradient == 2 ? LOAD(g + i) + d : d);
+                    // Two products of their own, not a fused multiply-add: equal rows give exactly 0.
+                    const real q = LOAD(g + i) * a;
+                    const real p = v_exp2_scaled(LOAD(t + i) - SPLAT(t_max), rate, lowest) * b;
+                    STORE(g + i, q - p);
                 }
-                values += chunk_values;
+            }
+            for (int i = keep ? whole : 0; i < whole; i += LANES) {
+                real v = divergence_gradient(
+                    kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, blend, row);
+                STORE(g + i, write_gradient == 2 ? LOAD(g + i) + v : v);
             }
             if (part) {
-                real d = divergence_gradient(kind, s_part, t_part, rate, lowest, inverse_temperature, blend, row, &v);
-                values += v;
-                if (write_gradient == 2) d += load_part(g + whole, part, 0.0f);
-                if (write_gradient) store_part(g + whole, d, part);
+                real v = divergence_gradient(kind, s_part, t_part, rate, lowest, inverse_temperature, blend, row);
+                if (write_gradient == 2) v += load_part(g + whole, part, 0.0f);
+                store_part(g + whole, v, part);
             }
-            if (write_gradient && label_ok) g[label] -= row.hard;
-            if (kind == DIVERGENCE_SYMMETRIC) value = (1.0f - blend) * value + blend * lane_sum(values);
-            if (kind == DIVERGENCE_FORWARD_KL || kind == DIVERGENCE_REVERSE_KL) value = lane_sum(values);
+            if (label_ok) g[label] -= row.hard;
         }
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
@@ -451,19 +495,19 @@ void divergence_group(
     divergence_row row;
     row.student_max = row.teacher_max = LOWEST;
     row.separate_hard = labelled && temperature != 1.0f;
-    divergence_sums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    divergence_sums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     for (int i = l; i < read; i += GROUP) {
         const float s = student[i], t = teacher[i];
         if (s > row.student_max || t > row.teacher_max) {
             const float s_max = fmax(s, row.student_max), t_max = fmax(t, row.teacher_max);
-            divergence_rescale(s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
+            divergence_rescale(kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
             row.student_max = s_max;
             row.teacher_max = t_max;
         }
         divergence_add(kind, row.separate_hard, s - row.student_max, t - row.teacher_max, rate, lowest, &sums);
     }
     const float s_max = group_max(row.student_max, scratch), t_max = group_max(row.teacher_max, scratch);
-    divergence_rescale(s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
+    divergence_rescale(kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
     row.student_max = s_max;
     row.teacher_max = t_max;
     const float student_sum = group_sum(sums.student, scratch), teacher_sum = group_sum(sums.teacher, scratch);
@@ -473,7 +517,7 @@ void divergence_group(
     row.teacher_inverse = 1.0f / teacher_sum;
     row.hard_inverse = 1.0f / hard_sum;
     row.ratio = student_sum / teacher_sum;
-    row.log_ratio = S_LOG(row.ratio);
+    row.log_ratio = divergence_log_ratio(row.ratio, group_sum(sums.excess, scratch), row.teacher_inverse);
     row.mean = 0.0f;
     float value = 0.0f;
     if (DIVERGENCE_MIXES(kind)) {
@@ -487,32 +531,21 @@ void divergence_group(
         value = group_sum(value, scratch);
         row.mean = group_sum(row.mean, scratch);
     } else {
-        if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
-            value = group_sum(sums.forward, scratch) * inverse_temperature * row.teacher_inverse + S_LOG(student_sum);
-        }
-        if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
-            row.mean = group_sum(sums.reverse, scratch) * inverse_temperature * row.student_inverse - row.log_ratio;
-        }
+        const float forward = group_sum(sums.forward, scratch), reverse = group_sum(sums.reverse, scratch);
+        value = divergence_value(kind, forward, reverse, inverse_temperature, blend, student_sum, &row);
     }
     const float total_weight = weight * scale;
     row.soft = total_weight * soft_scale * inverse_temperature;
     row.hard = labelled ? total_weight * hard_scale : 0.0f;
-    if (write_gradient || DIVERGENCE_VALUE_LAST(kind)) {
-        float values = 0.0f;
+    if (write_gradient) {
         for (int i = l; i < classes; i += GROUP) {
-            float d = 0.0f;
+            float v = 0.0f;
             if (read) {
-                float v;
-                d = divergence_gradient(
-                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row, &v);
-                values += v;
-                if (label_ok && i == label) d -= row.hard;
+                v = divergence_gradient(
+                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row);
+                if (label_ok && i == label) v -= row.hard;
             }
-            if (write_gradient) gradient[i] = write_gradient == 2 ? gradient[i] + d : d;
-        }
-        if (DIVERGENCE_VALUE_LAST(kind)) {
-            values = group_sum(values, scratch);
-            value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * values : values;
+            gradient[i] = write_gradient == 2 ? gradient[i] + v : v;
         }
     }
     if (l == owner) {

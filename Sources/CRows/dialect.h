@@ -85,6 +85,7 @@ INLINE real floor_lanes(real a) {
 #endif
 #define S_EXP(a) expf(a)
 #define S_LOG(a) logf(a)
+#define S_LOG1P(a) log1pf(a)
 #define S_SQRT(a) __builtin_elementwise_sqrt((float)(a))
 #define S_MAX(a, b) fmaxf((a), (b))
 #define S_MIN(a, b) fminf((a), (b))

@@ -36,14 +36,12 @@ public func run<O: Op>(_ op: O, _ operands: O.Operands, on device: ComputeDevice
         guard let profiler = cpu.profiler else { return try op.cpu(operands, on: cpu) }
         let start = ContinuousClock.now
         try op.cpu(operands, on: cpu)
-        profiler.record(op.name, family: "cpu", cost: op.cost(operands), host: .zero,
-            device: ContinuousClock.now - start)
+        profiler.record(op.name, family: "cpu", cost: op.cost(operands), device: ContinuousClock.now - start)
     case .openCL(let openCL):
         guard let profiler = openCL.profiler else { return try op.openCL(operands, on: openCL) }
         let launched = profiler.launches
-        let start = ContinuousClock.now
         try op.openCL(operands, on: openCL)
-        profiler.attribute(op.name, since: launched, cost: op.cost(operands), host: ContinuousClock.now - start)
+        profiler.attribute(op.name, since: launched, cost: op.cost(operands))
     case .planned(let plan):
         plan.record(op.name, op.cost(operands))
     }

@@ -9,14 +9,14 @@ public final class Profiler: Sendable {
         public var launches = 0
         /// Time on the device (OpenCL: sum of kernel events; CPU: the op's wall time).
         public var device: Duration = .zero
-        /// Time the host spent to set arguments and enqueue.
+        /// Time the host spent to set arguments and enqueue, without waiting.
         public var host: Duration = .zero
         public var cost = Cost()
     }
     private struct State {
         var rows: [String: Row] = [:]
-        /// Device time of each launch not yet attributed to an op.
-        var pending: [(family: String, duration: Duration)] = []
+        /// The launches not yet attributed to an op.
+        var pending: [(family: String, device: Duration, host: Duration)] = []
         var launches = 0
     }
     private let state = Mutex(State())
@@ -26,16 +26,16 @@ public final class Profiler: Sendable {
     /// Launches seen so far.
     var launches: Int { state.withLock { $0.launches } }
 
-    /// One kernel ran on the device.
-    func launched(family: String, _ duration: Duration) {
+    /// One kernel ran on the device; `host` is what enqueueing it took.
+    func launched(family: String, device: Duration, host: Duration) {
         state.withLock {
             $0.launches += 1
-            $0.pending.append((family, duration))
+            $0.pending.append((family, device, host))
         }
     }
 
     /// The launches since `mark` belong to this op.
-    func attribute(_ name: String, since mark: Int, cost: Cost, host: Duration) {
+    func attribute(_ name: String, since mark: Int, cost: Cost) {
         state.withLock { state in
             let count = state.launches - mark
             guard count > 0 else { return }
@@ -43,20 +43,21 @@ public final class Profiler: Sendable {
             var row = state.rows[name] ?? Row(name: name, family: own.last!.family)
             row.calls += 1
             row.launches += count
-            for launch in own { row.device += launch.duration }
-            // The host waited for each kernel while profiling; what is left is the cost of launching.
-            row.host += max(.zero, host - own.reduce(.zero) { $0 + $1.duration })
+            for launch in own {
+                row.device += launch.device
+                row.host += launch.host
+            }
             row.cost = row.cost + cost
             state.rows[name] = row
             state.pending.removeLast(count)
         }
     }
 
-    func record(_ name: String, family: String, cost: Cost, host: Duration, device: Duration) {
+    /// An op of the CPU backend ran.
+    func record(_ name: String, family: String, cost: Cost, device: Duration) {
         state.withLock { state in
             var row = state.rows[name] ?? Row(name: name, family: family)
             row.calls += 1
-            row.host += host
             row.device += device
             row.cost = row.cost + cost
             state.rows[name] = row

@@ -16,7 +16,19 @@ public enum Autograd {
 /// loss's own gradient of 1, a buffer and a pass.
 enum Gradient {
     case constant(Float)
+    /// Whoever gets it may add to it.
     case view(View)
+    /// Another node holds the same view: read it, never write to it.
+    case shared(View)
+
+    /// The same kind of gradient on another view of the same elements.
+    func mapView(_ change: (View) throws -> View) rethrows -> Gradient {
+        switch self {
+        case .constant: self
+        case .view(let view): .view(try change(view))
+        case .shared(let view): .shared(try change(view))
+        }
+    }
 }
 
 /// One recorded step: how the gradient of its output becomes gradients of its inputs.
@@ -51,6 +63,11 @@ final class Node {
         if let slot { return slot.sink() }
         switch gradient {
         case .view(let view): return .accumulate(view)
+        case .shared(let view):
+            let own = try device.empty(shape, for: .activations)
+            try run(Copy(), .init(x: view.reshapedIfNeeded(shape), y: .write(own)), on: device)
+            gradient = .view(own)
+            return .accumulate(own)
         case .constant(let value):
             let view = try filled(value)
             gradient = .view(view)
@@ -62,7 +79,7 @@ final class Node {
         }
     }
 
-    /// Hands over a finished gradient. The first one is kept as it is, without a copy; it must not be used afterwards.
+    /// Hands over a finished gradient. The first one is kept as it is, without a copy.
     func give(_ value: Gradient) throws {
         if slot == nil, gradient == nil {
             gradient = value
@@ -70,7 +87,8 @@ final class Node {
         }
         let sink = try sink()
         switch value {
-        case .view(let view): try run(Copy(), .init(x: view.reshapedIfNeeded(sink.view.shape), y: sink), on: device)
+        case .view(let view), .shared(let view):
+            try run(Copy(), .init(x: view.reshapedIfNeeded(sink.view.shape), y: sink), on: device)
         case .constant(let number):
             try run(Copy(), .init(x: try filled(number), y: sink), on: device)
         }
@@ -85,7 +103,7 @@ final class Node {
     /// The gradient as a contiguous view, made if it is still a number.
     func materialize(_ gradient: Gradient) throws -> View {
         switch gradient {
-        case .view(let view): view
+        case .view(let view), .shared(let view): view
         case .constant(let value): try filled(value)
         }
     }
@@ -114,27 +132,58 @@ extension Tensor {
     /// (written, when they were cleared). The tape is used up.
     public func backward() throws {
         guard count == 1 else { throw TensorError("backward starts from a scalar; this tensor has shape \(shape)") }
+        try onTape().backward(.constant(1))
+    }
+
+    /// Gradients of Σ element · upstream element of this tensor; otherwise as `backward()`.
+    public func backward(upstream: Tensor) throws { try Tensor.backward([(self, upstream)]) }
+
+    /// Gradients of the sum over all outputs of Σ element · upstream element, in one pass over the tape they share. An element
+    /// that is not finite takes no part where its upstream is 0: nothing is multiplied here.
+    public static func backward(_ outputs: [(tensor: Tensor, upstream: Tensor)]) throws {
+        for (tensor, upstream) in outputs {
+            guard tensor.shape == upstream.shape else {
+                throw TensorError("upstream gradient \(upstream.shape) of a tensor of shape \(tensor.shape)")
+            }
+            // A copy: gradients are added to in place, and the caller keeps his.
+            let node = try tensor.onTape()
+            let gradient = try node.device.empty(tensor.shape)
+            try run(Copy(), .init(x: upstream.view, y: .write(gradient)), on: node.device)
+            try node.give(.view(gradient))
+        }
+        try Node.backward(from: outputs.map { try $0.tensor.onTape() })
+    }
+
+    private func onTape() throws -> Node {
         guard let node else { throw TensorError("backward on a tensor that depends on no parameter") }
-        try node.backward()
+        return node
     }
 }
 
 extension Node {
-    func backward() throws {
-        gradient = .constant(1)
+    fileprivate func backward(_ gradient: Gradient) throws {
+        try give(gradient)
+        try Self.backward(from: [self])
+    }
+
+    /// Walks the tape from nodes that have their gradients.
+    fileprivate static func backward(from roots: [Node]) throws {
         // A heap would be the textbook choice; a sorted array of the few pending nodes is faster here.
-        var pending: [Node] = [self]
-        var known: Set<Int> = [id]
+        var pending: [Node] = []
+        var known: Set<Int> = []
+        func add(_ node: Node) {
+            guard known.insert(node.id).inserted else { return }
+            let at = pending.firstIndex { $0.id > node.id } ?? pending.count
+            pending.insert(node, at: at)
+        }
+        roots.forEach(add)
         while let node = pending.popLast() {
             guard let vjp = node.vjp else { continue }
             let gradient = node.gradient
             node.vjp = nil
             node.gradient = nil
             if let gradient { try vjp(gradient) }
-            for input in node.inputs where known.insert(input.id).inserted {
-                let at = pending.firstIndex { $0.id > input.id } ?? pending.count
-                pending.insert(input, at: at)
-            }
+            node.inputs.forEach(add)
         }
     }
 }

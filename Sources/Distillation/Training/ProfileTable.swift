@@ -6,6 +6,7 @@ import RetortSupport
 public func profileTable(_ profiler: Profiler, on device: Device) throws -> String {
     let rows = profiler.rows
     let total = rows.reduce(0) { $0 + $1.device.microseconds }
+    let memory = device.compute.memory  // before the roof's own arrays
     let roof = try Roof(device.compute)
     var table = Table(columns: [
         ("op", .left), ("family", .left), ("calls", .right), ("time ms", .right), ("share", .right), ("µs/call", .right),
@@ -27,5 +28,14 @@ public func profileTable(_ profiler: Profiler, on device: Device) throws -> Stri
     return table.text
         + "roof: copy \(NumberFormat.fixed(roof.copyBandwidth * 1e-9, decimals: 1)) GB/s, fp32 "
         + "\(NumberFormat.fixed(roof.arithmetic * 1e-9, decimals: 0)) GFLOP/s, launch "
-        + "\(NumberFormat.fixed(roof.launch * 1e6, decimals: 1)) µs\n"
+        + "\(NumberFormat.fixed(roof.launch * 1e6, decimals: 1)) µs\n" + memoryLine(memory)
+}
+
+/// Bytes on the device: now, at the worst moment, and what holds them.
+private func memoryLine(_ memory: MemoryReport) -> String {
+    let purposes = Purpose.allCases.compactMap { purpose in
+        memory.byPurpose[purpose].flatMap { $0 > 0 ? "\(purpose.rawValue) \(NumberFormat.bytes($0))" : nil }
+    }
+    return "memory: live \(NumberFormat.bytes(memory.live)), peak \(NumberFormat.bytes(memory.peak)), "
+        + "reserved \(NumberFormat.bytes(memory.reserved)); " + purposes.joined(separator: ", ") + "\n"
 }

@@ -123,6 +123,7 @@ public final class OpenCLDevice: Sendable {
     public func enqueue(_ launch: Launch) throws {
         let key = KernelKey(file: launch.file, kernel: launch.kernel, options: launch.options)
         var event: cl_event?
+        let start = profiler == nil ? nil : ContinuousClock.now
         try kernels.withLock { kernels in
             let kernel: Kernel
             if let known = kernels[key] {
@@ -145,7 +146,10 @@ public final class OpenCLDevice: Sendable {
                     "\(launch.kernel), global \(global), local \(local), \(info.name)")
             }
         }
-        if let profiler, let event { profiler.launched(family: family.rawValue, try duration(of: event)) }
+        if let profiler, let start, let event {
+            let host = ContinuousClock.now - start
+            profiler.launched(family: family.rawValue, device: try duration(of: event), host: host)
+        }
         if synchronous { try finish() }
     }
 

@@ -22,6 +22,18 @@ public enum DivergenceKind: String, Sendable, CaseIterable {
     case symmetric = "symmetric"
 }
 
+extension DivergenceKind {
+    /// The plain divergence that a mixture becomes at the ends of its range: exact there, and without logarithms of mixtures.
+    fileprivate func atEnd(_ mix: Float) -> DivergenceKind {
+        switch (self, mix) {
+        case (.jsd, 0), (.continuousJSD, 0), (.skewKL, 0): .forwardKL
+        case (.jsd, 1), (.continuousJSD, 1), (.skewReverseKL, 0): .reverseKL
+        case (.skewCrossEntropy, 0): .forwardCrossEntropy
+        default: self
+        }
+    }
+}
+
 /// The fused distillation loss: value and gradient of one divergence, mixed with hard labels, in one launch and without a temporary
 /// of the logits' size.
 ///
@@ -42,7 +54,7 @@ public struct Divergence: Op {
         _ kind: DivergenceKind, mix: Float = 0, temperature: Float = 1, softWeight: Float = 1, hardWeight: Float = 0,
         reportedFactor: Float = 1, scale: Float = 1, ignoreIndex: Int32 = -100
     ) {
-        self.kind = kind
+        self.kind = kind.atEnd(mix)
         self.mix = mix
         self.temperature = temperature
         self.softWeight = softWeight

@@ -27,7 +27,7 @@ extension Tensor {
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             switch gradient {
             case .constant(let value): try input!.give(.constant(value * factor))
-            case .view(let dy):
+            case .view(let dy), .shared(let dy):
                 try run(Scale(factor), .init(x: try node.packed(dy), y: try input!.sink()), on: node.device)
             }
         }
@@ -55,8 +55,10 @@ extension Tensor {
                 return
             }
             let dy = try node.dense(gradient)
-            if let na { try na.addGradient(operation.gradientOfA(dy, a.view, b.view, node.device)) }
-            if let nb { try nb.addGradient(operation.gradientOfB(dy, a.view, b.view, node.device)) }
+            // Sums pass the gradient itself on; with two receivers neither may write into it.
+            let passed: Gradient = na != nil && nb != nil ? .shared(dy) : gradient.mapView { _ in dy }.orView(dy)
+            if let na { try na.addGradient(try operation.gradientOfA(passed, dy, b.view, node.device)) }
+            if let nb { try nb.addGradient(try operation.gradientOfB(passed, dy, a.view, b.view, node.device)) }
         }
     }
 
@@ -92,48 +94,61 @@ func broadcastShape(_ a: [Int], _ b: [Int]) -> [Int]? {
     return shape
 }
 
+extension Gradient {
+    /// A number becomes the view that was made of it.
+    fileprivate func orView(_ view: View) -> Gradient {
+        if case .constant = self { .view(view) } else { self }
+    }
+}
+
 extension Node {
     /// Adds a gradient of the broadcast shape to this node: summed over the dimensions its value was repeated along.
-    func addGradient(_ dy: View) throws {
-        if dy.shape == shape { return try give(.view(dy)) }
-        var current = dy
+    func addGradient(_ gradient: Gradient) throws {
+        var current = try dense(gradient)
+        if current.shape == shape { return try give(gradient) }
+        let full = current
+        var isOwn = false
         // Each repeated dimension in turn, from the front so that shapes stay aligned at the back.
-        for axis in 0..<dy.rank {
-            let own = axis < dy.rank - shape.count ? 1 : shape[axis - (dy.rank - shape.count)]
+        for axis in 0..<full.rank {
+            let own = axis < full.rank - shape.count ? 1 : shape[axis - (full.rank - shape.count)]
             guard own == 1, current.shape[axis] != 1 else { continue }
             var reducedShape = current.shape
             reducedShape[axis] = 1
             let reduced = try device.empty(reducedShape)
             try run(Reduce(.sum), .init(x: current, axis: axis, y: .write(reduced)), on: device)
             current = reduced
+            isOwn = true
         }
-        try give(.view(current.reshaped(shape)))
+        let sum = current.reshaped(shape)
+        try give(isOwn ? .view(sum) : gradient.mapView { _ in sum })
     }
 }
 
 extension BinaryOperation {
     fileprivate var isAdditive: Bool { self == .add || self == .subtract }
 
-    fileprivate func gradientOfA(_ dy: View, _ a: View, _ b: View, _ device: ComputeDevice) throws -> View {
+    fileprivate func gradientOfA(_ passed: Gradient, _ dy: View, _ b: View, _ device: ComputeDevice) throws -> Gradient {
         switch self {
-        case .add, .subtract: return dy
-        case .multiply: return try combined(.multiply, dy, b, device)
-        case .divide: return try combined(.divide, dy, b, device)
+        case .add, .subtract: passed
+        case .multiply: .view(try combined(.multiply, dy, b, device))
+        case .divide: .view(try combined(.divide, dy, b, device))
         }
     }
 
-    fileprivate func gradientOfB(_ dy: View, _ a: View, _ b: View, _ device: ComputeDevice) throws -> View {
+    fileprivate func gradientOfB(
+        _ passed: Gradient, _ dy: View, _ a: View, _ b: View, _ device: ComputeDevice
+    ) throws -> Gradient {
         switch self {
-        case .add: return dy
+        case .add: return passed
         case .subtract:
             let db = try device.empty(dy.shape)
             try run(Scale(-1), .init(x: dy, y: .write(db)), on: device)
-            return db
-        case .multiply: return try combined(.multiply, dy, a, device)
+            return .view(db)
+        case .multiply: return .view(try combined(.multiply, dy, a, device))
         case .divide:
             let db = try device.empty(dy.shape)
             try run(DivideBackward(), .init(dy: dy, a: a, b: b, db: .write(db)), on: device)
-            return db
+            return .view(db)
         }
     }
 

@@ -84,6 +84,6 @@ extension Node {
         if full == shape { return try run(Matmul(), .init(a: a, b: b, c: try sink()), on: device) }
         let product = try device.empty(full)
         try run(Matmul(), .init(a: a, b: b, c: .write(product)), on: device)
-        try addGradient(product)
+        try addGradient(.view(product))
     }
 }

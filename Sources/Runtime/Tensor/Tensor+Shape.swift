@@ -7,10 +7,7 @@ extension Tensor {
         let y = try contiguousView().reshaped(shape)
         let original = self.shape
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
-            switch gradient {
-            case .constant: try input!.give(gradient)
-            case .view(let dy): try input!.give(.view(try node.packed(dy).reshaped(original)))
-            }
+            try input!.give(try gradient.mapView { try node.packed($0).reshaped(original) })
         }
     }
 
