@@ -129,7 +129,8 @@ extension View {
 
 extension Tensor {
     /// Gradients of this scalar with respect to every parameter it depends on, added to the parameters' gradients
-    /// (written, when they were cleared). The tape is used up.
+    /// (written, when they were cleared). The tape is used up: parts of it that two losses share need one backward of their sum.
+    /// - Throws: `TensorError` when there is no tape, or an earlier backward has used it up.
     public func backward() throws {
         guard count == 1 else { throw TensorError("backward starts from a scalar; this tensor has shape \(shape)") }
         try onTape().backward(.constant(1))
@@ -178,7 +179,12 @@ extension Node {
         }
         roots.forEach(add)
         while let node = pending.popLast() {
-            guard let vjp = node.vjp else { continue }
+            guard node.slot == nil else { continue }
+            guard let vjp = node.vjp else {
+                if node.gradient == nil { continue }
+                node.gradient = nil
+                throw TensorError("this part of the tape was used up by an earlier backward; add the losses, then call it once")
+            }
             let gradient = node.gradient
             node.vjp = nil
             node.gradient = nil

@@ -1,4 +1,5 @@
 import Foundation
+import RetortData
 import RetortKernels
 import RetortModels
 import RetortRuntime
@@ -17,8 +18,9 @@ struct EvaluationTests {
         _ = try model.materialize(on: device, seed: 0)
         try model.layers[0].weight.assign((0..<classes * classes).map { $0 % (classes + 1) == 0 ? 1 : 0 })
         try model.layers[0].bias?.assign([Float](repeating: 0, count: classes))
-        let rows = try DeviceRows(features: logits, labels: labels, columns: classes, on: device)
-        let evaluation = try Evaluation(model, rows, on: device)
+        let data = try TabularDataset(
+            features: logits, labels: labels, columnNames: (0..<classes).map { "\($0)" }, classes: classes)
+        let evaluation = try Evaluation(model, try DeviceRows(data, on: device), on: device)
         #expect(evaluation.logits == logits)
         return evaluation
     }
@@ -90,7 +92,8 @@ struct EvaluationTests {
     @Test("more rows than one batch", arguments: TestBackend.fast)
     func batches(_ backend: TestBackend) throws {
         let rows = 2 * 1024 + 3
-        let logits = (0..<rows).flatMap { [Float($0 % 3 == 0 ? 1 : 0), Float($0 % 3 == 1 ? 1 : 0), Float($0 % 3 == 2 ? 1 : 0)] }
+        let oneHot: [[Float]] = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+        let logits = (0..<rows).flatMap { oneHot[$0 % 3] }
         let e = try evaluation(logits, (0..<rows).map { Int32($0 % 3) }, on: backend)
         #expect(e.rows == rows && e.accuracy == 1 && e.macroF1 == 1)
     }

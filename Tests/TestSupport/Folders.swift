@@ -1,5 +1,5 @@
 import Foundation
-public import RetortSupport
+import RetortSupport
 public import Testing
 
 /// A fresh directory, removed with everything in it at the end.

@@ -1,5 +1,5 @@
 import Foundation
-public import RetortKernels
+import RetortKernels
 public import RetortRuntime
 public import Testing
 
