@@ -81,7 +81,7 @@ let package = Package(
                 "TestSupport",
             ], swiftSettings: settings),
         .testTarget(
-            name: "ConformanceTests", dependencies: ["RetortConformance", "RetortRuntime", "TestSupport"],
+            name: "ConformanceTests", dependencies: ["RetortConformance", "RetortRuntime", "RetortSupport", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests",

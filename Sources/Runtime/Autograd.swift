@@ -129,30 +129,67 @@ extension View {
 
 extension Tensor {
     /// Gradients of this scalar with respect to every parameter it depends on, added to the parameters' gradients
-    /// (written, when they were cleared). The tape is used up.
+    /// (written, when they were cleared). The tape is used up: parts of it that two losses share need one backward of their sum.
+    /// - Throws: `TensorError` when there is no tape, or an earlier backward has used it up.
     public func backward() throws {
         guard count == 1 else { throw TensorError("backward starts from a scalar; this tensor has shape \(shape)") }
+        try onTape().backward(.constant(1))
+    }
+
+    /// Gradients of Σ element · upstream element of this tensor; otherwise as `backward()`.
+    public func backward(upstream: Tensor) throws { try Tensor.backward([(self, upstream)]) }
+
+    /// Gradients of the sum over all outputs of Σ element · upstream element, in one pass over the tape they share. An element
+    /// that is not finite takes no part where its upstream is 0: nothing is multiplied here.
+    public static func backward(_ outputs: [(tensor: Tensor, upstream: Tensor)]) throws {
+        for (tensor, upstream) in outputs {
+            guard tensor.shape == upstream.shape else {
+                throw TensorError("upstream gradient \(upstream.shape) of a tensor of shape \(tensor.shape)")
+            }
+            // A copy: gradients are added to in place, and the caller keeps his.
+            let node = try tensor.onTape()
+            let gradient = try node.device.empty(tensor.shape)
+            try run(Copy(), .init(x: upstream.view, y: .write(gradient)), on: node.device)
+            try node.give(.view(gradient))
+        }
+        try Node.backward(from: outputs.map { try $0.tensor.onTape() })
+    }
+
+    private func onTape() throws -> Node {
         guard let node else { throw TensorError("backward on a tensor that depends on no parameter") }
-        try node.backward()
+        return node
     }
 }
 
 extension Node {
-    func backward() throws {
-        gradient = .constant(1)
+    fileprivate func backward(_ gradient: Gradient) throws {
+        try give(gradient)
+        try Self.backward(from: [self])
+    }
+
+    /// Walks the tape from nodes that have their gradients.
+    fileprivate static func backward(from roots: [Node]) throws {
         // A heap would be the textbook choice; a sorted array of the few pending nodes is faster here.
-        var pending: [Node] = [self]
-        var known: Set<Int> = [id]
+        var pending: [Node] = []
+        var known: Set<Int> = []
+        func add(_ node: Node) {
+            guard known.insert(node.id).inserted else { return }
+            let at = pending.firstIndex { $0.id > node.id } ?? pending.count
+            pending.insert(node, at: at)
+        }
+        roots.forEach(add)
         while let node = pending.popLast() {
-            guard let vjp = node.vjp else { continue }
+            guard node.slot == nil else { continue }
+            guard let vjp = node.vjp else {
+                if node.gradient == nil { continue }
+                node.gradient = nil
+                throw TensorError("this part of the tape was used up by an earlier backward; add the losses, then call it once")
+            }
             let gradient = node.gradient
             node.vjp = nil
             node.gradient = nil
             if let gradient { try vjp(gradient) }
-            for input in node.inputs where known.insert(input.id).inserted {
-                let at = pending.firstIndex { $0.id > input.id } ?? pending.count
-                pending.insert(input, at: at)
-            }
+            node.inputs.forEach(add)
         }
     }
 }

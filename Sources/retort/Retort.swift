@@ -16,11 +16,14 @@ struct Retort: ParsableCommand {
               retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --label label
               retort devices
-              retort test-ops test --device opencl:0
+              retort test-ops golden --device opencl:0
               retort bench --device cpu
             """,
         version: retortVersion,
-        subcommands: [Train.self, Eval.self, Inspect.self, Report.self, Devices.self, TestOps.self])
+        subcommands: [
+            Train.self, Eval.self, Inspect.self, Report.self, Devices.self, Bench.self, TestOps.self,
+            BenchWorkerCommand.self,
+        ])
 
     /// Maps every error to its message and exit code; argument-parser's own errors keep theirs (64).
     static func main() {

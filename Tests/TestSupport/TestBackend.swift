@@ -1,5 +1,5 @@
 import Foundation
-public import RetortKernels
+import RetortKernels
 public import RetortRuntime
 public import Testing
 
@@ -30,6 +30,15 @@ public enum TestBackend: String, CaseIterable, CustomTestStringConvertible, Send
         case .cpu: try Self.cpuDevice.get()
         case .vector: try Self.vectorDevice.get()
         case .simt: try Self.simtDevice.get()
+        }
+    }
+
+    /// A device of its own, with its own memory: for tests that count bytes while others run.
+    public func ownDevice() throws -> Device {
+        switch self {
+        case .cpu: Device(.cpu(try CPUDevice()))
+        case .vector: try Self.openCL(.vector)
+        case .simt: try Self.openCL(.simt)
         }
     }
 

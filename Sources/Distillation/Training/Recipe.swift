@@ -49,6 +49,13 @@ public struct Recipe: Sendable {
             node, name: url.deletingPathExtension().lastPathComponent, folder: url.deletingLastPathComponent().path)
     }
 
+    /// Reads and validates a recipe's text; relative paths in it start in the working directory.
+    /// - Parameter name: names the run, and the text in messages.
+    /// - Throws: `RetortError` 78 when it is wrong.
+    public static func parse(_ text: String, name: String) throws -> Recipe {
+        try Recipe(try RecipeReader.read(text, file: name), name: name, folder: ".")
+    }
+
     /// - Parameter folder: relative paths in the recipe start here; where nothing is there, in the working directory.
     init(_ node: RecipeNode, name: String, folder: String) throws {
         func resolve(_ path: String) -> String {

@@ -36,6 +36,15 @@ public struct RecipeReader {
         return node
     }
 
+    /// One value by itself, checked against a type: how the tests read every default.
+    static func readValue(_ text: String, _ type: RecipeType) throws -> RecipeNode {
+        var reader = RecipeReader(file: "default")
+        guard let node = try reader.compose(text, reader.file), let checked = reader.check(node, type, path: ["default"], depth: 0),
+            reader.problems.isEmpty
+        else { throw reader.combined() }
+        return checked
+    }
+
     // MARK: YAML
 
     private func compose(_ text: String, _ file: String) throws -> Node? {

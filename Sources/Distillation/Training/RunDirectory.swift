@@ -138,6 +138,7 @@ enum DateText {
 public enum EnvironmentFacts {
     static let variables = [
         "RETORT_FAMILY", "RETORT_THREADS", "RETORT_CPU_LEVEL", "RETORT_OPENBLAS_CORETYPE", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS",
+        "RETORT_KERNEL_OPTIONS",
         "POCL_MAX_PTHREAD_COUNT", "OCL_ICD_VENDORS", "CUDA_VISIBLE_DEVICES",
     ]
 

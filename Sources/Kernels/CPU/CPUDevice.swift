@@ -2,6 +2,7 @@ internal import COpenBLAS
 internal import CRows
 import Dispatch
 import Foundation
+import Synchronization
 
 /// The CPU backend: OpenBLAS for products, vectorised row kernels for the rest.
 public final class CPUDevice: Sendable {
@@ -21,7 +22,6 @@ public final class CPUDevice: Sendable {
         let asked = ProcessInfo.processInfo.environment["RETORT_THREADS"].flatMap(Int.init)
         self.threads = max(1, min(threads ?? asked ?? ProcessInfo.processInfo.activeProcessorCount, 256))
         self.profiler = profiler
-        copenblas_set_threads(Int32(self.threads))
         let budget = MemoryBudget(Int(clamping: ProcessInfo.processInfo.physicalMemory))
         arena = Arena { bytes in try HostChunk(bytes, budget) }
     }
@@ -33,6 +33,27 @@ public final class CPUDevice: Sendable {
 
     /// The row kernels for this processor.
     nonisolated(unsafe) let table: UnsafePointer<crows_table> = crows()
+
+    /// OpenBLAS has one thread count for the process; who needs another holds this while it multiplies, or the sums of two tasks
+    /// would be cut differently from run to run.
+    private static let blasThreads = Mutex(0)
+
+    /// Runs `multiply` with OpenBLAS on one thread when the product is small, else on all: waking the others costs more than
+    /// a small product, and far more when something else wants the processor. Depends on the shape alone.
+    /// - Parameter work: m · n · k.
+    func withBLAS(work: Int, _ multiply: () -> Void) {
+        let wanted = work < Self.smallProduct ? 1 : threads
+        Self.blasThreads.withLock { current in
+            if current != wanted {
+                copenblas_set_threads(Int32(wanted))
+                current = wanted
+            }
+            multiply()
+        }
+    }
+
+    /// Multiply-adds below which one thread does a product: about 20 µs of work.
+    private static let smallProduct = 1 << 20
 
     /// Calls `body` on ranges that together cover `0..<count`, in parallel when the work is worth waking a thread.
     /// - Parameter work: elements of row-kernel work in the whole call; a second thread needs about 30 µs to join.

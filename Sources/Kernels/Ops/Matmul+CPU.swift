@@ -22,10 +22,10 @@ extension Matmul {
                 if scratch {
                     let product = try device.arena.allocate(m * n * 4, for: .workspace)
                     let p = product.pointer.assumingMemoryBound(to: Float.self)
-                    multiply(m, n, k, pa, la, pb, lb, 0, p, n)
+                    multiply(m, n, k, pa, la, pb, lb, 0, p, n, device)
                     try epilogue(o, batch, z, m, n, p, n, out + at, lc.leading, accumulate: true, device)
                 } else {
-                    multiply(m, n, k, pa, la, pb, lb, beta, out + at, lc.leading)
+                    multiply(m, n, k, pa, la, pb, lb, beta, out + at, lc.leading, device)
                     if !plain {
                         try epilogue(o, batch, z, m, n, out + at, lc.leading, out + at, lc.leading, accumulate: false, device)
                     }
@@ -36,15 +36,17 @@ extension Matmul {
 
     private func multiply(
         _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ la: MatrixLayout, _ b: UnsafePointer<Float>,
-        _ lb: MatrixLayout, _ beta: Float, _ c: UnsafeMutablePointer<Float>, _ ldc: Int
+        _ lb: MatrixLayout, _ beta: Float, _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ device: CPUDevice
     ) {
         guard k > 0 else {
             if beta == 0 { for r in 0..<m { (c + r * ldc).update(repeating: 0, count: n) } }
             return
         }
-        copenblas_sgemm(
-            la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, a, Int32(la.leading), b, Int32(lb.leading),
-            beta, c, Int32(ldc))
+        device.withBLAS(work: m * n * k) {
+            copenblas_sgemm(
+                la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, a, Int32(la.leading), b,
+                Int32(lb.leading), beta, c, Int32(ldc))
+        }
     }
 
     private func epilogue(

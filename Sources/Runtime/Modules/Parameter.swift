@@ -60,7 +60,8 @@ public final class Parameter {
     /// The value in the model's arena; rows of a matrix may be padded.
     public var value: View { here.value }
     public var gradient: View { here.slot.view }
-    var hasGradient: Bool { here.slot.isWritten }
+    /// Whether backward reached this parameter since its gradient was cleared.
+    public var hasGradient: Bool { here.slot.isWritten }
 
     /// The value on the tape.
     public var tensor: Tensor { Tensor(here.value, here.device, node: isTrainable ? here.leaf : nil) }

@@ -57,6 +57,13 @@ public final class ParameterArena {
         }
     }
 
+    /// The part of a flat array of this layout (gradients, an optimizer's state) that belongs to one of the parameters.
+    public func window(of parameter: Parameter, in flat: View) -> View {
+        View(
+            storage: flat.storage, offset: flat.offset + parameter.value.offset - values.offset, shape: parameter.shape,
+            strides: parameter.value.strides)
+    }
+
     private static func rows(_ parameter: Parameter) -> Int {
         parameter.shape.count < 2 ? 1 : parameter.shape.dropLast().reduce(1, *)
     }

@@ -26,6 +26,10 @@ public final class Adam: Optimizer {
         }
     }
 
+    public var state: [(name: String, values: View)] {
+        [("exp_avg", first), ("exp_avg_sq", second)] + (secondMaximum.map { [("max_exp_avg_sq", $0)] } ?? [])
+    }
+
     public func step(learningRate: Float) throws {
         try arena.completeGradients()
         try norm.update(arena.gradients, clipNorm: clipNorm, on: arena.device)

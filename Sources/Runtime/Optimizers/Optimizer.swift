@@ -11,6 +11,8 @@ public protocol Optimizer: AnyObject {
     /// counted in `nonFiniteSteps()`.
     func step(learningRate: Float) throws
     var norm: GradientNormState { get }
+    /// What is kept from step to step, by PyTorch's names; flat arrays in the arena's layout.
+    var state: [(name: String, values: View)] { get }
 }
 
 extension Optimizer {

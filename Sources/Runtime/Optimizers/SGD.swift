@@ -18,6 +18,8 @@ public final class SGD: Optimizer {
         if let momentum { try run(Fill(0), .init(y: momentum), on: arena.device) }
     }
 
+    public var state: [(name: String, values: View)] { momentum.map { [("momentum_buffer", $0)] } ?? [] }
+
     public func step(learningRate: Float) throws {
         try arena.completeGradients()
         try norm.update(arena.gradients, clipNorm: clipNorm, on: arena.device)

@@ -33,6 +33,26 @@ extension Tensor {
         }
     }
 
+    /// Cross entropy row by row, `[rows]`, for losses that weigh rows in their own way; ignored rows are 0. Parameters as above.
+    public func crossEntropyPerRow(
+        _ labels: View, classWeights: View? = nil, ignoreIndex: Int32 = -100, labelSmoothing: Float = 0
+    ) throws -> Tensor {
+        guard rank >= 1 else { throw TensorError("a loss takes logits [rows, classes]; this tensor is a scalar") }
+        let logits = view.rows == nil ? try contiguousView() : view
+        let classes = shape[rank - 1]
+        let rows = count / Swift.max(1, classes)
+        let loss = try device.empty([rows])
+        let gradient = Autograd.isRecording && node != nil ? try device.empty([rows, classes]) : nil
+        try run(
+            CrossEntropy(ignoreIndex: ignoreIndex, labelSmoothing: labelSmoothing),
+            .init(logits: logits, labels: labels, classWeights: classWeights, loss: loss, gradient: gradient), on: device)
+        return Tensor.recorded(loss, device, from: [self]) { [input = node] node, upstream in
+            let weights = try node.dense(upstream).reshaped([rows, 1])
+            let sink = try input!.sink().reshaped([rows, classes])
+            try run(Binary(.multiply), .init(a: gradient!, b: weights, y: sink), on: node.device)
+        }
+    }
+
     /// Cross entropy against target probabilities `[rows, classes]`.
     public func crossEntropy(probabilities: View, scale: Float) throws -> FusedLoss {
         try fusedLoss { logits, loss, gradient in

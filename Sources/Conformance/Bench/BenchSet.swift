@@ -1,0 +1,115 @@
+import RetortKernels
+import RetortRuntime
+
+/// The groups a user can name on the command line.
+public enum BenchGroup: String, Sendable, CaseIterable {
+    case gemm, kd, softmax, rows, optimizer, step, start
+}
+
+/// One kernel at one shape: how to make operands for it.
+public struct BenchCase: Sendable {
+    public let group: BenchGroup
+    public let kernel: String
+    public let shape: String
+    /// A matrix product; on the CPU OpenBLAS computes it.
+    let isProduct: Bool
+    /// Whether operands are made several times over, so that none is found in a cache.
+    let rotates: Bool
+    let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
+
+    init(
+        _ group: BenchGroup, _ kernel: String, _ sizes: [Int], isProduct: Bool = false, rotates: Bool = true,
+        make: @escaping @Sendable (Device, inout BenchRandom) throws -> BenchSet
+    ) {
+        self.group = group
+        self.kernel = kernel
+        shape = sizes.map(String.init).joined(separator: "x")
+        self.isProduct = isProduct
+        self.rotates = rotates
+        self.make = make
+    }
+
+    /// Which kernels run it on a device.
+    func family(on device: Device) -> String {
+        switch device.compute {
+        case .cpu(let d): isProduct ? "openblas" : "rows-\(d.rowLevel)"
+        case .openCL(let d): d.family.rawValue
+        case .planned: "planned"
+        }
+    }
+}
+
+/// Operands for one kernel, and what must come out. A case makes several when one would stay in the caches.
+final class BenchSet {
+    /// Work of one call.
+    let cost: Cost
+    /// Calls that one `run` makes.
+    let calls: Int
+    /// The largest error that rounding explains, relative to the largest expected value.
+    let tolerance: Double
+    private let body: () throws -> Void
+    private let outputs: [View]
+    private let device: ComputeDevice
+    private let reference: (_ runs: Int) throws -> Double
+    /// How often `run` ran; kernels that update in place are checked against as many steps of the reference.
+    private(set) var runs = 0
+
+    /// - Parameters:
+    ///   - outputs: overwritten by every run; poisoned before the clock starts.
+    ///   - reference: the largest error of a sub-sample of what the last run left, against float64.
+    init(
+        on device: ComputeDevice, cost: Cost, calls: Int = 1, outputs: [View], tolerance: Double, run: @escaping () throws -> Void,
+        reference: @escaping (_ runs: Int) throws -> Double
+    ) {
+        self.cost = cost
+        self.calls = calls
+        self.tolerance = tolerance
+        self.outputs = outputs
+        self.device = device
+        self.reference = reference
+        body = run
+    }
+
+    func run() throws {
+        runs += 1
+        try body()
+    }
+
+    /// Fills the outputs with NaN, so that an element nobody wrote cannot pass for a result.
+    func poison() throws {
+        for output in outputs { try RetortKernels.run(Fill(.nan), .init(y: output), on: device) }
+    }
+
+    func error() throws -> Double { try reference(runs) }
+}
+
+/// Fast random numbers for operands (SplitMix64, Steele et al. 2014): values matter less here than that they are neither zero nor
+/// alike.
+struct BenchRandom {
+    private var state: UInt64
+
+    init(seed: UInt64 = 1) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    mutating func integer(below bound: Int) -> Int { Int(next() >> 33) % bound }
+
+    /// Uniform values in [−√3·deviation, √3·deviation): mean 0 and this standard deviation.
+    mutating func floats(_ count: Int, deviation: Float = 1) -> [Float] {
+        let scale = deviation * Float(3).squareRoot() * 2
+        return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            for i in 0..<count { buffer[i] = (Float(next() >> 40) * 0x1p-24 - 0.5) * scale }
+            initialized = count
+        }
+    }
+
+    mutating func view(_ shape: [Int], deviation: Float = 1, on device: ComputeDevice) throws -> View {
+        try device.view(floats(shape.reduce(1, *), deviation: deviation), shape)
+    }
+}

@@ -1,0 +1,110 @@
+import Foundation
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+
+/// What `retort bench` was asked for.
+public struct BenchOptions: Sendable {
+    public var groups: Set<BenchGroup> = Set(BenchGroup.allCases)
+    /// As `--device` has it; nil for the default.
+    public var device: String?
+    /// Seconds of samples for each row.
+    public var minimumTime = 0.5
+    /// Rounds of a comparison.
+    public var rounds = 7
+    public var againstOpenBLAS = false
+    /// A Python interpreter with torch; nil leaves PyTorch out.
+    public var python: String?
+    public var scripts = "scripts/pytorch"
+    /// False leaves the rows out: comparisons only.
+    public var measuresRows = true
+    /// Seconds to wait for a quiet machine.
+    public var quietLimit = 60.0
+    public var baseline: String?
+
+    public init() {}
+}
+
+/// Runs the benchmark: ceilings, rows, comparisons, in this order.
+public struct BenchSuite {
+    private let options: BenchOptions
+    private let progress: RetortSupport.Progress
+    private let device: Device
+
+    /// - Throws: exit 64 for impossible options, 66 for a missing interpreter, and what opening the device throws.
+    public init(_ options: BenchOptions, progress: RetortSupport.Progress) throws {
+        guard options.rounds >= 7 else { throw RetortError.usage("a comparison needs at least 7 rounds") }
+        guard options.minimumTime > 0 else { throw RetortError.usage("--min-time is in seconds, above 0") }
+        if let python = options.python {
+            for path in [python, options.scripts + "/gemm.py"] where !FileManager.default.fileExists(atPath: path) {
+                throw RetortError.missingInput(
+                    "\(path.quoted(limit: 200)) is not there",
+                    help: "--pytorch takes a Python interpreter that has torch; run from the repository's folder")
+            }
+        }
+        self.options = options
+        self.progress = progress
+        device = try Device.select(options.device)
+    }
+
+    /// Every kernel that a row can be measured for.
+    public static var cases: [BenchCase] {
+        GemmCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [StepCase.mlp()]
+    }
+
+    public func run() throws -> BenchReport {
+        let machine = MachineFacts(device)
+        let baseline = try options.baseline.map { try Baseline(path: $0) }
+        progress.line("waiting for a quiet machine …")
+        let loadBefore = MachineFacts.load
+        let quiet = QuietWait(limit: options.quietLimit)
+        progress.line(quiet.description)
+        var report = BenchReport(facts: machine.members, roof: nil)
+        if options.measuresRows { try measureRows(&report, machine) }
+        for plan in plans {
+            let result = try plan.run(rounds: options.rounds) { progress.line($0) }
+            progress.line("  ours / theirs \(rounded(result.ours)) / \(rounded(result.theirs)) µs, ratio \(rounded(result.ratio.median))")
+            report.comparisons.append(result)
+        }
+        if let baseline { report.changes = baseline.changes(report.rows) }
+        report.facts += [
+            ("machine", quiet.description), ("load", "\(loadBefore) before, \(MachineFacts.load) after"),
+            ("date", Date.now.formatted(.iso8601)),
+        ]
+        progress.finish()
+        return report
+    }
+
+    private func measureRows(_ report: inout BenchReport, _ machine: MachineFacts) throws {
+        let kernels = Self.cases.filter { options.groups.contains($0.group) }
+        if !kernels.isEmpty {
+            let roof = try Roof(device.compute)
+            report.roof = roof
+            let timer = BenchTimer(
+                device: device, roof: roof, minimumTime: options.minimumTime, cacheBytes: machine.cacheBytes)
+            for kernel in kernels {
+                progress.status("\(kernel.kernel) \(kernel.shape)")
+                var row = try timer.row(kernel)
+                if kernel.group == .step {
+                    row.more["products_share"] = try StepProfile(kernel, deviceName: device.description).productShare
+                }
+                progress.line("\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
+                report.rows.append(row)
+                if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+            }
+        }
+        if options.groups.contains(.start) {
+            report.rows += try StartBench.rows(device: device.description, rounds: options.rounds)
+        }
+    }
+
+    private var plans: [ComparisonPlan] {
+        var plans: [ComparisonPlan] = []
+        if options.againstOpenBLAS, options.groups.contains(.gemm) { plans += ComparisonPlan.openBLAS(device: device.description) }
+        if let python = options.python {
+            plans += ComparisonPlan.pyTorch(
+                options.groups, python: python, scripts: options.scripts, device: device.description)
+        }
+        return plans
+    }
+}

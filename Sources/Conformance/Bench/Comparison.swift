@@ -1,0 +1,140 @@
+import Foundation
+import RetortSupport
+
+/// Two engines on one piece of work, measured in turns. Times are microseconds per call.
+public struct Comparison: Sendable, Equatable {
+    /// "gemm, opencl:0 / OpenBLAS".
+    public var name: String
+    public var shape: String
+    public var ours: Double
+    public var theirs: Double
+    /// theirs / ours, round by round: how many times faster we are.
+    public var ratio: Spread
+    public var rounds: Int
+    /// What issue 2, section 6 asks for.
+    public var goal: Double?
+
+    /// - Parameter rounds: each the medians of one turn of both; at least one.
+    public init(name: String, shape: String, rounds: [(ours: Double, theirs: Double)], goal: Double? = nil) {
+        self.name = name
+        self.shape = shape
+        self.goal = goal
+        self.rounds = rounds.count
+        ours = Spread(rounds.map(\.ours)).median
+        theirs = Spread(rounds.map(\.theirs)).median
+        ratio = Spread(rounds.map { $0.theirs / $0.ours })
+    }
+
+    public static let columns = ["comparison", "shape", "ours_us", "theirs_us", "ratio", "p20", "p80", "rounds", "goal"]
+
+    public var isMet: Bool? { goal.map { ratio.median >= $0 } }
+
+    public var json: JSON {
+        var members: [(key: String, value: JSON)] = [
+            ("comparison", .string(name)), ("shape", .string(shape)), ("ours_us", .double(rounded(ours))),
+            ("theirs_us", .double(rounded(theirs))), ("ratio", .double(rounded(ratio.median))),
+            ("p20", .double(rounded(ratio.p20))), ("p80", .double(rounded(ratio.p80))), ("rounds", .int(rounds)),
+        ]
+        if let goal, let isMet { members += [("goal", .double(goal)), ("met", .bool(isMet))] }
+        return .object(members)
+    }
+}
+
+/// What is compared: how to start both engines, and what we are held to.
+public struct ComparisonPlan: Sendable {
+    struct Engine: Sendable {
+        let program: String
+        let arguments: [String]
+        var environment: [String: String] = [:]
+
+        /// This program as a worker.
+        static func ours(_ kernel: String, _ shape: String, _ device: String, environment: [String: String] = [:]) -> Engine {
+            Engine(
+                program: ChildEngine.ownProgram,
+                arguments: ["bench-worker", kernel, shape, "--device", device], environment: environment)
+        }
+    }
+
+    let name: String
+    let shape: String
+    let ours: Engine
+    let theirs: Engine
+    let goal: Double?
+
+    /// Seconds that a turn should take, and the pause before it: idle threads of the other engine spin for a while.
+    private static let turn = 0.25
+    private static let pause = 0.04
+
+    /// Rounds of A B A B in two child processes.
+    /// - Parameter report: called with each engine's own words, once.
+    func run(rounds: Int, report: (String) -> Void) throws -> Comparison {
+        let a = try ChildEngine(ours.program, ours.arguments, environment: ours.environment)
+        let b = try ChildEngine(theirs.program, theirs.arguments, environment: theirs.environment)
+        // Warm-up, and how long one repetition takes.
+        let first = (try a.go(2), try b.go(2))
+        report("\(name) \(shape): \(first.0.engine) | \(first.1.engine)")
+        let slower = max(first.0.time.median, first.1.time.median)
+        let count = max(1, min(50, Int(Self.turn * 1e6 / slower)))
+        var results: [(ours: Double, theirs: Double)] = []
+        for _ in 0..<rounds {
+            Thread.sleep(forTimeInterval: Self.pause)
+            let mine = try a.go(count).time.median
+            Thread.sleep(forTimeInterval: Self.pause)
+            results.append((mine, try b.go(count).time.median))
+            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+        }
+        return Comparison(name: name, shape: shape, rounds: results, goal: goal)
+    }
+}
+
+// MARK: - The comparisons of issue 2, section 6
+
+extension ComparisonPlan {
+    /// Products against OpenBLAS at its best core type. On the CPU our child inherits a wrong core type on purpose.
+    static func openBLAS(device: String) -> [ComparisonPlan] {
+        let isCPU = device == "cpu"
+        return GemmCases.compared.map { sizes in
+            let shape = sizes.map(String.init).joined(separator: "x")
+            let isSquare = Set(sizes).count == 1
+            return ComparisonPlan(
+                name: isCPU ? "gemm, cpu (OPENBLAS_CORETYPE=Haswell) / OpenBLAS" : "gemm, \(device) / OpenBLAS", shape: shape,
+                ours: .ours("gemm", shape, device, environment: isCPU ? ["OPENBLAS_CORETYPE": "Haswell"] : [:]),
+                theirs: .ours("openblas", shape, "cpu"), goal: isCPU ? 0.95 : isSquare ? 0.9 : 0.8)
+        }
+    }
+
+    /// Products, divergence rows and the training step against PyTorch.
+    /// - Parameters:
+    ///   - python: an interpreter that has torch.
+    ///   - scripts: the folder with gemm.py, kd_rows.py, mlp_step.py.
+    static func pyTorch(_ groups: Set<BenchGroup>, python: String, scripts: String, device: String) -> [ComparisonPlan] {
+        func plan(
+            _ name: String, _ kernel: String, _ script: String, _ shape: String, _ more: [String] = [], goal: Double
+        ) -> ComparisonPlan {
+            ComparisonPlan(
+                name: name, shape: shape, ours: .ours(kernel, shape, device),
+                theirs: Engine(program: python, arguments: [scripts + "/" + script, "--shape", shape, "--rounds", "0"] + more),
+                goal: goal)
+        }
+        var plans: [ComparisonPlan] = []
+        if groups.contains(.gemm) {
+            plans += GemmCases.compared.map {
+                plan("gemm, \(device) / PyTorch", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"), goal: 1.6)
+            }
+        }
+        if groups.contains(.kd) {
+            for sizes in DivergenceCases.shapes {
+                let shape = sizes.map(String.init).joined(separator: "x")
+                let isNarrow = sizes[1] < 1000
+                plans.append(plan("kd_rows, \(device) / PyTorch", "kd_rows", "kd_rows.py", shape, goal: isNarrow ? 2 : 20))
+                guard !isNarrow else { continue }
+                plans.append(
+                    plan("kd_rows, \(device) / PyTorch, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"], goal: 5))
+            }
+        }
+        if groups.contains(.step) {
+            plans.append(plan("kd_step, \(device) / PyTorch", "mlp_step", "mlp_step.py", "128", goal: 1.5))
+        }
+        return plans
+    }
+}

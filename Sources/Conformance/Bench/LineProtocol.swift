@@ -1,0 +1,134 @@
+import RetortRuntime
+import RetortSupport
+
+/// What a measuring child process reads: `go N`, or `quit`. scripts/pytorch/peer.py speaks the same.
+public enum BenchOrder: Equatable, Sendable {
+    case go(Int)
+    case quit
+
+    /// - Throws: exit 64 for anything else.
+    public init(_ line: String) throws {
+        let words = line.split(whereSeparator: \.isWhitespace)
+        if words == ["quit"] {
+            self = .quit
+        } else if words.count == 2, words[0] == "go", let count = Int(words[1]), count >= 1 {
+            self = .go(count)
+        } else {
+            throw RetortError.usage("expected \"go N\" or \"quit\", got \(line.quoted())")
+        }
+    }
+
+    public var line: String {
+        switch self {
+        case .go(let count): "go \(count)"
+        case .quit: "quit"
+        }
+    }
+}
+
+/// What it answers: one JSON object a line.
+public struct BenchAnswer: Equatable, Sendable {
+    /// Microseconds of each repetition.
+    public var samples: [Double]
+    /// The engine in words.
+    public var engine: String
+
+    public init(samples: [Double], engine: String) {
+        self.samples = samples
+        self.engine = engine
+    }
+
+    public var time: Spread { Spread(samples) }
+
+    func json(kernel: String, shape: String) -> JSON {
+        let time = time
+        return [
+            "kernel": .string(kernel), "shape": .string(shape), "median_us": .double(rounded(time.median)),
+            "p20_us": .double(rounded(time.p20)), "p80_us": .double(rounded(time.p80)),
+            "samples": .array(samples.map { .double(rounded($0)) }), "engine": .string(engine),
+        ]
+    }
+
+    /// Reads the answer of ours or of a PyTorch script.
+    /// - Throws: exit 65.
+    public init(_ line: String, from program: String) throws {
+        let json = JSONCursor(try JSON.parse(line, file: program), file: program)
+        samples = try json.member("samples").elements().map { try $0.double() }
+        guard !samples.isEmpty else { throw RetortError.badData("\(program) measured nothing") }
+        if let torch = try json.optional("torch") {
+            let allocator = try json.optional("allocator")?.string() ?? "default"
+            let capability = try json.optional("cpu_capability")?.string() ?? "?"
+            let threads = try json.member("threads").int()
+            engine = "PyTorch \(try torch.string()), \(capability), \(threads) threads, allocator \(allocator)"
+        } else {
+            engine = try json.member("engine").string()
+        }
+    }
+}
+
+/// The child's side: measures one case as it is told to. Nothing is allocated and no device is opened before the first `go`.
+public enum BenchWorker {
+    /// Cases by the name that the parent uses; `openblas` is the library without our op.
+    public static let kernels = ["gemm", "openblas", "kd_rows", "mlp_step", "digits_step"]
+    private static let warmUp = 3
+
+    /// - Throws: exit 64 for an unknown kernel or shape, and what the device throws.
+    public static func run(
+        kernel: String, shape: String, device: String?, readLine: () -> String? = { Swift.readLine() },
+        print: (String) -> Void = { TextOutput.standardOutput.writeLine($0) }
+    ) throws {
+        let measured = try find(kernel, shape)
+        var prepared: (set: BenchSet, device: Device)?
+        while let line = readLine() {
+            guard case .go(let count) = try BenchOrder(line) else { break }
+            let (set, device) = try prepared ?? prepare(measured, device)
+            prepared = (set, device)
+            var samples: [Double] = []
+            for _ in 0..<count { samples.append(try time(set, device)) }
+            let answer = BenchAnswer(samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary)
+            print(answer.json(kernel: kernel, shape: shape).text())
+        }
+    }
+
+    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> (BenchSet, Device) {
+        let device = try Device.select(name)
+        var random = BenchRandom()
+        let set = try kernel.make(device, &random)
+        for _ in 0..<warmUp { try set.run() }
+        try set.poison()
+        try set.run()
+        let error = try set.error()
+        guard error <= set.tolerance else {
+            throw RetortError.internalBug("\(kernel.kernel) \(kernel.shape) is wrong by \(error) on \(device)")
+        }
+        try device.compute.synchronize()
+        return (set, device)
+    }
+
+    /// Microseconds of one call, start to finish.
+    private static func time(_ set: BenchSet, _ device: Device) throws -> Double {
+        let start = ContinuousClock.now
+        try set.run()
+        try device.compute.synchronize()
+        return (ContinuousClock.now - start).seconds * 1e6 / Double(set.calls)
+    }
+
+    static func find(_ kernel: String, _ shape: String) throws -> BenchCase {
+        let sizes = shape.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+        let wanted = ["gemm": 3, "openblas": 3, "kd_rows": 2, "mlp_step": 1, "digits_step": 1]
+        guard let rank = wanted[kernel] else {
+            throw RetortError.usage(
+                "no kernel is called \(kernel.quoted())", help: EditDistance.suggestion(for: kernel, among: kernels))
+        }
+        guard sizes.count == rank, sizes.allSatisfy({ $0 > 0 && $0 < 1 << 31 }) else {
+            throw RetortError.usage("\(shape.quoted()) is no shape for \(kernel): \(rank) numbers joined by x")
+        }
+        return switch kernel {
+        case "gemm": GemmCases.gemm(sizes)
+        case "openblas": GemmCases.openBLAS(sizes)
+        case "kd_rows": DivergenceCases.rows(sizes)
+        case "mlp_step": StepCase.mlp(batch: sizes[0])
+        default: StepCase.digits(batch: sizes[0])
+        }
+    }
+}

@@ -1,0 +1,192 @@
+import Foundation
+import RetortKernels
+import RetortRuntime
+
+/// Kernels that walk over rows once or twice: bound by memory on every machine we know.
+enum RowCases {
+    static let logits = [2048, 32000]
+    static let hidden = [8192, 1024]
+
+    static var softmax: [BenchCase] {
+        [
+            map(.softmax, "softmax", logits, Softmax(), deviation: 3) { RowCheck.logSoftmax($0).map(exp) },
+            map(.softmax, "log_softmax", logits, Softmax(log: true), deviation: 3) { RowCheck.logSoftmax($0) },
+            crossEntropy(logits),
+            map(.softmax, "softmax", [8192, 100], Softmax(), deviation: 3) { RowCheck.logSoftmax($0).map(exp) },
+        ]
+    }
+
+    static var rows: [BenchCase] {
+        [
+            layerNorm(hidden),
+            map(.rows, "gelu_erf", hidden, Unary(.geluExact)) { $0.map { 0.5 * $0 * erfc(-$0 / 2.0.squareRoot()) } },
+            map(.rows, "gelu_tanh", hidden, Unary(.geluTanh)) {
+                $0.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
+            },
+            map(.rows, "relu", hidden, Unary(.relu)) { $0.map { max($0, 0) } },
+            columnSum(hidden), rowSum(hidden), copy([8192, 4096]), transpose([4096, 4096]), gather(hidden, table: 32000),
+        ]
+    }
+
+    // MARK: One row in, one row out
+
+    private static func map<O: Op>(
+        _ group: BenchGroup, _ kernel: String, _ sizes: [Int], _ op: O, deviation: Float = 1,
+        reference: @escaping @Sendable ([Double]) -> [Double]
+    ) -> BenchCase where O.Operands == Unary.Operands {
+        BenchCase(group, kernel, sizes) { device, random in
+            let compute = device.compute
+            let x = try random.view(sizes, deviation: deviation, on: compute)
+            let y = try compute.empty(sizes)
+            let operands = Unary.Operands(x: x, y: .write(y))
+            return BenchSet(
+                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
+                run: { try run(op, operands, on: compute) },
+                reference: { _ in
+                    var scale = ErrorScale()
+                    for r in RowCheck.rows(of: sizes[0]) {
+                        scale.add(try compute.read(y.slice(r..<(r + 1))), reference(try RowCheck.row(x, r, compute)))
+                    }
+                    return scale.error
+                })
+        }
+    }
+
+    private static func copy(_ sizes: [Int]) -> BenchCase { map(.rows, "copy", sizes, Copy()) { $0 } }
+
+    private static func transpose(_ sizes: [Int]) -> BenchCase {
+        BenchCase(.rows, "transpose", sizes) { device, random in
+            let compute = device.compute
+            let x = try random.view(sizes, on: compute)
+            let y = try compute.empty([sizes[1], sizes[0]])
+            let operands = Copy.Operands(x: x.transposed, y: .write(y))
+            return BenchSet(
+                on: compute, cost: Copy().cost(operands), outputs: [y], tolerance: 0,
+                run: { try run(Copy(), operands, on: compute) },
+                reference: { _ in
+                    var scale = ErrorScale()
+                    let values: [Float] = try compute.read(x)
+                    for r in RowCheck.rows(of: sizes[1]) {
+                        scale.add(
+                            try compute.read(y.slice(r..<(r + 1))),
+                            (0..<sizes[0]).map { Double(values[$0 * sizes[1] + r]) })
+                    }
+                    return scale.error
+                })
+        }
+    }
+
+    // MARK: Losses and norms
+
+    private static func crossEntropy(_ sizes: [Int]) -> BenchCase {
+        BenchCase(.softmax, "cross_entropy", sizes) { device, random in
+            let compute = device.compute
+            let (rows, classes) = (sizes[0], sizes[1])
+            let logits = try random.view(sizes, deviation: 3, on: compute)
+            let labels = (0..<rows).map { _ in Int32(random.integer(below: classes)) }
+            let (loss, gradient) = (try compute.empty([rows]), try compute.empty(sizes))
+            let op = CrossEntropy(scale: 1 / Float(rows))
+            let operands = CrossEntropy.Operands(
+                logits: logits, labels: try compute.view(labels, [rows], .i32), loss: loss, gradient: gradient)
+            return BenchSet(
+                on: compute, cost: op.cost(operands), outputs: [loss, gradient], tolerance: 1e-5,
+                run: { try run(op, operands, on: compute) },
+                reference: { _ in
+                    var (losses, gradients) = (ErrorScale(), ErrorScale())
+                    let values: [Float] = try compute.read(loss)
+                    for r in RowCheck.rows(of: rows) {
+                        let logQ = RowCheck.logSoftmax(try RowCheck.row(logits, r, compute))
+                        losses.add(values[r], -logQ[Int(labels[r])] / Double(rows))
+                        var expected = logQ.map { exp($0) / Double(rows) }
+                        expected[Int(labels[r])] -= 1 / Double(rows)
+                        gradients.add(try compute.read(gradient.slice(r..<(r + 1))), expected)
+                    }
+                    return max(losses.error, gradients.error)
+                })
+        }
+    }
+
+    private static func layerNorm(_ sizes: [Int]) -> BenchCase {
+        BenchCase(.rows, "layer_norm", sizes) { device, random in
+            let compute = device.compute
+            let (rows, columns) = (sizes[0], sizes[1])
+            let (weights, biases) = (random.floats(columns), random.floats(columns))
+            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(sizes))
+            let operands = LayerNorm.Operands(
+                x: x, weight: try compute.view(weights, [columns]), bias: try compute.view(biases, [columns]), y: y,
+                mean: try compute.empty([rows]), rstd: try compute.empty([rows]))
+            let op = LayerNorm()
+            return BenchSet(
+                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
+                run: { try run(op, operands, on: compute) },
+                reference: { _ in
+                    var scale = ErrorScale()
+                    for r in RowCheck.rows(of: rows) {
+                        let v = try RowCheck.row(x, r, compute)
+                        let mean = v.reduce(0, +) / Double(columns)
+                        let variance = v.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
+                        let rstd = 1 / (variance + Double(op.epsilon)).squareRoot()
+                        scale.add(
+                            try compute.read(y.slice(r..<(r + 1))),
+                            v.indices.map { (v[$0] - mean) * rstd * Double(weights[$0]) + Double(biases[$0]) })
+                    }
+                    return scale.error
+                })
+        }
+    }
+
+    // MARK: Reductions and gathering
+
+    private static func columnSum(_ sizes: [Int]) -> BenchCase {
+        sum("column_sum", sizes, axis: 0) { values, at in
+            (0..<sizes[0]).reduce(0) { $0 + Double(values[$1 * sizes[1] + at]) }
+        }
+    }
+
+    private static func rowSum(_ sizes: [Int]) -> BenchCase {
+        sum("row_sum", sizes, axis: 1) { values, at in
+            values[(at * sizes[1])..<((at + 1) * sizes[1])].reduce(0) { $0 + Double($1) }
+        }
+    }
+
+    private static func sum(
+        _ kernel: String, _ sizes: [Int], axis: Int, expected: @escaping @Sendable ([Float], Int) -> Double
+    ) -> BenchCase {
+        BenchCase(.rows, kernel, sizes) { device, random in
+            let compute = device.compute
+            let x = try random.view(sizes, on: compute)
+            let y = try compute.empty([sizes[1 - axis]])
+            let op = Reduce(.sum)
+            let operands = Reduce.Operands(x: x, axis: axis, y: .write(y))
+            return BenchSet(
+                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
+                run: { try run(op, operands, on: compute) },
+                reference: { _ in
+                    var scale = ErrorScale()
+                    let (input, output): ([Float], [Float]) = (try compute.read(x), try compute.read(y))
+                    for i in 0..<output.count { scale.add(output[i], expected(input, i)) }
+                    return scale.error
+                })
+        }
+    }
+
+    private static func gather(_ sizes: [Int], table rows: Int) -> BenchCase {
+        BenchCase(.rows, "gather", sizes) { device, random in
+            let compute = device.compute
+            let table = try random.view([rows, sizes[1]], on: compute)
+            let ids = (0..<sizes[0]).map { _ in Int32(random.integer(below: rows)) }
+            let y = try compute.empty(sizes)
+            let operands = Gather.Operands(table: table, ids: try compute.view(ids, [ids.count], .i32), y: y)
+            return BenchSet(
+                on: compute, cost: Gather().cost(operands), outputs: [y], tolerance: 0,
+                run: { try run(Gather(), operands, on: compute) },
+                reference: { _ in
+                    var scale = ErrorScale()
+                    for r in RowCheck.rows(of: sizes[0]) {
+                        scale.add(try compute.read(y.slice(r..<(r + 1))), try RowCheck.row(table, Int(ids[r]), compute))
+                    }
+                    return scale.error
+                })
+        }
+    }
+}

@@ -1,0 +1,25 @@
+/// Every family that can be checked, by the suite's name. A suite without a line here is skipped, and listed as such.
+enum GoldenFamilies {
+    static let notBuilt = "not built yet"
+
+    static let all: [String: any GoldenFamily] = [
+        "ops/activations": activations,
+        "ops/cross_entropy": crossEntropy,
+        "ops/elementwise": elementwise,
+        "ops/embedding": embedding,
+        "ops/gemm": gemm,
+        "ops/kl_div": klDivergence,
+        "ops/layernorm": layerNorm,
+        "ops/linear": linear,
+        "ops/matmul": matmul,
+        "ops/reductions": reductions,
+        "ops/simple_losses": simpleLosses,
+        "ops/softmax": softmax,
+        "losses/gjsd": generalizedJSD,
+        "losses/hinton_kd": hinton,
+        "losses/token_divergence": tokenDivergence,
+        "misc/number_formats": NumberFormatFamily(),
+        "misc/optimizers": optimizers,
+        "misc/schedules": ScheduleFamily(),
+    ]
+}

@@ -1,0 +1,92 @@
+import ArgumentParser
+import RetortConformance
+import RetortSupport
+
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure kernels against this machine's ceilings, and against other engines.",
+        discussion: """
+            First the ceilings (copy, fp32 multiply-add, launch), then a row per kernel; a kernel whose numbers are wrong is marked and
+            ends the program with 70. Comparisons let two child processes take turns and quote the median of the rounds' ratios.
+            """)
+
+    @Argument(help: "gemm, kd, softmax, rows, optimizer, step, start or all.")
+    var groups: [String] = ["all"]
+    @OptionGroup var common: CommonOptions
+    @Flag(help: "Print the rows as comma-separated values.")
+    var csv = false
+    @Option(help: "An earlier --json: adds ratios and marks changes beyond the noise.", completion: .file(extensions: ["json"]))
+    var baseline: String?
+    @Option(help: "Rounds of each comparison, at least 7.")
+    var rounds = 7
+    @Option(help: "Seconds of samples for each row.")
+    var minTime = 0.5
+    @Option(help: "Compare products with another engine: openblas.")
+    var against: String?
+    @Option(help: "Compare with PyTorch, run by this Python interpreter.", completion: .file())
+    var pytorch: String?
+    @Option(help: "The folder of the PyTorch scripts.", completion: .directory)
+    var scripts = "scripts/pytorch"
+    @Flag(help: "Leave the rows out: comparisons only.")
+    var compareOnly = false
+    @Option(help: "Seconds to wait for a quiet machine.")
+    var wait = 60.0
+
+    func run() throws {
+        let suite = try BenchSuite(try options(), progress: Progress(quiet: common.quiet))
+        let report = try suite.run()
+        TextOutput.standardOutput.write(common.json ? report.json.text(.pretty) + "\n" : csv ? report.csv : report.text)
+        let wrong = report.wrong.map { "\($0.kernel) \($0.shape)" }
+        guard wrong.isEmpty else { throw RetortError.internalBug("wrong numbers: " + wrong.joined(separator: ", ")) }
+    }
+
+    private func options() throws -> BenchOptions {
+        var options = BenchOptions()
+        options.groups = try groupSet()
+        options.device = common.device
+        options.minimumTime = minTime
+        options.rounds = rounds
+        options.python = pytorch
+        options.scripts = scripts
+        options.measuresRows = !compareOnly
+        options.quietLimit = wait
+        options.baseline = baseline
+        options.againstOpenBLAS = against == "openblas"
+        guard against == nil || options.againstOpenBLAS else {
+            throw RetortError.usage("--against knows openblas, not \(against?.quoted() ?? "")")
+        }
+        return options
+    }
+
+    private func groupSet() throws -> Set<BenchGroup> {
+        if groups.contains("all") { return Set(BenchGroup.allCases) }
+        return Set(
+            try groups.map { name in
+                guard let group = BenchGroup(rawValue: name) else {
+                    throw RetortError.usage(
+                        "there is no group \(name.quoted())",
+                        help: EditDistance.suggestion(for: name, among: BenchGroup.allCases.map(\.rawValue) + ["all"]))
+                }
+                return group
+            })
+    }
+}
+
+/// The child's side of a comparison; see `BenchOrder`.
+struct BenchWorkerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "bench-worker", shouldDisplay: false)
+
+    @Argument var kernel: String
+    @Argument var shape: String
+    @Option var device: String?
+    /// Takes one training step and ends, without waiting to be told.
+    @Flag var firstStep = false
+
+    func run() throws {
+        if firstStep {
+            try StartBench.firstStep(kernel, batch: Int(shape) ?? 64, device: device)
+        } else {
+            try BenchWorker.run(kernel: kernel, shape: shape, device: device)
+        }
+    }
+}

@@ -1,0 +1,182 @@
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortConformance
+
+@Suite("bench") struct BenchTests {
+    private static func row(_ kernel: String = "gemm", _ time: Spread = Spread([2]), right: Bool = true) -> BenchRow {
+        BenchRow(
+            kernel: kernel, shape: "512x512x512", device: "cpu", family: "openblas", time: time, gflops: 200.123456, gbps: 4,
+            roof: 0.5, maxRelErr: 1e-7, isRight: right)
+    }
+
+    // MARK: Statistics
+
+    @Test func quantilesAreThoseOfNumpy() {
+        let spread = Spread([5, 1, 4, 2, 3])
+        #expect(spread.median == 3)
+        #expect(abs(spread.p20 - 1.8) < 1e-12)
+        #expect(abs(spread.p80 - 4.2) < 1e-12)
+        #expect(Spread([1, 2]).median == 1.5)
+        #expect(Spread([7]).p80 == 7)
+        #expect(Spread([]).median.isNaN)
+    }
+
+    @Test func ratiosAreTakenRoundByRound() {
+        // A slow spell hits both engines of its round and leaves the ratio alone.
+        let comparison = Comparison(
+            name: "a / b", shape: "1x1", rounds: [(10, 20), (100, 200), (10, 30), (20, 10), (10, 20)], goal: 1.9)
+        #expect(comparison.ratio.median == 2)
+        #expect(comparison.ours == 10 && comparison.theirs == 20)
+        #expect(comparison.rounds == 5)
+        #expect(comparison.isMet == true)
+        #expect(comparison.json["met"] == .bool(true))
+        #expect(comparison.json["ratio"] == .double(2))
+    }
+
+    @Test func errorsAreRelativeToTheLargestValue() {
+        var scale = ErrorScale()
+        scale.add(1.5, 1)
+        scale.add(10, 10)
+        #expect(scale.error == 0.05)
+        scale.add(.nan, 0)
+        #expect(scale.error == .infinity)
+    }
+
+    // MARK: JSON and CSV
+
+    @Test func rowsKeepTheContract() throws {
+        let row = Self.row()
+        guard case .object(let object) = row.json else { throw RetortError.internalBug("no object") }
+        #expect(
+            object.keys == [
+                "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps", "roof",
+                "max_rel_err",
+            ])
+        #expect(row.csv == "gemm,512x512x512,f32,cpu,openblas,2.0,2.0,2.0,200.12,4.0,0.5,1e-07")
+        #expect(row.csv.split(separator: ",").count == BenchRow.columns.count)
+        let read = try BenchRow(JSONCursor(row.json, file: "test"))
+        #expect(read.key == row.key && read.time == row.time && read.isRight)
+        #expect(try !BenchRow(JSONCursor(Self.row(right: false).json, file: "test")).isRight)
+    }
+
+    @Test func absentNumbersAreNullAndEmpty() throws {
+        let row = BenchRow(kernel: "start, \"cold\"", shape: "-", dtype: "-", device: "cpu", family: "process", time: Spread([1]))
+        #expect(row.csv == "\"start, \"\"cold\"\"\",-,-,cpu,process,1.0,1.0,1.0,,,,")
+        #expect(row.json["gflops"] == .null)
+        #expect(try BenchRow(JSONCursor(row.json, file: "test")).gflops == nil)
+    }
+
+    @Test func reportHasItsFourParts() {
+        var report = BenchReport(facts: [("device", "cpu")], roof: nil)
+        report.rows = [Self.row(), Self.row("softmax", right: false)]
+        guard case .object(let object) = report.json else { return #expect(Bool(false)) }
+        #expect(object.keys == ["ceilings", "rows", "comparisons", "facts"])
+        #expect(report.csv.split(separator: "\n").count == 3)
+        #expect(report.wrong.map(\.kernel) == ["softmax"])
+        #expect(report.text.contains("WRONG"))
+    }
+
+    // MARK: Baseline
+
+    @Test func changesWithinTheNoiseAreNone() {
+        let before = Baseline([Self.row("a", Spread([9, 10, 11])), Self.row("b", Spread([9, 10, 11]))])
+        let changes = before.changes([
+            Self.row("a", Spread([10, 10.5, 12])), Self.row("b", Spread([19, 20, 21])), Self.row("c"),
+        ])
+        #expect(changes.map(\.verdict) == [.same, .slower, .new])
+        #expect(changes[1].ratio == 0.5)
+        #expect(changes[2].ratio == nil)
+        #expect(before.changes([Self.row("a", Spread([4, 5, 6]))])[0].verdict == .faster)
+    }
+
+    // MARK: Line protocol
+
+    @Test func ordersAreReadStrictly() throws {
+        #expect(try BenchOrder("go 3") == .go(3))
+        #expect(try BenchOrder(" go  12 ") == .go(12))
+        #expect(try BenchOrder("quit") == .quit)
+        for line in ["", "go", "go 0", "go -1", "go x", "go 1 2", "stop"] {
+            #expect(throws: RetortError.self) { try BenchOrder(line) }
+        }
+        #expect(try BenchOrder(BenchOrder.go(5).line) == .go(5))
+    }
+
+    @Test func answersOfBothEnginesAreRead() throws {
+        let ours = BenchAnswer(samples: [3, 1, 2], engine: "retort: cpu")
+        let line = ours.json(kernel: "gemm", shape: "1x1x1").text()
+        #expect(!line.contains("\n"))
+        #expect(try BenchAnswer(line, from: "test") == ours)
+        let torch = """
+            {"kernel": "gemm", "samples": [4.5, 5], "torch": "2.13", "threads": 2, "cpu_capability": "AVX512", "allocator": "tuned"}
+            """
+        let theirs = try BenchAnswer(torch, from: "test")
+        #expect(theirs.samples == [4.5, 5])
+        #expect(theirs.engine == "PyTorch 2.13, AVX512, 2 threads, allocator tuned")
+        #expect(throws: RetortError.self) { try BenchAnswer("{}", from: "test") }
+        #expect(throws: RetortError.self) { try BenchAnswer("Traceback", from: "test") }
+    }
+
+    @Test func workerMeasuresAsOften() throws {
+        var orders = ["go 2", "go 1", "quit", "go 9"].makeIterator()
+        var answers: [BenchAnswer] = []
+        try BenchWorker.run(
+            kernel: "gemm", shape: "7x5x3", device: "cpu", readLine: { orders.next() },
+            print: { answers.append((try? BenchAnswer($0, from: "test")) ?? BenchAnswer(samples: [], engine: "")) })
+        #expect(answers.map(\.samples.count) == [2, 1])
+    }
+
+    @Test func workerRefusesWhatItDoesNotKnow() {
+        for (kernel, shape) in [("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("gemm", "1xx1")] {
+            #expect(throws: RetortError.self) { try BenchWorker.find(kernel, shape) }
+        }
+    }
+
+    // MARK: Machine
+
+    @Test func processorTimesGiveTheBusyShare() throws {
+        let before = try #require(ProcessorTimes("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 2 3 4"))
+        let after = try #require(ProcessorTimes("cpu  150 0 100 850 0 0 0 0 0 0\n"))
+        #expect(after.busyShare(since: before) == 0.5)
+        #expect(ProcessorTimes("intr 1 2 3") == nil)
+        #expect(QuietWait(busy: 0.05, waited: 0).isQuiet)
+        #expect(QuietWait(busy: 0.5, waited: 60).description.contains("gave up after 60 s"))
+    }
+
+    // MARK: Cases
+
+    /// Every kind of case computes the right numbers; small copies of the rows that are timed.
+    @Test(arguments: TestBackend.fast) func casesCheckThemselves(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        var random = BenchRandom()
+        let cases = [
+            GemmCases.gemm([17, 33, 65]), GemmCases.gemm([17, 33, 65], .nt), GemmCases.gemm([17, 33, 65], .tn),
+            DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
+        ] + OptimizerCases.all
+        for kernel in cases {
+            let set = try kernel.make(device, &random)
+            try set.poison()
+            for _ in 0..<3 { try set.run() }
+            let error = try set.error()
+            #expect(error <= set.tolerance, "\(kernel.kernel) \(kernel.shape): \(error)")
+        }
+    }
+
+    @Test func aPoisonedOutputIsWrong() throws {
+        let device = try TestBackend.cpu.device()
+        var random = BenchRandom()
+        let set = try GemmCases.gemm([8, 8, 8]).make(device, &random)
+        try set.run()
+        try set.poison()
+        #expect(try set.error() == .infinity)
+    }
+
+    @Test func everyGroupHasCases() {
+        let groups = Set(BenchSuite.cases.map(\.group))
+        #expect(groups == Set(BenchGroup.allCases).subtracting([.start]))
+        let keys = BenchSuite.cases.map { $0.kernel + " " + $0.shape }
+        #expect(Set(keys).count == keys.count)
+    }
+}

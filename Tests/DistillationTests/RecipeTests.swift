@@ -1,0 +1,401 @@
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+@Suite("Recipe reader")
+struct RecipeTests {
+    /// A complete recipe; line numbers below count from its first line.
+    static let good = """
+        data: {kind: csv, path: rows.csv, label: label, test: {every: 5}}
+        teacher:
+          model: {kind: mlp, layers: [4, 8, 3]}
+          train: {epochs: 2}
+        student: {model: {kind: mlp, layers: [4, 3]}}
+        arms:
+          alone: {objective: [{loss: cross-entropy}]}
+          taught:
+            objective:
+              - loss: hinton
+                temperature: 4
+        train: {epochs: 3, batch: 8, optimizer: {kind: adam, lr: 0.01}}
+        seeds: [0, 1]
+        """
+
+    private func read(_ text: String, _ overrides: String...) throws -> RecipeNode {
+        try RecipeReader.read(text, file: "r.yaml", overrides: overrides)
+    }
+
+    /// The error for the good recipe with one piece of text replaced.
+    private func error(
+        _ piece: String, _ replacement: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) -> RetortError? {
+        let text = Self.good.replacing(piece, with: replacement, maxReplacements: 1)
+        #expect(text != Self.good, sourceLocation: sourceLocation)
+        return thrown(RetortError.self, sourceLocation: sourceLocation) { _ = try read(text) }
+    }
+
+    private func error(override: String..., sourceLocation: SourceLocation = #_sourceLocation) -> RetortError? {
+        thrown(RetortError.self, sourceLocation: sourceLocation) {
+            _ = try RecipeReader.read(Self.good, file: "r.yaml", overrides: override)
+        }
+    }
+
+    /// `file:line:column what`.
+    private func brief(_ error: RetortError?) -> String {
+        guard let error else { return "nothing" }
+        let place = error.location.map { "\($0.file):\($0.line ?? 0):\($0.column ?? 0) " } ?? ""
+        return "\(error.exit.rawValue) \(place)\(error.what)"
+    }
+
+    // MARK: What is right
+
+    @Test("a good recipe, with its defaults")
+    func good() throws {
+        let node = try read(Self.good)
+        #expect(node["train"]?["clip"]?.number == 0)
+        #expect(node["data"]?["scale"]?.number == 1)
+        #expect(node["train"]?["optimizer"]?["betas"]?.list.map(\.number) == [0.9, 0.999])
+        #expect(node["arms"]?.fields.map(\.key) == ["alone", "taught"])
+        let hinton = node["arms"]?["taught"]?["objective"]?.list[0]
+        #expect(hinton?["alpha"]?.number == 0.9)
+        #expect(hinton?["t-squared"]?.flag == true)
+        #expect(node["arms"]?["taught"]?["objective"]?.location == .init(file: "r.yaml", line: 10, column: 7))
+    }
+
+    @Test("both shipped recipes", arguments: ["digits.yaml", "digits-full.yaml"])
+    func shipped(_ name: String) throws {
+        let recipe = try Recipe.read(Project.recipe(name))
+        #expect(recipe.seeds == [0, 1, 2, 3, 4])
+        #expect(recipe.arms.map(\.name) == ["student-alone", "student"])
+        #expect(recipe.arms.map(\.needsTeacher) == [false, true])
+        #expect(recipe.train.rows == (name == "digits.yaml" ? 150 : nil))
+        #expect(recipe.student.widths == [64, 16, 10])
+        guard case .train(let model, let train) = recipe.teacher else {
+            Issue.record("the teacher is not trained")
+            return
+        }
+        #expect(model.widths == [64, 256, 256, 10])
+        #expect(train.epochs == 60 && train.rows == nil && train.batch == 64)
+        let contract = recipe.arms[1].objectives[0].contract
+        #expect(contract.contains("0.9·T²·KL(p‖q) + 0.1·CE"), "\(contract)")
+    }
+
+    @Test("what was resolved reads back to the same text", arguments: ["digits.yaml", "digits-full.yaml", "good"])
+    func resolved(_ name: String) throws {
+        let node = try name == "good" ? read(Self.good) : Recipe.read(Project.recipe(name)).node
+        let text = node.yaml()
+        let again = try RecipeReader.read(text, file: "resolved")
+        #expect(again.yaml() == text)
+    }
+
+    @Test("odd texts and numbers survive the resolved recipe")
+    func oddValues() throws {
+        for path in ["017.csv", "yes", "12:30", "a: b", "it's \"x\" # y", "- x", "null", "~", " a ", "é\u{1}", "1e5", "{}", "&a", "no"] {
+            let node = try read(Self.good, "data.path=" + JSON.string(path).text())
+            #expect(node["data"]?["path"]?.text == path)
+            let again = try RecipeReader.read(node.yaml(), file: "resolved")
+            #expect(again["data"]?["path"]?.text == path)
+            #expect(again.yaml() == node.yaml())
+        }
+        for rate in ["0.1", "1e-7", "123456.789", "0", "3e5", "1e6", "2.5e-308"] {
+            let node = try read(Self.good, "train.optimizer.lr=" + rate)
+            let again = try RecipeReader.read(node.yaml(), file: "resolved")
+            #expect(again["train"]?["optimizer"]?["lr"]?.number == Double(rate))
+        }
+        // Arm names that YAML would read as something else.
+        let text = Self.good.replacing("alone:", with: "\"no\":").replacing("taught:", with: "\"12\":")
+        let node = try read(text)
+        #expect(node["arms"]?.fields.map(\.key) == ["no", "12"])
+        #expect(try RecipeReader.read(node.yaml(), file: "resolved").yaml() == node.yaml())
+    }
+
+    /// A default that the schema refuses would silently be left out.
+    @Test("every default of the schema is valid")
+    func defaults() throws {
+        var checked = 0
+        func visit(_ fields: [RecipeField]) throws {
+            for field in fields {
+                if case .defaulted(let text) = field.presence {
+                    // The only required key beside it says where it belongs.
+                    let node = try RecipeReader.readValue(text, field.type)
+                    #expect(node.location == nil || node.location?.file == "default", "\(field.key): \(text)")
+                    checked += 1
+                }
+                try visit(field.type)
+            }
+        }
+        func visit(_ type: RecipeType) throws {
+            switch type {
+            case .section(let section): try visit(section.fields)
+            case .named(let inner): try visit(inner)
+            case .list(let element, _): try visit(element)
+            case .variant(_, let sections): try sections.forEach { try visit($0.fields) }
+            case .text, .flag, .integer, .number, .choice: break
+            }
+        }
+        try visit(RecipeSection.recipe.fields)
+        #expect(checked > 20)
+    }
+
+    @Test("help names every key and every loss")
+    func help() {
+        let help = RecipeHelp.text
+        for type in ObjectiveRegistry.all { #expect(help.contains("loss: " + type.section.name)) }
+        for key in ["weight-decay", "t-squared", "label-smoothing", "warmup", "clip", "seeds"] {
+            #expect(help.contains(key + " (default"), "\(key)")
+        }
+    }
+
+    // MARK: What is wrong
+
+    @Test("unknown keys, with the nearest")
+    func unknownKey() {
+        #expect(brief(error("batch: 8", "bacth: 8")) == "78 r.yaml:12:20 unknown key \"bacth\" in train")
+        let e = error("    temperature: 4", "    temprature: 4")
+        #expect(e?.help.contains("temperature") == true)
+        #expect(e?.location == .init(file: "r.yaml", line: 11, column: 9))
+        #expect(brief(error("seeds: [0, 1]", "seed: [0, 1]")) == "78 r.yaml:13:1 unknown key \"seed\"")
+        // A key of another variant is unknown here.
+        #expect(error("lr: 0.01", "lr: 0.01, momentum: 0.9")?.what == "unknown key \"momentum\" in train.optimizer")
+    }
+
+    @Test("missing keys")
+    func missingKey() {
+        #expect(brief(error("epochs: 3, ", "")) == "78 r.yaml:12:8 train.epochs is missing")
+        #expect(error("data: {kind: csv, ", "data: {")?.what == "data has no kind")
+        #expect(error("loss: hinton", "alpha: 1")?.what == "arms.taught.objective.0 has no loss")
+    }
+
+    @Test(
+        "wrong types and YAML 1.1's traps",
+        arguments: [
+            ("batch: 8", "batch: eight", "train.batch is \"eight\""),
+            ("batch: 8", "batch: 8.0", "train.batch is \"8.0\""),
+            ("batch: 8", "batch: '8'", "train.batch is \"8\""),
+            ("batch: 8", "batch: 017", "train.batch is \"017\""),
+            ("batch: 8", "batch: 0x10", "train.batch is \"0x10\""),
+            ("batch: 8", "batch: 1_000", "train.batch is \"1_000\""),
+            ("batch: 8", "batch: 12:30", "train.batch is \"12:30\""),
+            ("batch: 8", "batch: yes", "train.batch is \"yes\""),
+            ("batch: 8", "batch: ~", "train.batch is \"~\""),
+            ("batch: 8", "batch: ", "train.batch is empty"),
+            ("batch: 8", "batch: [8]", "train.batch is a list"),
+            ("batch: 8", "batch: {a: 8}", "train.batch is a section"),
+            ("batch: 8", "batch: 99999999999999999999", "train.batch is \"99999999999999999999\""),
+            ("lr: 0.01", "lr: .nan", "train.optimizer.lr is \".nan\""),
+            ("lr: 0.01", "lr: .inf", "train.optimizer.lr is \".inf\""),
+            ("lr: 0.01", "lr: nan", "train.optimizer.lr is \"nan\""),
+            ("lr: 0.01", "lr: 1e999", "train.optimizer.lr is \"1e999\""),
+            ("lr: 0.01", "lr: fast", "train.optimizer.lr is \"fast\""),
+            ("temperature: 4", "t-squared: yes", "arms.taught.objective.0.t-squared is \"yes\""),
+            ("temperature: 4", "t-squared: on", "arms.taught.objective.0.t-squared is \"on\""),
+            ("temperature: 4", "t-squared: True", "arms.taught.objective.0.t-squared is \"True\""),
+            ("temperature: 4", "t-squared: \"true\"", "arms.taught.objective.0.t-squared is \"true\""),
+            ("train: {epochs: 3, batch: 8, optimizer: {kind: adam, lr: 0.01}}", "train: 5", "train is \"5\""),
+            ("label: label", "label: ", "data.label is empty"),
+            ("seeds: [0, 1]", "seeds: 0", "seeds is \"0\""),
+            ("layers: [4, 3]", "layers: 4", "student.model.layers is \"4\""),
+            ("arms:\n", "arms: []\nx:\n", "arms is a list"),
+        ])
+    func wrongType(_ piece: String, _ replacement: String, _ what: String) {
+        let e = error(piece, replacement)
+        #expect(e?.exit == .recipe)
+        #expect(e?.what == what)
+        #expect(e?.why.isEmpty == false)
+        #expect(e?.location?.line != nil && e?.location?.column != nil, "\(String(describing: e?.location))")
+    }
+
+    @Test(
+        "impossible values",
+        arguments: [
+            ("batch: 8", "batch: 0", "train.batch is 0"), ("batch: 8", "batch: -8", "train.batch is -8"),
+            ("epochs: 3", "epochs: 0", "train.epochs is 0"), ("lr: 0.01", "lr: -1", "train.optimizer.lr is -1"),
+            ("every: 5", "every: 1", "data.test.every is 1"),
+            ("temperature: 4", "temperature: 0", "arms.taught.objective.0.temperature is 0"),
+            ("layers: [4, 3]", "layers: [4]", "student.model.layers has 1 elements, not 2 to 64"),
+            ("layers: [4, 3]", "layers: [4, 0]", "student.model.layers.1 is 0"),
+            ("kind: adam", "kind: adm", "train.optimizer.kind is \"adm\""),
+            ("loss: hinton", "loss: hintn", "arms.taught.objective.0.loss is \"hintn\""),
+            ("seeds: [0, 1]", "seeds: []", "seeds has 0 elements, not 1 to 1000"),
+            ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1 is -1"),
+            ("  alone:", "  teacher:", "\"teacher\" cannot name an arm"),
+            ("  alone:", "  ../alone:", "\"../alone\" cannot name an arm"),
+            ("  alone:", "  a b:", "\"a b\" cannot name an arm"),
+            ("lr: 0.01", "lr: 0.01, epsilon: 0", "train.optimizer.epsilon is 0"),
+        ])
+    func impossible(_ piece: String, _ replacement: String, _ what: String) {
+        let e = error(piece, replacement)
+        #expect(e?.exit == .recipe)
+        #expect(e?.what == what)
+        #expect(e?.location?.line != nil)
+    }
+
+    @Test("nearest word of a choice")
+    func nearestChoice() {
+        #expect(error("kind: adam", "kind: adm")?.help.contains("adam") == true)
+        #expect(error("loss: hinton", "loss: hintn")?.help.contains("hinton") == true)
+    }
+
+    @Test("all problems at once, each with its place")
+    func allAtOnce() {
+        let text = Self.good.replacing("batch: 8", with: "bacth: 8").replacing("epochs: 2", with: "epochs: two")
+            .replacing("temperature: 4", with: "temperature: -1").replacing("every: 5", with: "every: 0")
+        let e = thrown(RetortError.self) { _ = try read(text) }
+        let all = e?.description ?? ""
+        for part in ["data.test.every is 0", "teacher.train.epochs is \"two\"", "temperature is -1", "\"bacth\"", "train.batch is missing"] {
+            #expect(all.contains(part), "\(part) in \(all)")
+        }
+        #expect(all.contains("r.yaml:4:") && all.contains("r.yaml:11:") && all.contains("r.yaml:12:"), "\(all)")
+        #expect(all.contains("and 4 more"), "\(all)")
+    }
+
+    @Test("text that is not YAML, with its place")
+    func notYAML() {
+        let e = error("seeds: [0, 1]", "seeds: [0, 1")
+        #expect(e?.exit == .recipe)
+        #expect(e?.location?.line != nil && e?.location?.column != nil)
+        #expect(brief(error("teacher:\n", "teacher:\n\tx: 1\n")).hasPrefix("78 r.yaml:3:1 "))
+        #expect(thrown(RetortError.self) { _ = try read("") }?.exit == .recipe)
+        #expect(thrown(RetortError.self) { _ = try read("# nothing\n") }?.exit == .recipe)
+        #expect(thrown(RetortError.self) { _ = try read("just words") }?.what == "the recipe is \"just words\"")
+        #expect(thrown(RetortError.self) { _ = try read(Self.good + "\n---\nsecond: document\n") }?.exit == .recipe)
+    }
+
+    @Test("duplicate keys, with their place")
+    func duplicates() {
+        let e = error("batch: 8", "batch: 8, batch: 9")
+        #expect(e?.exit == .recipe)
+        #expect(e?.what.contains("batch") == true && e?.what.contains("twice") == true)
+        #expect(e?.location?.line == 12, "\(brief(e))")
+        #expect(error("seeds: [0, 1]", "seeds: [0]\nseeds: [1]")?.location?.line != nil)
+    }
+
+    @Test("anchors and aliases")
+    func aliases() {
+        let e = error("layers: [4, 3]", "layers: &shape [4, 3]")
+        #expect(e?.exit == .recipe)
+        #expect(e?.what.contains("anchor") == true)
+        let both = Self.good.replacing("layers: [4, 8, 3]", with: "layers: &shape [4, 3]")
+            .replacing("layers: [4, 3]", with: "layers: *shape")
+        let aliased = thrown(RetortError.self) { _ = try read(both) }
+        #expect(aliased?.exit == .recipe)
+        #expect(aliased?.location?.line == 3)
+        let merge = error("train: {epochs: 3,", "train: {<<: {epochs: 3},")
+        #expect(merge?.exit == .recipe)
+    }
+
+    /// The laughing billion: 10 levels of 10 aliases each, as values and as keys.
+    @Test("a bomb of aliases is refused without unfolding it", arguments: ["v: ", "? "])
+    func bomb(_ prefix: String) {
+        var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+        for i in 1..<30 { text += "a\(i): &a\(i) [" + [String](repeating: "*a\(i - 1)", count: 10).joined(separator: ", ") + "]\n" }
+        text += prefix + "*a29\n"
+        let e = thrown(RetortError.self) { _ = try read(text) }
+        #expect(e?.exit == .recipe)
+    }
+
+    @Test("limits: size, depth, number of values")
+    func limits() throws {
+        let large = Self.good + "\n# " + String(repeating: "x", count: 1 << 20)
+        #expect(thrown(RetortError.self) { _ = try read(large) }?.exit == .recipe)
+        let folder = try ScratchFolder()
+        let path = try folder.write(large, to: "large.yaml")
+        let e = thrown(RetortError.self) { _ = try Recipe.read(path) }
+        #expect(e?.exit == .recipe, "\(String(describing: e))")
+        #expect(e?.location?.file == path)
+
+        let deep = String(repeating: "[", count: 5000) + String(repeating: "]", count: 5000)
+        #expect(error("seeds: [0, 1]", "seeds: " + deep)?.exit == .recipe)
+        let many = "[" + [String](repeating: "1", count: 20_000).joined(separator: ", ") + "]"
+        #expect(error("seeds: [0, 1]", "seeds: " + many)?.exit == .recipe)
+    }
+
+    @Test("a file that is not there, not text, a directory")
+    func files() throws {
+        let folder = try ScratchFolder()
+        #expect(thrown(RetortError.self) { _ = try Recipe.read(folder.path("none.yaml")) }?.exit == .missingInput)
+        try AtomicFile.write([0x61, 0xff, 0xfe], to: folder.path("bytes.yaml"))
+        let e = thrown(RetortError.self) { _ = try Recipe.read(folder.path("bytes.yaml")) }
+        #expect(e?.exit == .recipe)
+        #expect(thrown(RetortError.self) { _ = try Recipe.read(folder.path) } != nil)
+    }
+
+    @Test("what the schema cannot see")
+    func semantics() throws {
+        let folder = try ScratchFolder()
+        func error(_ piece: String, _ replacement: String) throws -> RetortError? {
+            let path = try folder.write(Self.good.replacing(piece, with: replacement), to: "r.yaml")
+            return thrown(RetortError.self) { _ = try Recipe.read(path) }
+        }
+        let twice = try error("seeds: [0, 1]", "seeds: [1, 1]")
+        #expect(twice?.exit == .recipe && twice?.location?.line == 13)
+        let both = try error("  train: {epochs: 2}", "  path: x")
+        #expect(both?.exit == .recipe)
+        let none = try error("  model: {kind: mlp, layers: [4, 8, 3]}\n  train: {epochs: 2}", "  train: {epochs: 2}")
+        #expect(none?.exit == .recipe && none?.location?.line != nil)
+        let trained = try error("  model: {kind: mlp, layers: [4, 8, 3]}", "  path: x")
+        #expect(trained?.exit == .recipe && trained?.what.contains("not trained") == true)
+        let huge = try error("layers: [4, 3]", "layers: [4, 1048576, 1048576, 3]")
+        #expect(huge?.exit == .recipe && huge?.location?.line == 5)
+    }
+
+    // MARK: Overrides
+
+    @Test("overrides replace, add, step into lists, and the last wins")
+    func overrides() throws {
+        let node = try read(
+            Self.good, "train.epochs=7", "seeds=[3, 4]", "arms.taught.objective.0.alpha=0.5", "data.scale=0.0625",
+            "train.optimizer={kind: sgd, lr: 0.1}", "train.epochs=9", "teacher.train.rows=20", "data.path=a=b.csv")
+        #expect(node["train"]?["epochs"]?.integer == 9)
+        #expect(node["seeds"]?.list.map(\.integer) == [3, 4])
+        #expect(node["arms"]?["taught"]?["objective"]?.list[0]["alpha"]?.number == 0.5)
+        #expect(node["arms"]?["taught"]?["objective"]?.list[0]["temperature"]?.number == 4)
+        #expect(node["data"]?["scale"]?.number == 0.0625)
+        #expect(node["train"]?["optimizer"]?["kind"]?.text == "sgd")
+        #expect(node["teacher"]?["train"]?["rows"]?.integer == 20)
+        #expect(node["data"]?["path"]?.text == "a=b.csv")
+        // Order of keys stays as written: the resolved text is part of a run's identity.
+        #expect(try read(Self.good, "train.epochs=3").yaml() == read(Self.good).yaml())
+    }
+
+    @Test(
+        "override syntax is the command line's: 64",
+        arguments: ["train.epochs", "=5", "train..epochs=5", ".train=5", "train.=5", "train.epochs=[1", "train.epochs={a: 1"])
+    func overrideSyntax(_ word: String) {
+        let e = error(override: word)
+        #expect(e?.exit == .usage, "\(brief(e))")
+        #expect(e?.description.contains(word) == true, "\(e?.description ?? "")")
+    }
+
+    @Test(
+        "a wrong override points at the command line: 78",
+        arguments: [
+            ("train.epoch=5", "unknown key \"epoch\" in train"), ("trian.epochs=5", "unknown key \"trian\""),
+            ("train.epochs=five", "train.epochs is \"five\""), ("train.epochs=", "train.epochs is empty"),
+            ("arms.taught.objective.0.temprature=2", "unknown key \"temprature\" in arms.taught.objective.0"),
+            ("seeds=[0, x]", "seeds.1 is \"x\""), ("train.optimizer={kind: sgd}", "train.optimizer.lr is missing"),
+        ])
+    func wrongOverride(_ word: String, _ what: String) {
+        let e = error(override: word)
+        #expect(e?.exit == .recipe)
+        #expect(e?.what == what)
+        #expect(e?.location?.file == "command line", "\(brief(e))")
+    }
+
+    @Test("an override into a value that has no inside, past a list's end")
+    func overrideInside() {
+        for word in ["seeds.7=1", "seeds.x=1", "train.epochs.more=1"] {
+            let e = error(override: word)
+            #expect(e?.exit == .recipe && e?.location?.file == "command line", "\(brief(e))")
+            #expect(e?.what.contains(word) == true)
+        }
+    }
+
+    @Test("anchors in overrides are refused too")
+    func overrideAnchor() {
+        #expect(error(override: "seeds=&a [1]")?.exit == .recipe)
+        #expect(error(override: "seeds=*a")?.exit == .usage)
+    }
+}

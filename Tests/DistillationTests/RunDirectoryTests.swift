@@ -1,0 +1,229 @@
+import Foundation
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// A whole distillation that takes a fraction of a second: three classes of points around three corners.
+struct SmallRun {
+    let folder: ScratchFolder
+    let recipePath: String
+
+    init(_ backend: TestBackend) throws {
+        folder = try ScratchFolder()
+        let random = Philox(seed: 3, stream: Philox.stream("small run"))
+        var csv = "a,b,c,d,label\n"
+        for row in 0..<90 {
+            let label = row % 3
+            let values = (0..<4).map { Float($0 == label ? 1 : 0) + random.uniform(UInt64(row * 4 + $0), -0.6, 0.6) }
+            csv += values.map { "\($0)" }.joined(separator: ",") + ",\(label)\n"
+        }
+        try folder.write(csv, to: "rows.csv")
+        recipePath = try folder.write(RecipeTests.good, to: "small.yaml")
+        self.backend = backend
+    }
+
+    private let backend: TestBackend
+
+    func recipe(_ overrides: String...) throws -> Recipe { try Recipe.read(recipePath, overrides: overrides) }
+
+    func start(_ output: String, _ overrides: String...) throws -> TrainingRun {
+        try TrainingRun(
+            try Recipe.read(recipePath, overrides: overrides), device: try backend.device(), output: folder.path(output),
+            progress: Progress(quiet: true))
+    }
+}
+
+@Suite("Run directory")
+struct RunDirectoryTests {
+    /// Everything about a run that does not depend on how fast or when it ran.
+    private func facts(_ results: RunResults) -> [String] {
+        results.arms.flatMap { arm in
+            arm.seeds.map { seed in
+                let metrics = seed.metrics.filter { $0.key != Metric.latency.rawValue && $0.key != Metric.peakBytes.rawValue }
+                let curve = seed.curve.map { "\($0.epoch) \($0.step) \($0.loss) \($0.accuracy ?? -1)" }
+                return "\(arm.role) \(seed.seed) \(metrics.sorted { $0.key < $1.key }) \(seed.confusion) \(curve)"
+            }
+        }
+    }
+
+    private func models(_ folder: String) throws -> [String: Data] {
+        try contents(of: folder).filter { $0.key.contains("/final/") }
+    }
+
+    @Test("the layout is the contract's", arguments: TestBackend.fast)
+    func layout(_ backend: TestBackend) throws {
+        let small = try SmallRun(backend)
+        let results = try small.start("run").run()
+        #expect(results.arms.map(\.role) == ["teacher", "alone", "taught"])
+        #expect(results.arms.allSatisfy { $0.seeds.map(\.seed) == [0, 1] })
+        let files = try contents(of: small.folder.path("run"))
+        var expected: Set<String> = [
+            "recipe.resolved.yaml", "env.json", "manifest.json", "metrics.jsonl", "log.txt", "report.html", "results.json",
+        ]
+        for role in ["teacher", "alone", "taught"] {
+            for seed in 0...1 {
+                for file in ["final/config.json", "final/model.safetensors", "result.json"] {
+                    expected.insert("\(role)/seed-\(seed)/\(file)")
+                }
+            }
+        }
+        #expect(Set(files.keys) == expected)
+        let manifest = try JSON.read(small.folder.path("run/manifest.json"))
+        #expect(manifest["status"] == "finished" && manifest["recipe"] == "small")
+        let lines = String(decoding: files["metrics.jsonl"]!, as: UTF8.self).split(separator: "\n")
+        // Teacher 2 epochs, each arm 3, two seeds.
+        #expect(lines.count == 2 * (2 + 3 + 3))
+        for line in lines { _ = try JSON.parse(String(line), file: "metrics.jsonl") }
+        let text = String(decoding: files["recipe.resolved.yaml"]!, as: UTF8.self)
+        #expect(try RecipeReader.read(text, file: "resolved").yaml() == text)
+        let read = try RunDirectory.results(in: small.folder.path("run"))
+        #expect(facts(read) == facts(results))
+    }
+
+    @Test("two runs of one recipe are equal bit for bit", arguments: TestBackend.fast)
+    func deterministic(_ backend: TestBackend) throws {
+        let small = try SmallRun(backend)
+        let (one, two) = (try small.start("one").run(), try small.start("two").run())
+        #expect(facts(one) == facts(two))
+        #expect(try models(small.folder.path("one")) == models(small.folder.path("two")))
+        // The arms really differ, and the seeds too.
+        #expect(Set(facts(one).map { $0.split(separator: "]")[0].dropFirst(9) }).count > 3)
+    }
+
+    /// What a stopped run leaves behind: everything of seed 0, and of seed 1 nothing, a teacher, or a model without its result.
+    @Test("a run stopped after seed 0 goes on as if it had not been", arguments: TestBackend.fast, [0, 1, 2])
+    func resume(_ backend: TestBackend, _ progress: Int) throws {
+        let small = try SmallRun(backend)
+        let whole = try small.start("whole").run()
+        let stopped = small.folder.path("stopped")
+        try FileManager.default.copyItem(atPath: small.folder.path("whole"), toPath: stopped)
+        var lost = ["results.json", "report.html", "alone/seed-1", "taught/seed-1"]
+        if progress == 0 { lost.append("teacher/seed-1") }
+        if progress == 2 { lost[2] = "alone/seed-1/result.json" }
+        for path in lost { try FileManager.default.removeItem(atPath: stopped + "/" + path) }
+        let manifest = String(decoding: try contents(of: stopped)["manifest.json"]!, as: UTF8.self)
+        try AtomicFile.write(manifest.replacing("finished", with: "stopped"), to: stopped + "/manifest.json")
+        let old = try contents(of: stopped)
+
+        let resumed = try small.start("stopped").run()
+        #expect(facts(resumed) == facts(whole))
+        #expect(try models(stopped) == models(small.folder.path("whole")))
+        #expect(try JSON.read(stopped + "/manifest.json")["status"] == "finished")
+        // What was finished is taken as it is, not trained again: even its times are the old ones.
+        let new = try contents(of: stopped)
+        for (path, bytes) in old where path.contains("seed-0/") { #expect(new[path] == bytes, "\(path)") }
+    }
+
+    @Test("a finished run is refused and left alone")
+    func finished() throws {
+        let small = try SmallRun(.cpu)
+        _ = try small.start("run").run()
+        try expectRefused(small, "run", "finished")
+    }
+
+    @Test("another run's directory is refused and left alone")
+    func anotherRun() throws {
+        let small = try SmallRun(.cpu)
+        _ = try small.start("run", "train.epochs=1", "seeds=[0]").run()
+        try expectRefused(small, "run", "recipe_sha256")
+        // The same recipe on other data.
+        let again = try SmallRun(.cpu)
+        _ = try again.start("run", "seeds=[0]").run()
+        let csv = String(decoding: try contents(of: again.folder.path)["rows.csv"]!, as: UTF8.self)
+        try again.folder.write(csv + "1,0,0,0,0\n", to: "rows.csv")
+        try expectRefused(again, "run", "data_sha256", "seeds=[0]")
+    }
+
+    @Test("another device's run is refused", .enabled(if: TestBackend.available.contains(.vector)))
+    func anotherDevice() throws {
+        let small = try SmallRun(.cpu)
+        _ = try small.start("run").run()
+        let before = try contents(of: small.folder.path("run"))
+        let error = thrown(RetortError.self) {
+            _ = try TrainingRun(
+                try small.recipe(), device: try TestBackend.vector.device(), output: small.folder.path("run"),
+                progress: Progress(quiet: true))
+        }
+        #expect(error?.exit == .cannotCreate && error?.why.contains("device") == true)
+        #expect(try contents(of: small.folder.path("run")) == before)
+    }
+
+    @Test("somebody's own directory is refused and left alone")
+    func foreign() throws {
+        let small = try SmallRun(.cpu)
+        try Folder.createWithParents(small.folder.path("mine/deep"))
+        try small.folder.write("my thesis", to: "mine/thesis.txt")
+        try expectRefused(small, "mine", "holds no run")
+        // A manifest that is damaged, or someone else's, is not taken for ours either.
+        for text in ["{", "{}", "[]", #"{"format": "retort-run-1"}"#, #"{"status": "stopped"}"#] {
+            try small.folder.write(text, to: "mine/manifest.json")
+            try expectRefused(small, "mine", nil)
+        }
+    }
+
+    @Test("an empty directory is taken; a file or a place below a file is not")
+    func places() throws {
+        let small = try SmallRun(.cpu)
+        #expect(try Folder.create(small.folder.path("empty")) == .created)
+        _ = try small.start("empty", "seeds=[0]", "train.epochs=1").run()
+        try small.folder.write("x", to: "file")
+        for place in ["file", "file/run"] {
+            let error = thrown(RetortError.self) { _ = try small.start(place) }
+            #expect(error?.exit == .cannotCreate, "\(place): \(error?.description ?? "")")
+        }
+        #expect(try contents(of: small.folder.path)["file"] == Data("x".utf8))
+        // Missing parents are made, a trailing slash is no name.
+        _ = try small.start("new/deep/run/", "seeds=[0]", "train.epochs=1").run()
+        #expect(FileManager.default.fileExists(atPath: small.folder.path("new/deep/run/results.json")))
+    }
+
+    @Test("a recipe that does not fit its data leaves no directory behind")
+    func nothingLeft() throws {
+        let small = try SmallRun(.cpu)
+        for (override, exit) in [
+            ("student.model.layers=[5, 3]", ExitCode.recipe), ("student.model.layers=[4, 2]", .recipe),
+            ("teacher.model.layers=[3, 3]", .recipe), ("data.label=nothing", .badData), ("data.path=none.csv", .missingInput),
+            ("train.rows=10000", .recipe), ("data.scale=0", .recipe),
+        ] {
+            let error = thrown(RetortError.self) { _ = try small.start("run", override).run() }
+            #expect(error?.exit == exit, "\(override): \(error?.description ?? "")")
+            #expect(!FileManager.default.fileExists(atPath: small.folder.path("run")), "\(override)")
+        }
+    }
+
+    @Test("a diverging run ends with 86 and says so", arguments: TestBackend.fast)
+    func diverges(_ backend: TestBackend) throws {
+        let small = try SmallRun(backend)
+        let error = thrown(RetortError.self) { _ = try small.start("run", "train.optimizer.lr=1e6", "train.optimizer={kind: sgd, lr: 1e6}", "train.epochs=200").run() }
+        #expect(error?.exit == .diverged, "\(error?.description ?? "")")
+        #expect(error?.help.contains("learning rate") == true)
+    }
+
+    @Test("a teacher from a directory", arguments: TestBackend.fast)
+    func teacherFromDirectory(_ backend: TestBackend) throws {
+        let small = try SmallRun(backend)
+        let first = try small.start("first", "seeds=[0]").run()
+        let path = small.folder.path("first/teacher/seed-0/final")
+        let second = try small.start("second", "seeds=[0]", "teacher={path: \(path)}").run()
+        #expect(facts(first).dropFirst() == facts(second).dropFirst())
+        #expect(second.arms[0].seeds[0].metrics["accuracy"] == first.arms[0].seeds[0].metrics["accuracy"])
+    }
+
+    private func expectRefused(
+        _ small: SmallRun, _ output: String, _ why: String?, _ overrides: String..., sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let before = try contents(of: small.folder.path(output))
+        let error = thrown(RetortError.self, sourceLocation: sourceLocation) {
+            _ = try TrainingRun(
+                try Recipe.read(small.recipePath, overrides: overrides), device: try TestBackend.cpu.device(),
+                output: small.folder.path(output), progress: Progress(quiet: true))
+        }
+        #expect(error?.exit == .cannotCreate, sourceLocation: sourceLocation)
+        if let why { #expect(error?.why.contains(why) == true, "\(error?.why ?? "")", sourceLocation: sourceLocation) }
+        #expect(try contents(of: small.folder.path(output)) == before, sourceLocation: sourceLocation)
+    }
+}

@@ -1,0 +1,105 @@
+import RetortKernels
+import TestSupport
+import Testing
+
+@testable import RetortRuntime
+
+@Suite("Parameter arena")
+struct ParameterArenaTests {
+    /// Shapes whose rows are shorter, equal and longer than the alignment, and one of rank 3.
+    private func parameters() -> [Parameter] {
+        [
+            Parameter("a.weight", [3, 5], .uniform(bound: 1)), Parameter("a.bias", [3], .uniform(bound: 1)),
+            Parameter("b.weight", [2, 16], .uniform(bound: 1)), Parameter("c.weight", [2, 3, 17], .uniform(bound: 1)),
+            Parameter("d.scale", [], .constant(4)), Parameter("e.zero", [2, 2], .zeros),
+        ]
+    }
+
+    @Test("values, names and counts round trip", arguments: TestBackend.available)
+    func roundTrip(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let parameters = parameters()
+        let arena = try ParameterArena(parameters, on: device.compute, seed: 3)
+        #expect(arena.parameters.map(\.name) == ["a.weight", "a.bias", "b.weight", "c.weight", "d.scale", "e.zero"])
+        #expect(arena.count == 15 + 3 + 32 + 102 + 1 + 4)
+        for parameter in parameters {
+            #expect(try parameter.values() == parameter.initialValues(seed: 3), "\(parameter.name)")
+            #expect(parameter.value.offset % (Arena.alignment / 4) == 0, "\(parameter.name)")
+        }
+        // What is assigned to one comes back and leaves its neighbours alone.
+        let new = (0..<102).map { Float($0) - 50 }
+        try parameters[3].assign(new)
+        #expect(try parameters[3].values() == new)
+        #expect(try parameters[2].values() == parameters[2].initialValues(seed: 3))
+        #expect(try parameters[4].values() == [4])
+        let wrong = thrown(TensorError.self) { try parameters[0].assign([1, 2]) }
+        #expect(wrong?.description.contains("a.weight") == true)
+    }
+
+    @Test("initial values depend on seed and name, not on place or device")
+    func initialValues() throws {
+        let a = Parameter("x", [40], .uniform(bound: 0.5))
+        let b = Parameter("y", [40], .uniform(bound: 0.5))
+        #expect(a.initialValues(seed: 1) != b.initialValues(seed: 1))
+        #expect(a.initialValues(seed: 1) != a.initialValues(seed: 2))
+        let all = a.initialValues(seed: 1)
+        #expect(all.allSatisfy { $0 >= -0.5 && $0 < 0.5 })
+        #expect(Set(all).count > 35)
+    }
+
+    /// Gradients that fill every parameter, for several steps of each optimizer: what lies between the parameters stays 0.
+    @Test("padding stays zero", arguments: TestBackend.available)
+    func padding(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let makers: [(ParameterArena) throws -> any Optimizer] = [
+            { try SGD($0, options: .init(momentum: 0.9, nesterov: true, weightDecay: 0.1), clipNorm: 1) },
+            { try Adam($0, options: .init(weightDecay: 0.1, decoupled: true), clipNorm: 1) },
+            { try Adam($0, options: .init(amsgrad: true)) },
+        ]
+        for make in makers {
+            let parameters = parameters()
+            let arena = try ParameterArena(parameters, on: device.compute, seed: 3)
+            let optimizer = try make(arena)
+            for _ in 0..<3 {
+                for parameter in parameters { try parameter.tensor.squared().scaled(3).sum().backward() }
+                try optimizer.step(learningRate: 0.1)
+            }
+            var inside = Set<Int>()
+            for parameter in parameters { inside.formUnion(elements(of: parameter.value)) }
+            #expect(inside.count == arena.count)
+            let values: [Float] = try device.compute.read(arena.values)
+            let gradients: [Float] = try device.compute.read(arena.gradients)
+            let outside = (0..<values.count).filter { !inside.contains($0) }
+            #expect(outside.count > 100)
+            #expect(outside.allSatisfy { values[$0] == 0 && gradients[$0] == 0 })
+            #expect(parameters.filter { $0.name != "e.zero" }.allSatisfy { (try? $0.values()) != $0.initialValues(seed: 3) })
+        }
+    }
+
+    @Test("a parameter that the loss does not reach gets a gradient of zero", arguments: TestBackend.available)
+    func unused(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let used = Parameter("used", [4], .constant(1))
+        let unused = Parameter("unused", [2, 3], .constant(2))
+        let arena = try ParameterArena([used, unused], on: device.compute, seed: 0)
+        let optimizer = try SGD(arena)
+        // A first step reaches both, so that the second finds an old gradient lying there.
+        try (used.tensor.sum() + unused.tensor.sum()).backward()
+        try optimizer.step(learningRate: 0.5)
+        #expect(try unused.values() == [Float](repeating: 1.5, count: 6))
+        try used.tensor.sum().backward()
+        #expect(try unused.gradientValues() == [Float](repeating: 0, count: 6))
+        try optimizer.step(learningRate: 0.5)
+        #expect(try unused.values() == [Float](repeating: 1.5, count: 6))
+        #expect(try used.values() == [0, 0, 0, 0])
+        #expect(try optimizer.lastGradientNorm() == 2)
+    }
+
+    private func elements(of view: View) -> [Int] {
+        var indices = [view.offset]
+        for (size, stride) in zip(view.shape, view.strides) {
+            indices = indices.flatMap { base in (0..<size).map { base + $0 * stride } }
+        }
+        return indices
+    }
+}

@@ -1,0 +1,66 @@
+import Foundation
+import RetortSupport
+public import Testing
+
+/// A fresh directory, removed with everything in it at the end.
+public final class ScratchFolder {
+    public let path: String
+
+    public init() throws {
+        let base = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+        path = base + "/retort-test-\(ProcessInfo.processInfo.processIdentifier)-\(UInt64.random(in: 0...UInt64.max))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    public func path(_ name: String) -> String { path + "/" + name }
+
+    /// Writes a text file and returns its path.
+    @discardableResult
+    public func write(_ text: String, to name: String) throws -> String {
+        try AtomicFile.write(text, to: path(name))
+        return path(name)
+    }
+}
+
+/// Every file below a directory, by its path from there, with its bytes: to see that nothing was touched, or that two are equal.
+public func contents(of folder: String) throws -> [String: Data] {
+    guard let paths = FileManager.default.enumerator(atPath: folder) else { return [:] }
+    var files: [String: Data] = [:]
+    for case let path as String in paths {
+        let full = folder + "/" + path
+        var isDirectory: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: full, isDirectory: &isDirectory)
+        if !isDirectory.boolValue { files[path] = try Data(contentsOf: URL(fileURLWithPath: full)) }
+    }
+    return files
+}
+
+/// Places in the project's tree.
+public enum Project {
+    /// The folder with Package.swift.
+    public static let root: String = {
+        let parts = #filePath.split(separator: "/").dropLast(3)
+        return "/" + parts.joined(separator: "/")
+    }()
+    public static func recipe(_ name: String) -> String { root + "/recipes/" + name }
+    public static func golden(_ name: String) -> String { root + "/Tests/Fixtures/golden/" + name }
+    /// RETORT_SLOW=1: the suites that take minutes.
+    public static let runsSlowTests = ProcessInfo.processInfo.environment["RETORT_SLOW"] == "1"
+}
+
+/// The error `body` throws, when it is of this type; records an issue otherwise.
+public func thrown<E: Error>(
+    _ type: E.Type, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
+) -> E? {
+    do {
+        try body()
+        Issue.record("nothing was thrown", sourceLocation: sourceLocation)
+    } catch let error as E {
+        return error
+    } catch {
+        Issue.record("another error: \(error)", sourceLocation: sourceLocation)
+    }
+    return nil
+}
