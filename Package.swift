@@ -81,7 +81,8 @@ let package = Package(
                 "TestSupport",
             ], swiftSettings: settings),
         .testTarget(
-            name: "ConformanceTests", dependencies: ["RetortConformance", "RetortRuntime", "RetortSupport", "TestSupport"],
+            name: "ConformanceTests",
+            dependencies: ["RetortConformance", "RetortRuntime", "RetortData", "RetortSupport", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests",
