@@ -2,5 +2,6 @@ import ArgumentParser
 
 struct TestOps: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "test-ops", abstract: "Check operations on this machine's devices.", subcommands: [GoldenCommand.self])
+        commandName: "test-ops", abstract: "Check every operation of a device: how exact, how fast.",
+        subcommands: [TestOpsTest.self, TestOpsGrad.self, TestOpsPerf.self, TestOpsList.self, GoldenCommand.self])
 }

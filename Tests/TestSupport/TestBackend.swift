@@ -19,6 +19,8 @@ public enum TestBackend: String, CaseIterable, CustomTestStringConvertible, Send
         return ProcessInfo.processInfo.environment["RETORT_REQUIRE_OPENCL"] == "1" ? allCases : [.cpu]
     }()
 
+    public static let hasOpenCL = available.contains(.vector)
+
     /// The two that train at full speed here.
     public static let fast: [TestBackend] = available.filter { $0 != .simt }
 

@@ -147,7 +147,7 @@ private func encodeSample(_ format: SmallFloat, _ count: Int, _ size: SampleSize
             let (a, b) = (format.value(UInt32(pattern)), format.value(UInt32(pattern + 1)))
             if a.isFinite, b.isFinite { x.append(Float((a + b) / 2)) }
         }
-        x += [0, -0.0, .infinity, -.infinity, 65504, 65519, 65520, 65536, 5.9604645e-8, 2.9802322e-8, 1e-45, 3.4e38, -3.4e38]
+        x += [0, -0.0, .infinity, -.infinity, 65504, 65519, 65520, 65536, 5.9604645e-8, 2.9802322e-8, .leastNonzeroMagnitude, 3.4e38, -3.4e38]
         let values = x
         var c = OpCase()
         c.input("x", values, [values.count])

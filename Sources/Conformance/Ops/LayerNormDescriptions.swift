@@ -134,7 +134,7 @@ private func backwardSample(_ s: LayerNormSample) -> OpSample {
             for (r, (x, dy)) in zip(rowSlices(x, s.columns), rowSlices(dy, s.columns)).enumerated() {
                 // From the stored statistics, as the op gets them.
                 let n = x.map { (Double($0) - Double(means[r])) * Double(rstds[r]) }
-                let dn = dy.enumerated().map { Double($1) * (weight.map { w in Double(w[$0]) } ?? 1) }
+                let dn = dy.enumerated().map { i, g in Double(g) * (weight.map { Double($0[i]) } ?? 1) }
                 let share = 1 / Double(s.columns)
                 let (sum, product) = (dn.reduce(0, +) * share, zip(dn, n).reduce(0) { $0 + $1.0 * $1.1 } * share)
                 let sizes = (dn.reduce(0) { $0 + abs($1) } * share, zip(dn, n).reduce(0) { $0 + abs($1.0 * $1.1) } * share)

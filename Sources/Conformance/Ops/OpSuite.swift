@@ -41,7 +41,7 @@ public struct OpSelection: Sendable {
         guard let op else { return OpDescription.all }
         let named = OpDescription.all.filter { $0.name == op }
         guard named.isEmpty else { return named }
-        throw RetortError.usage("no op is called \(op)", help: "retort test-ops list names them all")
+        throw noSuchOp(op)
     }
 }
 

@@ -82,7 +82,7 @@ extension Reduction {
             let lost = eps * (abs(mean) + magnitude / n)
             let divisor = n - Double(correction)
             return (
-                Estimate(squares / divisor, eps * (steps + 4) * squares / divisor + n / max(divisor, 1) * lost * lost),
+                Estimate(squares / divisor, eps * (steps + 4) * squares / divisor + n / Swift.max(divisor, 1) * lost * lost),
                 Estimate(mean, eps * steps * magnitude / n)
             )
         case .max, .min:

@@ -44,9 +44,13 @@ public final class OpenCLDevice: Sendable {
     }
 
     /// Opens the device and settles its kernel family by running a probe of each candidate.
-    /// - Parameter family: forces one; else `RETORT_FAMILY`, else the first that passes its probe.
+    /// - Parameters:
+    ///   - family: forces one; else `RETORT_FAMILY`, else the first that passes its probe.
+    ///   - kernelCache: a folder for built programs, or "off"; else `RETORT_KERNEL_CACHE`.
     /// - Throws: `KernelError` of kind `device` or `build`.
-    public init(_ info: OpenCLDeviceInfo, family: KernelFamily? = nil, profiler: Profiler? = nil) throws {
+    public init(
+        _ info: OpenCLDeviceInfo, family: KernelFamily? = nil, profiler: Profiler? = nil, kernelCache: String? = nil
+    ) throws {
         self.info = info
         self.profiler = profiler
         var status: Int32 = 0
@@ -61,7 +65,7 @@ public final class OpenCLDevice: Sendable {
             throw openCLError(status, "clCreateCommandQueue", info.name)
         }
         self.queue = queue
-        programs = ProgramCache(info: info, context: context)
+        programs = ProgramCache(info: info, context: context, folder: kernelCache)
         nonisolated(unsafe) let owner = context
         let taken = MemoryBudget(info.globalMemory)
         arena = Arena { bytes in try OpenCLChunk(bytes, context: owner, info: info, budget: taken) }
@@ -83,7 +87,7 @@ public final class OpenCLDevice: Sendable {
         var reasons: [String] = []
         for family in candidates {
             do {
-                let options = "-cl-std=CL1.2 -D\(family == .vector ? "VECTOR" : "SIMT")=1 -DALL=1"
+                let options = Self.commonOptions + " -D\(family == .vector ? "VECTOR" : "SIMT")=1 -DALL=1"
                 let kernel = try programs.kernel("probe.cl", "probe", options: options)
                 defer { clReleaseKernel(kernel) }
                 var status: Int32 = 0
@@ -171,8 +175,15 @@ public final class OpenCLDevice: Sendable {
         }
     }
 
+    /// What every program is built with: the dialect, and what `RETORT_KERNEL_OPTIONS` adds for a tool that watches the kernels
+    /// (Oclgrind wants `-cl-opt-disable`). Like all options it is part of a cached binary's name.
+    private static let commonOptions: String = {
+        let added = ProcessInfo.processInfo.environment["RETORT_KERNEL_OPTIONS"] ?? ""
+        return added.isEmpty ? "-cl-std=CL1.2" : "-cl-std=CL1.2 " + added
+    }()
+
     private func buildOptions(_ launch: Launch) -> String {
-        var options = "-cl-std=CL1.2"
+        var options = Self.commonOptions
         options += family == .vector ? " -DVECTOR=1 -DALL=1" : " -DSIMT=1"
         if family == .simt { options += info.type == .cpu ? " -DALL=1" : " -DONLY_\(launch.kernel)=1" }
         return [options, launch.options, extraOptions].filter { !$0.isEmpty }.joined(separator: " ")

@@ -19,10 +19,11 @@ final class ProgramCache: Sendable {
         deinit { clReleaseProgram(handle) }
     }
 
-    init(info: OpenCLDeviceInfo, context: cl_context) {
+    /// - Parameter folder: as in `RETORT_KERNEL_CACHE`, which it overrides.
+    init(info: OpenCLDeviceInfo, context: cl_context, folder: String? = nil) {
         self.info = info
         self.context = context
-        self.folder = Self.folder(for: info)
+        self.folder = Self.folder(for: info, folder)
     }
 
     /// How many programs were built from source and how many came from disk.
@@ -85,9 +86,9 @@ final class ProgramCache: Sendable {
 
     private static let magic = Array("retort-kernel-1\n".utf8)
 
-    private static func folder(for info: OpenCLDeviceInfo) -> URL? {
+    private static func folder(for info: OpenCLDeviceInfo, _ asked: String?) -> URL? {
         let environment = ProcessInfo.processInfo.environment
-        let chosen = environment["RETORT_KERNEL_CACHE"]
+        let chosen = asked ?? environment["RETORT_KERNEL_CACHE"]
         if chosen == "off" { return nil }
         if let chosen, !chosen.isEmpty { return privateFolder(URL(fileURLWithPath: chosen)) }
         if info.isPoCL { return nil }

@@ -46,8 +46,10 @@ struct MatmulPlan: Equatable {
         var splits = 1
         while splits <= 2 * units, splits == 1 || p.k / splits >= 256 {
             defer { splits *= 2 }
-            let depth = p.k.divided(by: splits)
-            guard p.k.divided(by: depth) == splits else { continue }
+            // An empty sum is planned like one of a single term.
+            let k = max(1, p.k)
+            let depth = k.divided(by: splits)
+            guard k.divided(by: depth) == splits else { continue }
             let blockK = depth.divided(by: depth.divided(by: largestBlockK))
             let partials = splits > 1 || (p.accumulate && p.needsSumAlone)
             let fewestM = p.m.divided(by: largestTileM)
