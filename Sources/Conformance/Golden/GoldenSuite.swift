@@ -48,7 +48,9 @@ public struct GoldenSuite: Sendable {
         let file = try root.member("file")
         let name = try file.string()
         // A suite speaks of the file beside it, and of no other.
-        guard !name.contains("/"), name.hasSuffix(".safetensors") else { throw file.failure("it must name a safetensors file beside it") }
+        guard !name.contains("/"), name.hasSuffix(".safetensors") else {
+            throw file.failure("it must name a safetensors file beside it")
+        }
         return try SafeTensors(path: String(path.dropLast(family.count + ".json".count)) + name)
     }
 }
