@@ -29,7 +29,7 @@ struct Bench: ParsableCommand {
     var scripts = "scripts/pytorch"
     @Flag(help: "Leave the rows out: comparisons only.")
     var compareOnly = false
-    @Option(help: "Seconds to wait for a quiet machine.")
+    @Option(help: "Seconds that the whole run may wait for a quiet machine.")
     var wait = 60.0
 
     func run() throws {
@@ -49,7 +49,7 @@ struct Bench: ParsableCommand {
         options.python = pytorch
         options.scripts = scripts
         options.measuresRows = !compareOnly
-        options.quietLimit = wait
+        options.quietBudget = wait
         options.baseline = baseline
         options.againstOpenBLAS = against == "openblas"
         guard against == nil || options.againstOpenBLAS else {

@@ -141,8 +141,16 @@ import Testing
         let after = try #require(ProcessorTimes("cpu  150 0 100 850 0 0 0 0 0 0\n"))
         #expect(after.busyShare(since: before) == 0.5)
         #expect(ProcessorTimes("intr 1 2 3") == nil)
-        #expect(QuietWait(busy: 0.05, waited: 0).isQuiet)
-        #expect(QuietWait(busy: 0.5, waited: 60).description.contains("gave up after 60 s"))
+    }
+
+    @Test func waitingEndsWithQuietOrTheBudget() {
+        var looks = [0.9, 0.5, 0.05, 0.9].makeIterator()
+        let wait = QuietWait(budget: 60) { looks.next() ?? 0 }
+        wait.wait()
+        #expect(wait.isQuiet && wait.busy == 0.05)
+        let impatient = QuietWait(budget: 0) { 0.5 }
+        impatient.wait()
+        #expect(!impatient.isQuiet && impatient.description.contains("gave up"))
     }
 
     // MARK: Cases

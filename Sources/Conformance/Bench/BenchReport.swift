@@ -59,7 +59,9 @@ public struct BenchReport: Sendable {
         var table = Table(
             columns: BenchRow.columns.enumerated().map { ($1, $0 < 5 ? .left : .right) } + [("", .left)])
         for row in rows {
-            let note = row.isRight ? row.more.sorted { $0.key < $1.key }.map { "\($0.key) \(rounded($0.value))" } : ["WRONG"]
+            var note = row.isRight ? [] : ["WRONG"]
+            if row.others > QuietWait.threshold { note.append("others took \(NumberFormat.percent(row.others, decimals: 0))") }
+            if let share = row.more["products_share"] { note.append("products \(NumberFormat.percent(share, decimals: 0))") }
             table.add([
                 row.kernel, row.shape, row.dtype, row.device, row.family, time(row.time.median), time(row.time.p20),
                 time(row.time.p80), row.gflops.map { fixed($0, 1) } ?? "-", row.gbps.map { fixed($0, 1) } ?? "-",

@@ -40,6 +40,9 @@ public struct BenchRow: Sendable, Equatable {
         self.more = more
     }
 
+    /// Share of the processors that others took while this row was measured.
+    var others: Double { more["others_share"] ?? 0 }
+
     /// What makes two rows of two runs comparable.
     public var key: String { [kernel, shape, dtype, device, family].joined(separator: " ") }
 

@@ -63,11 +63,11 @@ public struct ComparisonPlan: Sendable {
 
     /// Seconds that a turn should take, and the pause before it: idle threads of the other engine spin for a while.
     private static let turn = 0.25
-    private static let pause = 0.04
+    private static let pause = 0.1
 
     /// Rounds of A B A B in two child processes.
     /// - Parameter report: called with each engine's own words, once.
-    func run(rounds: Int, report: (String) -> Void) throws -> Comparison {
+    func run(rounds: Int, _ quiet: QuietWait, report: (String) -> Void) throws -> Comparison {
         let a = try ChildEngine(ours.program, ours.arguments, environment: ours.environment)
         let b = try ChildEngine(theirs.program, theirs.arguments, environment: theirs.environment)
         // Warm-up, and how long one repetition takes.
@@ -78,6 +78,7 @@ public struct ComparisonPlan: Sendable {
         var results: [(ours: Double, theirs: Double)] = []
         for _ in 0..<rounds {
             Thread.sleep(forTimeInterval: Self.pause)
+            quiet.wait()
             let mine = try a.go(count).time.median
             Thread.sleep(forTimeInterval: Self.pause)
             results.append((mine, try b.go(count).time.median))
