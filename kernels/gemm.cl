@@ -383,7 +383,8 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,
         const size_t ldOut = partials ? (n + 3) / 4 * 4 : ldc;
         __global float *out = partials ? partialSums + plane * (m * ldOut) : c + offsetC + z * strideC;
 
-        for (int k0 = kBegin; k0 < kEnd; k0 += blockK) {
+        // Once even when there is nothing to sum: C still gets its zeros and its epilogue.
+        for (int k0 = kBegin; k0 == kBegin || k0 < kEnd; k0 += blockK) {
             const int depth = min(blockK, kEnd - k0);
             const int add = k0 > kBegin || (accumulate && !partials);
             pack_b(bZ, ldb, transposeB, k0, depth, column0, columns, packedB);

@@ -41,7 +41,9 @@ public struct View: Sendable {
     /// Number of elements; 1 for a scalar.
     public var count: Int { shape.reduce(1, *) }
 
+    /// Whether the elements follow each other without gaps, row-major. True of a view without elements.
     public var isContiguous: Bool {
+        if shape.contains(0) { return true }
         var expected = 1
         for i in stride(from: shape.count - 1, through: 0, by: -1) {
             if shape[i] != 1, strides[i] != expected { return false }

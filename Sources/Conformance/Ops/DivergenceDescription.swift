@@ -194,9 +194,7 @@ private struct DivergenceSample {
             let term = kind.term(p, q, logP: t.logProbability(i), logQ: s.logProbability(i), mix: Double(mix))
             value += term.value
             slopes.append(term.slope)
-            let size = p + q == 0 ? 0 : 1 + (s.scaled[i].isFinite ? abs(s.scaled[i]) : 0) + (t.scaled[i].isFinite ? abs(t.scaled[i]) : 0)
-                + abs(s.logSum) + abs(t.logSum)
-            // A probability that underflows to 0 leaves terms of no more than its size.
+            let size = p + q == 0 ? 0 : 1 + s.distance(i) + t.distance(i) + abs(s.logSum) + abs(t.logSum)
             magnitudes.append((p + q) * size)
         }
         let error = eps * constant * magnitudes.reduce(0, +)

@@ -50,8 +50,8 @@ extension Expected {
                 ? expected[i].value * .infinity : expected[i].value
             if target.isNaN { return value.isNaN ? 0 : .infinity }
             guard target.isFinite else { return value == target ? 0 : .infinity }
-            let difference = abs(value - target)
-            return difference.isNaN ? .infinity : difference / (expected[i].error + 0x1p-125)
+            let share = abs(value - target) / (expected[i].error + 0x1p-125)
+            return share.isNaN ? .infinity : share
         }
     }
 

@@ -85,7 +85,7 @@ public struct GradientCheck {
         }
     }
 
-    /// fp32 through a handful of ops: 1e-4 of the value, and 1e-5 of the largest where terms cancel.
+    /// fp32 through a handful of ops: 2e-5 of the value, and 2e-6 of the largest where terms cancel.
     private mutating func compare(_ what: String, _ found: [Float], _ expected: [Double]) {
         guard found.count == expected.count else {
             problems.append("\(what): \(found.count) values, expected \(expected.count)")
@@ -96,7 +96,7 @@ public struct GradientCheck {
         var worstAt = (index: 0, share: -1.0)
         for (i, (a, e)) in zip(found, expected).enumerated() {
             let difference = abs(Double(a) - e)
-            let share = difference.isNaN ? .infinity : difference / (1e-4 * abs(e) + 1e-5 * largest + 1e-7)
+            let share = difference.isNaN ? .infinity : difference / (2e-5 * abs(e) + 2e-6 * largest + 1e-7)
             if share > worstAt.share { worstAt = (i, share) }
             if share > 1 { wrong += 1 }
         }

@@ -246,6 +246,7 @@ private let shapes: [OpSample] = {
     samples.append(MatmulSample(m: 5, n: 0, k: 3))
     samples.append(MatmulSample(m: 4, n: 5, k: 0, bias: true))
     samples.append(MatmulSample(m: 4, n: 5, k: 0, accumulate: true))
+    samples.append(MatmulSample(m: 4, n: 5, k: 0, accumulate: true, bias: true, activation: .silu, keepsPreactivation: true))
     samples.append(MatmulSample(m: 4, n: 5, k: 3, batch: [0]))
     return samples.map { $0.sample() }
 }()

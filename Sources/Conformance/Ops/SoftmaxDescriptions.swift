@@ -52,9 +52,12 @@ struct LogitRow {
 
     /// Error of a probability in units of eps · p: the exponential and the division a few roundings, its argument |d| more, the sum of
     /// n positive terms √n / 8 (they are added in lanes and blocks).
-    func relativeError(_ i: Int) -> Double { 8 + 2 * abs(scaled[i]) + Double(scaled.count).squareRoot() / 8 }
+    func relativeError(_ i: Int) -> Double { 8 + 2 * distance(i) + Double(scaled.count).squareRoot() / 8 }
     /// Error of a log-probability in units of eps.
-    func logError(_ i: Int) -> Double { 8 + 2 * abs(scaled[i]) + 2 * abs(logSum) + Double(scaled.count).squareRoot() / 8 }
+    func logError(_ i: Int) -> Double { 8 + 2 * distance(i) + 2 * abs(logSum) + Double(scaled.count).squareRoot() / 8 }
+
+    /// How far a logit lies below the maximum, in units of T; a masked one is exact.
+    func distance(_ i: Int) -> Double { scaled[i].isFinite ? abs(scaled[i]) : 0 }
 }
 
 /// Rows of a flat row-major array.

@@ -28,9 +28,11 @@ struct Axis {
     let inner: Int
 
     init(_ shape: [Int], _ axis: Int) {
-        outer = shape[..<axis].reduce(1, *)
+        let before = shape[..<axis].reduce(1, *)
+        let behind = shape[(axis + 1)...].reduce(1, *)
         n = shape[axis]
-        inner = shape[(axis + 1)...].reduce(1, *)
+        // With nothing along the dimension every result is an empty row, and only the kernels for rows know those.
+        (outer, inner) = n == 0 ? (before * behind, 1) : (before, behind)
     }
     /// Elements of the reduced tensor.
     var count: Int { outer * inner }
