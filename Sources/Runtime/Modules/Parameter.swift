@@ -94,7 +94,7 @@ public final class Parameter {
         case .constant(let c): return [Float](repeating: c, count: count)
         case .uniform(let bound):
             let random = Philox(seed: seed, stream: Philox.stream("init/" + name))
-            return (0..<UInt64(count)).map { random.uniform($0, -bound, bound) }
+            return random.uniforms(count, -bound, bound)
         }
     }
 }
