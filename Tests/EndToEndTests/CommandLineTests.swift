@@ -75,8 +75,8 @@ struct CommandLineTests {
         }
         expect(try place.train("train.epochs"), .usage, "train.epochs", "key.sub=value")
         expect(try place.train("seeds=[0"), .usage, "seeds=[0")
-        expect(try place.train("train.epoch=3"), .recipe, "unknown key \"epoch\"", "command line", "epochs")
-        expect(try place.train("train.epochs=many"), .recipe, "train.epochs is \"many\"", "command line")
+        expect(try place.train("train.epoch=3"), .recipe, "unknown key 'epoch'", "command line", "epochs")
+        expect(try place.train("train.epochs=many"), .recipe, "train.epochs is 'many'", "command line")
         expect(try place.train("--seed", "-1"), .recipe, "seeds.0 is -1")
     }
 
@@ -99,9 +99,9 @@ struct CommandLineTests {
     func recipe() throws {
         let place = try Workplace()
         try place.write(replacing: "batch: 8", with: "bacth: 8")
-        expect(try place.train(), .recipe, "unknown key \"bacth\"", "r.yaml:7:", "batch")
+        expect(try place.train(), .recipe, "unknown key 'bacth'", "r.yaml:7:", "batch")
         try place.write(replacing: "batch: 8", with: "batch: eight")
-        expect(try place.train(), .recipe, "train.batch is \"eight\"", "r.yaml:7:", "a whole number")
+        expect(try place.train(), .recipe, "train.batch is 'eight'", "r.yaml:7:", "a whole number")
         try place.write(replacing: "layers: [4, 3]", with: "layers: [5, 3]")
         expect(try place.train(), .recipe, "first width is 5", "4 features", "r.yaml:3:")
         try place.write(replacing: "layers: [4, 8, 3]", with: "layers: [4, 8, 2]")
@@ -144,7 +144,7 @@ struct CommandLineTests {
 
         #expect(try place.train("--output", "run", "seeds=[0]").exit == 0)
         let before = try contents(of: place.folder.path("run"))
-        expect(try place.train("--output", "run"), .cannotCreate, "\"run\"", "another run", "--output")
+        expect(try place.train("--output", "run"), .cannotCreate, "'run'", "another run", "--output")
         expect(try place.train("--output", "run", "seeds=[0]"), .cannotCreate, "finished")
         #expect(try contents(of: place.folder.path("run")) == before)
     }
