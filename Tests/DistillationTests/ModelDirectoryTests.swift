@@ -61,8 +61,8 @@ struct ModelDirectoryTests {
     func badWeights() throws {
         let cases: [(what: String, says: String, tensors: [(name: String, shape: [Int], values: [Float])])] = [
             ("transposed", "layers.0.weight has shape [3, 2]", [(Self.weight.name, [3, 2], Self.weight.values), Self.bias]),
-            ("missing", "\"layers.0.bias\"", [Self.weight]),
-            ("extra", "\"layers.1.bias\"", [Self.weight, Self.bias, (name: "layers.1.bias", shape: [1], values: [0])]),
+            ("missing", "'layers.0.bias'", [Self.weight]),
+            ("extra", "'layers.1.bias'", [Self.weight, Self.bias, (name: "layers.1.bias", shape: [1], values: [0])]),
             ("NaN", "layers.0.bias holds NaN", [Self.weight, (Self.bias.name, [2], [.nan, 1])]),
             ("infinity", "layers.0.bias holds NaN or infinity", [Self.weight, (Self.bias.name, [2], [1, -.infinity])]),
         ]

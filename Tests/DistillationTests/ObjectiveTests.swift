@@ -142,7 +142,7 @@ struct ObjectiveTests {
 
     // MARK: Gradients
 
-    /// Fourth-order central differences of loss², so that the gradient that arrives at the loss is not 1.
+    /// Fourth-order central differences of loss² + 2 · loss, so that the gradient that arrives at the loss is not 1.
     @Test("gradients by finite differences", arguments: Setting.all, TestBackend.fast)
     func finiteDifferences(_ setting: Setting, _ backend: TestBackend) throws {
         let objective = try setting.make()
@@ -150,7 +150,7 @@ struct ObjectiveTests {
         func value(_ student: [Float]) throws -> (loss: Float, gradient: [Float]) {
             try evaluate(
                 objective, student: student, teacher: teacher, classes: Self.classes, labels: Self.labels, on: device,
-                then: { try $0.squared() })
+                then: { try $0.squared() + $0.scaled(2) })
         }
         let (loss, gradient) = try value(student)
         let step: Float = 0.05
@@ -166,9 +166,11 @@ struct ObjectiveTests {
             numeric.append(difference / (12 * Double(step)))
         }
         // Rounding of a sum near `loss`, divided by the step, and the method's own error of order step⁴.
-        let tolerance = 1e-4 + 2e-5 * Double(loss)
+        let tolerance = 1e-5 + 1e-5 * Double(abs(loss))
         expectClose(places.map { gradient[$0] }, numeric, absolute: tolerance, relative: 1e-3, setting.recipe)
-        #expect(numeric.contains { abs($0) > 10 * tolerance }, "the check would not see a wrong gradient: \(numeric)")
+        // Only a mixture that is all teacher, or all student, has nothing to learn.
+        let isFlat = setting.recipe.contains("lambda: 1")
+        #expect(isFlat || numeric.contains { abs($0) > 10 * tolerance }, "the check would not see a wrong gradient: \(numeric)")
     }
 
     // MARK: Goldens

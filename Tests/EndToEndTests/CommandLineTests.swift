@@ -75,9 +75,9 @@ struct CommandLineTests {
         }
         expect(try place.train("train.epochs"), .usage, "train.epochs", "key.sub=value")
         expect(try place.train("seeds=[0"), .usage, "seeds=[0")
-        expect(try place.train("train.epoch=3"), .recipe, "unknown key \"epoch\"", "command line", "epochs")
-        expect(try place.train("train.epochs=many"), .recipe, "train.epochs is \"many\"", "command line")
-        expect(try place.train("--seed", "-1"), .recipe, "seeds.0 is -1")
+        expect(try place.train("train.epoch=3"), .recipe, "unknown key 'epoch'", "command line", "epochs")
+        expect(try place.train("train.epochs=many"), .recipe, "train.epochs is 'many'", "command line")
+        expect(try place.train("--seed=-1"), .recipe, "seeds.0 is -1")
     }
 
     @Test("help of the program and of every verb, version")
@@ -99,9 +99,9 @@ struct CommandLineTests {
     func recipe() throws {
         let place = try Workplace()
         try place.write(replacing: "batch: 8", with: "bacth: 8")
-        expect(try place.train(), .recipe, "unknown key \"bacth\"", "r.yaml:7:", "batch")
+        expect(try place.train(), .recipe, "unknown key 'bacth'", "r.yaml:7:", "batch")
         try place.write(replacing: "batch: 8", with: "batch: eight")
-        expect(try place.train(), .recipe, "train.batch is \"eight\"", "r.yaml:7:", "a whole number")
+        expect(try place.train(), .recipe, "train.batch is 'eight'", "r.yaml:7:", "a whole number")
         try place.write(replacing: "layers: [4, 3]", with: "layers: [5, 3]")
         expect(try place.train(), .recipe, "first width is 5", "4 features", "r.yaml:3:")
         try place.write(replacing: "layers: [4, 8, 3]", with: "layers: [4, 8, 2]")
@@ -144,7 +144,7 @@ struct CommandLineTests {
 
         #expect(try place.train("--output", "run", "seeds=[0]").exit == 0)
         let before = try contents(of: place.folder.path("run"))
-        expect(try place.train("--output", "run"), .cannotCreate, "\"run\"", "another run", "--output")
+        expect(try place.train("--output", "run"), .cannotCreate, "'run'", "another run", "--output")
         expect(try place.train("--output", "run", "seeds=[0]"), .cannotCreate, "finished")
         #expect(try contents(of: place.folder.path("run")) == before)
     }
@@ -197,7 +197,7 @@ struct CommandLineTests {
         // Both closed from the start.
         #expect(try Child.shell("$RETORT train r.yaml --device cpu --output both >&- 2>&-", in: place.folder.path).exit == 0)
         #expect(try JSON.read(place.folder.path("both/manifest.json"))["status"] == "finished")
-        #expect(try contents(of: place.folder.path("both")).filter { !$0.key.hasPrefix("recipe") }.count == 19)
+        #expect(try contents(of: place.folder.path("both")).filter { !$0.key.hasPrefix("recipe") }.count == 6 + 3 * 2 * 3)
     }
 
     // MARK: Devices
@@ -326,7 +326,7 @@ struct CommandLineTests {
     @Test("a diverging training: 86")
     func diverges() throws {
         let place = try Workplace()
-        let child = try place.train("--output", "run", "train.optimizer={kind: sgd, lr: 1e6}", "train.epochs=300", "--quiet")
+        let child = try place.train("--output", "run", "train.optimizer={kind: sgd, lr: 1e6, weight-decay: 1e3}", "--quiet")
         expect(child, .diverged, "diverged", "step", "learning rate")
         try place.write(replacing: "lr: 0.01", with: "lr: 1e30")
         // The schema's own limit comes first; below it Adam cannot leave the finite numbers in one step.
@@ -337,8 +337,8 @@ struct CommandLineTests {
     func interrupted(_ device: String) throws {
         guard device == "cpu" || Self.hasOpenCL else { return }
         let place = try Workplace()
-        // Long enough that the signal, sent after the first teacher, finds the run at work.
-        let words = ["train.epochs=150", "seeds=[0, 1, 2]"]
+        // Long enough that the signal, sent after the first teacher's two epochs, finds the run at work.
+        let words = [device == "cpu" ? "train.epochs=1000" : "train.epochs=200", "seeds=[0, 1, 2]"]
         let whole = try place.train("--output", "whole", words[0], words[1], device: device)
         #expect(whole.exit == 0)
         let stopped = try place.train("--output", "run", words[0], words[1], device: device, stopAfter: "teacher seed 0: accuracy")

@@ -39,7 +39,11 @@ public struct Recipe: Sendable {
     /// Reads and validates a recipe file.
     /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
     public static func read(_ path: String, overrides: [String] = []) throws -> Recipe {
-        let bytes = try InputFile.read(path, limit: RecipeReader.largestFile)
+        let file = try InputFile(path: path)
+        guard file.size <= RecipeReader.largestFile else {
+            throw RetortError.recipe("the recipe is larger than 1 MiB", at: .init(file: path))
+        }
+        let bytes = try file.readAll(limit: RecipeReader.largestFile)
         guard UTF8Check.firstInvalidOffset(in: bytes) == nil else {
             throw RetortError.recipe("the recipe is not UTF-8 text", at: .init(file: path))
         }

@@ -15,6 +15,8 @@ public struct RecipeReader {
     /// Paths of the values that came from the command line: they have no place in the file.
     private var overridden: [[String]] = []
 
+    private var parsers: [Parser] = []
+
     private init(file: String) { self.file = file }
 
     /// - Parameters:
@@ -47,9 +49,17 @@ public struct RecipeReader {
 
     // MARK: YAML
 
-    private func compose(_ text: String, _ file: String) throws -> Node? {
+    private mutating func compose(_ text: String, _ file: String) throws -> Node? {
+        if let alias = Self.alias(in: text) {
+            throw RetortError.recipe(
+                "\("*" + alias.name) is an alias; recipes have none", at: .init(file: file, line: alias.line, column: alias.column),
+                why: "it stands for what is marked with &\(alias.name)", help: "write the value out")
+        }
         do {
-            return try Yams.compose(yaml: text)
+            // What Yams.compose does, but the parser stays: nodes hold their anchors weakly.
+            let parser = try Parser(yaml: text)
+            parsers.append(parser)
+            return try parser.singleRoot()
         } catch let error as YamlError {
             switch error {
             case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
@@ -66,6 +76,28 @@ public struct RecipeReader {
         }
     }
 
+    /// The first word `*name` for which there is a `&name` too. Composing a text unfolds its aliases, and a few lines of them are
+    /// enough to unfold for ever; so they are looked for first, by their letters alone. A quoted `*name` counts as well.
+    private static func alias(in text: String) -> (name: String, line: Int, column: Int)? {
+        let before: Set<Unicode.Scalar> = [" ", "\t", "\n", "\r", "[", "{", ",", ":", "-", "?"]
+        var anchors: Set<String> = []
+        var aliases: [(name: String, line: Int, column: Int)] = []
+        var (line, column) = (1, 0)
+        var last: Unicode.Scalar = "\n"
+        let scalars = Array(text.unicodeScalars)
+        for (index, scalar) in scalars.enumerated() {
+            column += 1
+            if scalar == "&" || scalar == "*", before.contains(last) {
+                let rest = scalars[(index + 1)...].prefix { $0.properties.isAlphabetic || "0123456789_-".unicodeScalars.contains($0) }
+                let name = String(String.UnicodeScalarView(rest))
+                if scalar == "&" { anchors.insert(name) } else { aliases.append((name, line, column)) }
+            }
+            if scalar == "\n" { (line, column) = (line + 1, 0) }
+            last = scalar
+        }
+        return aliases.first { !$0.name.isEmpty && anchors.contains($0.name) }
+    }
+
     /// Replaces or adds one value: `train.epochs=10`, `seeds=[1, 2]`. Numbers step into lists: `arms.student.objective.0.alpha=1`.
     private mutating func apply(_ override: String, to root: Node) throws -> Node {
         guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
@@ -77,7 +109,13 @@ public struct RecipeReader {
             throw RetortError.usage("\(override.quoted()) has an empty key", help: "write key.sub=value")
         }
         let source = "override \(override[..<equals])"
-        let value = try compose(String(override[override.index(after: equals)...]), source) ?? Node("")
+        let value: Node
+        do {
+            value = try compose(String(override[override.index(after: equals)...]), source) ?? Node("")
+        } catch let error as RetortError {
+            throw RetortError.usage(
+                "\(override.quoted()) is not an override", why: error.what, help: "write key.sub=value, for example train.epochs=10")
+        }
         overridden.append(path)
         return try replacing(root, path[...], by: value, override)
     }
@@ -109,7 +147,10 @@ public struct RecipeReader {
 
     private func location(_ node: Node, _ path: [String]) -> RetortError.Location {
         if overridden.contains(where: { path.starts(with: $0) }) { return .init(file: "command line") }
-        guard let mark = node.mark else { return .init(file: file) }
+        // A key that only the command line has brought along carries no mark.
+        guard let mark = node.mark else {
+            return .init(file: overridden.contains { $0.starts(with: path) } ? "command line" : file)
+        }
         return .init(file: file, line: mark.line, column: mark.column)
     }
 
@@ -124,10 +165,6 @@ public struct RecipeReader {
             return nil
         }
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
-        if case .alias = node {
-            refuse("\(name) is an alias; recipes have none", node, path, help: "write the value out")
-            return nil
-        }
         if node.anchor != nil { refuse("\(name) carries an anchor; recipes have none", node, path) }
 
         switch type {

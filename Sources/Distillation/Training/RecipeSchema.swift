@@ -153,7 +153,8 @@ extension RecipeSection {
             RecipeField("lr", .number(0...1e6), .required, "learning rate"),
             RecipeField("betas", .list(of: .number(0...0.999999999), count: 2...2), .defaulted("[0.9, 0.999]"),
                 "decay of the first and second moment"),
-            RecipeField("epsilon", .number(0...1), .defaulted("1e-8"), "added to the root of the second moment"),
+            // Never 0: weights without a gradient, the padding of the arena among them, would be moved by 0/0.
+            RecipeField("epsilon", .number(1e-30...1), .defaulted("1e-8"), "added to the root of the second moment"),
             RecipeField("weight-decay", .number(0...1e3), .defaulted(decay), "weight decay"),
         ]
     }

@@ -27,6 +27,9 @@ public final class TrainingRun {
         classes = data.classes
         if case .train(let model, _) = recipe.teacher { try model.check(features: data.columns, classes: classes, who: "teacher") }
         try recipe.student.check(features: data.columns, classes: classes, who: "student")
+        // Asked now, so that a refused recipe leaves no directory behind.
+        if let rows = recipe.train.rows { _ = try train.first(rows: rows) }
+        if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try train.first(rows: rows) }
         self.test = try DeviceRows(test, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
     }
