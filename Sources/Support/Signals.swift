@@ -15,7 +15,8 @@ public enum StopSignal {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { number in
             let isFirst = firstSignal.compareExchange(
-                expected: 0, desired: number, ordering: .sequentiallyConsistent).exchanged
+                expected: 0, desired: number, ordering: .sequentiallyConsistent
+            ).exchanged
             if !isFirst { _exit(128 + number) }
         }
         sigemptyset(&action.sa_mask)

@@ -15,7 +15,9 @@ struct Bench: ParsableCommand {
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")
     var csv = false
-    @Option(help: "An earlier --json: adds ratios and marks changes beyond the noise.", completion: .file(extensions: ["json"]))
+    @Option(
+        help: "An earlier --json: adds ratios and marks changes beyond the noise.",
+        completion: .file(extensions: ["json"]))
     var baseline: String?
     @Option(help: "Rounds of each comparison, at least 7.")
     var rounds = 7

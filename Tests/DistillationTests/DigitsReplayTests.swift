@@ -72,7 +72,9 @@ struct DigitsReplayTests {
         let data = try DeviceRows(rows, on: device)
         let trainer = try Trainer(model, arena, goal: goal, data: data, spec: reference.spec, seed: 0, on: device)
         var losses: [Float] = []
-        for epoch in 0..<reference.spec.epochs { losses += try trainer.epoch(epoch, order: try reference.order(order, epoch)) }
+        for epoch in 0..<reference.spec.epochs {
+            losses += try trainer.epoch(epoch, order: try reference.order(order, epoch))
+        }
         let expected = try reference.losses(key)
         #expect(losses.count == 184 && expected.count == 184)
         let worst = zip(losses, expected).map { abs(Double($0) - $1) }.max() ?? .infinity
@@ -83,7 +85,9 @@ struct DigitsReplayTests {
         return (model, try Evaluation(model, testRows, on: device))
     }
 
-    private func right(_ evaluation: Evaluation) -> Int { Int((evaluation.accuracy * Double(evaluation.rows)).rounded()) }
+    private func right(_ evaluation: Evaluation) -> Int {
+        Int((evaluation.accuracy * Double(evaluation.rows)).rounded())
+    }
 
     @Test("teacher, distilled student, hard student", arguments: TestBackend.fast)
     func replay(_ backend: TestBackend) throws {
@@ -91,14 +95,17 @@ struct DigitsReplayTests {
         let reference = try Reference()
         let hard = CrossEntropyObjective(smoothing: 0)
         let (teacher, teacherResult) = try replay(
-            reference, widths: [64, 256, 256, 10], initial: "teacher_init", order: "teacher", losses: "teacher_loss_per_step",
+            reference, widths: [64, 256, 256, 10], initial: "teacher_init", order: "teacher",
+            losses: "teacher_loss_per_step",
             drift: reference.drift("teacher_loss_max_abs"), goal: .init([hard], teacher: nil), on: device)
         #expect(right(teacherResult) == (try reference.right("teacher")))
         teacher.freeze()
 
         let (student, studentResult) = try replay(
-            reference, widths: [64, 16, 10], initial: "student_init", order: "student", losses: "student_kd_loss_per_step",
-            drift: reference.drift("student_kd_loss_max_abs"), goal: .init([reference.taught], teacher: teacher), on: device)
+            reference, widths: [64, 16, 10], initial: "student_init", order: "student",
+            losses: "student_kd_loss_per_step",
+            drift: reference.drift("student_kd_loss_max_abs"), goal: .init([reference.taught], teacher: teacher),
+            on: device)
         #expect(right(studentResult) == (try reference.right("student_kd")))
         let drift = try reference.drift("student_after_kd_max_abs")
         for parameter in student.parameters {
@@ -111,7 +118,8 @@ struct DigitsReplayTests {
 
         // Its losses have no drift of their own in the fixture; they are of the teacher's size.
         let (_, hardResult) = try replay(
-            reference, widths: [64, 16, 10], initial: "student_init", order: "student", losses: "student_hard_loss_per_step",
+            reference, widths: [64, 16, 10], initial: "student_init", order: "student",
+            losses: "student_hard_loss_per_step",
             drift: reference.drift("teacher_loss_max_abs"), goal: .init([hard], teacher: nil), on: device)
         #expect(right(hardResult) == (try reference.right("student_hard")))
     }

@@ -92,7 +92,10 @@ struct RecipeTests {
 
     @Test("odd texts and numbers survive the resolved recipe")
     func oddValues() throws {
-        for path in ["017.csv", "yes", "12:30", "a: b", "it's \"x\" # y", "- x", "null", "~", " a ", "é\u{1}", "1e5", "{}", "&a", "no"] {
+        for path in [
+            "017.csv", "yes", "12:30", "a: b", "it's \"x\" # y", "- x", "null", "~", " a ", "é\u{1}", "1e5", "{}", "&a",
+            "no",
+        ] {
             let node = try read(Self.good, "data.path=" + JSON.string(path).text())
             #expect(node["data"]?["path"]?.text == path)
             let again = try RecipeReader.read(node.yaml(), file: "resolved")
@@ -243,7 +246,10 @@ struct RecipeTests {
             .replacing("temperature: 4", with: "temperature: -1").replacing("every: 5", with: "every: 0")
         let e = thrown(RetortError.self) { _ = try read(text) }
         let all = e?.description ?? ""
-        for part in ["data.test.every is 0", "teacher.train.epochs is 'two'", "temperature is -1", "'bacth'", "train.batch is missing"] {
+        for part in [
+            "data.test.every is 0", "teacher.train.epochs is 'two'", "temperature is -1", "'bacth'",
+            "train.batch is missing",
+        ] {
             #expect(all.contains(part), "\(part) in \(all)")
         }
         #expect(all.contains("r.yaml:4:") && all.contains("r.yaml:11:") && all.contains("r.yaml:12:"), "\(all)")
@@ -289,7 +295,9 @@ struct RecipeTests {
     @Test("a bomb of aliases is refused without unfolding it", arguments: ["v: ", "? "])
     func bomb(_ prefix: String) {
         var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-        for i in 1..<30 { text += "a\(i): &a\(i) [" + [String](repeating: "*a\(i - 1)", count: 10).joined(separator: ", ") + "]\n" }
+        for i in 1..<30 {
+            text += "a\(i): &a\(i) [" + [String](repeating: "*a\(i - 1)", count: 10).joined(separator: ", ") + "]\n"
+        }
         text += prefix + "*a29\n"
         let e = thrown(RetortError.self) { _ = try read(text) }
         #expect(e?.exit == .recipe)
@@ -361,7 +369,9 @@ struct RecipeTests {
 
     @Test(
         "override syntax is the command line's: 64",
-        arguments: ["train.epochs", "=5", "train..epochs=5", ".train=5", "train.=5", "train.epochs=[1", "train.epochs={a: 1"])
+        arguments: [
+            "train.epochs", "=5", "train..epochs=5", ".train=5", "train.=5", "train.epochs=[1", "train.epochs={a: 1",
+        ])
     func overrideSyntax(_ word: String) {
         let e = error(override: word)
         #expect(e?.exit == .usage, "\(brief(e))")

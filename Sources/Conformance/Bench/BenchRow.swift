@@ -48,7 +48,8 @@ public struct BenchRow: Sendable, Equatable {
 
     /// The contract's columns (DESIGN.md), in its order.
     public static let columns = [
-        "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps", "roof", "max_rel_err",
+        "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps", "roof",
+        "max_rel_err",
     ]
 
     private var numbers: [Double?] { [time.median, time.p20, time.p80, gflops, gbps, roof, maxRelErr] }

@@ -65,7 +65,9 @@ public struct BenchSuite {
         if options.measuresRows { try measureRows(&report, machine) }
         for plan in plans {
             let result = try plan.run(rounds: options.rounds, quiet) { progress.line($0) }
-            progress.line("  ours / theirs \(rounded(result.ours)) / \(rounded(result.theirs)) µs, ratio \(rounded(result.ratio.median))")
+            progress.line(
+                "  ours / theirs \(rounded(result.ours)) / \(rounded(result.theirs)) µs, ratio \(rounded(result.ratio.median))"
+            )
             report.comparisons.append(result)
         }
         if let baseline { report.changes = baseline.changes(report.rows) }
@@ -90,7 +92,8 @@ public struct BenchSuite {
                 if kernel.group == .step {
                     row.more["products_share"] = try StepProfile(kernel, deviceName: device.description).productShare
                 }
-                progress.line("\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
+                progress.line(
+                    "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
                 report.rows.append(row)
                 if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
             }
@@ -116,7 +119,9 @@ public struct BenchSuite {
 
     private var plans: [ComparisonPlan] {
         var plans: [ComparisonPlan] = []
-        if options.againstOpenBLAS, options.groups.contains(.gemm) { plans += ComparisonPlan.openBLAS(device: device.description) }
+        if options.againstOpenBLAS, options.groups.contains(.gemm) {
+            plans += ComparisonPlan.openBLAS(device: device.description)
+        }
         if let python = options.python {
             plans += ComparisonPlan.pyTorch(
                 options.groups, python: python, scripts: options.scripts, device: device.description)

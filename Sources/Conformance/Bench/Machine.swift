@@ -36,7 +36,8 @@ public struct MachineFacts: Sendable, Equatable {
     /// Members in the order they are shown.
     var members: [(key: String, value: String)] {
         [
-            ("processor", "\(processor), \(cores) cores"), ("last_level_cache_bytes", "\(cacheBytes)"), ("device", device),
+            ("processor", "\(processor), \(cores) cores"), ("last_level_cache_bytes", "\(cacheBytes)"),
+            ("device", device),
             ("driver", driver), ("openblas", blasCore.isEmpty ? "not loaded" : "\(blasCore), \(blasThreads) threads"),
             ("row_kernels", rowLevel),
         ]
@@ -56,7 +57,8 @@ public struct MachineFacts: Sendable, Equatable {
     /// The kernel's word for it ("32768K"); 32 MiB where it says nothing.
     private static func largestCache() -> Int {
         let sizes = (0..<8).compactMap { index -> Int? in
-            let size = text("/sys/devices/system/cpu/cpu0/cache/index\(index)/size").trimmingCharacters(in: .whitespacesAndNewlines)
+            let size = text("/sys/devices/system/cpu/cpu0/cache/index\(index)/size").trimmingCharacters(
+                in: .whitespacesAndNewlines)
             return size.hasSuffix("K") ? Int(size.dropLast()).map { $0 << 10 } : nil
         }
         return sizes.max() ?? 32 << 20

@@ -99,7 +99,8 @@ public struct Recipe: Sendable {
             return .train(try ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
         case (nil, let path?):
             if let train = node["train"] {
-                throw RetortError.recipe("a teacher from a directory is not trained", at: train.location,
+                throw RetortError.recipe(
+                    "a teacher from a directory is not trained", at: train.location,
                     help: "remove teacher.train, or give teacher.model instead of teacher.path")
             }
             return .directory(resolve(path.text))
@@ -134,7 +135,8 @@ public struct ModelSpec: Sendable {
         }
         guard widths[widths.count - 1] == classes else {
             throw RetortError.recipe(
-                "the \(who)'s last width is \(widths[widths.count - 1]), but the data has \(classes) classes", at: location)
+                "the \(who)'s last width is \(widths[widths.count - 1]), but the data has \(classes) classes",
+                at: location)
         }
     }
 

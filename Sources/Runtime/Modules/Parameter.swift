@@ -53,7 +53,9 @@ public final class Parameter {
     }
 
     private var here: Placed {
-        guard let placed else { preconditionFailure("parameter \(name) is used before its model was materialised on a device") }
+        guard let placed else {
+            preconditionFailure("parameter \(name) is used before its model was materialised on a device")
+        }
         return placed
     }
 
