@@ -78,7 +78,8 @@ public final class Arena: Sendable {
         state.report.live += size
         state.report.peak = max(state.report.peak, state.report.live)
         state.report.byPurpose[purpose, default: 0] += size
-        return Block(arena: self, region: best.region, chunk: state.regions[best.region].chunk,
+        return Block(
+            arena: self, region: best.region, chunk: state.regions[best.region].chunk,
             offset: range.lowerBound, bytes: size, purpose: purpose)
     }
 

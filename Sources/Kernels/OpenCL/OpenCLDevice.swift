@@ -268,7 +268,8 @@ final class OpenCLChunk: Chunk {
         }
         guard budget.take(bytes) else {
             throw KernelError(
-                .memory, "\(bytes) more bytes asked of \(info.name), which has \(budget.left) left of \(budget.total)", help: help)
+                .memory, "\(bytes) more bytes asked of \(info.name), which has \(budget.left) left of \(budget.total)",
+                help: help)
         }
         var status: Int32 = 0
         guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status),
