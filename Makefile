@@ -3,6 +3,8 @@
 
 ARGS ?=
 RETORT = .build/release/retort
+# Optimised, or the C row kernels crawl; in a folder of its own, because other flags would rebuild everything each time.
+TEST = swift test -c release -Xswiftc -enable-testing --disable-xctest --scratch-path .build-test
 SWIFT_FILES = Sources Tests Examples Package.swift
 DOCUMENTED = RetortSupport RetortKernels RetortRuntime RetortData RetortModels RetortDistillation RetortConformance
 
@@ -16,10 +18,10 @@ demo: build  ## the first distillation: recipes/digits.yaml, teacher and student
 	$(RETORT) train recipes/digits.yaml $(ARGS)
 
 test: setup  ## every test that is not slow, on both backends; a missing OpenCL device is a failure
-	RETORT_REQUIRE_OPENCL=1 swift test $(ARGS)
+	RETORT_REQUIRE_OPENCL=1 $(TEST) $(ARGS)
 
 test-all: setup  ## the slow suites too
-	RETORT_REQUIRE_OPENCL=1 RETORT_SLOW=1 swift test $(ARGS)
+	RETORT_REQUIRE_OPENCL=1 RETORT_SLOW=1 $(TEST) $(ARGS)
 
 golden: build  ## reference results on both backends, from RETORT_GOLDEN or Tests/Fixtures/golden
 	$(RETORT) test-ops golden $(ARGS)
@@ -45,7 +47,7 @@ oclgrind:  ## every kernel at tiny odd sizes: races, uninitialised reads, bounds
 	scripts/oclgrind.sh
 
 clean:  ## remove what was built; runs/ stays
-	rm -rf .build .build-docs
+	rm -rf .build .build-test .build-docs
 
 setup:  ## the system packages and the Swift version that the rest needs
 	@scripts/setup.sh

@@ -50,7 +50,7 @@ let package = Package(
             dependencies: ["RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport", yams],
             path: "Sources/Distillation", swiftSettings: settings),
         .target(
-            name: "RetortConformance", 
+            name: "RetortConformance",
             dependencies: [
                 "RetortDistillation", "RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport",
             ],
@@ -68,12 +68,15 @@ let package = Package(
         .testTarget(name: "SupportTests", dependencies: ["RetortSupport"], swiftSettings: settings),
         .testTarget(name: "DataTests", dependencies: ["RetortData", "RetortSupport"], swiftSettings: settings),
         .target(
-            name: "TestSupport", dependencies: ["RetortRuntime", "RetortKernels", "RetortSupport"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["RetortRuntime", "RetortKernels", "RetortSupport"],
+            path: "Tests/TestSupport",
             swiftSettings: settings),
         .testTarget(
-            name: "KernelsTests", dependencies: ["RetortKernels", "RetortConformance", "TestSupport"], swiftSettings: settings),
+            name: "KernelsTests", dependencies: ["RetortKernels", "RetortConformance", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["RetortRuntime", "RetortKernels", "TestSupport"], swiftSettings: settings),
+            name: "RuntimeTests", dependencies: ["RetortRuntime", "RetortKernels", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "DistillationTests",
             dependencies: [
@@ -81,7 +84,8 @@ let package = Package(
                 "TestSupport",
             ], swiftSettings: settings),
         .testTarget(
-            name: "ConformanceTests", dependencies: ["RetortConformance", "RetortRuntime", "RetortSupport", "TestSupport"],
+            name: "ConformanceTests",
+            dependencies: ["RetortConformance", "RetortRuntime", "RetortData", "RetortSupport", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests",

@@ -177,5 +177,5 @@ public final class SafeTensors: Sendable {
 }
 
 #if _endian(big)
-    #error("safetensors data is little-endian; this reader does not swap bytes")
+#error("safetensors data is little-endian; this reader does not swap bytes")
 #endif

@@ -121,7 +121,8 @@ struct SafeTensorsHeader {
             guard tensor.fileOffset == end else {
                 let problem = tensor.fileOffset < end ? "overlaps the tensor before it" : "leaves a gap before it"
                 throw malformed(
-                    file, "the data of tensor \(tensor.name.quoted(limit: 200)) \(problem): it begins at byte"
+                    file,
+                    "the data of tensor \(tensor.name.quoted(limit: 200)) \(problem): it begins at byte"
                         + " \(tensor.fileOffset - dataStart) instead of \(end - dataStart)")
             }
             // Cannot overflow into a wrong verdict: a sum that wraps is below the next offset and beyond no file.

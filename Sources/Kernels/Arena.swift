@@ -97,7 +97,8 @@ public final class Arena: Sendable {
             state.regions[best.region].free[best.range] = (range.lowerBound + size)..<range.upperBound
         }
         state.report.add(size, purpose)
-        return Block(arena: self, region: best.region, chunk: state.regions[best.region].chunk,
+        return Block(
+            arena: self, region: best.region, chunk: state.regions[best.region].chunk,
             offset: range.lowerBound, bytes: size, purpose: purpose)
     }
 

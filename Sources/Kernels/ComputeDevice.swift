@@ -28,7 +28,8 @@ public enum ComputeDevice: Sendable {
     public func view<T: BitwiseCopyable>(
         _ values: [T], _ shape: [Int], _ dtype: DType = .f32, for purpose: Purpose = .data
     ) throws -> View {
-        precondition(values.count == shape.reduce(1, *) && MemoryLayout<T>.size == dtype.size, "\(values.count) \(shape)")
+        precondition(
+            values.count == shape.reduce(1, *) && MemoryLayout<T>.size == dtype.size, "\(values.count) \(shape)")
         let view = try empty(shape, dtype, for: purpose)
         try write(values, to: view)
         return view
@@ -59,8 +60,9 @@ public enum ComputeDevice: Sendable {
             let bytes = UnsafeMutableRawBufferPointer(buffer)
             switch (self, view.storage) {
             case (.cpu, .host(let block)):
-                bytes.copyMemory(from: UnsafeRawBufferPointer(
-                    start: block.pointer + view.offset * view.dtype.size, count: bytes.count))
+                bytes.copyMemory(
+                    from: UnsafeRawBufferPointer(
+                        start: block.pointer + view.offset * view.dtype.size, count: bytes.count))
             case (.openCL(let d), .openCL(let block)):
                 try d.read(block, at: view.offset * view.dtype.size, into: bytes)
             case (.planned, .planned): _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)

@@ -64,7 +64,8 @@ extension Op {
     /// The view as rows of its last dimension, or an error that names it.
     func rows(_ view: View, _ label: String) throws -> Rows {
         guard let rows = view.rows else {
-            throw operandError(name, "\(label) of shape \(view.shape), strides \(view.strides) is not rows with one pitch")
+            throw operandError(
+                name, "\(label) of shape \(view.shape), strides \(view.strides) is not rows with one pitch")
         }
         return rows
     }

@@ -49,7 +49,8 @@ extension Roof {
                 // A GPU needs more items than a CPU to fill it; each does one lane.
                 let wide = d.family == .vector ? items : items * 256
                 if d.family == .simt { lanes = 256 }
-                try d.launchElements("roof.cl", "roof_fma", count: wide, grain: 16, y.arguments() + [.long(steps), .float(0.999)])
+                try d.launchElements(
+                    "roof.cl", "roof_fma", count: wide, grain: 16, y.arguments() + [.long(steps), .float(0.999)])
             case .planned: break
             }
         }

@@ -109,7 +109,8 @@ public struct View: Sendable {
         precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "slice \(range) of \(shape)")
         var shape = shape
         shape[0] = range.count
-        return View(storage: storage, offset: offset + range.lowerBound * strides[0], shape: shape, strides: strides,
+        return View(
+            storage: storage, offset: offset + range.lowerBound * strides[0], shape: shape, strides: strides,
             dtype: dtype)
     }
 }

@@ -42,7 +42,8 @@ public enum ModelDirectory {
         }
         if let extra = file.tensors.first(where: { stored in !parameters.contains { $0.name == stored.name } }) {
             throw RetortError.badData(
-                "\(extra.name.quoted()) belongs to no parameter of the model in config.json", at: .init(file: file.path))
+                "\(extra.name.quoted()) belongs to no parameter of the model in config.json", at: .init(file: file.path)
+            )
         }
         let arena = try model.materialize(on: device, seed: 0)
         for parameter in parameters {
@@ -56,7 +57,8 @@ public enum ModelDirectory {
     }
 
     private static func model(_ path: String) throws -> any Model {
-        let config = JSONCursor(try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
+        let config = JSONCursor(
+            try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
         let kind = try config.member("model_type")
         guard try kind.string() == MLP.kind else {
             throw kind.failure("this program knows model_type \(MLP.kind.quoted())")

@@ -1,8 +1,8 @@
 import RetortKernels
 import Synchronization
 
-/// The tape is eager: running an op on tensors that need gradients leaves a node behind, and `backward` walks the nodes in
-/// reverse order of creation, freeing each as it passes.
+/// The tape is eager: running an op on tensors that need gradients leaves a node behind, and `backward` walks the nodes
+/// in reverse order of creation, freeing each as it passes.
 public enum Autograd {
     @TaskLocal static var isRecording = true
 
@@ -12,8 +12,8 @@ public enum Autograd {
     }
 }
 
-/// A gradient on its way down: a view, or a number that stands for a view full of it. The number spares the common case, the
-/// loss's own gradient of 1, a buffer and a pass.
+/// A gradient on its way down: a view, or a number that stands for a view full of it. The number spares the common
+/// case, the loss's own gradient of 1, a buffer and a pass.
 enum Gradient {
     case constant(Float)
     /// Whoever gets it may add to it.
@@ -129,7 +129,8 @@ extension View {
 
 extension Tensor {
     /// Gradients of this scalar with respect to every parameter it depends on, added to the parameters' gradients
-    /// (written, when they were cleared). The tape is used up: parts of it that two losses share need one backward of their sum.
+    /// (written, when they were cleared). The tape is used up: parts of it that two losses share need one backward of
+    /// their sum.
     /// - Throws: `TensorError` when there is no tape, or an earlier backward has used it up.
     public func backward() throws {
         guard count == 1 else { throw TensorError("backward starts from a scalar; this tensor has shape \(shape)") }
@@ -139,8 +140,8 @@ extension Tensor {
     /// Gradients of Σ element · upstream element of this tensor; otherwise as `backward()`.
     public func backward(upstream: Tensor) throws { try Tensor.backward([(self, upstream)]) }
 
-    /// Gradients of the sum over all outputs of Σ element · upstream element, in one pass over the tape they share. An element
-    /// that is not finite takes no part where its upstream is 0: nothing is multiplied here.
+    /// Gradients of the sum over all outputs of Σ element · upstream element, in one pass over the tape they share. An
+    /// element that is not finite takes no part where its upstream is 0: nothing is multiplied here.
     public static func backward(_ outputs: [(tensor: Tensor, upstream: Tensor)]) throws {
         for (tensor, upstream) in outputs {
             guard tensor.shape == upstream.shape else {
@@ -183,7 +184,8 @@ extension Node {
             guard let vjp = node.vjp else {
                 if node.gradient == nil { continue }
                 node.gradient = nil
-                throw TensorError("this part of the tape was used up by an earlier backward; add the losses, then call it once")
+                throw TensorError(
+                    "this part of the tape was used up by an earlier backward; add the losses, then call it once")
             }
             let gradient = node.gradient
             node.vjp = nil

@@ -12,7 +12,9 @@ public struct DeviceList {
     }
 
     public var text: String {
-        var table = Table(columns: [("device", .left), ("name", .left), ("memory", .right), ("units", .right), ("driver", .left)])
+        var table = Table(columns: [
+            ("device", .left), ("name", .left), ("memory", .right), ("units", .right), ("driver", .left),
+        ])
         switch cpu {
         case .success(let cpu):
             table.add(["cpu", "OpenBLAS \(cpu.blasCore), row kernels \(cpu.rowLevel)", "", "\(cpu.threads)", ""])
@@ -23,7 +25,8 @@ public struct DeviceList {
         case .success(let devices):
             for d in devices {
                 table.add([
-                    "opencl:\(d.index)", "\(d.name) (\(d.type.rawValue), \(d.platform))", NumberFormat.bytes(d.globalMemory),
+                    "opencl:\(d.index)", "\(d.name) (\(d.type.rawValue), \(d.platform))",
+                    NumberFormat.bytes(d.globalMemory),
                     "\(d.computeUnits)", d.driver,
                 ])
             }

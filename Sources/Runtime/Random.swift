@@ -54,6 +54,20 @@ public struct Philox: Sendable {
         low + (high - low) * (Float(word(index) >> 8) * 0x1p-24)
     }
 
+    /// `uniform(0)`, `uniform(1)`, … up to `count` of them, each block computed once.
+    public func uniforms(_ count: Int, _ low: Float = 0, _ high: Float = 1) -> [Float] {
+        [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            for start in stride(from: 0, to: count, by: 4) {
+                let b = block(UInt64(start / 4))
+                let words = SIMD4(b.0, b.1, b.2, b.3)
+                for lane in 0..<min(4, count - start) {
+                    buffer[start + lane] = low + (high - low) * (Float(words[lane] >> 8) * 0x1p-24)
+                }
+            }
+            initialized = count
+        }
+    }
+
     /// A whole number in 0..<bound without bias: Lemire's multiply and reject, retrying on later words of the same block index.
     public func integer(_ index: UInt64, below bound: UInt32) -> UInt32 {
         let threshold = (0 &- bound) % bound

@@ -12,14 +12,16 @@ public enum Allocation {
         let bitsPerElement = MemoryLayout<Element>.stride * 8
         let size = try CheckedSize(elements: count, bitsPerElement: bitsPerElement, of: subject)
         guard size.bytes > 0 else { return [] }
-        // Ask first: malloc answers nil where Array would abort. Small requests are not worth the question.
+        // Ask first: the system answers where Array would abort. Not malloc, whose call an optimising compiler leaves out when
+        // the memory is freed unused. Small requests are not worth the question.
         if size.bytes >= 1 << 20 {
-            guard let probe = malloc(size.bytes) else {
+            let probe = mmap(nil, size.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            guard let probe, probe != MAP_FAILED else {
                 throw .badData(
                     "not enough memory for \(subject)", why: "it needs \(NumberFormat.bytes(size.bytes))",
                     help: "Use a smaller file, or a machine with more memory.")
             }
-            free(probe)
+            munmap(probe, size.bytes)
         }
         var failure: RetortError?
         let array = [Element](unsafeUninitializedCapacity: count) { buffer, initialized in

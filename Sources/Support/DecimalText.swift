@@ -65,7 +65,8 @@ public enum DecimalText {
 
         // Exact when significand and power of ten are both exact in Double (Clinger 1990); one rounding remains.
         if significantDigits <= 19, significand <= 1 << 53, exponent >= -22, exponent <= 22 {
-            let magnitude = exponent < 0
+            let magnitude =
+                exponent < 0
                 ? Double(significand) / powersOfTen[-exponent] : Double(significand) * powersOfTen[exponent]
             return isNegative ? -magnitude : magnitude
         }

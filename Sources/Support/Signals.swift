@@ -15,7 +15,8 @@ public enum StopSignal {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { number in
             let isFirst = firstSignal.compareExchange(
-                expected: 0, desired: number, ordering: .sequentiallyConsistent).exchanged
+                expected: 0, desired: number, ordering: .sequentiallyConsistent
+            ).exchanged
             if !isFirst { _exit(128 + number) }
         }
         sigemptyset(&action.sa_mask)
@@ -23,6 +24,12 @@ public enum StopSignal {
         action.sa_flags = SA_RESTART
         sigaction(SIGINT, &action, nil)
         sigaction(SIGTERM, &action, nil)
+        // A process inherits the mask of the thread that started it; worker threads of a build server often block everything.
+        var wanted = sigset_t()
+        sigemptyset(&wanted)
+        sigaddset(&wanted, SIGINT)
+        sigaddset(&wanted, SIGTERM)
+        pthread_sigmask(SIG_UNBLOCK, &wanted, nil)
     }
 
     /// Ignores SIGPIPE, so that a closed stdout is an error of one write and not the end of the run.

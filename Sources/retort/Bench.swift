@@ -15,7 +15,9 @@ struct Bench: ParsableCommand {
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")
     var csv = false
-    @Option(help: "An earlier --json: adds ratios and marks changes beyond the noise.", completion: .file(extensions: ["json"]))
+    @Option(
+        help: "An earlier --json: adds ratios and marks changes beyond the noise.",
+        completion: .file(extensions: ["json"]))
     var baseline: String?
     @Option(help: "Rounds of each comparison, at least 7.")
     var rounds = 7
@@ -29,7 +31,7 @@ struct Bench: ParsableCommand {
     var scripts = "scripts/pytorch"
     @Flag(help: "Leave the rows out: comparisons only.")
     var compareOnly = false
-    @Option(help: "Seconds to wait for a quiet machine.")
+    @Option(help: "Seconds that the whole run may wait for a quiet machine.")
     var wait = 60.0
 
     func run() throws {
@@ -38,6 +40,7 @@ struct Bench: ParsableCommand {
         TextOutput.standardOutput.write(common.json ? report.json.text(.pretty) + "\n" : csv ? report.csv : report.text)
         let wrong = report.wrong.map { "\($0.kernel) \($0.shape)" }
         guard wrong.isEmpty else { throw RetortError.internalBug("wrong numbers: " + wrong.joined(separator: ", ")) }
+        if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal"); what was measured is above") }
     }
 
     private func options() throws -> BenchOptions {
@@ -49,7 +52,7 @@ struct Bench: ParsableCommand {
         options.python = pytorch
         options.scripts = scripts
         options.measuresRows = !compareOnly
-        options.quietLimit = wait
+        options.quietBudget = wait
         options.baseline = baseline
         options.againstOpenBLAS = against == "openblas"
         guard against == nil || options.againstOpenBLAS else {

@@ -64,7 +64,8 @@ extension RetortError {
 
 /// The flags that most verbs share.
 struct CommonOptions: ParsableArguments {
-    @Option(help: "cpu, opencl:<index>, or part of a device's name (default: RETORT_DEVICE, else the best GPU, else cpu).")
+    @Option(
+        help: "cpu, opencl:<index>, or part of a device's name (default: RETORT_DEVICE, else the best GPU, else cpu).")
     var device: String?
     @Flag(help: "Print results as one JSON object on stdout; progress goes to stderr.")
     var json = false

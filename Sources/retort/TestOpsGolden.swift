@@ -7,8 +7,9 @@ struct GoldenCommand: ParsableCommand {
         commandName: "golden",
         abstract: "Compare operations, losses and optimizers with results of reference implementations.",
         discussion: """
-            Reads ops/, losses/ and misc/ of RETORT_GOLDEN, else of the nearest Tests/Fixtures/golden, and runs every case on cpu and on
-            the first OpenCL device. What is not built yet is listed as skipped. Exit code 70 when a case fails.
+            Reads ops/, losses/ and misc/ of RETORT_GOLDEN, else of the nearest Tests/Fixtures/golden, and runs every
+            case on cpu and on the first OpenCL device. What is not built yet is listed as skipped. Exit code 70 when a
+            case fails.
             RETORT_FAMILY=simt checks the kernels for GPUs on any OpenCL device.
             """)
 
@@ -33,6 +34,8 @@ struct GoldenCommand: ParsableCommand {
             if !json { out.write(GoldenReport.text(suite, results, verbose: verbose)) }
         }
         out.writeLine(json ? GoldenReport.json(folder, results).text() : GoldenReport.closingLine(results))
-        if GoldenCount(results).failed > 0 { throw ArgumentParser.ExitCode(RetortSupport.ExitCode.internalBug.rawValue) }
+        if GoldenCount(results).failed > 0 {
+            throw ArgumentParser.ExitCode(RetortSupport.ExitCode.internalBug.rawValue)
+        }
     }
 }

@@ -3,7 +3,8 @@ import RetortConformance
 import RetortSupport
 
 struct TestOpsList: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "Name every op, sample and gradient check.")
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Name every op, sample and gradient check.")
 
     @OptionGroup var options: OpOptions
 

@@ -5,7 +5,8 @@ import RetortSupport
 struct TestOpsPerf: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "perf", abstract: "Time the large samples against the machine's ceilings.",
-        discussion: "A sample of any size is timed when --sample names it. See `retort bench` for figures worth quoting.")
+        discussion:
+            "A sample of any size is timed when --sample names it. See `retort bench` for figures worth quoting.")
 
     @OptionGroup var options: OpOptions
 

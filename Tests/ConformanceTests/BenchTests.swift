@@ -8,7 +8,8 @@ import Testing
 @Suite("bench") struct BenchTests {
     private static func row(_ kernel: String = "gemm", _ time: Spread = Spread([2]), right: Bool = true) -> BenchRow {
         BenchRow(
-            kernel: kernel, shape: "512x512x512", device: "cpu", family: "openblas", time: time, gflops: 200.123456, gbps: 4,
+            kernel: kernel, shape: "512x512x512", device: "cpu", family: "openblas", time: time, gflops: 200.123456,
+            gbps: 4,
             roof: 0.5, maxRelErr: 1e-7, isRight: right)
     }
 
@@ -52,7 +53,8 @@ import Testing
         guard case .object(let object) = row.json else { throw RetortError.internalBug("no object") }
         #expect(
             object.keys == [
-                "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps", "roof",
+                "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps",
+                "roof",
                 "max_rel_err",
             ])
         #expect(row.csv == "gemm,512x512x512,f32,cpu,openblas,2.0,2.0,2.0,200.12,4.0,0.5,1e-07")
@@ -63,7 +65,8 @@ import Testing
     }
 
     @Test func absentNumbersAreNullAndEmpty() throws {
-        let row = BenchRow(kernel: "start, \"cold\"", shape: "-", dtype: "-", device: "cpu", family: "process", time: Spread([1]))
+        let row = BenchRow(
+            kernel: "start, \"cold\"", shape: "-", dtype: "-", device: "cpu", family: "process", time: Spread([1]))
         #expect(row.csv == "\"start, \"\"cold\"\"\",-,-,cpu,process,1.0,1.0,1.0,,,,")
         #expect(row.json["gflops"] == .null)
         #expect(try BenchRow(JSONCursor(row.json, file: "test")).gflops == nil)
@@ -129,7 +132,9 @@ import Testing
     }
 
     @Test func workerRefusesWhatItDoesNotKnow() {
-        for (kernel, shape) in [("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("gemm", "1xx1")] {
+        for (kernel, shape) in [
+            ("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("gemm", "1xx1"),
+        ] {
             #expect(throws: RetortError.self) { try BenchWorker.find(kernel, shape) }
         }
     }
@@ -141,8 +146,16 @@ import Testing
         let after = try #require(ProcessorTimes("cpu  150 0 100 850 0 0 0 0 0 0\n"))
         #expect(after.busyShare(since: before) == 0.5)
         #expect(ProcessorTimes("intr 1 2 3") == nil)
-        #expect(QuietWait(busy: 0.05, waited: 0).isQuiet)
-        #expect(QuietWait(busy: 0.5, waited: 60).description.contains("gave up after 60 s"))
+    }
+
+    @Test func waitingEndsWithQuietOrTheBudget() {
+        var looks = [0.9, 0.5, 0.05, 0.9].makeIterator()
+        let wait = QuietWait(budget: 60) { looks.next() ?? 0 }
+        wait.wait()
+        #expect(wait.isQuiet && wait.busy == 0.05)
+        let impatient = QuietWait(budget: 0) { 0.5 }
+        impatient.wait()
+        #expect(!impatient.isQuiet && impatient.description.contains("gave up"))
     }
 
     // MARK: Cases
@@ -151,10 +164,11 @@ import Testing
     @Test(arguments: TestBackend.fast) func casesCheckThemselves(_ backend: TestBackend) throws {
         let device = try backend.device()
         var random = BenchRandom()
-        let cases = [
-            GemmCases.gemm([17, 33, 65]), GemmCases.gemm([17, 33, 65], .nt), GemmCases.gemm([17, 33, 65], .tn),
-            DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
-        ] + OptimizerCases.all
+        let cases =
+            [
+                GemmCases.gemm([17, 33, 65]), GemmCases.gemm([17, 33, 65], .nt), GemmCases.gemm([17, 33, 65], .tn),
+                DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
+            ] + OptimizerCases.all
         for kernel in cases {
             let set = try kernel.make(device, &random)
             try set.poison()

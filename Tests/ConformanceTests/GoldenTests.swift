@@ -1,2 +1,51 @@
+import RetortRuntime
+import RetortSupport
+import TestSupport
 import Testing
+
 @testable import RetortConformance
+
+/// The committed goldens on every backend of this machine.
+@Suite("Goldens")
+struct GoldenTests {
+    static let families: Set<String> = [
+        "ops/activations", "ops/cross_entropy", "ops/elementwise", "ops/embedding", "ops/gemm", "ops/kl_div",
+        "ops/layernorm",
+        "ops/linear", "ops/matmul", "ops/reductions", "ops/simple_losses", "ops/softmax", "losses/gjsd",
+        "losses/hinton_kd",
+        "losses/token_divergence", "misc/number_formats", "misc/optimizers", "misc/schedules",
+    ]
+    /// What a CPU runs slowly with the GPU's kernels.
+    static let large: Set<String> = ["ops/matmul"]
+
+    static func fixtures() throws -> GoldenFolder { try GoldenFolder(Project.root + "/Tests/Fixtures/golden") }
+
+    @Test("every committed family has a runner, and every runner a family")
+    func families() throws {
+        #expect(Set(try Self.fixtures().suites.map(\.name)) == Self.families)
+        #expect(Set(GoldenFamilies.all.keys) == Self.families)
+    }
+
+    @Test("reference results", arguments: TestBackend.available)
+    func agree(_ backend: TestBackend) throws {
+        let target = GoldenBackend(try backend.device())
+        let folder = try Self.fixtures()
+        let names = folder.suites.map(\.name).filter { backend != .simt || !Self.large.contains($0) }
+        for name in names {
+            let results = try GoldenRun(folder, suite: name, on: [target]).run()
+            #expect(GoldenCount(results).passed > 0, "\(name)")
+            for result in results {
+                switch result.outcome {
+                case .passed(let comparisons): #expect(comparisons > 0)
+                case .failed(let failures):
+                    Issue.record("\(name) \(result.name): \(failures)\n\(GoldenReport.repeatCommand(result))")
+                case .skipped(let reason):
+                    #expect(
+                        name == "misc/optimizers" && ["rmsprop", "adagrad"].contains(result.name),
+                        "\(name) \(result.name)")
+                    #expect(reason == GoldenFamilies.notBuilt)
+                }
+            }
+        }
+    }
+}

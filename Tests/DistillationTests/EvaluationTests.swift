@@ -12,7 +12,9 @@ import Testing
 @Suite("Evaluation")
 struct EvaluationTests {
     /// A model that hands its input through: the test chooses the logits.
-    private func evaluation(_ logits: [Float], _ labels: [Int32], classes: Int = 3, on backend: TestBackend) throws -> Evaluation {
+    private func evaluation(_ logits: [Float], _ labels: [Int32], classes: Int = 3, on backend: TestBackend) throws
+        -> Evaluation
+    {
         let device = try backend.device()
         let model = MLP([classes, classes])
         _ = try model.materialize(on: device, seed: 0)

@@ -13,7 +13,8 @@ struct Setting: Sendable, CustomTestStringConvertible {
     var testDescription: String { recipe }
 
     func make() throws -> any Objective {
-        ObjectiveRegistry.make(try RecipeReader.readValue("{\(recipe)}", .variant(key: "loss", ObjectiveRegistry.sections)))
+        ObjectiveRegistry.make(
+            try RecipeReader.readValue("{\(recipe)}", .variant(key: "loss", ObjectiveRegistry.sections)))
     }
 
     /// Every loss with its defaults; those that have a temperature also without hard labels, hot, and without T²; those that have a
@@ -23,8 +24,11 @@ struct Setting: Sendable, CustomTestStringConvertible {
         let keys = Set(type.section.fields.map(\.key))
         var settings = ["loss: \(name)"]
         if keys.contains("temperature") {
-            settings += ["loss: \(name), alpha: 1", "loss: \(name), alpha: 1, temperature: 3",
-                "loss: \(name), alpha: 0.4, temperature: 3", "loss: \(name), alpha: 1, temperature: 3, t-squared: false"]
+            settings += [
+                "loss: \(name), alpha: 1", "loss: \(name), alpha: 1, temperature: 3",
+                "loss: \(name), alpha: 0.4, temperature: 3",
+                "loss: \(name), alpha: 1, temperature: 3, t-squared: false",
+            ]
         }
         for mix in ["beta", "lambda"] where keys.contains(mix) {
             settings += ["0", "0.1", "0.9", "1"].map { "loss: \(name), \(mix): \($0)" }
@@ -46,7 +50,8 @@ struct ObjectiveTests {
 
     /// The loss and its gradient with respect to the student's logits.
     private func evaluate(
-        _ objective: any Objective, student: [Float], teacher: [Float], classes: Int, labels: [Int32], on device: Device,
+        _ objective: any Objective, student: [Float], teacher: [Float], classes: Int, labels: [Int32],
+        on device: Device,
         then: (Tensor) throws -> Tensor = { $0 }
     ) throws -> (loss: Float, gradient: [Float]) {
         let shape = [labels.count, classes]
@@ -64,11 +69,13 @@ struct ObjectiveTests {
     private var student: [Float] { numbers("student", Self.rows * Self.classes) }
     private var teacher: [Float] { numbers("teacher", Self.rows * Self.classes) }
 
-    private func evaluate(_ setting: Setting, _ backend: TestBackend, student: [Float]? = nil, teacher: [Float]? = nil) throws
+    private func evaluate(_ setting: Setting, _ backend: TestBackend, student: [Float]? = nil, teacher: [Float]? = nil)
+        throws
         -> (loss: Float, gradient: [Float])
     {
         try evaluate(
-            try setting.make(), student: student ?? self.student, teacher: teacher ?? self.teacher, classes: Self.classes,
+            try setting.make(), student: student ?? self.student, teacher: teacher ?? self.teacher,
+            classes: Self.classes,
             labels: Self.labels, on: try backend.device())
     }
 
@@ -115,12 +122,14 @@ struct ObjectiveTests {
         let extra = 4
         func padded(_ values: [Float]) -> [Float] {
             (0..<Self.rows).flatMap {
-                Array(values[($0 * Self.classes)..<(($0 + 1) * Self.classes)]) + [Float](repeating: -.infinity, count: extra)
+                Array(values[($0 * Self.classes)..<(($0 + 1) * Self.classes)])
+                    + [Float](repeating: -.infinity, count: extra)
             }
         }
         let plain = try evaluate(setting, backend)
         let wide = try evaluate(
-            objective, student: padded(student), teacher: padded(teacher), classes: Self.classes + extra, labels: Self.labels,
+            objective, student: padded(student), teacher: padded(teacher), classes: Self.classes + extra,
+            labels: Self.labels,
             on: try backend.device())
         expectClose([wide.loss], [Double(plain.loss)], absolute: 1e-6, relative: 1e-6)
         var expected: [Double] = []
@@ -133,7 +142,9 @@ struct ObjectiveTests {
 
     @Test("every law is claimed by some loss, and every pure divergence claims all")
     func lawsAreClaimed() throws {
-        for law in ObjectiveLaw.allCases { #expect(try Setting.all.contains { try $0.make().laws.contains(law) }, "\(law)") }
+        for law in ObjectiveLaw.allCases {
+            #expect(try Setting.all.contains { try $0.make().laws.contains(law) }, "\(law)")
+        }
         for type in ObjectiveRegistry.all where type.section.fields.contains(where: { $0.key == "temperature" }) {
             let laws = try Setting(recipe: "loss: \(type.section.name), alpha: 1").make().laws
             #expect(laws == Set(ObjectiveLaw.allCases), "\(type.section.name)")
@@ -142,7 +153,7 @@ struct ObjectiveTests {
 
     // MARK: Gradients
 
-    /// Fourth-order central differences of loss², so that the gradient that arrives at the loss is not 1.
+    /// Fourth-order central differences of loss² + 2 · loss, so that the gradient that arrives at the loss is not 1.
     @Test("gradients by finite differences", arguments: Setting.all, TestBackend.fast)
     func finiteDifferences(_ setting: Setting, _ backend: TestBackend) throws {
         let objective = try setting.make()
@@ -150,7 +161,7 @@ struct ObjectiveTests {
         func value(_ student: [Float]) throws -> (loss: Float, gradient: [Float]) {
             try evaluate(
                 objective, student: student, teacher: teacher, classes: Self.classes, labels: Self.labels, on: device,
-                then: { try $0.squared() })
+                then: { try $0.squared() + $0.scaled(2) })
         }
         let (loss, gradient) = try value(student)
         let step: Float = 0.05
@@ -166,9 +177,13 @@ struct ObjectiveTests {
             numeric.append(difference / (12 * Double(step)))
         }
         // Rounding of a sum near `loss`, divided by the step, and the method's own error of order step⁴.
-        let tolerance = 1e-4 + 2e-5 * Double(loss)
+        let tolerance = 1e-5 + 1e-5 * Double(abs(loss))
         expectClose(places.map { gradient[$0] }, numeric, absolute: tolerance, relative: 1e-3, setting.recipe)
-        #expect(numeric.contains { abs($0) > 10 * tolerance }, "the check would not see a wrong gradient: \(numeric)")
+        // Only a mixture that is all teacher, or all student, has nothing to learn.
+        let isFlat = setting.recipe.contains("lambda: 1")
+        #expect(
+            isFlat || numeric.contains { abs($0) > 10 * tolerance },
+            "the check would not see a wrong gradient: \(numeric)")
     }
 
     // MARK: Goldens
@@ -228,7 +243,8 @@ struct ObjectiveTests {
         // Three equal rows: the mean over rows is the row's own value, each row's gradient a third.
         let (loss, gradient) = try evaluate(
             objective, student: Golden.student + Golden.student + Golden.student,
-            teacher: Golden.teacher + Golden.teacher + Golden.teacher, classes: 4, labels: [1, 1, 1], on: try backend.device())
+            teacher: Golden.teacher + Golden.teacher + Golden.teacher, classes: 4, labels: [1, 1, 1],
+            on: try backend.device())
         expectClose([loss], [golden.value], absolute: 5e-7, relative: 2e-6, "value")
         if let expected = golden.gradient {
             let third = expected.map { $0 / 3 }
@@ -254,7 +270,8 @@ struct ObjectiveTests {
         func divergence(_ a: [Double]) -> Double { zip(a, m).reduce(0) { $0 + $1.0 * log($1.0 / $1.1) } }
         let expected = (1 - beta) * divergence(p) + beta * divergence(q)
         let loss = try evaluate(
-            try Setting(recipe: "loss: jsd-continuous, beta: \(beta)").make(), student: Golden.student, teacher: Golden.teacher,
+            try Setting(recipe: "loss: jsd-continuous, beta: \(beta)").make(), student: Golden.student,
+            teacher: Golden.teacher,
             classes: 4, labels: [0], on: try backend.device()
         ).loss
         expectClose([loss], [expected], absolute: 5e-7, relative: 2e-6)
@@ -282,7 +299,8 @@ struct ObjectiveTests {
         let device = try TestBackend.cpu.device()
         let objective = try Setting(recipe: "loss: hinton").make()
         let input = ObjectiveInput(
-            student: try Tensor([1, 2], [1, 2], on: device), teacher: nil, labels: try device.compute.view([Int32(0)], [1], .i32))
+            student: try Tensor([1, 2], [1, 2], on: device), teacher: nil,
+            labels: try device.compute.view([Int32(0)], [1], .i32))
         #expect(thrown(RetortError.self) { _ = try objective.loss(input) }?.exit == .internalBug)
     }
 }

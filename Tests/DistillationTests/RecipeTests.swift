@@ -92,7 +92,10 @@ struct RecipeTests {
 
     @Test("odd texts and numbers survive the resolved recipe")
     func oddValues() throws {
-        for path in ["017.csv", "yes", "12:30", "a: b", "it's \"x\" # y", "- x", "null", "~", " a ", "é\u{1}", "1e5", "{}", "&a", "no"] {
+        for path in [
+            "017.csv", "yes", "12:30", "a: b", "it's \"x\" # y", "- x", "null", "~", " a ", "é\u{1}", "1e5", "{}", "&a",
+            "no",
+        ] {
             let node = try read(Self.good, "data.path=" + JSON.string(path).text())
             #expect(node["data"]?["path"]?.text == path)
             let again = try RecipeReader.read(node.yaml(), file: "resolved")
@@ -152,13 +155,13 @@ struct RecipeTests {
 
     @Test("unknown keys, with the nearest")
     func unknownKey() {
-        #expect(brief(error("batch: 8", "bacth: 8")) == "78 r.yaml:12:20 unknown key \"bacth\" in train")
+        #expect(brief(error("batch: 8", "bacth: 8")) == "78 r.yaml:12:20 unknown key 'bacth' in train")
         let e = error("    temperature: 4", "    temprature: 4")
         #expect(e?.help.contains("temperature") == true)
         #expect(e?.location == .init(file: "r.yaml", line: 11, column: 9))
-        #expect(brief(error("seeds: [0, 1]", "seed: [0, 1]")) == "78 r.yaml:13:1 unknown key \"seed\"")
+        #expect(brief(error("seeds: [0, 1]", "seed: [0, 1]")) == "78 r.yaml:13:1 unknown key 'seed'")
         // A key of another variant is unknown here.
-        #expect(error("lr: 0.01", "lr: 0.01, momentum: 0.9")?.what == "unknown key \"momentum\" in train.optimizer")
+        #expect(error("lr: 0.01", "lr: 0.01, momentum: 0.9")?.what == "unknown key 'momentum' in train.optimizer")
     }
 
     @Test("missing keys")
@@ -171,32 +174,31 @@ struct RecipeTests {
     @Test(
         "wrong types and YAML 1.1's traps",
         arguments: [
-            ("batch: 8", "batch: eight", "train.batch is \"eight\""),
-            ("batch: 8", "batch: 8.0", "train.batch is \"8.0\""),
-            ("batch: 8", "batch: '8'", "train.batch is \"8\""),
-            ("batch: 8", "batch: 017", "train.batch is \"017\""),
-            ("batch: 8", "batch: 0x10", "train.batch is \"0x10\""),
-            ("batch: 8", "batch: 1_000", "train.batch is \"1_000\""),
-            ("batch: 8", "batch: 12:30", "train.batch is \"12:30\""),
-            ("batch: 8", "batch: yes", "train.batch is \"yes\""),
-            ("batch: 8", "batch: ~", "train.batch is \"~\""),
+            ("batch: 8", "batch: eight", "train.batch is 'eight'"),
+            ("batch: 8", "batch: 8.0", "train.batch is '8.0'"),
+            ("batch: 8", "batch: '8'", "train.batch is '8'"),
+            ("batch: 8", "batch: 017", "train.batch is '017'"),
+            ("batch: 8", "batch: 0x10", "train.batch is '0x10'"),
+            ("batch: 8", "batch: 12:30", "train.batch is '12:30'"),
+            ("batch: 8", "batch: yes", "train.batch is 'yes'"),
+            ("batch: 8", "batch: ~", "train.batch is '~'"),
             ("batch: 8", "batch: ", "train.batch is empty"),
             ("batch: 8", "batch: [8]", "train.batch is a list"),
             ("batch: 8", "batch: {a: 8}", "train.batch is a section"),
-            ("batch: 8", "batch: 99999999999999999999", "train.batch is \"99999999999999999999\""),
-            ("lr: 0.01", "lr: .nan", "train.optimizer.lr is \".nan\""),
-            ("lr: 0.01", "lr: .inf", "train.optimizer.lr is \".inf\""),
-            ("lr: 0.01", "lr: nan", "train.optimizer.lr is \"nan\""),
-            ("lr: 0.01", "lr: 1e999", "train.optimizer.lr is \"1e999\""),
-            ("lr: 0.01", "lr: fast", "train.optimizer.lr is \"fast\""),
-            ("temperature: 4", "t-squared: yes", "arms.taught.objective.0.t-squared is \"yes\""),
-            ("temperature: 4", "t-squared: on", "arms.taught.objective.0.t-squared is \"on\""),
-            ("temperature: 4", "t-squared: True", "arms.taught.objective.0.t-squared is \"True\""),
-            ("temperature: 4", "t-squared: \"true\"", "arms.taught.objective.0.t-squared is \"true\""),
-            ("train: {epochs: 3, batch: 8, optimizer: {kind: adam, lr: 0.01}}", "train: 5", "train is \"5\""),
+            ("batch: 8", "batch: 99999999999999999999", "train.batch is '99999999999999999999'"),
+            ("lr: 0.01", "lr: .nan", "train.optimizer.lr is '.nan'"),
+            ("lr: 0.01", "lr: .inf", "train.optimizer.lr is '.inf'"),
+            ("lr: 0.01", "lr: nan", "train.optimizer.lr is 'nan'"),
+            ("lr: 0.01", "lr: 1e999", "train.optimizer.lr is '1e999'"),
+            ("lr: 0.01", "lr: fast", "train.optimizer.lr is 'fast'"),
+            ("temperature: 4", "t-squared: yes", "arms.taught.objective.0.t-squared is 'yes'"),
+            ("temperature: 4", "t-squared: on", "arms.taught.objective.0.t-squared is 'on'"),
+            ("temperature: 4", "t-squared: True", "arms.taught.objective.0.t-squared is 'True'"),
+            ("temperature: 4", "t-squared: \"true\"", "arms.taught.objective.0.t-squared is 'true'"),
+            ("train: {epochs: 3, batch: 8, optimizer: {kind: adam, lr: 0.01}}", "train: 5", "train is '5'"),
             ("label: label", "label: ", "data.label is empty"),
-            ("seeds: [0, 1]", "seeds: 0", "seeds is \"0\""),
-            ("layers: [4, 3]", "layers: 4", "student.model.layers is \"4\""),
+            ("seeds: [0, 1]", "seeds: 0", "seeds is '0'"),
+            ("layers: [4, 3]", "layers: 4", "student.model.layers is '4'"),
             ("arms:\n", "arms: []\nx:\n", "arms is a list"),
         ])
     func wrongType(_ piece: String, _ replacement: String, _ what: String) {
@@ -216,13 +218,13 @@ struct RecipeTests {
             ("temperature: 4", "temperature: 0", "arms.taught.objective.0.temperature is 0"),
             ("layers: [4, 3]", "layers: [4]", "student.model.layers has 1 elements, not 2 to 64"),
             ("layers: [4, 3]", "layers: [4, 0]", "student.model.layers.1 is 0"),
-            ("kind: adam", "kind: adm", "train.optimizer.kind is \"adm\""),
-            ("loss: hinton", "loss: hintn", "arms.taught.objective.0.loss is \"hintn\""),
+            ("kind: adam", "kind: adm", "train.optimizer.kind is 'adm'"),
+            ("loss: hinton", "loss: hintn", "arms.taught.objective.0.loss is 'hintn'"),
             ("seeds: [0, 1]", "seeds: []", "seeds has 0 elements, not 1 to 1000"),
             ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1 is -1"),
-            ("  alone:", "  teacher:", "\"teacher\" cannot name an arm"),
-            ("  alone:", "  ../alone:", "\"../alone\" cannot name an arm"),
-            ("  alone:", "  a b:", "\"a b\" cannot name an arm"),
+            ("  alone:", "  teacher:", "'teacher' cannot name an arm"),
+            ("  alone:", "  ../alone:", "'../alone' cannot name an arm"),
+            ("  alone:", "  a b:", "'a b' cannot name an arm"),
             ("lr: 0.01", "lr: 0.01, epsilon: 0", "train.optimizer.epsilon is 0"),
         ])
     func impossible(_ piece: String, _ replacement: String, _ what: String) {
@@ -244,7 +246,10 @@ struct RecipeTests {
             .replacing("temperature: 4", with: "temperature: -1").replacing("every: 5", with: "every: 0")
         let e = thrown(RetortError.self) { _ = try read(text) }
         let all = e?.description ?? ""
-        for part in ["data.test.every is 0", "teacher.train.epochs is \"two\"", "temperature is -1", "\"bacth\"", "train.batch is missing"] {
+        for part in [
+            "data.test.every is 0", "teacher.train.epochs is 'two'", "temperature is -1", "'bacth'",
+            "train.batch is missing",
+        ] {
             #expect(all.contains(part), "\(part) in \(all)")
         }
         #expect(all.contains("r.yaml:4:") && all.contains("r.yaml:11:") && all.contains("r.yaml:12:"), "\(all)")
@@ -259,7 +264,7 @@ struct RecipeTests {
         #expect(brief(error("teacher:\n", "teacher:\n\tx: 1\n")).hasPrefix("78 r.yaml:3:1 "))
         #expect(thrown(RetortError.self) { _ = try read("") }?.exit == .recipe)
         #expect(thrown(RetortError.self) { _ = try read("# nothing\n") }?.exit == .recipe)
-        #expect(thrown(RetortError.self) { _ = try read("just words") }?.what == "the recipe is \"just words\"")
+        #expect(thrown(RetortError.self) { _ = try read("just words") }?.what == "the recipe is 'just words'")
         #expect(thrown(RetortError.self) { _ = try read(Self.good + "\n---\nsecond: document\n") }?.exit == .recipe)
     }
 
@@ -281,7 +286,7 @@ struct RecipeTests {
             .replacing("layers: [4, 3]", with: "layers: *shape")
         let aliased = thrown(RetortError.self) { _ = try read(both) }
         #expect(aliased?.exit == .recipe)
-        #expect(aliased?.location?.line == 3)
+        #expect(aliased?.location?.line == 5 && aliased?.what.contains("*shape") == true, "\(brief(aliased))")
         let merge = error("train: {epochs: 3,", "train: {<<: {epochs: 3},")
         #expect(merge?.exit == .recipe)
     }
@@ -290,7 +295,9 @@ struct RecipeTests {
     @Test("a bomb of aliases is refused without unfolding it", arguments: ["v: ", "? "])
     func bomb(_ prefix: String) {
         var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-        for i in 1..<30 { text += "a\(i): &a\(i) [" + [String](repeating: "*a\(i - 1)", count: 10).joined(separator: ", ") + "]\n" }
+        for i in 1..<30 {
+            text += "a\(i): &a\(i) [" + [String](repeating: "*a\(i - 1)", count: 10).joined(separator: ", ") + "]\n"
+        }
         text += prefix + "*a29\n"
         let e = thrown(RetortError.self) { _ = try read(text) }
         #expect(e?.exit == .recipe)
@@ -362,7 +369,9 @@ struct RecipeTests {
 
     @Test(
         "override syntax is the command line's: 64",
-        arguments: ["train.epochs", "=5", "train..epochs=5", ".train=5", "train.=5", "train.epochs=[1", "train.epochs={a: 1"])
+        arguments: [
+            "train.epochs", "=5", "train..epochs=5", ".train=5", "train.=5", "train.epochs=[1", "train.epochs={a: 1",
+        ])
     func overrideSyntax(_ word: String) {
         let e = error(override: word)
         #expect(e?.exit == .usage, "\(brief(e))")
@@ -372,10 +381,10 @@ struct RecipeTests {
     @Test(
         "a wrong override points at the command line: 78",
         arguments: [
-            ("train.epoch=5", "unknown key \"epoch\" in train"), ("trian.epochs=5", "unknown key \"trian\""),
-            ("train.epochs=five", "train.epochs is \"five\""), ("train.epochs=", "train.epochs is empty"),
-            ("arms.taught.objective.0.temprature=2", "unknown key \"temprature\" in arms.taught.objective.0"),
-            ("seeds=[0, x]", "seeds.1 is \"x\""), ("train.optimizer={kind: sgd}", "train.optimizer.lr is missing"),
+            ("train.epoch=5", "unknown key 'epoch' in train"), ("trian.epochs=5", "unknown key 'trian'"),
+            ("train.epochs=five", "train.epochs is 'five'"), ("train.epochs=", "train.epochs is empty"),
+            ("arms.taught.objective.0.temprature=2", "unknown key 'temprature' in arms.taught.objective.0"),
+            ("seeds=[0, x]", "seeds.1 is 'x'"), ("train.optimizer={kind: sgd}", "train.optimizer.lr is missing"),
         ])
     func wrongOverride(_ word: String, _ what: String) {
         let e = error(override: word)
@@ -397,5 +406,6 @@ struct RecipeTests {
     func overrideAnchor() {
         #expect(error(override: "seeds=&a [1]")?.exit == .recipe)
         #expect(error(override: "seeds=*a")?.exit == .usage)
+        #expect(error(override: "seeds=[&a 1, *a]")?.exit == .usage)
     }
 }

@@ -32,7 +32,8 @@ struct SmallRun {
 
     func start(_ output: String, _ overrides: String...) throws -> TrainingRun {
         try TrainingRun(
-            try Recipe.read(recipePath, overrides: overrides), device: try backend.device(), output: folder.path(output),
+            try Recipe.read(recipePath, overrides: overrides), device: try backend.device(),
+            output: folder.path(output),
             progress: Progress(quiet: true))
     }
 }
@@ -43,7 +44,9 @@ struct RunDirectoryTests {
     private func facts(_ results: RunResults) -> [String] {
         results.arms.flatMap { arm in
             arm.seeds.map { seed in
-                let metrics = seed.metrics.filter { $0.key != Metric.latency.rawValue && $0.key != Metric.peakBytes.rawValue }
+                let metrics = seed.metrics.filter {
+                    $0.key != Metric.latency.rawValue && $0.key != Metric.peakBytes.rawValue
+                }
                 let curve = seed.curve.map { "\($0.epoch) \($0.step) \($0.loss) \($0.accuracy ?? -1)" }
                 return "\(arm.role) \(seed.seed) \(metrics.sorted { $0.key < $1.key }) \(seed.confusion) \(curve)"
             }
@@ -62,7 +65,8 @@ struct RunDirectoryTests {
         #expect(results.arms.allSatisfy { $0.seeds.map(\.seed) == [0, 1] })
         let files = try contents(of: small.folder.path("run"))
         var expected: Set<String> = [
-            "recipe.resolved.yaml", "env.json", "manifest.json", "metrics.jsonl", "log.txt", "report.html", "results.json",
+            "recipe.resolved.yaml", "env.json", "manifest.json", "metrics.jsonl", "log.txt", "report.html",
+            "results.json",
         ]
         for role in ["teacher", "alone", "taught"] {
             for seed in 0...1 {
@@ -186,7 +190,8 @@ struct RunDirectoryTests {
         let small = try SmallRun(.cpu)
         for (override, exit) in [
             ("student.model.layers=[5, 3]", ExitCode.recipe), ("student.model.layers=[4, 2]", .recipe),
-            ("teacher.model.layers=[3, 3]", .recipe), ("data.label=nothing", .badData), ("data.path=none.csv", .missingInput),
+            ("teacher.model.layers=[3, 3]", .recipe), ("data.label=nothing", .badData),
+            ("data.path=none.csv", .missingInput),
             ("train.rows=10000", .recipe), ("data.scale=0", .recipe),
         ] {
             let error = thrown(RetortError.self) { _ = try small.start("run", override).run() }
@@ -198,7 +203,11 @@ struct RunDirectoryTests {
     @Test("a diverging run ends with 86 and says so", arguments: TestBackend.fast)
     func diverges(_ backend: TestBackend) throws {
         let small = try SmallRun(backend)
-        let error = thrown(RetortError.self) { _ = try small.start("run", "train.optimizer.lr=1e6", "train.optimizer={kind: sgd, lr: 1e6}", "train.epochs=200").run() }
+        let error = thrown(RetortError.self) {
+            _ = try small.start(
+                "run", "train.optimizer.lr=1e6", "train.optimizer={kind: sgd, lr: 1e6}", "train.epochs=200"
+            ).run()
+        }
         #expect(error?.exit == .diverged, "\(error?.description ?? "")")
         #expect(error?.help.contains("learning rate") == true)
     }
@@ -214,7 +223,8 @@ struct RunDirectoryTests {
     }
 
     private func expectRefused(
-        _ small: SmallRun, _ output: String, _ why: String?, _ overrides: String..., sourceLocation: SourceLocation = #_sourceLocation
+        _ small: SmallRun, _ output: String, _ why: String?, _ overrides: String...,
+        sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let before = try contents(of: small.folder.path(output))
         let error = thrown(RetortError.self, sourceLocation: sourceLocation) {

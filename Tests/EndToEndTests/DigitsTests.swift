@@ -11,7 +11,8 @@ struct DigitsTests {
     @Test("few labels: distillation lifts the student", arguments: ["cpu", "opencl:0"])
     func fewLabels(_ device: String) throws {
         guard device == "cpu" || TestBackend.available.contains(.vector) else { return }
-        let means = try train("digits.yaml", device, ["teacher": "teacher", "student-alone": "few_hard", "student": "few_kd"])
+        let means = try train(
+            "digits.yaml", device, ["teacher": "teacher", "student-alone": "few_hard", "student": "few_kd"])
         #expect(means["student"]! > means["student-alone"]! + 5)
     }
 
@@ -19,7 +20,8 @@ struct DigitsTests {
     func allLabels(_ device: String) throws {
         guard device == "cpu" || TestBackend.available.contains(.vector) else { return }
         let means = try train(
-            "digits-full.yaml", device, ["teacher": "teacher", "student-alone": "student_hard", "student": "student_kd"])
+            "digits-full.yaml", device,
+            ["teacher": "teacher", "student-alone": "student_hard", "student": "student_kd"])
         #expect(means["student"]! < means["student-alone"]! - 0.5)
     }
 
@@ -30,7 +32,8 @@ struct DigitsTests {
         let child = try Child.retort(
             ["train", "recipes/" + recipe, "--device", device, "--json", "--output", folder.path("run")])
         #expect(child.exit == 0, "\(child.stderr)")
-        let rows = try JSONCursor(try JSON.parse(child.stdout, file: "stdout"), file: "stdout").member("rows").elements()
+        let rows = try JSONCursor(try JSON.parse(child.stdout, file: "stdout"), file: "stdout").member("rows")
+            .elements()
         let path = Project.golden("e2e/digits.json")
         let reference = JSONCursor(try JSON.read(path), file: path)
         var means: [String: Double] = [:]

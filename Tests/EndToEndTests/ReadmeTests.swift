@@ -28,11 +28,14 @@ struct ReadmeTests {
         }
         // And the other way round, where the README goes into detail: every room of Sources and every module's folder.
         for folder in ["Sources", "Sources/Kernels", "Sources/Runtime", "Sources/Distillation"] {
-            let entries = try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent(folder).path)
+            let entries = try FileManager.default.contentsOfDirectory(
+                atPath: Self.root.appendingPathComponent(folder).path)
             for entry in entries {
                 var isFolder: ObjCBool = false
                 let path = Self.root.appendingPathComponent(folder + "/" + entry).path
-                guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else { continue }
+                guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+                    continue
+                }
                 #expect(listed.contains("\(folder)/\(entry)/"), "\(folder)/\(entry) is not in the README's tree")
             }
         }

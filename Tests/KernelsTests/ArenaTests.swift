@@ -45,7 +45,9 @@ struct ArenaTests {
         #expect((two.offset, three.offset, eight.offset) == (small, middle, large))
     }
 
-    @Test("neighbouring holes become one, in any order of freeing", arguments: [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+    @Test(
+        "neighbouring holes become one, in any order of freeing",
+        arguments: [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
     func coalescing(order: [Int]) throws {
         let arena = arena()
         var blocks: [Block?] = try (0..<4).map { _ in try arena.allocate(unit, for: .data) }

@@ -7,10 +7,13 @@ import Testing
 
 @Suite("Devices refuse what they cannot do")
 struct DeviceErrorTests {
-    @Test("a kernel that does not build names its file, the options and the compiler's words", .enabled(if: TestBackend.hasOpenCL))
+    @Test(
+        "a kernel that does not build names its file, the options and the compiler's words",
+        .enabled(if: TestBackend.hasOpenCL))
     func brokenKernel() throws {
         guard case .openCL(let device) = try TestBackend.vector.device().compute else { return }
-        let launch = Launch("softmax.cl", "softmax", options: "-DLOAD=undeclared_name", [], global: (1, 1, 1), local: (1, 1, 1))
+        let launch = Launch(
+            "softmax.cl", "softmax", options: "-DLOAD=undeclared_name", [], global: (1, 1, 1), local: (1, 1, 1))
         let error = try #require(throws: KernelError.self) { try device.enqueue(launch) }
         #expect(error.kind == .build)
         #expect(error.message.contains("softmax.cl") && error.message.contains("-DLOAD=undeclared_name"))
@@ -65,11 +68,19 @@ struct DeviceErrorTests {
         }
         #expect(try message { try run(Unary(.exp), .init(x: x, y: .write(y)), on: device) }.contains("[exp]"))
         #expect(try message { try run(Unary(.exp), .init(x: ints, y: .write(x)), on: device) }.contains("x is i32"))
-        #expect(try message { try run(Matmul(), .init(a: x, b: x, c: .write(y)), on: device) }.contains("does not give c"))
-        #expect(try message { try run(Softmax(), .init(x: x, y: .accumulate(x)), on: device) }.contains("cannot be added to"))
-        #expect(try message { try run(Softmax(temperature: 0), .init(x: x, y: .write(x)), on: device) }.contains("temperature"))
-        #expect(try message { try run(Binary(.add), .init(a: x, b: y, y: .write(x)), on: device) }.contains("broadcast"))
-        #expect(try message { try run(Copy(), .init(x: x, y: .write(y.transposed.slice(0..<2))), on: device) }.contains("differ"))
+        #expect(
+            try message { try run(Matmul(), .init(a: x, b: x, c: .write(y)), on: device) }.contains("does not give c"))
+        #expect(
+            try message { try run(Softmax(), .init(x: x, y: .accumulate(x)), on: device) }.contains(
+                "cannot be added to"))
+        #expect(
+            try message { try run(Softmax(temperature: 0), .init(x: x, y: .write(x)), on: device) }.contains(
+                "temperature"))
+        #expect(
+            try message { try run(Binary(.add), .init(a: x, b: y, y: .write(x)), on: device) }.contains("broadcast"))
+        #expect(
+            try message { try run(Copy(), .init(x: x, y: .write(y.transposed.slice(0..<2))), on: device) }.contains(
+                "differ"))
     }
 }
 
@@ -91,7 +102,9 @@ struct PlannedDeviceTests {
         #expect(device.memory.byPurpose[.parameters] == 4 << 40)
         #expect(device.memory.live == 8 << 40)
         #expect(try device.read(device.empty([3])) as [Float] == [0, 0, 0])
-        #expect(throws: KernelError.self) { try run(Unary(.exp), .init(x: a, y: .write(device.empty([2]))), on: device) }
+        #expect(throws: KernelError.self) {
+            try run(Unary(.exp), .init(x: a, y: .write(device.empty([2]))), on: device)
+        }
     }
 }
 
@@ -115,7 +128,9 @@ struct ProgramCacheTests {
     }
 
     private func files(_ folder: URL) throws -> [URL] {
-        try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil).sorted { $0.path < $1.path }
+        try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil).sorted {
+            $0.path < $1.path
+        }
     }
 
     @Test("the second device loads what the first built")

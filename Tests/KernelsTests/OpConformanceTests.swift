@@ -68,7 +68,8 @@ struct OpConformanceTests {
     }
 
     private var repository: URL {
-        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
     }
 
     private func matches(of pattern: Regex<(Substring, Substring)>, in folder: String) throws -> Set<String> {
@@ -118,7 +119,9 @@ struct CheckerTests {
                 let stray = View(storage: v["y"].storage, offset: v["y"].offset + distance, shape: [1])
                 try run(Fill(7), .init(y: stray), on: v.device)
             }
-            #expect(found.contains { $0.contains("outside the view, at memory element \(distance)") }, "\(distance): \(found)")
+            #expect(
+                found.contains { $0.contains("outside the view, at memory element \(distance)") },
+                "\(distance): \(found)")
         }
     }
 
@@ -127,7 +130,8 @@ struct CheckerTests {
         var c = OpCase()
         c.output("y", [5])
         c.call { v in try run(Fill(1), .init(y: v["y"].slice(0..<4)), on: v.device) }
-        let found = OpCheck(c, expecting: ["y": .exact([Float](repeating: 1, count: 5))], on: try backend.device()).problems
+        let found = OpCheck(c, expecting: ["y": .exact([Float](repeating: 1, count: 5))], on: try backend.device())
+            .problems
         #expect(found.contains { $0.contains("1 of 5 elements were never written") }, "\(found)")
         // Even where NaN is what is wanted.
         let nan = OpCheck(c, expecting: ["y": .exact([1, 1, 1, 1, Float.nan])], on: try backend.device()).problems
@@ -201,7 +205,8 @@ struct ReferenceTests {
     @Test("divergences are 0 between equals, and their slopes are derivatives")
     func divergences() {
         let (p, q) = ([0.2, 0.5, 0.3], [0.6, 0.1, 0.3])
-        for kind in DivergenceKind.allCases where kind != .forwardCrossEntropy && kind != .skewCrossEntropy && kind != .symmetric {
+        for kind in DivergenceKind.allCases
+        where kind != .forwardCrossEntropy && kind != .skewCrossEntropy && kind != .symmetric {
             let same = p.reduce(0) { $0 + kind.term($1, $1, logP: log($1), logQ: log($1), mix: 0.3).value }
             #expect(abs(same) < 1e-15, "\(kind)")
         }

@@ -15,7 +15,8 @@ struct ViewTests {
         #expect(try view([]).count == 1)
         #expect(try view([3, 0, 2]).count == 0)
         #expect(try view([5, 1, 7]).isContiguous)
-        #expect(try view([5, 1, 7], strides: [7, 99, 1]).isContiguous, "the stride of a single element does not matter")
+        #expect(
+            try view([5, 1, 7], strides: [7, 99, 1]).isContiguous, "the stride of a single element does not matter")
         #expect(try !view([5, 7], strides: [8, 1]).isContiguous)
         #expect(try !view([5, 7]).transposed.isContiguous)
     }
@@ -139,7 +140,8 @@ struct MatmulPlanTests {
 
     @Test("a plan is a function of shape and device alone")
     func pure() {
-        #expect(MatmulPlan.vector(problem(301, 257, 513), units: 2) == MatmulPlan.vector(problem(301, 257, 513), units: 2))
+        #expect(
+            MatmulPlan.vector(problem(301, 257, 513), units: 2) == MatmulPlan.vector(problem(301, 257, 513), units: 2))
     }
 }
 
@@ -163,6 +165,9 @@ struct MatmulBatchTests {
         #expect(mixed.map(\.count) == [5, 5, 5, 5, 5, 5])
         #expect(mixed[2].offsets == (0, 24, 80))
         #expect(MatmulBatch.runs(try operands([0, 2, 3], [0, 3, 4], [0, 2, 4])).allSatisfy { $0.count == 0 })
-        #expect(MatmulBatch.runs(try operands([6, 5, 2, 3], [6, 5, 3, 4], [6, 5, 2, 4], padding: 8)).map(\.count) == [5, 5, 5, 5, 5, 5])
+        #expect(
+            MatmulBatch.runs(try operands([6, 5, 2, 3], [6, 5, 3, 4], [6, 5, 2, 4], padding: 8)).map(\.count) == [
+                5, 5, 5, 5, 5, 5,
+            ])
     }
 }

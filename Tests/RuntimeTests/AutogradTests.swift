@@ -83,7 +83,8 @@ struct AutogradTests {
         let device = try backend.device()
         let matrix: [Float] = [1, 2, 3, 4, 5, 6]
         for (shape, expected) in [
-            ([3], [5, 7, 9] as [Float]), ([1, 3], [5, 7, 9]), ([2, 1], [6, 15]), ([1, 1], [21]), ([], [21]), ([2, 3], matrix),
+            ([3], [5, 7, 9] as [Float]), ([1, 3], [5, 7, 9]), ([2, 1], [6, 15]), ([1, 1], [21]), ([], [21]),
+            ([2, 3], matrix),
         ] {
             let count = shape.reduce(1, *)
             let (small, leaf) = try Tensor.variable([Float](repeating: 2, count: count), shape, on: device)
@@ -94,12 +95,13 @@ struct AutogradTests {
             leaf.clearGradient()
             try (constant - small).squared().sum().backward()
             let columns = [Float](matrix.map { -2 * ($0 - 2) })
-            let sums: [Float] = switch shape {
-            case [3], [1, 3]: (0..<3).map { columns[$0] + columns[$0 + 3] }
-            case [2, 1]: [columns[0..<3].reduce(0, +), columns[3..<6].reduce(0, +)]
-            case [2, 3]: columns
-            default: [columns.reduce(0, +)]
-            }
+            let sums: [Float] =
+                switch shape {
+                case [3], [1, 3]: (0..<3).map { columns[$0] + columns[$0 + 3] }
+                case [2, 1]: [columns[0..<3].reduce(0, +), columns[3..<6].reduce(0, +)]
+                case [2, 3]: columns
+                default: [columns.reduce(0, +)]
+                }
             #expect(try leaf.gradientValues() == sums, "subtract \(shape)")
         }
     }
@@ -117,7 +119,8 @@ struct AutogradTests {
         let asConstant: (Tensor) throws -> Tensor = { try $0.sum() }
         let asView: (Tensor) throws -> Tensor = { try ($0.reshaped([2, 2]) * ones).sum() }
         for body: (Tensor) throws -> Tensor in [
-            { $0 }, { try $0.scaled(3) }, { try $0.reshaped([4]) }, { $0.transposed(0, 1) }, { try -$0 }, { try $0 + $0.scaled(2) },
+            { $0 }, { try $0.scaled(3) }, { try $0.reshaped([4]) }, { $0.transposed(0, 1) }, { try -$0 },
+            { try $0 + $0.scaled(2) },
             { try $0.scaled(2) - $0 }, { try $0.softmax() }, { try $0 * $0 },
         ] {
             #expect(try gradient(asConstant, body) == gradient(asView, body))
@@ -229,7 +232,9 @@ struct AutogradTests {
         let compute = device.compute
         let before = compute.memory.live
         try autoreleased {
-            let layers = [Linear("a", inputs: 5, outputs: 7, activation: .geluTanh), Linear("b", inputs: 7, outputs: 3)]
+            let layers = [
+                Linear("a", inputs: 5, outputs: 7, activation: .geluTanh), Linear("b", inputs: 7, outputs: 3),
+            ]
             let arena = try ParameterArena(layers.flatMap(\.parameters), on: compute, seed: 1)
             let optimizer = try Adam(arena)
             let labels = try compute.view([Int32(0), 2, 1, 1], [4], .i32)

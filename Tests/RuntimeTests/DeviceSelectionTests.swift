@@ -40,7 +40,9 @@ struct DeviceSelectionTests {
         }
     }
 
-    @Test("what is not there is an error that lists what is", arguments: ["opencl:99", "opencl:-1", "opencl:", "opencl:x", "voodoo 2"])
+    @Test(
+        "what is not there is an error that lists what is",
+        arguments: ["opencl:99", "opencl:-1", "opencl:", "opencl:x", "voodoo 2"])
     func missing(_ name: String) throws {
         guard let devices = try devices() else { return }
         let error = thrown(KernelError.self) { _ = try Device.find(name, in: devices) }

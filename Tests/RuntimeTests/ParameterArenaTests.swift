@@ -72,7 +72,9 @@ struct ParameterArenaTests {
             let outside = (0..<values.count).filter { !inside.contains($0) }
             #expect(outside.count > 100)
             #expect(outside.allSatisfy { values[$0] == 0 && gradients[$0] == 0 })
-            #expect(parameters.filter { $0.name != "e.zero" }.allSatisfy { (try? $0.values()) != $0.initialValues(seed: 3) })
+            #expect(
+                parameters.filter { $0.name != "e.zero" }.allSatisfy { (try? $0.values()) != $0.initialValues(seed: 3) }
+            )
         }
     }
 

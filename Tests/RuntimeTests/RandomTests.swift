@@ -11,6 +11,14 @@ struct RandomTests {
         #expect([ones.0, ones.1, ones.2, ones.3] == [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd])
     }
 
+    @Test("many uniform numbers are the single ones")
+    func uniforms() {
+        let random = Philox(seed: 3, stream: 5)
+        for count in [0, 1, 4, 7, 1002] {
+            #expect(random.uniforms(count, -2, 3) == (0..<UInt64(count)).map { random.uniform($0, -2, 3) })
+        }
+    }
+
     @Test("a permutation holds every number once")
     func permutation() {
         let order = Philox(seed: 7, stream: 9).permutation(1000)

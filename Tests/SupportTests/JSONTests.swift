@@ -51,11 +51,12 @@ import Testing
         #expect(failure?.what == "'t.json' is not valid JSON")
     }
 
-    @Test(arguments: [
-        ([0x22, 0xFF, 0x22], 2), ([0x22, 0xC0, 0x80, 0x22], 2), ([0x22, 0xED, 0xA0, 0x80, 0x22], 2),
-        ([0x22, 0xF4, 0x90, 0x80, 0x80, 0x22], 2), ([0x22, 0xE2, 0x82, 0x22], 2), ([0x22, 0x80, 0x22], 2),
-        ([0x22, 0xF0, 0x9F, 0x98], 2), ([0x22, 0xE0, 0x9F, 0xBF, 0x22], 2), ([0xFE, 0xFF, 0, 0x31], 1),
-    ] as [([UInt8], Int)])
+    @Test(
+        arguments: [
+            ([0x22, 0xFF, 0x22], 2), ([0x22, 0xC0, 0x80, 0x22], 2), ([0x22, 0xED, 0xA0, 0x80, 0x22], 2),
+            ([0x22, 0xF4, 0x90, 0x80, 0x80, 0x22], 2), ([0x22, 0xE2, 0x82, 0x22], 2), ([0x22, 0x80, 0x22], 2),
+            ([0x22, 0xF0, 0x9F, 0x98], 2), ([0x22, 0xE0, 0x9F, 0xBF, 0x22], 2), ([0xFE, 0xFF, 0, 0x31], 1),
+        ] as [([UInt8], Int)])
     func rejectsBadUTF8(text: [UInt8], column: Int) {
         let failure = error { _ = try JSON.parse(text, file: "f") }
         #expect(failure?.location == RetortError.Location(file: "f", line: 1, column: column))
@@ -240,7 +241,9 @@ import Testing
 
     @Test func agreesWithTheStandardLibrary() {
         var texts = ["1", "+1.5", ".5", "5.", "007", "1e22", "1e23", "1e400", "-1e400", "1e-400", "0e999999999"]
-        texts += ["9007199254740993", "12345678901234567890123", "0.000000000000000000000000000001234", "1e99999999999"]
+        texts += [
+            "9007199254740993", "12345678901234567890123", "0.000000000000000000000000000001234", "1e99999999999",
+        ]
         for _ in 0..<5000 {
             let number = Double(bitPattern: UInt64.random(in: 0...UInt64.max))
             if number.isFinite { texts.append("\(number)") }

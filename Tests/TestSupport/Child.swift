@@ -10,7 +10,8 @@ public struct Child {
 
     /// The `retort` that was built with the tests: it lies beside the test program.
     public static let retort: String = {
-        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        let program =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
         var folder = URL(fileURLWithPath: program).deletingLastPathComponent()
         for _ in 0..<4 {
             let candidate = folder.appendingPathComponent("retort").path
@@ -27,20 +28,23 @@ public struct Child {
     ///   - folder: the working directory; the project's root by default, so that `recipes/digits.yaml` is there.
     ///   - stopAfter: once a line of stderr contains this, the child gets SIGINT.
     public static func retort(
-        _ arguments: [String], environment: [String: String?] = [:], in folder: String = Project.root, stopAfter: String? = nil
+        _ arguments: [String], environment: [String: String?] = [:], in folder: String = Project.root,
+        stopAfter: String? = nil
     ) throws -> Child {
         try run(retort, arguments, environment: environment, in: folder, stopAfter: stopAfter)
     }
 
     /// Runs a shell script in which `$RETORT` is the program: for pipes, redirections and limits.
-    public static func shell(_ script: String, environment: [String: String?] = [:], in folder: String = Project.root) throws
+    public static func shell(_ script: String, environment: [String: String?] = [:], in folder: String = Project.root)
+        throws
         -> Child
     {
         try run("/bin/bash", ["-c", script], environment: environment.merging(["RETORT": retort]) { $1 }, in: folder)
     }
 
     private static func run(
-        _ program: String, _ arguments: [String], environment: [String: String?], in folder: String, stopAfter: String? = nil
+        _ program: String, _ arguments: [String], environment: [String: String?], in folder: String,
+        stopAfter: String? = nil
     ) throws -> Child {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)

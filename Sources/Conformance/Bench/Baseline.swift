@@ -36,7 +36,8 @@ public struct Baseline: Sendable {
 
     /// - Throws: exit 66 when the file is not there, 65 when it is no `retort bench --json`.
     public init(path: String) throws {
-        let json = JSONCursor(try JSON.read(path, limits: .init(bytes: 16 << 20, depth: 16, values: 1_000_000)), file: path)
+        let json = JSONCursor(
+            try JSON.read(path, limits: .init(bytes: 16 << 20, depth: 16, values: 1_000_000)), file: path)
         self.init(try json.member("rows").elements().map { try BenchRow($0) })
     }
 

@@ -22,11 +22,13 @@ public struct BenchReport: Sendable {
         if let roof {
             ceilings = [
                 ("copy_gbps", .double(rounded(roof.copyBandwidth * 1e-9))),
-                ("fma_gflops", .double(rounded(roof.arithmetic * 1e-9))), ("launch_us", .double(rounded(roof.launch * 1e6))),
+                ("fma_gflops", .double(rounded(roof.arithmetic * 1e-9))),
+                ("launch_us", .double(rounded(roof.launch * 1e6))),
             ]
         }
         return [
-            "ceilings": .object(ceilings), "rows": .array(rows.map(\.json)), "comparisons": .array(comparisons.map(\.json)),
+            "ceilings": .object(ceilings), "rows": .array(rows.map(\.json)),
+            "comparisons": .array(comparisons.map(\.json)),
             "facts": .object(facts.map { (key: $0.key, value: .string($0.value)) }),
         ]
     }
@@ -59,11 +61,18 @@ public struct BenchReport: Sendable {
         var table = Table(
             columns: BenchRow.columns.enumerated().map { ($1, $0 < 5 ? .left : .right) } + [("", .left)])
         for row in rows {
-            let note = row.isRight ? row.more.sorted { $0.key < $1.key }.map { "\($0.key) \(rounded($0.value))" } : ["WRONG"]
+            var note = row.isRight ? [] : ["WRONG"]
+            if row.others > QuietWait.threshold {
+                note.append("others took \(NumberFormat.percent(row.others, decimals: 0))")
+            }
+            if let share = row.more["products_share"] {
+                note.append("products \(NumberFormat.percent(share, decimals: 0))")
+            }
             table.add([
                 row.kernel, row.shape, row.dtype, row.device, row.family, time(row.time.median), time(row.time.p20),
                 time(row.time.p80), row.gflops.map { fixed($0, 1) } ?? "-", row.gbps.map { fixed($0, 1) } ?? "-",
-                row.roof.map { fixed($0, 2) } ?? "-", row.maxRelErr.map { NumberFormat.significant($0, digits: 2) } ?? "-",
+                row.roof.map { fixed($0, 2) } ?? "-",
+                row.maxRelErr.map { NumberFormat.significant($0, digits: 2) } ?? "-",
                 note.joined(separator: ", "),
             ])
         }
@@ -85,7 +94,8 @@ public struct BenchReport: Sendable {
 
     private var changeTable: String {
         var table = Table(columns: [
-            ("kernel", .left), ("shape", .left), ("device", .left), ("before_us", .right), ("now_us", .right), ("ratio", .right),
+            ("kernel", .left), ("shape", .left), ("device", .left), ("before_us", .right), ("now_us", .right),
+            ("ratio", .right),
             ("", .left),
         ])
         for change in changes {
@@ -94,7 +104,8 @@ public struct BenchReport: Sendable {
                 time(change.row.time.median), change.ratio.map { fixed($0, 2) } ?? "-", change.verdict.rawValue,
             ])
         }
-        return table.text + "ratio: before / now; faster and slower only where the spans from p20 to p80 do not overlap\n"
+        return table.text
+            + "ratio: before / now; faster and slower only where the spans from p20 to p80 do not overlap\n"
     }
 
     private func fixed(_ value: Double, _ decimals: Int) -> String { NumberFormat.fixed(value, decimals: decimals) }

@@ -40,12 +40,16 @@ public struct BenchRow: Sendable, Equatable {
         self.more = more
     }
 
+    /// Share of the processors that others took while this row was measured.
+    var others: Double { more["others_share"] ?? 0 }
+
     /// What makes two rows of two runs comparable.
     public var key: String { [kernel, shape, dtype, device, family].joined(separator: " ") }
 
     /// The contract's columns (DESIGN.md), in its order.
     public static let columns = [
-        "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps", "roof", "max_rel_err",
+        "kernel", "shape", "dtype", "device", "family", "median_us", "p20_us", "p80_us", "gflops", "gbps", "roof",
+        "max_rel_err",
     ]
 
     private var numbers: [Double?] { [time.median, time.p20, time.p80, gflops, gbps, roof, maxRelErr] }

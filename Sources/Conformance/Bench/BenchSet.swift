@@ -58,7 +58,8 @@ final class BenchSet {
     ///   - outputs: overwritten by every run; poisoned before the clock starts.
     ///   - reference: the largest error of a sub-sample of what the last run left, against float64.
     init(
-        on device: ComputeDevice, cost: Cost, calls: Int = 1, outputs: [View], tolerance: Double, run: @escaping () throws -> Void,
+        on device: ComputeDevice, cost: Cost, calls: Int = 1, outputs: [View], tolerance: Double,
+        run: @escaping () throws -> Void,
         reference: @escaping (_ runs: Int) throws -> Double
     ) {
         self.cost = cost

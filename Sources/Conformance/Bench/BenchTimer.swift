@@ -24,7 +24,8 @@ struct BenchTimer {
         let time = Spread(samples.microseconds)
         let cost = last.cost
         return BenchRow(
-            kernel: kernel.kernel, shape: kernel.shape, device: device.description, family: kernel.family(on: device), time: time,
+            kernel: kernel.kernel, shape: kernel.shape, device: device.description, family: kernel.family(on: device),
+            time: time,
             gflops: cost.flops * 1e-3 / time.median, gbps: cost.bytes * 1e-3 / time.median,
             roof: roof.share(cost, seconds: time.median * 1e-6), maxRelErr: error, isRight: error <= last.tolerance)
     }

@@ -19,7 +19,8 @@ final class ChildEngine {
         process.standardInput = input
         process.standardOutput = output
         do { try process.run() } catch {
-            throw RetortError.missingInput("cannot start \(program.quoted(limit: 200))", why: "\(error.localizedDescription)")
+            throw RetortError.missingInput(
+                "cannot start \(program.quoted(limit: 200))", why: "\(error.localizedDescription)")
         }
     }
 

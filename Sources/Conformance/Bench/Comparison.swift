@@ -25,7 +25,9 @@ public struct Comparison: Sendable, Equatable {
         ratio = Spread(rounds.map { $0.theirs / $0.ours })
     }
 
-    public static let columns = ["comparison", "shape", "ours_us", "theirs_us", "ratio", "p20", "p80", "rounds", "goal"]
+    public static let columns = [
+        "comparison", "shape", "ours_us", "theirs_us", "ratio", "p20", "p80", "rounds", "goal",
+    ]
 
     public var isMet: Bool? { goal.map { ratio.median >= $0 } }
 
@@ -48,7 +50,9 @@ public struct ComparisonPlan: Sendable {
         var environment: [String: String] = [:]
 
         /// This program as a worker.
-        static func ours(_ kernel: String, _ shape: String, _ device: String, environment: [String: String] = [:]) -> Engine {
+        static func ours(_ kernel: String, _ shape: String, _ device: String, environment: [String: String] = [:])
+            -> Engine
+        {
             Engine(
                 program: ChildEngine.ownProgram,
                 arguments: ["bench-worker", kernel, shape, "--device", device], environment: environment)
@@ -63,11 +67,11 @@ public struct ComparisonPlan: Sendable {
 
     /// Seconds that a turn should take, and the pause before it: idle threads of the other engine spin for a while.
     private static let turn = 0.25
-    private static let pause = 0.04
+    private static let pause = 0.1
 
     /// Rounds of A B A B in two child processes.
     /// - Parameter report: called with each engine's own words, once.
-    func run(rounds: Int, report: (String) -> Void) throws -> Comparison {
+    func run(rounds: Int, _ quiet: QuietWait, report: (String) -> Void) throws -> Comparison {
         let a = try ChildEngine(ours.program, ours.arguments, environment: ours.environment)
         let b = try ChildEngine(theirs.program, theirs.arguments, environment: theirs.environment)
         // Warm-up, and how long one repetition takes.
@@ -76,12 +80,12 @@ public struct ComparisonPlan: Sendable {
         let slower = max(first.0.time.median, first.1.time.median)
         let count = max(1, min(50, Int(Self.turn * 1e6 / slower)))
         var results: [(ours: Double, theirs: Double)] = []
-        for _ in 0..<rounds {
+        while results.count < rounds, !StopSignal.isRequested || results.isEmpty {
             Thread.sleep(forTimeInterval: Self.pause)
+            quiet.wait()
             let mine = try a.go(count).time.median
             Thread.sleep(forTimeInterval: Self.pause)
             results.append((mine, try b.go(count).time.median))
-            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         return Comparison(name: name, shape: shape, rounds: results, goal: goal)
     }
@@ -97,7 +101,8 @@ extension ComparisonPlan {
             let shape = sizes.map(String.init).joined(separator: "x")
             let isSquare = Set(sizes).count == 1
             return ComparisonPlan(
-                name: isCPU ? "gemm, cpu (OPENBLAS_CORETYPE=Haswell) / OpenBLAS" : "gemm, \(device) / OpenBLAS", shape: shape,
+                name: isCPU ? "gemm, cpu (OPENBLAS_CORETYPE=Haswell) / OpenBLAS" : "gemm, \(device) / OpenBLAS",
+                shape: shape,
                 ours: .ours("gemm", shape, device, environment: isCPU ? ["OPENBLAS_CORETYPE": "Haswell"] : [:]),
                 theirs: .ours("openblas", shape, "cpu"), goal: isCPU ? 0.95 : isSquare ? 0.9 : 0.8)
         }
@@ -107,29 +112,36 @@ extension ComparisonPlan {
     /// - Parameters:
     ///   - python: an interpreter that has torch.
     ///   - scripts: the folder with gemm.py, kd_rows.py, mlp_step.py.
-    static func pyTorch(_ groups: Set<BenchGroup>, python: String, scripts: String, device: String) -> [ComparisonPlan] {
+    static func pyTorch(_ groups: Set<BenchGroup>, python: String, scripts: String, device: String) -> [ComparisonPlan]
+    {
         func plan(
             _ name: String, _ kernel: String, _ script: String, _ shape: String, _ more: [String] = [], goal: Double
         ) -> ComparisonPlan {
             ComparisonPlan(
                 name: name, shape: shape, ours: .ours(kernel, shape, device),
-                theirs: Engine(program: python, arguments: [scripts + "/" + script, "--shape", shape, "--rounds", "0"] + more),
+                theirs: Engine(
+                    program: python, arguments: [scripts + "/" + script, "--shape", shape, "--rounds", "0"] + more),
                 goal: goal)
         }
         var plans: [ComparisonPlan] = []
         if groups.contains(.gemm) {
             plans += GemmCases.compared.map {
-                plan("gemm, \(device) / PyTorch", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"), goal: 1.6)
+                plan(
+                    "gemm, \(device) / PyTorch", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"),
+                    goal: 1.6)
             }
         }
         if groups.contains(.kd) {
             for sizes in DivergenceCases.shapes {
                 let shape = sizes.map(String.init).joined(separator: "x")
                 let isNarrow = sizes[1] < 1000
-                plans.append(plan("kd_rows, \(device) / PyTorch", "kd_rows", "kd_rows.py", shape, goal: isNarrow ? 2 : 20))
+                plans.append(
+                    plan("kd_rows, \(device) / PyTorch", "kd_rows", "kd_rows.py", shape, goal: isNarrow ? 2 : 20))
                 guard !isNarrow else { continue }
                 plans.append(
-                    plan("kd_rows, \(device) / PyTorch, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"], goal: 5))
+                    plan(
+                        "kd_rows, \(device) / PyTorch, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"],
+                        goal: 5))
             }
         }
         if groups.contains(.step) {

@@ -19,10 +19,12 @@ enum DivergenceCases {
             let part = { try compute.empty([rows]) }
             let operands = Divergence.Operands(
                 student: try random.view(sizes, deviation: 3, on: compute),
-                teacher: try random.view(sizes, deviation: 3, on: compute), labels: nil, rowWeights: nil, loss: try part(),
+                teacher: try random.view(sizes, deviation: 3, on: compute), labels: nil, rowWeights: nil,
+                loss: try part(),
                 divergence: try part(), crossEntropy: try part(), gradient: try compute.empty([rows, columns]))
             return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [operands.loss, operands.divergence, operands.gradient!],
+                on: compute, cost: op.cost(operands),
+                outputs: [operands.loss, operands.divergence, operands.gradient!],
                 tolerance: 1e-5, run: { try run(op, operands, on: compute) },
                 reference: { _ in try error(op, operands, on: compute) })
         }
@@ -39,7 +41,8 @@ enum DivergenceCases {
             let logP = RowCheck.logSoftmax(try RowCheck.row(o.teacher, r, device).map { $0 / t })
             losses.add(loss[r], factor * zip(logP, logQ).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) })
             gradients.add(
-                try device.read(o.gradient!.slice(r..<(r + 1))), zip(logP, logQ).map { factor / t * (exp($1) - exp($0)) })
+                try device.read(o.gradient!.slice(r..<(r + 1))),
+                zip(logP, logQ).map { factor / t * (exp($1) - exp($0)) })
         }
         return max(losses.error, gradients.error)
     }

@@ -8,7 +8,8 @@ enum GemmCases {
 
     /// Shapes that are compared with other engines (issue 2, section 6).
     static let compared = [
-        [512, 512, 512], [1024, 1024, 1024], [2048, 2048, 2048], [512, 1536, 576], [512, 576, 49152], [512, 49152, 576],
+        [512, 512, 512], [1024, 1024, 1024], [2048, 2048, 2048], [512, 1536, 576], [512, 576, 49152],
+        [512, 49152, 576],
     ]
 
     static var all: [BenchCase] {
@@ -63,7 +64,9 @@ enum GemmCases {
             for j in Set((0..<16).map { $0 * (n - 1) / 15 }) {
                 var sum = 0.0
                 for p in 0..<k {
-                    sum += Double(a[i * o.a.strides[0] + p * o.a.strides[1]]) * Double(b[p * o.b.strides[0] + j * o.b.strides[1]])
+                    sum +=
+                        Double(a[i * o.a.strides[0] + p * o.a.strides[1]])
+                        * Double(b[p * o.b.strides[0] + j * o.b.strides[1]])
                 }
                 comparison.add(row[j], sum)
             }

@@ -85,7 +85,8 @@ public enum BenchWorker {
             prepared = (set, device)
             var samples: [Double] = []
             for _ in 0..<count { samples.append(try time(set, device)) }
-            let answer = BenchAnswer(samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary)
+            let answer = BenchAnswer(
+                samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary)
             print(answer.json(kernel: kernel, shape: shape).text())
         }
     }

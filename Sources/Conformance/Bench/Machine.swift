@@ -1,6 +1,7 @@
 import Foundation
 import RetortKernels
 import RetortRuntime
+import RetortSupport
 
 /// What figures depend on and a reader must know; nothing that names the machine or its owner.
 public struct MachineFacts: Sendable, Equatable {
@@ -35,7 +36,8 @@ public struct MachineFacts: Sendable, Equatable {
     /// Members in the order they are shown.
     var members: [(key: String, value: String)] {
         [
-            ("processor", "\(processor), \(cores) cores"), ("last_level_cache_bytes", "\(cacheBytes)"), ("device", device),
+            ("processor", "\(processor), \(cores) cores"), ("last_level_cache_bytes", "\(cacheBytes)"),
+            ("device", device),
             ("driver", driver), ("openblas", blasCore.isEmpty ? "not loaded" : "\(blasCore), \(blasThreads) threads"),
             ("row_kernels", rowLevel),
         ]
@@ -55,7 +57,8 @@ public struct MachineFacts: Sendable, Equatable {
     /// The kernel's word for it ("32768K"); 32 MiB where it says nothing.
     private static func largestCache() -> Int {
         let sizes = (0..<8).compactMap { index -> Int? in
-            let size = text("/sys/devices/system/cpu/cpu0/cache/index\(index)/size").trimmingCharacters(in: .whitespacesAndNewlines)
+            let size = text("/sys/devices/system/cpu/cpu0/cache/index\(index)/size").trimmingCharacters(
+                in: .whitespacesAndNewlines)
             return size.hasSuffix("K") ? Int(size.dropLast()).map { $0 << 10 } : nil
         }
         return sizes.max() ?? 32 << 20
@@ -65,43 +68,78 @@ public struct MachineFacts: Sendable, Equatable {
     public static var load: Double { text("/proc/loadavg").split(separator: " ").first.flatMap { Double($0) } ?? .nan }
 }
 
-/// Waits until nobody else computes: timings beside another job say little, and OpenMP libraries collapse altogether.
-public struct QuietWait: Sendable, Equatable {
+/// Waits until nobody else computes: timings beside another job say little, and OpenMP libraries collapse altogether. One budget of
+/// waiting serves a whole run.
+public final class QuietWait {
+    /// Seconds that may still be spent waiting.
+    public private(set) var budget: Double
+    /// Seconds waited so far.
+    public private(set) var waited = 0.0
     /// Share of the machine's time that others took, in the last look.
-    public let busy: Double
-    /// Seconds waited.
-    public let waited: Double
-    public var isQuiet: Bool { busy <= Self.threshold }
+    public private(set) var busy = 0.0
+    private let look: () -> Double
 
-    static let threshold = 0.1
-    private static let look = 0.5
+    /// Above this share a machine is not quiet.
+    public static let threshold = 0.1
+    private static let lookTime = 0.25
 
-    /// Looks at the processors' idle time for half a second at a time, until it is quiet or `limit` seconds are over.
-    public init(limit: Double) {
-        let start = ContinuousClock.now
-        var busy = Self.busyShare()
-        while busy > Self.threshold, (ContinuousClock.now - start).seconds < limit { busy = Self.busyShare() }
-        self.busy = busy
-        waited = (ContinuousClock.now - start).seconds
+    /// - Parameters:
+    ///   - budget: seconds.
+    ///   - look: the share that others take now; nil looks at the processors' idle time for a quarter of a second.
+    public init(budget: Double, look: (() -> Double)? = nil) {
+        self.budget = budget
+        self.look = look ?? Self.busyShare
     }
 
-    init(busy: Double, waited: Double) {
-        self.busy = busy
-        self.waited = waited
+    public var isQuiet: Bool { busy <= Self.threshold }
+
+    /// Returns when it is quiet or the budget is used up. Nothing of ours may run meanwhile.
+    public func wait() {
+        let start = ContinuousClock.now
+        busy = look()
+        while !isQuiet {
+            let spent = (ContinuousClock.now - start).seconds
+            guard spent < budget, !StopSignal.isRequested else { break }
+            busy = look()
+        }
+        let spent = (ContinuousClock.now - start).seconds
+        // The first look is not waiting.
+        budget -= max(0, spent - Self.lookTime)
+        waited += max(0, spent - Self.lookTime)
     }
 
     public var description: String {
         let share = Int((busy * 100).rounded())
         return isQuiet
             ? "quiet (others take \(share) % of the processors)"
-            : "NOT quiet: others take \(share) % of the processors, gave up after \(Int(waited)) s"
+            : "NOT quiet: others take \(share) % of the processors; gave up after waiting \(Int(waited)) s"
     }
 
     private static func busyShare() -> Double {
         guard let before = ProcessorTimes() else { return 0 }
-        Thread.sleep(forTimeInterval: look)
+        Thread.sleep(forTimeInterval: lookTime)
         guard let after = ProcessorTimes() else { return 0 }
         return after.busyShare(since: before)
+    }
+}
+
+/// How much of the machine others took while something of this process was measured.
+struct OthersShare {
+    private let start = ContinuousClock.now
+    private let times = ProcessorTimes()
+    private let own = Self.ownSeconds()
+
+    /// Share of the processors' time since this was made, 0…1.
+    func share() -> Double {
+        guard let before = times, let after = ProcessorTimes(), after.total > before.total else { return 0 }
+        let capacity = (ContinuousClock.now - start).seconds * Double(ProcessInfo.processInfo.activeProcessorCount)
+        return max(0, after.busyShare(since: before) - (Self.ownSeconds() - own) / max(capacity, 1e-9))
+    }
+
+    private static func ownSeconds() -> Double {
+        var usage = rusage()
+        getrusage(numericCast(RUSAGE_SELF.rawValue), &usage)
+        return [usage.ru_utime, usage.ru_stime].reduce(0) { $0 + Double($1.tv_sec) + Double($1.tv_usec) * 1e-6 }
     }
 }
 

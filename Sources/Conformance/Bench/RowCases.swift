@@ -24,7 +24,8 @@ enum RowCases {
                 $0.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
             },
             map(.rows, "relu", hidden, Unary(.relu)) { $0.map { max($0, 0) } },
-            columnSum(hidden), rowSum(hidden), copy([8192, 4096]), transpose([4096, 4096]), gather(hidden, table: 32000),
+            columnSum(hidden), rowSum(hidden), copy([8192, 4096]), transpose([4096, 4096]),
+            gather(hidden, table: 32000),
         ]
     }
 

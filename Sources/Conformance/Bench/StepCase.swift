@@ -48,7 +48,8 @@ enum StepCase {
             let rig = try Rig(batch: batch, steps: stepsPerEpoch, widths, device, &random)
             let scale = 1 / Double(stepsPerEpoch)
             return BenchSet(
-                on: device.compute, cost: Cost(flops: cost.flops * scale, bytes: cost.bytes * scale), calls: stepsPerEpoch,
+                on: device.compute, cost: Cost(flops: cost.flops * scale, bytes: cost.bytes * scale),
+                calls: stepsPerEpoch,
                 outputs: [], tolerance: 1e-4, run: { try rig.epoch() }, reference: { _ in rig.firstLossError() })
         }
     }

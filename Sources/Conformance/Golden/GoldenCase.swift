@@ -40,9 +40,13 @@ struct GoldenCase {
         outputs = try Self.entries(cursor, "out")
         gradients = try Self.entries(cursor, "grad")
         scalars = Dictionary(
-            uniqueKeysWithValues: try (cursor.optional("scalars")?.members() ?? []).map { ($0.key, try GoldenNumber.read($0.value)) })
+            uniqueKeysWithValues: try (cursor.optional("scalars")?.members() ?? []).map {
+                ($0.key, try GoldenNumber.read($0.value))
+            })
         tolerances = Dictionary(
-            uniqueKeysWithValues: try (cursor.optional("f32_err")?.members() ?? []).map { ($0.key, try GoldenTolerance($0.value)) })
+            uniqueKeysWithValues: try (cursor.optional("f32_err")?.members() ?? []).map {
+                ($0.key, try GoldenTolerance($0.value))
+            })
     }
 
     private static func entries(_ cursor: JSONCursor, _ key: String) throws -> [String: Entry] {
@@ -52,7 +56,9 @@ struct GoldenCase {
 
     /// Everything that must be computed and compared: "out/y", "grad/x", "scalars/loss".
     var expected: Set<String> {
-        Set(outputs.keys.map { "out/" + $0 } + gradients.keys.map { "grad/" + $0 } + scalars.keys.map { "scalars/" + $0 })
+        Set(
+            outputs.keys.map { "out/" + $0 } + gradients.keys.map { "grad/" + $0 }
+                + scalars.keys.map { "scalars/" + $0 })
     }
 }
 

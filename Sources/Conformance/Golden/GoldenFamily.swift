@@ -7,7 +7,8 @@ import RetortSupport
 protocol GoldenFamily: Sendable {
     func caseNames(_ suite: GoldenSuite) throws -> [String]
     /// Runs one case. Errors count as failures of the case.
-    func run(_ name: String, of suite: GoldenSuite, _ tensors: SafeTensors?, on device: Device) throws -> GoldenResult.Outcome
+    func run(_ name: String, of suite: GoldenSuite, _ tensors: SafeTensors?, on device: Device) throws
+        -> GoldenResult.Outcome
 }
 
 extension GoldenFamily {
@@ -29,8 +30,8 @@ struct GoldenWay: Sendable {
     }
 }
 
-/// A family whose cases have the usual form: tensors in, tensors and gradients out. Every way must give every output; together they
-/// must give every gradient.
+/// A family whose cases have the usual form: tensors in, tensors and gradients out. Every way must give every output;
+/// together they must give every gradient.
 struct TensorFamily: GoldenFamily {
     let ways: [GoldenWay]
     /// The reason a case is not built yet, or nil.
@@ -39,7 +40,9 @@ struct TensorFamily: GoldenFamily {
     init(_ compute: @escaping @Sendable (GoldenTrial) throws -> Void) { ways = [GoldenWay("", compute)] }
     init(_ ways: [GoldenWay]) { self.ways = ways }
 
-    func run(_ name: String, of suite: GoldenSuite, _ tensors: SafeTensors?, on device: Device) throws -> GoldenResult.Outcome {
+    func run(_ name: String, of suite: GoldenSuite, _ tensors: SafeTensors?, on device: Device) throws
+        -> GoldenResult.Outcome
+    {
         let golden = try suite.goldenCase(name)
         if let reason = try skip(GoldenParameters(golden.parameters)) { return .skipped(reason: reason) }
         guard let tensors else { throw suite.root.failure("it names no safetensors file") }
@@ -58,7 +61,9 @@ struct TensorFamily: GoldenFamily {
                 failures.append(GoldenFailure(message: words(error)).by(way))
             }
         }
-        if failures.isEmpty { failures = missing.sorted().map { GoldenFailure(tensor: $0, message: "was not compared") } }
+        if failures.isEmpty {
+            failures = missing.sorted().map { GoldenFailure(tensor: $0, message: "was not compared") }
+        }
         if failures.isEmpty, comparisons == 0 { failures = [GoldenFailure(message: "nothing was compared")] }
         return failures.isEmpty ? .passed(comparisons: comparisons) : .failed(failures)
     }

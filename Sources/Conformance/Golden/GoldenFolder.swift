@@ -1,9 +1,11 @@
 import Foundation
 import RetortSupport
 
-/// A folder of reference results: `ops/*.json`, `losses/*.json` and `misc/*.json`, each with its safetensors file beside it.
+/// A folder of reference results: `ops/*.json`, `losses/*.json` and `misc/*.json`, each with its safetensors file
+/// beside it.
 public struct GoldenFolder: Sendable {
-    /// The groups that hold suites of cases; other folders of a golden set (models, tokenizers, …) have forms of their own.
+    /// The groups that hold suites of cases; other folders of a golden set (models, tokenizers, …) have forms of their
+    /// own.
     static let groups = ["ops", "losses", "misc"]
 
     public let path: String
@@ -31,7 +33,9 @@ public struct GoldenFolder: Sendable {
 
     /// The folder that `RETORT_GOLDEN` names, else `Tests/Fixtures/golden` here or in the nearest folder above.
     public static func find() throws -> GoldenFolder {
-        if let named = ProcessInfo.processInfo.environment["RETORT_GOLDEN"], !named.isEmpty { return try GoldenFolder(named) }
+        if let named = ProcessInfo.processInfo.environment["RETORT_GOLDEN"], !named.isEmpty {
+            return try GoldenFolder(named)
+        }
         let start = FileManager.default.currentDirectoryPath
         var folder = start
         while true {
@@ -53,6 +57,7 @@ public struct GoldenFolder: Sendable {
         guard found.isEmpty else { return found }
         let known = suites.flatMap { [$0.name, $0.family] }
         throw RetortError.usage(
-            "there is no golden suite \(name.quoted(limit: 200))", help: EditDistance.suggestion(for: name, among: known))
+            "there is no golden suite \(name.quoted(limit: 200))",
+            help: EditDistance.suggestion(for: name, among: known))
     }
 }

@@ -23,7 +23,9 @@ final class GoldenParameters {
     }
 
     func number(_ name: String) throws -> Double { try GoldenNumber.read(required(name)) }
-    func number(_ name: String, default value: Double) throws -> Double { try optional(name).map(GoldenNumber.read) ?? value }
+    func number(_ name: String, default value: Double) throws -> Double {
+        try optional(name).map(GoldenNumber.read) ?? value
+    }
     func numbers(_ name: String) throws -> [Double] { try required(name).elements().map(GoldenNumber.read) }
     func float(_ name: String) throws -> Float { Float(try number(name)) }
     func float(_ name: String, default value: Double) throws -> Float { Float(try number(name, default: value)) }

@@ -13,14 +13,19 @@ public enum GoldenReport {
         for result in results {
             switch result.outcome {
             case .passed(let comparisons):
-                if verbose { lines.append("  passed \(result.name.displayable) on \(result.backend.name), \(comparisons) compared") }
+                if verbose {
+                    lines.append(
+                        "  passed \(result.name.displayable) on \(result.backend.name), \(comparisons) compared")
+                }
             case .failed(let failures):
                 lines.append("  FAILED \(result.name.displayable) on \(result.backend.name)")
                 lines += failures.map { "    \($0.description.displayable)" }
                 lines.append("    again: \(repeatCommand(result))")
             case .skipped(let reason):
                 // The reason is the same on every backend.
-                if skipped.insert(result.name).inserted { lines.append("  skipped \(result.name.displayable): \(reason)") }
+                if skipped.insert(result.name).inserted {
+                    lines.append("  skipped \(result.name.displayable): \(reason)")
+                }
             }
         }
         return lines.map { $0 + "\n" }.joined()
@@ -36,7 +41,8 @@ public enum GoldenReport {
             + "--device \(quoted(result.backend.name))"
     }
 
-    /// `{"folder": …, "devices": […], "results": [{"suite", "case", "device", "outcome", …}], "passed": n, "failed": n, "skipped": n}`.
+    /// `{"folder": …, "devices": […], "results": [{"suite", "case", "device", "outcome", …}], "passed": n, "failed": n,
+    /// "skipped": n}`.
     public static func json(_ folder: GoldenFolder, _ results: [GoldenResult]) -> JSON {
         let count = GoldenCount(results)
         return [
@@ -54,7 +60,8 @@ public enum GoldenReport {
         case .passed(let comparisons): members += [("outcome", "passed"), ("comparisons", .int(comparisons))]
         case .failed(let failures):
             members += [
-                ("outcome", "failed"), ("failures", .array(failures.map(json))), ("command", .string(repeatCommand(result))),
+                ("outcome", "failed"), ("failures", .array(failures.map(json))),
+                ("command", .string(repeatCommand(result))),
             ]
         case .skipped(let reason): members += [("outcome", "skipped"), ("reason", .string(reason))]
         }
@@ -84,10 +91,12 @@ public enum GoldenReport {
     /// A word as a shell takes it.
     private static func quoted(_ word: String) -> String {
         let plain = word.utf8.allSatisfy { byte in
-            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
                 || "._-/:".utf8.contains(byte)
         }
         if plain, !word.isEmpty { return word }
-        return "'" + word.displayable.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
+        return "'"
+            + word.displayable.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
     }
 }

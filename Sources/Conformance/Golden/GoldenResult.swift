@@ -38,7 +38,8 @@ public struct GoldenFailure: Sendable {
 extension GoldenFailure: CustomStringConvertible {
     public var description: String {
         let place = worst.map { place in
-            "; worst at \(place.index): \(place.actual), expected \(place.expected), tolerance \(Float(place.tolerance))"
+            "; worst at \(place.index): \(place.actual), expected \(place.expected), "
+                + "tolerance \(Float(place.tolerance))"
         }
         return (tensor.isEmpty ? "" : tensor + ": ") + message + (place ?? "")
     }

@@ -12,7 +12,9 @@ public struct GoldenRun {
     ///   - suite: "softmax" or "ops/softmax"; nil for all.
     ///   - caseName: one case of that suite; nil for all.
     /// - Throws: exit 64 when there is no such suite or case.
-    public init(_ folder: GoldenFolder, suite: String? = nil, caseName: String? = nil, on backends: [GoldenBackend]) throws {
+    public init(_ folder: GoldenFolder, suite: String? = nil, caseName: String? = nil, on backends: [GoldenBackend])
+        throws
+    {
         suites = try folder.suites(named: suite)
         self.caseName = caseName
         self.backends = backends

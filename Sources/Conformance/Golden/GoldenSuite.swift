@@ -28,8 +28,9 @@ public struct GoldenSuite: Sendable {
     func caseNames() throws -> [String] {
         guard let list = try root.optional("cases") ?? root.optional("schedules") else { return ["all"] }
         let names = try list.elements().map { try $0.member("name").string() }
-        if let repeated = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
-            throw list.failure("two cases are called \(names[repeated].quoted(limit: 200))")
+        var seen: Set<String> = []
+        if let repeated = names.first(where: { !seen.insert($0).inserted }) {
+            throw list.failure("two cases are called \(repeated.quoted(limit: 200))")
         }
         return names
     }
@@ -47,7 +48,9 @@ public struct GoldenSuite: Sendable {
         let file = try root.member("file")
         let name = try file.string()
         // A suite speaks of the file beside it, and of no other.
-        guard !name.contains("/"), name.hasSuffix(".safetensors") else { throw file.failure("it must name a safetensors file beside it") }
+        guard !name.contains("/"), name.hasSuffix(".safetensors") else {
+            throw file.failure("it must name a safetensors file beside it")
+        }
         return try SafeTensors(path: String(path.dropLast(family.count + ".json".count)) + name)
     }
 }

@@ -1,7 +1,7 @@
 import RetortSupport
 
-/// What a float32 implementation may be off: eight times the error of the reference's own float32 run, plus 2e-6 of the largest
-/// magnitude of the result.
+/// What a float32 implementation may be off: eight times the error of the reference's own float32 run, plus 2e-6 of the
+/// largest magnitude of the result.
 struct GoldenTolerance: Sendable {
     let bound: Double
 
@@ -9,7 +9,9 @@ struct GoldenTolerance: Sendable {
 
     init(_ cursor: JSONCursor) throws {
         try cursor.expectKeys(["max_abs_err", "ref_max_abs"])
-        bound = try 8 * cursor.member("max_abs_err").double(in: 0...1e300) + 2e-6 * cursor.member("ref_max_abs").double(in: 0...1e300)
+        bound =
+            try 8 * cursor.member("max_abs_err").double(in: 0...1e300) + 2e-6
+            * cursor.member("ref_max_abs").double(in: 0...1e300)
     }
 
     /// Compares element by element: finite numbers within the bound, the others equal in place and kind.

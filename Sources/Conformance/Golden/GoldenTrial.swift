@@ -3,8 +3,9 @@ import RetortKernels
 import RetortRuntime
 import RetortSupport
 
-/// One case on one device: hands out its inputs and parameters, takes what was computed from them, and compares it with the
-/// reference. Nothing is ignored: an input or a parameter that no one asked for and a result that no one computed fail the case.
+/// One case on one device: hands out its inputs and parameters, takes what was computed from them, and compares it with
+/// the reference. Nothing is ignored: an input or a parameter that no one asked for and a result that no one computed
+/// fail the case.
 final class GoldenTrial {
     let parameters: GoldenParameters
     let device: Device
@@ -67,7 +68,9 @@ final class GoldenTrial {
         guard entry.type == "I64" else { throw RetortError.badData("the input \(name) is \(entry.type), not I64") }
         try check(entry)
         return try tensors.int64s(entry.tensor).map { label in
-            guard let small = Int32(exactly: label) else { throw RetortError.badData("the label \(label) is beyond 32 bits") }
+            guard let small = Int32(exactly: label) else {
+                throw RetortError.badData("the label \(label) is beyond 32 bits")
+            }
             return small
         }
     }
@@ -86,8 +89,9 @@ final class GoldenTrial {
         results[name] = .integers(values.map(Int.init), shape: indices.shape)
     }
 
-    /// `total` is a sum whose terms are the elements of `part`: it may be off by as much as they may be together, `share` times one
-    /// element. A sum's own bound is often smaller, where errors of the reference's terms happened to cancel.
+    /// `total` is a sum whose terms are the elements of `part`: it may be off by as much as they may be together,
+    /// `share` times one element. A sum's own bound is often smaller, where errors of the reference's terms happened to
+    /// cancel.
     func allow(_ total: String, asSumOf part: String, share: Double) {
         guard let own = tolerances["out/" + total], let element = tolerances["out/" + part] else { return }
         tolerances["out/" + total] = GoldenTolerance(bound: max(own.bound, share * element.bound))
@@ -99,12 +103,15 @@ final class GoldenTrial {
     func verdict() throws -> (compared: Set<String>, failures: [GoldenFailure]) {
         var compared: Set<String> = []
         var failures: [GoldenFailure] = []
-        for name in try parameters.unknown() { failures.append(GoldenFailure(message: "the parameter \(name.quoted(limit: 200)) is not known")) }
+        for name in try parameters.unknown() {
+            failures.append(GoldenFailure(message: "the parameter \(name.quoted(limit: 200)) is not known"))
+        }
         for name in golden.inputs.keys.sorted() where !asked.contains(name) {
             failures.append(GoldenFailure(message: "the input \(name.quoted(limit: 200)) is not known"))
         }
         for name in results.keys.sorted() where golden.outputs[name] == nil {
-            failures.append(GoldenFailure(tensor: "out/" + name, message: "was computed, but the case has no such output"))
+            failures.append(
+                GoldenFailure(tensor: "out/" + name, message: "was computed, but the case has no such output"))
         }
         for name in golden.tolerances.keys.sorted() where !golden.expected.contains(name) {
             failures.append(GoldenFailure(tensor: name, message: "has an error bound, but the case has no such result"))
@@ -133,23 +140,31 @@ final class GoldenTrial {
         try check(entry)
         switch result {
         case .integers(let values, let shape):
-            guard entry.type == "I64" else { return [GoldenFailure(tensor: label, message: "is \(entry.type), not I64")] }
+            guard entry.type == "I64" else {
+                return [GoldenFailure(tensor: label, message: "is \(entry.type), not I64")]
+            }
             guard Self.alike(shape, entry.shape) else { return [wrongShape(label, shape, entry.shape)] }
             let expected = try tensors.int64s(entry.tensor).map(Double.init)
-            return [GoldenTolerance(bound: 0).mismatch(values.map(Double.init), expected, shape: shape, tensor: label)].compactMap { $0 }
+            return [GoldenTolerance(bound: 0).mismatch(values.map(Double.init), expected, shape: shape, tensor: label)]
+                .compactMap { $0 }
         case .numbers(let values, let shape): return try compareNumbers(name, values, shape, entry)
         case .tensor(let tensor): return try compareNumbers(name, try tensor.values(), tensor.shape, entry)
         }
     }
 
-    private func compareNumbers(_ name: String, _ values: [Float], _ shape: [Int], _ entry: GoldenCase.Entry) throws -> [GoldenFailure] {
+    private func compareNumbers(_ name: String, _ values: [Float], _ shape: [Int], _ entry: GoldenCase.Entry) throws
+        -> [GoldenFailure]
+    {
         let label = "out/" + name
         var failures = try compare(label, values, shape, entry)
         if let scalar = golden.scalars[name] {
             guard values.count == 1, let value = values.first, let tolerance = tolerances[label] else {
-                return failures + [GoldenFailure(tensor: "scalars/" + name, message: "is given for a result of shape \(shape)")]
+                return failures + [
+                    GoldenFailure(tensor: "scalars/" + name, message: "is given for a result of shape \(shape)")
+                ]
             }
-            failures += [tolerance.mismatch([Double(value)], [scalar], shape: [], tensor: "scalars/" + name)].compactMap { $0 }
+            failures += [tolerance.mismatch([Double(value)], [scalar], shape: [], tensor: "scalars/" + name)].compactMap
+            { $0 }
         }
         return failures
     }
@@ -157,12 +172,16 @@ final class GoldenTrial {
     private func compareGradient(_ name: String) throws -> [GoldenFailure] {
         guard let entry = golden.gradients[name] else { return [] }
         let label = "grad/" + name
-        guard let leaf = leaves[name], leaf.hasGradient else { return [GoldenFailure(tensor: label, message: "was not computed")] }
+        guard let leaf = leaves[name], leaf.hasGradient else {
+            return [GoldenFailure(tensor: label, message: "was not computed")]
+        }
         try check(entry)
         return try compare(label, try leaf.gradientValues(), leaf.shape, entry)
     }
 
-    private func compare(_ label: String, _ values: [Float], _ shape: [Int], _ entry: GoldenCase.Entry) throws -> [GoldenFailure] {
+    private func compare(_ label: String, _ values: [Float], _ shape: [Int], _ entry: GoldenCase.Entry) throws
+        -> [GoldenFailure]
+    {
         guard entry.type == "F32" else { return [GoldenFailure(tensor: label, message: "is \(entry.type), not F32")] }
         guard Self.alike(shape, entry.shape) else { return [wrongShape(label, shape, entry.shape)] }
         guard let tolerance = tolerances[label] else {
@@ -175,12 +194,16 @@ final class GoldenTrial {
     /// Gradients of the scalar `loss` where there is one, else of Σ <output, upstream>.
     private func backward() throws {
         if golden.outputs["loss"]?.shape == [] { return try onTape("loss").backward() }
-        guard !golden.upstream.isEmpty else { throw RetortError.badData("gradients without a loss or upstream gradients") }
+        guard !golden.upstream.isEmpty else {
+            throw RetortError.badData("gradients without a loss or upstream gradients")
+        }
         try Tensor.backward(
             golden.upstream.sorted { $0.key < $1.key }.map { name, entry in
                 try check(entry)
                 let output = try onTape(name)
-                guard Self.alike(output.shape, entry.shape) else { throw RetortError.badData("cot/\(name) does not fit its output") }
+                guard Self.alike(output.shape, entry.shape) else {
+                    throw RetortError.badData("cot/\(name) does not fit its output")
+                }
                 return (output, try Tensor(tensors.floats(entry.tensor), output.shape, on: device))
             })
     }
@@ -203,7 +226,9 @@ final class GoldenTrial {
         let stored = try tensors.tensor(entry.tensor)
         guard stored.shape == entry.shape, stored.type.rawValue == entry.type else {
             throw RetortError.badData(
-                "the tensor \(entry.tensor.quoted(limit: 200)) is \(stored.type.rawValue) \(stored.shape), the case says \(entry.type) \(entry.shape)")
+                "the tensor \(entry.tensor.quoted(limit: 200)) is \(stored.type.rawValue) \(stored.shape), "
+                    + "the case says \(entry.type) \(entry.shape)"
+            )
         }
     }
 

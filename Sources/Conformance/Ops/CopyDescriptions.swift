@@ -58,19 +58,24 @@ private struct CopySample {
 private let copy = OpDescription(
     "copy", "Copy",
     [
-        CopySample(shape: [1]), CopySample(shape: []), CopySample(shape: [7]), CopySample(shape: [0]), CopySample(shape: [3, 0, 5]),
-        CopySample(shape: [5, 10], paddingX: 3, paddingY: 1), CopySample(shape: [5, 10], paddingX: 1, accumulate: true),
+        CopySample(shape: [1]), CopySample(shape: []), CopySample(shape: [7]), CopySample(shape: [0]),
+        CopySample(shape: [3, 0, 5]),
+        CopySample(shape: [5, 10], paddingX: 3, paddingY: 1),
+        CopySample(shape: [5, 10], paddingX: 1, accumulate: true),
         CopySample(shape: [5, 10], x: [1, 0]), CopySample(shape: [13, 17], y: [1, 0]),
-        CopySample(shape: [33, 31], x: [1, 0], paddingX: 3, paddingY: 2), CopySample(shape: [33, 65], x: [1, 0], accumulate: true),
+        CopySample(shape: [33, 31], x: [1, 0], paddingX: 3, paddingY: 2),
+        CopySample(shape: [33, 65], x: [1, 0], accumulate: true),
         CopySample(shape: [3, 9, 11], x: [0, 2, 1]), CopySample(shape: [3, 9, 11], x: [2, 1, 0]),
-        CopySample(shape: [2, 3, 5, 7], x: [0, 2, 1, 3]), CopySample(shape: [2, 3, 5, 7], x: [3, 1, 0, 2], paddingX: 1),
+        CopySample(shape: [2, 3, 5, 7], x: [0, 2, 1, 3]),
+        CopySample(shape: [2, 3, 5, 7], x: [3, 1, 0, 2], paddingX: 1),
         CopySample(shape: [2, 3, 2, 3, 2, 3], x: [5, 3, 1, 4, 2, 0]),
         CopySample(shape: [2, 3, 2, 3, 2, 3], x: [1, 0, 3, 2, 5, 4], y: [2, 4, 0, 1, 3, 5], accumulate: true),
         CopySample(shape: [2, 3, 2, 1, 2, 3, 2, 2], x: [6, 7, 5, 4, 3, 2, 0, 1]),
         CopySample(shape: [6, 35], reshaped: [7, 5, 6]),
         CopySample(shape: [41, 1271], size: .small), CopySample(shape: [41, 1271], x: [1, 0], size: .small),
         CopySample(shape: [257, 129], y: [1, 0], paddingY: 3, accumulate: true, size: .small),
-        CopySample(shape: [7, 41, 67], x: [0, 2, 1], size: .small), CopySample(shape: [5, 41, 4, 33], x: [0, 2, 1, 3], size: .small),
+        CopySample(shape: [7, 41, 67], x: [0, 2, 1], size: .small),
+        CopySample(shape: [5, 41, 4, 33], x: [0, 2, 1, 3], size: .small),
         CopySample(shape: [4096, 1024], size: .perf), CopySample(shape: [2048, 1536], x: [1, 0], size: .perf),
     ].map(\.sample))
 
@@ -95,7 +100,8 @@ private struct SmallFloat {
             if hasInfinity { return mantissa == 0 ? sign * .infinity : .nan }
             if mantissa == 1 - 1 / Double(1 << mantissaBits) { return .nan }
         }
-        let magnitude = exponent == 0 ? mantissa * pow(2, Double(1 - bias)) : (1 + mantissa) * pow(2, Double(exponent - bias))
+        let magnitude =
+            exponent == 0 ? mantissa * pow(2, Double(1 - bias)) : (1 + mantissa) * pow(2, Double(exponent - bias))
         return sign * magnitude
     }
 
@@ -141,13 +147,18 @@ private func decodeSample(_ format: SmallFloat, _ stride: Int, _ size: SampleSiz
 private func encodeSample(_ format: SmallFloat, _ count: Int, _ size: SampleSize) -> OpSample {
     OpSample("\(format.dtype) from f32 \(count)", size) { random in
         // Random bit patterns meet every exponent; halves between two neighbours and the limits are the hard ones.
-        var x: [Float] = random.integers(count, 0...0xFFFF_FFFF).map { Float(bitPattern: UInt32($0)) }.filter { !$0.isNaN }
+        var x: [Float] = random.integers(count, 0...0xFFFF_FFFF).map { Float(bitPattern: UInt32($0)) }.filter {
+            !$0.isNaN
+        }
         x += random.normal(count)
         for pattern in random.integers(count, 0...(1 << (format.bitCount - 1)) - 3) {
             let (a, b) = (format.value(UInt32(pattern)), format.value(UInt32(pattern + 1)))
             if a.isFinite, b.isFinite { x.append(Float((a + b) / 2)) }
         }
-        x += [0, -0.0, .infinity, -.infinity, 65504, 65519, 65520, 65536, 5.9604645e-8, 2.9802322e-8, .leastNonzeroMagnitude, 3.4e38, -3.4e38]
+        x += [
+            0, -0.0, .infinity, -.infinity, 65504, 65519, 65520, 65536, 5.9604645e-8, 2.9802322e-8,
+            .leastNonzeroMagnitude, 3.4e38, -3.4e38,
+        ]
         let values = x
         var c = OpCase()
         c.input("x", values, [values.count])

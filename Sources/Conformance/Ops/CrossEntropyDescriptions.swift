@@ -19,24 +19,31 @@ private struct CrossEntropySample {
 
     var text: String {
         "\(rows)x\(classes)" + (smoothing > 0 ? " smoothing=\(smoothing)" : "") + (classWeights ? " class-weights" : "")
-            + (rowWeights ? " row-weights" : "") + (ignore.map { " ignore=\($0)" } ?? "") + (scale == 1 ? "" : " scale=\(scale)")
+            + (rowWeights ? " row-weights" : "") + (ignore.map { " ignore=\($0)" } ?? "")
+            + (scale == 1 ? "" : " scale=\(scale)")
             + (logits == .plain ? "" : " \(logits)") + (gradient ? "" : " loss-only") + (inPlace ? " in-place" : "")
             + (padding > 0 ? " pitched" : "")
     }
 
     static let all: [CrossEntropySample] = [
-        CrossEntropySample(rows: 1, classes: 1), CrossEntropySample(rows: 1, classes: 7), CrossEntropySample(rows: 7, classes: 2),
+        CrossEntropySample(rows: 1, classes: 1), CrossEntropySample(rows: 1, classes: 7),
+        CrossEntropySample(rows: 7, classes: 2),
         CrossEntropySample(rows: 0, classes: 5), CrossEntropySample(rows: 5, classes: 10, scale: 0.2),
-        CrossEntropySample(rows: 5, classes: 10, smoothing: 0.1), CrossEntropySample(rows: 5, classes: 10, classWeights: true),
-        CrossEntropySample(rows: 9, classes: 17, smoothing: 0.2, classWeights: true, rowWeights: true, ignore: -100, scale: 0.5),
+        CrossEntropySample(rows: 5, classes: 10, smoothing: 0.1),
+        CrossEntropySample(rows: 5, classes: 10, classWeights: true),
+        CrossEntropySample(
+            rows: 9, classes: 17, smoothing: 0.2, classWeights: true, rowWeights: true, ignore: -100, scale: 0.5),
         CrossEntropySample(rows: 9, classes: 17, rowWeights: true, inPlace: true),
-        CrossEntropySample(rows: 9, classes: 33, ignore: 3, padding: 3), CrossEntropySample(rows: 4, classes: 37, logits: .huge),
-        CrossEntropySample(rows: 4, classes: 37, logits: .masked), CrossEntropySample(rows: 6, classes: 19, ignore: 2, gradient: false),
+        CrossEntropySample(rows: 9, classes: 33, ignore: 3, padding: 3),
+        CrossEntropySample(rows: 4, classes: 37, logits: .huge),
+        CrossEntropySample(rows: 4, classes: 37, logits: .masked),
+        CrossEntropySample(rows: 6, classes: 19, ignore: 2, gradient: false),
         CrossEntropySample(rows: 3, classes: 16, smoothing: 0.1, inPlace: true),
         CrossEntropySample(rows: 41, classes: 1271, smoothing: 0.1, rowWeights: true, ignore: -100, size: .small),
         CrossEntropySample(rows: 41, classes: 1271, padding: 5, size: .small),
         CrossEntropySample(rows: 3, classes: 8191, inPlace: true, size: .small),
-        CrossEntropySample(rows: 512, classes: 32000, size: .perf), CrossEntropySample(rows: 8192, classes: 100, size: .perf),
+        CrossEntropySample(rows: 512, classes: 32000, size: .perf),
+        CrossEntropySample(rows: 8192, classes: 100, size: .perf),
     ]
 
     /// Label, or target probabilities, of each row: in labels −∞ classes are never the target.
@@ -66,7 +73,9 @@ private func crossEntropyRow(
         let share = targets[c] * weights[c]
         mass += share
         loss.value -= share * row.logProbability(c)
-        loss.error += eps * abs(share) * (row.logError(c) + Double(row.scaled.count).squareRoot() / 8 * abs(row.logProbability(c)))
+        loss.error +=
+            eps * abs(share)
+            * (row.logError(c) + Double(row.scaled.count).squareRoot() / 8 * abs(row.logProbability(c)))
     }
     let gradient = row.scaled.indices.map { c in
         let p = row.probability(c)
@@ -98,8 +107,16 @@ private func crossEntropySample(_ s: CrossEntropySample, soft: Bool) -> OpSample
         let softTargets = targets
 
         var c = OpCase()
-        if s.inPlace { c.updated("logits", logits, shape) } else { c.input("logits", logits, shape, .padded(s.padding)) }
-        if soft { c.input("targets", softTargets, shape, .padded(s.padding * 2)) } else { c.input("labels", ints: labels, [s.rows]) }
+        if s.inPlace {
+            c.updated("logits", logits, shape)
+        } else {
+            c.input("logits", logits, shape, .padded(s.padding))
+        }
+        if soft {
+            c.input("targets", softTargets, shape, .padded(s.padding * 2))
+        } else {
+            c.input("labels", ints: labels, [s.rows])
+        }
         if let rowWeights { c.input("rowWeights", rowWeights, [s.rows]) }
         if let classWeights { c.input("classWeights", classWeights, [s.classes]) }
         c.output("loss", [s.rows])
@@ -109,13 +126,15 @@ private func crossEntropySample(_ s: CrossEntropySample, soft: Bool) -> OpSample
             c.run(SoftCrossEntropy(labelSmoothing: s.smoothing, scale: s.scale)) {
                 .init(
                     logits: $0["logits"], targets: $0["targets"], rowWeights: $0.optional("rowWeights"),
-                    classWeights: $0.optional("classWeights"), loss: $0["loss"], gradient: s.gradient ? $0[gradientName] : nil)
+                    classWeights: $0.optional("classWeights"), loss: $0["loss"],
+                    gradient: s.gradient ? $0[gradientName] : nil)
             }
         } else {
             c.run(CrossEntropy(ignoreIndex: s.ignore ?? -100, labelSmoothing: s.smoothing, scale: s.scale)) {
                 .init(
                     logits: $0["logits"], labels: $0["labels"], rowWeights: $0.optional("rowWeights"),
-                    classWeights: $0.optional("classWeights"), loss: $0["loss"], gradient: s.gradient ? $0[gradientName] : nil)
+                    classWeights: $0.optional("classWeights"), loss: $0["loss"],
+                    gradient: s.gradient ? $0[gradientName] : nil)
             }
         }
         c.reference = {
@@ -155,7 +174,9 @@ private let wrongLabel = OpSample("3x7 wrong-label", .tiny) { random in
     c.input("labels", ints: [7, -1, 1 << 30], [3])
     c.output("loss", [3])
     c.output("gradient", [3, 7])
-    c.run(CrossEntropy()) { .init(logits: $0["logits"], labels: $0["labels"], loss: $0["loss"], gradient: $0["gradient"]) }
+    c.run(CrossEntropy()) {
+        .init(logits: $0["logits"], labels: $0["labels"], loss: $0["loss"], gradient: $0["gradient"])
+    }
     c.reference = { ["loss": .exact([Double](repeating: .nan, count: 3)), "gradient": .anything] }
     return c
 }
@@ -179,9 +200,12 @@ private func tokenWeightsSample(
             var sum = 0.0
             for label in labels where label != -100 { sum += classWeights.map { Double($0[Int(label)]) } ?? 1 }
             let total = sum
-            return ["weights": .near(labels.map { label in
-                label == -100 ? Estimate(0) : Estimate(1 / total, eps * (4 + log2(Double(rows + 1))) / total)
-            })]
+            return [
+                "weights": .near(
+                    labels.map { label in
+                        label == -100 ? Estimate(0) : Estimate(1 / total, eps * (4 + log2(Double(rows + 1))) / total)
+                    })
+            ]
         }
         return c
     }
@@ -190,7 +214,8 @@ private func tokenWeightsSample(
 extension OpDescription {
     static let crossEntropies: [OpDescription] = [
         OpDescription(
-            "cross_entropy", "CrossEntropy", CrossEntropySample.all.map { crossEntropySample($0, soft: false) } + [wrongLabel]),
+            "cross_entropy", "CrossEntropy",
+            CrossEntropySample.all.map { crossEntropySample($0, soft: false) } + [wrongLabel]),
         OpDescription(
             "cross_entropy_soft", "SoftCrossEntropy",
             CrossEntropySample.all.filter { $0.ignore == nil }.map { crossEntropySample($0, soft: true) }),
@@ -199,7 +224,8 @@ extension OpDescription {
             [
                 tokenWeightsSample(1, ignored: 2), tokenWeightsSample(7, ignored: 3), tokenWeightsSample(5, ignored: 1),
                 tokenWeightsSample(0, ignored: 2), tokenWeightsSample(131, classes: 7, ignored: 5),
-                tokenWeightsSample(4099, ignored: 7, size: .small), tokenWeightsSample(52_111, classes: 13, ignored: 4, size: .small),
+                tokenWeightsSample(4099, ignored: 7, size: .small),
+                tokenWeightsSample(52_111, classes: 13, ignored: 4, size: .small),
             ]),
     ]
 }

@@ -58,10 +58,12 @@ private struct DivergenceSample {
     var size = SampleSize.tiny
 
     var text: String {
-        "\(kind.rawValue) \(rows)x\(classes)" + (temperature == 1 ? "" : " T=\(temperature)") + (mix == 0.3 ? "" : " mix=\(mix)")
+        "\(kind.rawValue) \(rows)x\(classes)" + (temperature == 1 ? "" : " T=\(temperature)")
+            + (mix == 0.3 ? "" : " mix=\(mix)")
             + (hardWeight == 0 ? "" : " hard=\(hardWeight)") + (labels && hardWeight == 0 ? " labels" : "")
             + (softWeight == 1 ? "" : " soft=\(softWeight)") + (rowWeights ? " row-weights" : "")
-            + (logits == .plain ? "" : " \(logits)") + (teacherMask ? " teacher-mask" : "") + (gradient ? "" : " loss-only")
+            + (logits == .plain ? "" : " \(logits)") + (teacherMask ? " teacher-mask" : "")
+            + (gradient ? "" : " loss-only")
             + (inPlace ? " in-place" : "") + (padding > 0 ? " pitched" : "")
     }
 
@@ -69,19 +71,25 @@ private struct DivergenceSample {
     static func samples(_ kind: DivergenceKind) -> [DivergenceSample] {
         var samples = [
             DivergenceSample(kind: kind, rows: 1, classes: 1), DivergenceSample(kind: kind, rows: 1, classes: 7),
-            DivergenceSample(kind: kind, rows: 7, classes: 2, temperature: 4), DivergenceSample(kind: kind, rows: 0, classes: 5),
+            DivergenceSample(kind: kind, rows: 7, classes: 2, temperature: 4),
+            DivergenceSample(kind: kind, rows: 0, classes: 5),
             DivergenceSample(kind: kind, rows: 5, classes: 10, temperature: 0.5),
             DivergenceSample(
-                kind: kind, rows: 5, classes: 10, temperature: 4, softWeight: 14.4, hardWeight: 0.1, labels: true, reported: 16, scale: 0.2),
-            DivergenceSample(kind: kind, rows: 6, classes: 17, hardWeight: 0.5, labels: true, rowWeights: true, inPlace: true),
-            DivergenceSample(kind: kind, rows: 4, classes: 37, temperature: 2, labels: true, rowWeights: true, padding: 3),
+                kind: kind, rows: 5, classes: 10, temperature: 4, softWeight: 14.4, hardWeight: 0.1, labels: true,
+                reported: 16, scale: 0.2),
+            DivergenceSample(
+                kind: kind, rows: 6, classes: 17, hardWeight: 0.5, labels: true, rowWeights: true, inPlace: true),
+            DivergenceSample(
+                kind: kind, rows: 4, classes: 37, temperature: 2, labels: true, rowWeights: true, padding: 3),
             DivergenceSample(kind: kind, rows: 4, classes: 37, mix: 0.1, logits: .masked),
             DivergenceSample(kind: kind, rows: 4, classes: 33, mix: 0.5, logits: .huge),
             DivergenceSample(kind: kind, rows: 3, classes: 16, mix: 0, gradient: false),
-            DivergenceSample(kind: kind, rows: 3, classes: 19, mix: 0), DivergenceSample(kind: kind, rows: 3, classes: 19, mix: 1),
+            DivergenceSample(kind: kind, rows: 3, classes: 19, mix: 0),
+            DivergenceSample(kind: kind, rows: 3, classes: 19, mix: 1),
             DivergenceSample(kind: kind, rows: 2, classes: 21, logits: .flat),
             DivergenceSample(
-                kind: kind, rows: 41, classes: 1271, temperature: 2, softWeight: 2, hardWeight: 0.3, labels: true, rowWeights: true,
+                kind: kind, rows: 41, classes: 1271, temperature: 2, softWeight: 2, hardWeight: 0.3, labels: true,
+                rowWeights: true,
                 size: .small),
             DivergenceSample(kind: kind, rows: 3, classes: 4099, temperature: 20, inPlace: true, size: .small),
         ]
@@ -107,11 +115,14 @@ private struct DivergenceSample {
         let labelled = labels || hardWeight != 0
         var labelValues = random.integers(rows, 0...(classes - 1)).map(Int32.init)
         for r in labelValues.indices {
-            if r % 5 == 3 { labelValues[r] = -100 } else if student[r * classes + Int(labelValues[r])] == -.infinity {
+            if r % 5 == 3 {
+                labelValues[r] = -100
+            } else if student[r * classes + Int(labelValues[r])] == -.infinity {
                 labelValues[r] = Int32(classes / 2)
             }
         }
-        let weights: [Float]? = rowWeights ? random.uniform(rows, 0.1, 2).enumerated().map { $0 % 3 == 1 ? 0 : $1 } : nil
+        let weights: [Float]? =
+            rowWeights ? random.uniform(rows, 0.1, 2).enumerated().map { $0 % 3 == 1 ? 0 : $1 } : nil
         for r in 0..<rows where weights?[r] == 0 {
             (student[r * classes], teacher[(r + 1) * classes - 1]) = (.nan, .nan)
         }
@@ -126,11 +137,13 @@ private struct DivergenceSample {
         let gradientName = inPlace ? "student" : "gradient"
         if gradient, !inPlace { c.output("gradient", shape, .padded(padding)) }
         let op = Divergence(
-            kind, mix: mix, temperature: temperature, softWeight: softWeight, hardWeight: hardWeight, reportedFactor: reported,
+            kind, mix: mix, temperature: temperature, softWeight: softWeight, hardWeight: hardWeight,
+            reportedFactor: reported,
             scale: scale)
         c.run(op) { v in
             Divergence.Operands(
-                student: v["student"], teacher: v["teacher"], labels: v.optional("labels"), rowWeights: v.optional("rowWeights"),
+                student: v["student"], teacher: v["teacher"], labels: v.optional("labels"),
+                rowWeights: v.optional("rowWeights"),
                 loss: v["loss"], divergence: v["divergence"], crossEntropy: v["crossEntropy"],
                 gradient: gradient ? v[gradientName] : nil)
         }
@@ -152,7 +165,8 @@ private struct DivergenceSample {
                 gradients += s.map { _ in Estimate(0) }
                 continue
             }
-            let soft = softPart(LogitRow(s, temperature: Double(temperature)), LogitRow(t, temperature: Double(temperature)))
+            let soft = softPart(
+                LogitRow(s, temperature: Double(temperature)), LogitRow(t, temperature: Double(temperature)))
             let label = labels.flatMap { $0[r] == -100 ? nil : Int($0[r]) }
             let plain = LogitRow(s, temperature: 1)
             let hard = label.map { Estimate(-plain.logProbability($0), eps * plain.logError($0)) } ?? Estimate(0)
@@ -202,7 +216,8 @@ private struct DivergenceSample {
         let gradient = (0..<n).map { i in
             let q = s.probability(i)
             return Estimate(
-                (slopes[i] - q * total) / Double(temperature), (eps * constant * magnitudes[i] + q * error) / Double(temperature))
+                (slopes[i] - q * total) / Double(temperature),
+                (eps * constant * magnitudes[i] + q * error) / Double(temperature))
         }
         return (Estimate(value, error), gradient)
     }

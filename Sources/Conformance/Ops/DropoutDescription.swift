@@ -10,7 +10,8 @@ private struct DropoutSample {
     var size = SampleSize.tiny
 
     var text: String {
-        "\(count) p=\(probability)" + (firstElement > 0 ? " first=\(firstElement)" : "") + (accumulate ? " accumulate" : "")
+        "\(count) p=\(probability)" + (firstElement > 0 ? " first=\(firstElement)" : "")
+            + (accumulate ? " accumulate" : "")
             + (seed == .max ? " seed=max" : "")
     }
 
@@ -43,12 +44,16 @@ extension OpDescription {
     static let dropout = OpDescription(
         "dropout", "Dropout",
         [
-            DropoutSample(count: 1, probability: 0.5), DropoutSample(count: 7, probability: 0.1), DropoutSample(count: 0, probability: 0.5),
-            DropoutSample(count: 257, probability: 0.1), DropoutSample(count: 131, probability: 0), DropoutSample(count: 97, probability: 0.999),
-            DropoutSample(count: 129, probability: 0.3, firstElement: 1), DropoutSample(count: 129, probability: 0.3, firstElement: 67),
+            DropoutSample(count: 1, probability: 0.5), DropoutSample(count: 7, probability: 0.1),
+            DropoutSample(count: 0, probability: 0.5),
+            DropoutSample(count: 257, probability: 0.1), DropoutSample(count: 131, probability: 0),
+            DropoutSample(count: 97, probability: 0.999),
+            DropoutSample(count: 129, probability: 0.3, firstElement: 1),
+            DropoutSample(count: 129, probability: 0.3, firstElement: 67),
             DropoutSample(count: 200, probability: 0.5, firstElement: 17_179_869_100),
             DropoutSample(count: 200, probability: 0.5, firstElement: 1 << 40),
-            DropoutSample(count: 131, probability: 0.25, seed: .max), DropoutSample(count: 131, probability: 0.25, accumulate: true),
+            DropoutSample(count: 131, probability: 0.25, seed: .max),
+            DropoutSample(count: 131, probability: 0.25, accumulate: true),
             DropoutSample(count: 41 * 1271, probability: 0.1, size: .small),
             DropoutSample(count: 20_011, probability: 0.75, firstElement: 12_345, accumulate: true, size: .small),
             DropoutSample(count: 4096 * 1024, probability: 0.1, size: .perf),

@@ -4,8 +4,10 @@ import RetortKernels
 extension UnaryFunction {
     /// Each function once, those with a parameter at one that is not neutral.
     static let described: [UnaryFunction] = [
-        .exp, .log, .squareRoot, .reciprocalSquareRoot, .square, .abs, .negate, .reciprocal, .relu, .relu6, .hardSwish, .sigmoid,
-        .tanh, .silu, .quickGelu, .geluExact, .geluTanh, .logSigmoid, .softplus, .leakyRelu(slope: 0.1), .elu(alpha: 1.5),
+        .exp, .log, .squareRoot, .reciprocalSquareRoot, .square, .abs, .negate, .reciprocal, .relu, .relu6, .hardSwish,
+        .sigmoid,
+        .tanh, .silu, .quickGelu, .geluExact, .geluTanh, .logSigmoid, .softplus, .leakyRelu(slope: 0.1),
+        .elu(alpha: 1.5),
         .smoothL1(beta: 0.7), .clampMinimum(-0.25),
     ]
 
@@ -138,12 +140,16 @@ extension UnaryFunction {
 }
 
 private func unarySample(
-    _ f: UnaryFunction, _ shape: [Int], _ layout: Layout = .dense, size: SampleSize, accumulate: Bool = false, special: Bool = false
+    _ f: UnaryFunction, _ shape: [Int], _ layout: Layout = .dense, size: SampleSize, accumulate: Bool = false,
+    special: Bool = false
 ) -> OpSample {
     let name = Unary(f).name
     let shape = special ? [f.specialArguments.count] : shape
-    let text = special ? "\(name) special" : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
-        + (accumulate ? " accumulate" : "")
+    let text =
+        special
+        ? "\(name) special"
+        : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
+            + (accumulate ? " accumulate" : "")
     return OpSample(text, size) { random in
         let x = special ? f.specialArguments : f.arguments(shape.elements, &random)
         let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
@@ -152,24 +158,32 @@ private func unarySample(
         c.result("y", shape, Layout(padding: layout.padding * 2), old: old)
         c.run(Unary(f)) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
         c.reference = {
-            ["y": .near(x.map { x in
-                let y = f.reference(Double(x))
-                // Factors of x may be flushed to 0 where they are subnormal.
-                return Estimate(y, f.relativeError(Double(x)) * eps * abs(y) + (x.isFinite ? abs(Double(x)) * 0x1p-125 : 0))
-            }.added(to: old))]
+            [
+                "y": .near(
+                    x.map { x in
+                        let y = f.reference(Double(x))
+                        // Factors of x may be flushed to 0 where they are subnormal.
+                        return Estimate(
+                            y, f.relativeError(Double(x)) * eps * abs(y) + (x.isFinite ? abs(Double(x)) * 0x1p-125 : 0))
+                    }.added(to: old))
+            ]
         }
         return c
     }
 }
 
 private func unaryBackwardSample(
-    _ f: UnaryFunction, _ shape: [Int], _ layout: Layout = .dense, size: SampleSize, accumulate: Bool = false, special: Bool = false
+    _ f: UnaryFunction, _ shape: [Int], _ layout: Layout = .dense, size: SampleSize, accumulate: Bool = false,
+    special: Bool = false
 ) -> OpSample {
     let name = Unary(f).name
     let arguments = f.specialArguments.filter { $0.isFinite && abs($0) < 1e5 && abs($0) != 1e-30 }
     let shape = special ? [arguments.count] : shape
-    let text = special ? "\(name) special" : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
-        + (accumulate ? " accumulate" : "")
+    let text =
+        special
+        ? "\(name) special"
+        : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
+            + (accumulate ? " accumulate" : "")
     return OpSample(text, size) { random in
         let x = special ? arguments : f.arguments(shape.elements, &random)
         let dy = random.distinct(shape.elements)
@@ -180,13 +194,17 @@ private func unaryBackwardSample(
         c.result("dx", shape, Layout(padding: layout.padding * 2), old: old)
         c.run(UnaryBackward(f)) { .init(x: $0["x"], dy: $0["dy"], dx: .result($0["dx"], old: old)) }
         c.reference = {
-            ["dx": .near(zip(x, dy).map { x, dy in
-                // A slope beyond fp32 is infinite before dy can make it smaller.
-                let slope = Double(Float(f.referenceSlope(Double(x))))
-                let error = f.slopeError(Double(x))
-                let value = slope * Double(dy)
-                return Estimate(value, eps * ((error.relative + 1) * abs(value) + error.absolute * abs(Double(dy))))
-            }.added(to: old))]
+            [
+                "dx": .near(
+                    zip(x, dy).map { x, dy in
+                        // A slope beyond fp32 is infinite before dy can make it smaller.
+                        let slope = Double(Float(f.referenceSlope(Double(x))))
+                        let error = f.slopeError(Double(x))
+                        let value = slope * Double(dy)
+                        return Estimate(
+                            value, eps * ((error.relative + 1) * abs(value) + error.absolute * abs(Double(dy))))
+                    }.added(to: old))
+            ]
         }
         return c
     }
@@ -204,9 +222,13 @@ private let unary: [OpDescription] = {
                     unarySample(f, [41, 1271], size: .small),
                 ]
             } + [
-                unarySample(.exp, [1], size: .tiny), unarySample(.exp, [0], size: .tiny), unarySample(.relu, [0, 5], size: .tiny),
+                unarySample(.exp, [1], size: .tiny), unarySample(.exp, [0], size: .tiny),
+                unarySample(.relu, [0, 5], size: .tiny),
                 unarySample(.silu, [3, 1], .padded(1), size: .tiny), unarySample(.silu, [2, 3, 17], size: .tiny),
-            ] + [UnaryFunction.exp, .relu, .geluExact, .geluTanh, .silu].map { unarySample($0, [4096, 1024], size: .perf) }),
+            ]
+                + [UnaryFunction.exp, .relu, .geluExact, .geluTanh, .silu].map {
+                    unarySample($0, [4096, 1024], size: .perf)
+                }),
         OpDescription(
             "unary_backward", "UnaryBackward",
             f.flatMap { f in
@@ -220,9 +242,12 @@ private let unary: [OpDescription] = {
     ]
 }()
 
-private func scaleSample(_ shape: [Int], padding: Int = 0, _ factor: Float, size: SampleSize, accumulate: Bool = false) -> OpSample {
+private func scaleSample(_ shape: [Int], padding: Int = 0, _ factor: Float, size: SampleSize, accumulate: Bool = false)
+    -> OpSample
+{
     OpSample(
-        "\(shape.shapeText) factor=\(factor)" + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : ""), size
+        "\(shape.shapeText) factor=\(factor)" + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : ""),
+        size
     ) { random in
         let x = random.normal(shape.elements)
         let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
@@ -232,7 +257,10 @@ private func scaleSample(_ shape: [Int], padding: Int = 0, _ factor: Float, size
         c.run(Scale(factor)) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
         c.reference = {
             guard let old else { return ["y": .exact(x.map { $0 * factor })] }
-            return ["y": .near(x.map { Estimate(Double($0) * Double(factor), eps * Double(abs($0 * factor))) }.added(to: old))]
+            return [
+                "y": .near(
+                    x.map { Estimate(Double($0) * Double(factor), eps * Double(abs($0 * factor))) }.added(to: old))
+            ]
         }
         return c
     }
@@ -243,7 +271,8 @@ private let scale = OpDescription(
     [
         scaleSample([1], -1, size: .tiny), scaleSample([7], 0.3, size: .tiny), scaleSample([0], 2, size: .tiny),
         scaleSample([5, 10], padding: 6, 1.7, size: .tiny), scaleSample([13, 17], -0.1, size: .tiny, accumulate: true),
-        scaleSample([41, 1271], 0.37, size: .small), scaleSample([41, 1271], padding: 1, 0.37, size: .small, accumulate: true),
+        scaleSample([41, 1271], 0.37, size: .small),
+        scaleSample([41, 1271], padding: 1, 0.37, size: .small, accumulate: true),
         scaleSample([4096, 1024], 0.5, size: .perf),
     ])
 
@@ -289,11 +318,16 @@ private struct BinarySample {
 private let binarySamples: [BinarySample] = [
     BinarySample(a: [1], b: [1]), BinarySample(a: [7], b: [7]), BinarySample(a: [5, 10], b: [5, 10]),
     BinarySample(a: [5, 10], b: [10]), BinarySample(a: [5, 10], b: [5, 1]), BinarySample(a: [], b: [13]),
-    BinarySample(a: [7, 1, 3], b: [1, 4, 3]), BinarySample(a: [2, 1, 5, 1], b: [3, 1, 7]), BinarySample(a: [11, 1], b: [1, 17]),
-    BinarySample(a: [9, 14], b: [9, 14], orderA: [1, 0]), BinarySample(a: [3, 5, 7], b: [5, 7], orderA: [2, 0, 1], orderB: [1, 0]),
-    BinarySample(a: [5, 10], b: [1, 10], accumulate: true), BinarySample(a: [0, 5], b: [5]), BinarySample(a: [3, 0], b: [1]),
-    BinarySample(a: [41, 1271], b: [41, 1271], size: .small), BinarySample(a: [41, 1271], b: [1271], accumulate: true, size: .small),
-    BinarySample(a: [41, 1271], b: [41, 1], size: .small), BinarySample(a: [4096, 1024], b: [4096, 1024], size: .perf),
+    BinarySample(a: [7, 1, 3], b: [1, 4, 3]), BinarySample(a: [2, 1, 5, 1], b: [3, 1, 7]),
+    BinarySample(a: [11, 1], b: [1, 17]),
+    BinarySample(a: [9, 14], b: [9, 14], orderA: [1, 0]),
+    BinarySample(a: [3, 5, 7], b: [5, 7], orderA: [2, 0, 1], orderB: [1, 0]),
+    BinarySample(a: [5, 10], b: [1, 10], accumulate: true), BinarySample(a: [0, 5], b: [5]),
+    BinarySample(a: [3, 0], b: [1]),
+    BinarySample(a: [41, 1271], b: [41, 1271], size: .small),
+    BinarySample(a: [41, 1271], b: [1271], accumulate: true, size: .small),
+    BinarySample(a: [41, 1271], b: [41, 1], size: .small),
+    BinarySample(a: [4096, 1024], b: [4096, 1024], size: .perf),
     BinarySample(a: [4096, 1024], b: [1024], size: .perf),
 ]
 
@@ -317,7 +351,11 @@ private let binary: [OpDescription] = [
                         let exact = pairs.map { operation.reference(Double($0), Double($1)) }
                         // One correctly rounded operation, except division: 2.5 ulp in OpenCL.
                         if old == nil, operation != .divide { return ["y": .exact(exact.map { Float($0) })] }
-                        return ["y": .near(exact.map { Estimate($0, (operation == .divide ? 2.5 : 1) * eps * abs($0)) }.added(to: old))]
+                        return [
+                            "y": .near(
+                                exact.map { Estimate($0, (operation == .divide ? 2.5 : 1) * eps * abs($0)) }.added(
+                                    to: old))
+                        ]
                     }
                     return c
                 }
@@ -339,10 +377,13 @@ private let binary: [OpDescription] = [
                 c.run(DivideBackward()) { .init(dy: $0["dy"], a: $0["a"], b: $0["b"], db: .result($0["db"], old: old)) }
                 c.reference = {
                     let (a, b) = (s.spread(a, s.a), s.spread(b, s.b))
-                    return ["db": .near(dy.indices.map { i in
-                        let value = -Double(dy[i]) * Double(a[i]) / (Double(b[i]) * Double(b[i]))
-                        return Estimate(value, 6 * eps * abs(value))
-                    }.added(to: old))]
+                    return [
+                        "db": .near(
+                            dy.indices.map { i in
+                                let value = -Double(dy[i]) * Double(a[i]) / (Double(b[i]) * Double(b[i]))
+                                return Estimate(value, 6 * eps * abs(value))
+                            }.added(to: old))
+                    ]
                 }
                 return c
             }
@@ -374,7 +415,8 @@ private struct GatedSample {
     }
     static let all: [GatedSample] = GatedActivation.allCases.flatMap { kind in
         [
-            GatedSample(kind: kind, shape: [1]), GatedSample(kind: kind, shape: [7]), GatedSample(kind: kind, shape: [0, 3]),
+            GatedSample(kind: kind, shape: [1]), GatedSample(kind: kind, shape: [7]),
+            GatedSample(kind: kind, shape: [0, 3]),
             GatedSample(kind: kind, shape: [5, 37], padding: 3),
             GatedSample(kind: kind, shape: [5, 37], padding: 3, accumulate: true),
             GatedSample(kind: kind, shape: [41, 1271], size: .small),
@@ -398,10 +440,13 @@ private let gated: [OpDescription] = [
                 c.result("y", s.shape, old: old)
                 c.run(Gated(s.kind)) { .init(gate: $0["gate"], up: $0["up"], y: .result($0["y"], old: old)) }
                 c.reference = {
-                    ["y": .near(zip(gate, up).map { gate, up in
-                        let value = s.function.reference(Double(gate)) * Double(up)
-                        return Estimate(value, (s.function.relativeError(Double(gate)) + 1) * eps * abs(value))
-                    }.added(to: old))]
+                    [
+                        "y": .near(
+                            zip(gate, up).map { gate, up in
+                                let value = s.function.reference(Double(gate)) * Double(up)
+                                return Estimate(value, (s.function.relativeError(Double(gate)) + 1) * eps * abs(value))
+                            }.added(to: old))
+                    ]
                 }
                 return c
             }
@@ -428,16 +473,19 @@ private let gated: [OpDescription] = [
                 c.reference = {
                     let f = s.function
                     return [
-                        "dGate": .near(gate.indices.map { i in
-                            let factor = Double(dy[i]) * Double(up[i])
-                            let value = factor * f.referenceSlope(Double(gate[i]))
-                            let error = f.slopeError(Double(gate[i]))
-                            return Estimate(value, eps * ((error.relative + 2) * abs(value) + error.absolute * abs(factor)))
-                        }.added(to: old)),
-                        "dUp": .near(gate.indices.map { i in
-                            let value = Double(dy[i]) * f.reference(Double(gate[i]))
-                            return Estimate(value, (f.relativeError(Double(gate[i])) + 1) * eps * abs(value))
-                        }.added(to: old)),
+                        "dGate": .near(
+                            gate.indices.map { i in
+                                let factor = Double(dy[i]) * Double(up[i])
+                                let value = factor * f.referenceSlope(Double(gate[i]))
+                                let error = f.slopeError(Double(gate[i]))
+                                return Estimate(
+                                    value, eps * ((error.relative + 2) * abs(value) + error.absolute * abs(factor)))
+                            }.added(to: old)),
+                        "dUp": .near(
+                            gate.indices.map { i in
+                                let value = Double(dy[i]) * f.reference(Double(gate[i]))
+                                return Estimate(value, (f.relativeError(Double(gate[i])) + 1) * eps * abs(value))
+                            }.added(to: old)),
                     ]
                 }
                 return c

@@ -46,7 +46,8 @@ extension Expected {
         case .exact(let expected): return value == expected[i] || value.isNaN && expected[i].isNaN ? 0 : .infinity
         case .near(let expected):
             // What fp32 cannot hold is infinite; what lies below its normal numbers may be flushed to 0.
-            let target = abs(expected[i].value) > Double(Float.greatestFiniteMagnitude)
+            let target =
+                abs(expected[i].value) > Double(Float.greatestFiniteMagnitude)
                 ? expected[i].value * .infinity : expected[i].value
             if target.isNaN { return value.isNaN ? 0 : .infinity }
             guard target.isFinite else { return value == target ? 0 : .infinity }

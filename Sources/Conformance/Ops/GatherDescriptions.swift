@@ -3,10 +3,13 @@ import RetortKernels
 private func gatherSample(
     _ table: Int, _ columns: Int, _ count: Int, outside: Bool = false, padding: Int = 0, size: SampleSize = .tiny
 ) -> OpSample {
-    OpSample("\(count) of \(table)x\(columns)" + (outside ? " outside" : "") + (padding > 0 ? " pitched" : ""), size) { random in
+    OpSample("\(count) of \(table)x\(columns)" + (outside ? " outside" : "") + (padding > 0 ? " pitched" : ""), size) {
+        random in
         let values = random.normal(table * columns)
         var chosen = random.integers(count, 0...(table - 1)).map(Int32.init)
-        if outside { for (i, id) in [Int32(-1), Int32(table), .max, .min].enumerated() where i < count { chosen[i] = id } }
+        if outside {
+            for (i, id) in [Int32(-1), Int32(table), .max, .min].enumerated() where i < count { chosen[i] = id }
+        }
         let ids = chosen
         var c = OpCase()
         c.input("table", values, [table, columns], .padded(padding))
@@ -14,9 +17,12 @@ private func gatherSample(
         c.output("y", [count, columns], .padded(padding * 2))
         c.run(Gather()) { .init(table: $0["table"], ids: $0["ids"], y: $0["y"]) }
         c.reference = {
-            ["y": .exact(ids.flatMap { id in
-                (0..<columns).map { id < 0 || Int(id) >= table ? Float.nan : values[Int(id) * columns + $0] }
-            })]
+            [
+                "y": .exact(
+                    ids.flatMap { id in
+                        (0..<columns).map { id < 0 || Int(id) >= table ? Float.nan : values[Int(id) * columns + $0] }
+                    })
+            ]
         }
         return c
     }
@@ -41,7 +47,9 @@ private func scatterAddSample(
     _ table: Int, _ columns: Int, _ count: Int, outside: Bool = false, paddingID: Int32? = nil, padding: Int = 0,
     size: SampleSize = .tiny
 ) -> OpSample {
-    let text = "\(count) onto \(table)x\(columns)" + (outside ? " outside" : "") + (paddingID.map { " padding-id=\($0)" } ?? "")
+    let text =
+        "\(count) onto \(table)x\(columns)" + (outside ? " outside" : "")
+        + (paddingID.map { " padding-id=\($0)" } ?? "")
         + (padding > 0 ? " pitched" : "")
     return OpSample(text, size) { random in
         let dy = random.normal(count * columns)
@@ -77,17 +85,22 @@ extension OpDescription {
         OpDescription(
             "gather", "Gather",
             [
-                gatherSample(1, 1, 1), gatherSample(7, 3, 5), gatherSample(5, 16, 0), gatherSample(13, 17, 23), gatherSample(5, 37, 9, outside: true),
-                gatherSample(5, 37, 9, padding: 3), gatherLabelsSample(7, 5), gatherLabelsSample(131, 67), gatherLabelsSample(3, 0),
+                gatherSample(1, 1, 1), gatherSample(7, 3, 5), gatherSample(5, 16, 0), gatherSample(13, 17, 23),
+                gatherSample(5, 37, 9, outside: true),
+                gatherSample(5, 37, 9, padding: 3), gatherLabelsSample(7, 5), gatherLabelsSample(131, 67),
+                gatherLabelsSample(3, 0),
                 gatherSample(211, 1271, 41, size: .small), gatherLabelsSample(5000, 4099, size: .small),
                 gatherSample(32000, 768, 2048, size: .perf),
             ]),
         OpDescription(
             "scatter_add", "ScatterAdd",
             [
-                scatterAddSample(1, 1, 1), scatterAddSample(7, 3, 5), scatterAddSample(5, 16, 0), scatterAddSample(3, 17, 70),
-                scatterAddSample(5, 37, 9, outside: true), scatterAddSample(5, 37, 23, paddingID: 2), scatterAddSample(5, 37, 9, padding: 3),
-                scatterAddSample(2, 1, 131), scatterAddSample(7, 259, 300, size: .small), scatterAddSample(211, 1271, 41, size: .small),
+                scatterAddSample(1, 1, 1), scatterAddSample(7, 3, 5), scatterAddSample(5, 16, 0),
+                scatterAddSample(3, 17, 70),
+                scatterAddSample(5, 37, 9, outside: true), scatterAddSample(5, 37, 23, paddingID: 2),
+                scatterAddSample(5, 37, 9, padding: 3),
+                scatterAddSample(2, 1, 131), scatterAddSample(7, 259, 300, size: .small),
+                scatterAddSample(211, 1271, 41, size: .small),
                 scatterAddSample(32000, 768, 2048, size: .perf),
             ]),
     ]

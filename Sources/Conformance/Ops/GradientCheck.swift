@@ -14,8 +14,10 @@ public struct GradientDescription: Sendable {
 
     /// - Parameter values: inputs, one array for each shape; nil: all different, away from kinks.
     init(
-        _ op: String, _ sample: String, _ shapes: [[Int]], values: (@Sendable (inout RandomNumbers) -> [[Float]])? = nil,
-        tensor: @escaping @Sendable ([Tensor], Device) throws -> Tensor, reference: @escaping @Sendable ([[Double]]) -> [Double]
+        _ op: String, _ sample: String, _ shapes: [[Int]],
+        values: (@Sendable (inout RandomNumbers) -> [[Float]])? = nil,
+        tensor: @escaping @Sendable ([Tensor], Device) throws -> Tensor,
+        reference: @escaping @Sendable ([[Double]]) -> [Double]
     ) {
         self.op = op
         self.sample = sample
@@ -103,7 +105,8 @@ public struct GradientCheck {
         worst = max(worst, worstAt.share)
         guard wrong > 0 else { return }
         let i = worstAt.index
-        problems.append("\(what): \(wrong) of \(found.count) are wrong; worst at \(i): \(found[i]), expected \(Float(expected[i]))")
+        problems.append(
+            "\(what): \(wrong) of \(found.count) are wrong; worst at \(i): \(found[i]), expected \(Float(expected[i]))")
     }
 }
 
@@ -111,8 +114,10 @@ public struct GradientCheck {
 public func checkGradients(_ selection: OpSelection, on targets: [OpTarget], report: (OpResult) -> Void) throws {
     let named = GradientDescription.all.filter { selection.op == nil || $0.op == selection.op }
     guard !named.isEmpty else { throw noSuchOp(selection.op ?? "") }
-    let chosen = named.contains { $0.sample == selection.sample }
-        ? named.filter { $0.sample == selection.sample } : named.filter { selection.sample.map($0.sample.contains) ?? true }
+    let chosen =
+        named.contains { $0.sample == selection.sample }
+        ? named.filter { $0.sample == selection.sample }
+        : named.filter { selection.sample.map($0.sample.contains) ?? true }
     for description in chosen {
         for target in targets {
             let start = ContinuousClock.now
@@ -122,7 +127,8 @@ public func checkGradients(_ selection: OpSelection, on targets: [OpTarget], rep
                     op: description.op, sample: description.sample, target: target.name,
                     outcome: check.problems.isEmpty ? .passed : .failed(check.problems), worst: check.worst,
                     seconds: (ContinuousClock.now - start).inSeconds,
-                    command: target.command("grad", op: description.op, sample: description.sample, seed: selection.seed)))
+                    command: target.command(
+                        "grad", op: description.op, sample: description.sample, seed: selection.seed)))
         }
     }
 }

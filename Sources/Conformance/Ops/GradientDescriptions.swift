@@ -9,68 +9,79 @@ extension GradientDescription {
 
     // MARK: Element by element
 
-    private static let maps: [GradientDescription] = UnaryFunction.described.map { f in
-        GradientDescription(
-            "map", "\(Unary(f).name) 5x7", [[5, 7]],
-            values: { [$0.uniform(35, 0.2, 3).enumerated().map { f.takesNegative && $0 % 2 == 0 ? -$1 : $1 }] },
-            tensor: { x, _ in try x[0].map(f) }, reference: { $0[0].map(f.reference) })
-    } + [
-        GradientDescription("scaled", "5x7", [[5, 7]], tensor: { x, _ in try x[0] * -1.7 }, reference: { $0[0].map { $0 * Double(Float(-1.7)) } }),
-        GradientDescription(
-            "dropout", "41 p=0.3", [[41]],
-            tensor: { x, _ in try x[0].dropout(0.3, seed: 7, stream: 9, firstElement: 5) },
-            reference: { inputs in
-                let philox = Philox(seed: 7, stream: 9)
-                let threshold = UInt64((Double(Float(0.3)) * 0x1p32).rounded())
-                return inputs[0].enumerated().map { i, x in
-                    UInt64(philox.word(UInt64(i + 5))) >= threshold ? x / (1 - Double(Float(0.3))) : 0
-                }
-            }),
-    ] + GatedActivation.allCases.map { kind in
-        GradientDescription(
-            "gated", "\(kind) 5x7", [[5, 7], [5, 7]],
-            tensor: { x, _ in try Tensor.gated(kind, gate: x[0], up: x[1]) },
-            reference: { x in
-                let f: UnaryFunction = kind == .swiglu ? .silu : .geluTanh
-                return zip(x[0], x[1]).map { f.reference($0) * $1 }
-            })
-    }
-
-    private static let arithmetic: [GradientDescription] = BinaryOperation.allCases.flatMap { operation in
-        [([5, 7], [5, 7]), ([5, 7], [7]), ([5, 1], [1, 7]), ([2, 3, 4], [3, 1]), ([], [6])].map { (a: [Int], b: [Int]) in
+    private static let maps: [GradientDescription] =
+        UnaryFunction.described.map { f in
             GradientDescription(
-                "combine", "\(operation) \(a.shapeText) with \(b.shapeText)", [a, b],
-                values: { [$0.distinct(a.elements), $0.uniform(b.elements, 0.6, 2)] },
-                tensor: { x, _ in
-                    switch operation {
-                    case .add: try x[0] + x[1]
-                    case .subtract: try x[0] - x[1]
-                    case .multiply: try x[0] * x[1]
-                    case .divide: try x[0] / x[1]
+                "map", "\(Unary(f).name) 5x7", [[5, 7]],
+                values: { [$0.uniform(35, 0.2, 3).enumerated().map { f.takesNegative && $0 % 2 == 0 ? -$1 : $1 }] },
+                tensor: { x, _ in try x[0].map(f) }, reference: { $0[0].map(f.reference) })
+        } + [
+            GradientDescription(
+                "scaled", "5x7", [[5, 7]], tensor: { x, _ in try x[0] * -1.7 },
+                reference: { $0[0].map { $0 * Double(Float(-1.7)) } }),
+            GradientDescription(
+                "dropout", "41 p=0.3", [[41]],
+                tensor: { x, _ in try x[0].dropout(0.3, seed: 7, stream: 9, firstElement: 5) },
+                reference: { inputs in
+                    let philox = Philox(seed: 7, stream: 9)
+                    let threshold = UInt64((Double(Float(0.3)) * 0x1p32).rounded())
+                    return inputs[0].enumerated().map { i, x in
+                        UInt64(philox.word(UInt64(i + 5))) >= threshold ? x / (1 - Double(Float(0.3))) : 0
                     }
-                },
+                }),
+        ]
+        + GatedActivation.allCases.map { kind in
+            GradientDescription(
+                "gated", "\(kind) 5x7", [[5, 7], [5, 7]],
+                tensor: { x, _ in try Tensor.gated(kind, gate: x[0], up: x[1]) },
                 reference: { x in
-                    broadcastPairs(a, b).map { operation.reference(x[0][$0.0], x[1][$0.1]) }
+                    let f: UnaryFunction = kind == .swiglu ? .silu : .geluTanh
+                    return zip(x[0], x[1]).map { f.reference($0) * $1 }
                 })
         }
-    } + [
-        // One variable on both sides: its gradient arrives in two parts.
-        GradientDescription(
-            "combine", "multiply x with x", [[5, 7]], tensor: { x, _ in try x[0] * x[0] }, reference: { $0[0].map { $0 * $0 } }),
-        GradientDescription(
-            "combine", "x minus x times x", [[3, 4]], tensor: { x, _ in try x[0] - x[0] * x[0] }, reference: { $0[0].map { $0 - $0 * $0 } }),
-    ]
+
+    private static let arithmetic: [GradientDescription] =
+        BinaryOperation.allCases.flatMap { operation in
+            [([5, 7], [5, 7]), ([5, 7], [7]), ([5, 1], [1, 7]), ([2, 3, 4], [3, 1]), ([], [6])].map {
+                (a: [Int], b: [Int]) in
+                GradientDescription(
+                    "combine", "\(operation) \(a.shapeText) with \(b.shapeText)", [a, b],
+                    values: { [$0.distinct(a.elements), $0.uniform(b.elements, 0.6, 2)] },
+                    tensor: { x, _ in
+                        switch operation {
+                        case .add: try x[0] + x[1]
+                        case .subtract: try x[0] - x[1]
+                        case .multiply: try x[0] * x[1]
+                        case .divide: try x[0] / x[1]
+                        }
+                    },
+                    reference: { x in
+                        broadcastPairs(a, b).map { operation.reference(x[0][$0.0], x[1][$0.1]) }
+                    })
+            }
+        } + [
+            // One variable on both sides: its gradient arrives in two parts.
+            GradientDescription(
+                "combine", "multiply x with x", [[5, 7]], tensor: { x, _ in try x[0] * x[0] },
+                reference: { $0[0].map { $0 * $0 } }),
+            GradientDescription(
+                "combine", "x minus x times x", [[3, 4]], tensor: { x, _ in try x[0] - x[0] * x[0] },
+                reference: { $0[0].map { $0 - $0 * $0 } }),
+        ]
 
     // MARK: Shapes and products
 
     private static let shapes: [GradientDescription] = [
         GradientDescription(
-            "reshaped", "4x6 to 8x3 behind a transposition", [[4, 6]], tensor: { x, _ in try x[0].transposed(0, 1).reshaped([8, 3]) },
+            "reshaped", "4x6 to 8x3 behind a transposition", [[4, 6]],
+            tensor: { x, _ in try x[0].transposed(0, 1).reshaped([8, 3]) },
             reference: { transposed($0[0], 4, 6) }),
         GradientDescription(
             "transposed", "4x6", [[4, 6]], tensor: { x, _ in try x[0].transposed(0, 1).squared() },
             reference: { transposed($0[0], 4, 6).map { $0 * $0 } }),
-        GradientDescription("slice", "rows 1..<3 of 5x3", [[5, 3]], tensor: { x, _ in try x[0].slice(1..<3) }, reference: { Array($0[0][3..<9]) }),
+        GradientDescription(
+            "slice", "rows 1..<3 of 5x3", [[5, 3]], tensor: { x, _ in try x[0].slice(1..<3) },
+            reference: { Array($0[0][3..<9]) }),
         GradientDescription(
             "slice", "two overlapping slices", [[5, 3]], tensor: { x, _ in try x[0].slice(0..<3) * x[0].slice(2..<5) },
             reference: { x in (0..<9).map { x[0][$0] * x[0][$0 + 6] } }),
@@ -82,7 +93,8 @@ extension GradientDescription {
 
     private static let products: [GradientDescription] =
         [
-            ([3, 5], [5, 4], [3, 4]), ([1, 7], [7, 1], [1, 1]), ([2, 3, 5], [2, 5, 4], [2, 3, 4]), ([3, 5], [2, 5, 4], [2, 3, 4]),
+            ([3, 5], [5, 4], [3, 4]), ([1, 7], [7, 1], [1, 1]), ([2, 3, 5], [2, 5, 4], [2, 3, 4]),
+            ([3, 5], [2, 5, 4], [2, 3, 4]),
             ([2, 1, 3, 4], [3, 4, 2], [2, 3, 3, 2]),
         ].map { (a: [Int], b: [Int], c: [Int]) in
             GradientDescription(
@@ -90,13 +102,17 @@ extension GradientDescription {
                 reference: { x in
                     let (m, k, n) = (a[a.count - 2], a[a.count - 1], b[b.count - 1])
                     return broadcastPairs(Array(a.dropLast(2)), Array(b.dropLast(2))).flatMap { za, zb in
-                        productRows(Array(x[0][za * m * k..<(za + 1) * m * k]), Array(x[1][zb * k * n..<(zb + 1) * k * n]), m, n, k)
+                        productRows(
+                            Array(x[0][za * m * k..<(za + 1) * m * k]), Array(x[1][zb * k * n..<(zb + 1) * k * n]), m,
+                            n, k)
                     }
                 })
-        } + MatmulActivation.allCases.flatMap { activation in
+        }
+        + MatmulActivation.allCases.flatMap { activation in
             [true, false].map { bias in
                 GradientDescription(
-                    "linear", "2x3x5 to 4 \(activation)" + (bias ? " bias" : ""), [[2, 3, 5], [4, 5]] + (bias ? [[4]] : []),
+                    "linear", "2x3x5 to 4 \(activation)" + (bias ? " bias" : ""),
+                    [[2, 3, 5], [4, 5]] + (bias ? [[4]] : []),
                     values: { [$0.normal(30), $0.normal(20)] + (bias ? [$0.normal(4)] : []) },
                     tensor: { x, _ in try x[0].linear(x[1], bias: bias ? x[2] : nil, activation: activation) },
                     reference: { x in
@@ -112,10 +128,12 @@ extension GradientDescription {
     private static let softmaxes: [GradientDescription] = [Float(1), 0.5, 4].flatMap { temperature in
         [
             GradientDescription(
-                "softmax", "5x7 T=\(temperature)", [[5, 7]], tensor: { x, _ in try x[0].softmax(temperature: temperature) },
+                "softmax", "5x7 T=\(temperature)", [[5, 7]],
+                tensor: { x, _ in try x[0].softmax(temperature: temperature) },
                 reference: { x in rowsOf(x[0], 7).flatMap { logProbabilities($0, Double(temperature)).map(exp) } }),
             GradientDescription(
-                "logSoftmax", "5x7 T=\(temperature)", [[5, 7]], tensor: { x, _ in try x[0].logSoftmax(temperature: temperature) },
+                "logSoftmax", "5x7 T=\(temperature)", [[5, 7]],
+                tensor: { x, _ in try x[0].logSoftmax(temperature: temperature) },
                 reference: { x in rowsOf(x[0], 7).flatMap { logProbabilities($0, Double(temperature)) } }),
         ]
     }
@@ -130,7 +148,8 @@ extension GradientDescription {
         GradientDescription(
             "crossEntropy", "5x7 smoothing and ignored labels, scaled behind", [[5, 7]],
             tensor: { x, device in
-                try x[0].crossEntropy(try labels([0, -100, 3, -100, 2], device), labelSmoothing: 0.1, scale: 0.5).total * 3
+                try x[0].crossEntropy(try labels([0, -100, 3, -100, 2], device), labelSmoothing: 0.1, scale: 0.5).total
+                    * 3
             },
             reference: { x in
                 let loss = zip(rowsOf(x[0], 7), [0, -100, 3, -100, 2]).reduce(0.0) { sum, row in
@@ -157,11 +176,13 @@ extension GradientDescription {
                 tensor: { x, device in
                     var random = RandomNumbers(seed: 1, "teacher")
                     let op = Divergence(
-                        kind, mix: 0.25, temperature: temperature, softWeight: 0.5 * temperature * temperature, hardWeight: 0.5,
+                        kind, mix: 0.25, temperature: temperature, softWeight: 0.5 * temperature * temperature,
+                        hardWeight: 0.5,
                         scale: 0.2)
                     return try x[0].divergence(
                         op, teacher: try device.compute.view(random.normal(35), [5, 7]),
-                        labels: try labels([0, 6, 3, -100, 2], device)).total
+                        labels: try labels([0, 6, 3, -100, 2], device)
+                    ).total
                 },
                 reference: { x in
                     var random = RandomNumbers(seed: 1, "teacher")
@@ -182,7 +203,8 @@ extension GradientDescription {
         }
     }
 
-    private static let norms: [GradientDescription] = [(true, true), (true, false), (false, false)].map { weight, bias in
+    private static let norms: [GradientDescription] = [(true, true), (true, false), (false, false)].map {
+        weight, bias in
         GradientDescription(
             "layerNorm", "5x7" + (weight ? " weight" : "") + (bias ? " bias" : ""),
             [[5, 7]] + (weight ? [[7]] : []) + (bias ? [[7]] : []),
@@ -192,48 +214,61 @@ extension GradientDescription {
                     let mean = row.reduce(0, +) / 7
                     let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 7
                     return row.enumerated().map { i, v in
-                        (v - mean) / (variance + Double(Float(1e-5))).squareRoot() * (weight ? x[1][i] : 1) + (bias ? x[2][i] : 0)
+                        (v - mean) / (variance + Double(Float(1e-5))).squareRoot() * (weight ? x[1][i] : 1)
+                            + (bias ? x[2][i] : 0)
                     }
                 }
             })
     }
 
-    private typealias Reducer = (name: String, tensor: @Sendable (Tensor, Int?) throws -> Tensor, reference: @Sendable ([Double]) -> Double)
+    private typealias Reducer = (
+        name: String, tensor: @Sendable (Tensor, Int?) throws -> Tensor, reference: @Sendable ([Double]) -> Double
+    )
 
     private static let reducers: [Reducer] = [
         ("sum", { try $0.sum($1) }, { $0.reduce(0, +) }),
         ("mean", { try $0.mean($1) }, { $0.reduce(0, +) / Double($0.count) }),
-        ("variance", { try $0.variance($1) }, { x in
-            let mean = x.reduce(0, +) / Double(x.count)
-            return x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(x.count - 1)
-        }),
+        (
+            "variance", { try $0.variance($1) },
+            { x in
+                let mean = x.reduce(0, +) / Double(x.count)
+                return x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(x.count - 1)
+            }
+        ),
         ("max", { try $0.max($1 ?? 0) }, { $0.max()! }),
         ("logSumExp", { try $0.logSumExp($1 ?? 0) }, { x in log(x.reduce(0) { $0 + exp($1) }) }),
     ]
 
-    private static let reductions: [GradientDescription] = reducers.flatMap { reducer in
-        [0, 1, 2].map { axis in
+    private static let reductions: [GradientDescription] =
+        reducers.flatMap { reducer in
+            [0, 1, 2].map { axis in
+                GradientDescription(
+                    "reduced", "\(reducer.name) 3x4x5 axis=\(axis)", [[3, 4, 5]],
+                    tensor: { x, _ in try reducer.tensor(x[0], axis) },
+                    reference: { x in
+                        let walk = AxisWalk([3, 4, 5], axis)
+                        return (0..<walk.slices).map { s in
+                            reducer.reference((0..<walk.n).map { x[0][walk.index(s, $0)] })
+                        }
+                    })
+            }
+        }
+        + reducers.prefix(3).map { reducer in
             GradientDescription(
-                "reduced", "\(reducer.name) 3x4x5 axis=\(axis)", [[3, 4, 5]], tensor: { x, _ in try reducer.tensor(x[0], axis) },
+                "reduced", "\(reducer.name) of everything 4x5", [[4, 5]],
+                tensor: { x, _ in try reducer.tensor(x[0], nil) },
+                reference: { [reducer.reference($0[0])] })
+        }
+        + [0, 1].map { axis in
+            GradientDescription(
+                "cumulativeSum", "5x7 axis=\(axis)", [[5, 7]], tensor: { x, _ in try x[0].cumulativeSum(axis) },
                 reference: { x in
-                    let walk = AxisWalk([3, 4, 5], axis)
-                    return (0..<walk.slices).map { s in reducer.reference((0..<walk.n).map { x[0][walk.index(s, $0)] }) }
+                    let walk = AxisWalk([5, 7], axis)
+                    var y = x[0]
+                    for s in 0..<walk.slices { for i in 1..<walk.n { y[walk.index(s, i)] += y[walk.index(s, i - 1)] } }
+                    return y
                 })
         }
-    } + reducers.prefix(3).map { reducer in
-        GradientDescription(
-            "reduced", "\(reducer.name) of everything 4x5", [[4, 5]], tensor: { x, _ in try reducer.tensor(x[0], nil) },
-            reference: { [reducer.reference($0[0])] })
-    } + [0, 1].map { axis in
-        GradientDescription(
-            "cumulativeSum", "5x7 axis=\(axis)", [[5, 7]], tensor: { x, _ in try x[0].cumulativeSum(axis) },
-            reference: { x in
-                let walk = AxisWalk([5, 7], axis)
-                var y = x[0]
-                for s in 0..<walk.slices { for i in 1..<walk.n { y[walk.index(s, i)] += y[walk.index(s, i - 1)] } }
-                return y
-            })
-    }
 
     private static let selections: [GradientDescription] = [1, 3, 7].map { k in
         GradientDescription(
@@ -265,7 +300,9 @@ extension MatmulActivation {
     }
 }
 
-private func labels(_ values: [Int32], _ device: Device) throws -> View { try device.compute.view(values, [values.count], .i32) }
+private func labels(_ values: [Int32], _ device: Device) throws -> View {
+    try device.compute.view(values, [values.count], .i32)
+}
 
 private func rowsOf(_ x: [Double], _ columns: Int) -> [[Double]] {
     stride(from: 0, to: x.count, by: columns).map { Array(x[$0..<$0 + columns]) }

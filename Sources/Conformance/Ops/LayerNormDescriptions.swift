@@ -18,30 +18,39 @@ private struct LayerNormSample {
     var size = SampleSize.tiny
 
     var text: String {
-        "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (bias ? "" : " no-bias") + (mean == 0 ? "" : " mean=\(mean)")
+        "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (bias ? "" : " no-bias")
+            + (mean == 0 ? "" : " mean=\(mean)")
             + (constant ? " constant" : "") + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : "")
             + (dx ? "" : " no-dx") + (parameters ? "" : " dx-only")
     }
 
     static let shapes: [LayerNormSample] = [
-        LayerNormSample(rows: 1, columns: 1), LayerNormSample(rows: 1, columns: 7), LayerNormSample(rows: 7, columns: 1),
-        LayerNormSample(rows: 0, columns: 5), LayerNormSample(rows: 5, columns: 10), LayerNormSample(rows: 3, columns: 16, bias: false),
-        LayerNormSample(rows: 3, columns: 17, weight: false, bias: false), LayerNormSample(rows: 5, columns: 33, padding: 3),
+        LayerNormSample(rows: 1, columns: 1), LayerNormSample(rows: 1, columns: 7),
+        LayerNormSample(rows: 7, columns: 1),
+        LayerNormSample(rows: 0, columns: 5), LayerNormSample(rows: 5, columns: 10),
+        LayerNormSample(rows: 3, columns: 16, bias: false),
+        LayerNormSample(rows: 3, columns: 17, weight: false, bias: false),
+        LayerNormSample(rows: 5, columns: 33, padding: 3),
         LayerNormSample(rows: 67, columns: 13), LayerNormSample(rows: 3, columns: 37, mean: 1000),
-        LayerNormSample(rows: 41, columns: 1271, size: .small), LayerNormSample(rows: 131, columns: 257, padding: 1, size: .small),
+        LayerNormSample(rows: 41, columns: 1271, size: .small),
+        LayerNormSample(rows: 131, columns: 257, padding: 1, size: .small),
         LayerNormSample(rows: 2048, columns: 768, size: .perf),
     ]
-    static let forward: [LayerNormSample] = shapes + [
-        LayerNormSample(rows: 3, columns: 21, constant: true), LayerNormSample(rows: 5, columns: 1271, mean: 1e4, size: .small),
-    ]
-    static let backward: [LayerNormSample] = shapes + [
-        LayerNormSample(rows: 5, columns: 10, accumulate: true), LayerNormSample(rows: 5, columns: 10, dx: false),
-        LayerNormSample(rows: 5, columns: 10, parameters: false),
-        LayerNormSample(rows: 131, columns: 67, padding: 2, accumulate: true, size: .small),
-    ]
+    static let forward: [LayerNormSample] =
+        shapes + [
+            LayerNormSample(rows: 3, columns: 21, constant: true),
+            LayerNormSample(rows: 5, columns: 1271, mean: 1e4, size: .small),
+        ]
+    static let backward: [LayerNormSample] =
+        shapes + [
+            LayerNormSample(rows: 5, columns: 10, accumulate: true), LayerNormSample(rows: 5, columns: 10, dx: false),
+            LayerNormSample(rows: 5, columns: 10, parameters: false),
+            LayerNormSample(rows: 131, columns: 67, padding: 2, accumulate: true, size: .small),
+        ]
 
     func x(_ random: inout RandomNumbers) -> [Float] {
-        constant ? [Float](repeating: 3.3, count: rows * columns) : random.normal(rows * columns, scale: 1.5, mean: mean)
+        constant
+            ? [Float](repeating: 3.3, count: rows * columns) : random.normal(rows * columns, scale: 1.5, mean: mean)
     }
 }
 
@@ -122,7 +131,8 @@ private func backwardSample(_ s: LayerNormSample) -> OpSample {
         c.run(LayerNormBackward()) { v in
             LayerNormBackward.Operands(
                 x: v["x"], weight: v.optional("weight"), dy: v["dy"], mean: v["mean"], rstd: v["rstd"],
-                dx: v.optional("dx").map { .result($0, old: old) }, dWeight: v.optional("dWeight").map { .result($0, old: oldSums) },
+                dx: v.optional("dx").map { .result($0, old: old) },
+                dWeight: v.optional("dWeight").map { .result($0, old: oldSums) },
                 dBias: v.optional("dBias").map { .result($0, old: oldSums) })
         }
         c.reference = {
@@ -137,7 +147,9 @@ private func backwardSample(_ s: LayerNormSample) -> OpSample {
                 let dn = dy.enumerated().map { i, g in Double(g) * (weight.map { Double($0[i]) } ?? 1) }
                 let share = 1 / Double(s.columns)
                 let (sum, product) = (dn.reduce(0, +) * share, zip(dn, n).reduce(0) { $0 + $1.0 * $1.1 } * share)
-                let sizes = (dn.reduce(0) { $0 + abs($1) } * share, zip(dn, n).reduce(0) { $0 + abs($1.0 * $1.1) } * share)
+                let sizes = (
+                    dn.reduce(0) { $0 + abs($1) } * share, zip(dn, n).reduce(0) { $0 + abs($1.0 * $1.1) } * share
+                )
                 for (i, g) in dy.map(Double.init).enumerated() {
                     let rstd = Double(rstds[r])
                     dx.append(

@@ -185,7 +185,8 @@ private let edges: [OpSample] = {
         sizes.indices.flatMap { i in
             sizes.indices.map { j in
                 MatmulSample(
-                    m: sizes[i], n: sizes[j], k: sizes[(i + 3 * j + 1) % sizes.count], transposed: transposed, integers: true
+                    m: sizes[i], n: sizes[j], k: sizes[(i + 3 * j + 1) % sizes.count], transposed: transposed,
+                    integers: true
                 ).sample()
             }
         }
@@ -197,24 +198,32 @@ private let epilogues: [OpSample] = {
     var samples: [MatmulSample] = []
     for activation in MatmulActivation.allCases {
         for keep in [false, true] {
-            samples.append(MatmulSample(m: 13, n: 33, k: 7, bias: true, activation: activation, keepsPreactivation: keep))
+            samples.append(
+                MatmulSample(m: 13, n: 33, k: 7, bias: true, activation: activation, keepsPreactivation: keep))
         }
     }
     for transposed in transpositions {
         for integers in [true, false] {
             samples += [
                 MatmulSample(m: 41, n: 23, k: 37, transposed: transposed, integers: integers, padding: 3, offset: 1),
-                MatmulSample(m: 7, n: 129, k: 65, transposed: transposed, integers: integers, accumulate: true, padding: 5, offset: 3),
-                MatmulSample(m: 36, n: 68, k: 24, transposed: transposed, integers: integers, bias: true, residual: true, padding: 4),
+                MatmulSample(
+                    m: 7, n: 129, k: 65, transposed: transposed, integers: integers, accumulate: true, padding: 5,
+                    offset: 3),
+                MatmulSample(
+                    m: 36, n: 68, k: 24, transposed: transposed, integers: integers, bias: true, residual: true,
+                    padding: 4),
                 MatmulSample(m: 5, n: 9, k: 3, transposed: transposed, batch: [3, 2], integers: integers),
                 MatmulSample(
-                    m: 9, n: 17, k: 33, transposed: transposed, batch: [2, 3], batchA: [1, 3], batchB: [2, 1], integers: integers),
-                MatmulSample(m: 33, n: 5, k: 17, transposed: transposed, batch: [4], batchB: [], integers: integers, padding: 1),
+                    m: 9, n: 17, k: 33, transposed: transposed, batch: [2, 3], batchA: [1, 3], batchB: [2, 1],
+                    integers: integers),
+                MatmulSample(
+                    m: 33, n: 5, k: 17, transposed: transposed, batch: [4], batchB: [], integers: integers, padding: 1),
             ]
         }
         samples.append(
             MatmulSample(
-                m: 13, n: 65, k: 31, transposed: transposed, batch: [3], integers: true, alpha: 2, accumulate: true, bias: true,
+                m: 13, n: 65, k: 31, transposed: transposed, batch: [3], integers: true, alpha: 2, accumulate: true,
+                bias: true,
                 residual: true, activation: .relu, keepsPreactivation: true, padding: 3, offset: 5))
         samples.append(
             MatmulSample(
@@ -235,7 +244,8 @@ private let shapes: [OpSample] = {
         samples.append(MatmulSample(m: 3, n: 5, k: 1031, transposed: transposed, integers: true))
         samples.append(
             MatmulSample(
-                m: 16, n: 17, k: 4099, transposed: transposed, integers: true, accumulate: true, bias: true, residual: true,
+                m: 16, n: 17, k: 4099, transposed: transposed, integers: true, accumulate: true, bias: true,
+                residual: true,
                 activation: .relu, keepsPreactivation: true, padding: 1))
         samples.append(MatmulSample(m: 41, n: 1271, k: 65, transposed: transposed))
         samples.append(MatmulSample(m: 301, n: 257, k: 513, transposed: transposed, integers: true))
@@ -246,7 +256,8 @@ private let shapes: [OpSample] = {
     samples.append(MatmulSample(m: 5, n: 0, k: 3))
     samples.append(MatmulSample(m: 4, n: 5, k: 0, bias: true))
     samples.append(MatmulSample(m: 4, n: 5, k: 0, accumulate: true))
-    samples.append(MatmulSample(m: 4, n: 5, k: 0, accumulate: true, bias: true, activation: .silu, keepsPreactivation: true))
+    samples.append(
+        MatmulSample(m: 4, n: 5, k: 0, accumulate: true, bias: true, activation: .silu, keepsPreactivation: true))
     samples.append(MatmulSample(m: 4, n: 5, k: 3, batch: [0]))
     return samples.map { $0.sample() }
 }()

@@ -97,7 +97,8 @@ struct OpCase {
     private mutating func add(
         _ name: String, _ dtype: DType, _ shape: [Int], _ layout: Layout, _ bits: [UInt32]?, isOutput: Bool
     ) {
-        precondition(bits.map { $0.count == shape.elements } ?? true, "\(name): \(bits?.count ?? 0) values for \(shape)")
+        precondition(
+            bits.map { $0.count == shape.elements } ?? true, "\(name): \(bits?.count ?? 0) values for \(shape)")
         arrays.append(
             HostArray(name: name, dtype: dtype, shape: shape, layout: layout, bits: bits, isOutput: isOutput))
     }

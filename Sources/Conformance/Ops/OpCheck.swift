@@ -122,8 +122,11 @@ struct OpCheck {
         if unwritten > 0 { problems.append("\(array.name): \(unwritten) of \(bits.count) elements were never written") }
         guard wrong > 0 else { return }
         let i = worstAt.index
-        let found = array.dtype == .i32 ? "\(Int32(bitPattern: bits[i]))" : array.dtype == .f32
-            ? "\(Float(bitPattern: bits[i]))" : "0x" + String(bits[i], radix: 16)
+        let found =
+            array.dtype == .i32
+            ? "\(Int32(bitPattern: bits[i]))"
+            : array.dtype == .f32
+                ? "\(Float(bitPattern: bits[i]))" : "0x" + String(bits[i], radix: 16)
         problems.append(
             "\(array.name): \(wrong) of \(bits.count) elements are wrong; worst at \(Self.place(i, array.shape)): \(found), "
                 + "expected \(expected.text(i))")

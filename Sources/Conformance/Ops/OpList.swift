@@ -24,12 +24,14 @@ public struct OpList {
 
     public var json: JSON {
         [
-            "ops": .array(descriptions.map { description in
-                [
-                    "op": .string(description.name),
-                    "samples": .array(description.samples.map { ["sample": .string($0.text), "size": .string("\($0.size)")] }),
-                ]
-            }),
+            "ops": .array(
+                descriptions.map { description in
+                    [
+                        "op": .string(description.name),
+                        "samples": .array(
+                            description.samples.map { ["sample": .string($0.text), "size": .string("\($0.size)")] }),
+                    ]
+                }),
             "gradients": .array(gradients.map { ["op": .string($0.op), "sample": .string($0.sample)] }),
         ]
     }

@@ -16,20 +16,23 @@ public struct OpTiming: Sendable {
     public var json: JSON {
         [
             "op": .string(op), "sample": .string(sample), "on": .string(target), "median_us": .double(median * 1e6),
-            "gflops": .double(cost.flops / median * 1e-9), "gbps": .double(cost.bytes / median * 1e-9), "roof": .double(share),
+            "gflops": .double(cost.flops / median * 1e-9), "gbps": .double(cost.bytes / median * 1e-9),
+            "roof": .double(share),
         ]
     }
 
     var cells: [String] {
         [
-            op, sample, target, NumberFormat.duration(seconds: median), NumberFormat.significant(cost.flops / median * 1e-9, digits: 3),
+            op, sample, target, NumberFormat.duration(seconds: median),
+            NumberFormat.significant(cost.flops / median * 1e-9, digits: 3),
             NumberFormat.significant(cost.bytes / median * 1e-9, digits: 3), NumberFormat.percent(share, decimals: 0),
         ]
     }
 
     public static func table(_ timings: [OpTiming]) -> String {
         var table = Table(columns: [
-            ("op", .left), ("sample", .left), ("on", .left), ("time", .right), ("GFLOP/s", .right), ("GB/s", .right), ("of roof", .right),
+            ("op", .left), ("sample", .left), ("on", .left), ("time", .right), ("GFLOP/s", .right), ("GB/s", .right),
+            ("of roof", .right),
         ])
         for timing in timings { table.add(timing.cells) }
         return table.text
@@ -41,7 +44,8 @@ public func timeOps(_ selection: OpSelection, on targets: [OpTarget], report: (O
     for target in targets {
         let roof = try Roof(target.device.compute)
         for description in try selection.descriptions() {
-            for sample in description.samples(matching: selection.sample) where sample.size == .perf || selection.sample != nil {
+            for sample in description.samples(matching: selection.sample)
+            where sample.size == .perf || selection.sample != nil {
                 if case .small = target.largest, selection.sample == nil { continue }
                 let opCase = description.makeCase(sample, seed: selection.seed)
                 let (operands, _) = try OpCheck.place(opCase, on: target.device.compute)

@@ -99,7 +99,8 @@ public struct OpReport {
     /// The lines of one failure; nil for anything else.
     public static func failureText(_ result: OpResult) -> String? {
         guard case .failed(let problems) = result.outcome else { return nil }
-        return (["FAILED \(result.op) \(result.sample) on \(result.target)"] + problems.map { "  " + $0 }
+        return
+            (["FAILED \(result.op) \(result.sample) on \(result.target)"] + problems.map { "  " + $0 }
             + ["  repeat: " + result.command]).joined(separator: "\n")
     }
 
@@ -155,6 +156,7 @@ public struct OpReport {
     /// - Throws: `RetortError` (70) when anything failed.
     public func check() throws {
         guard failed > 0 else { return }
-        throw RetortError.internalBug("\(failed) of \(passed + failed) checks failed", why: "each is listed above with its command")
+        throw RetortError.internalBug(
+            "\(failed) of \(passed + failed) checks failed", why: "each is listed above with its command")
     }
 }

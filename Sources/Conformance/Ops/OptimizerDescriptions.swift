@@ -10,7 +10,8 @@ private struct UpdateSample {
 
     var text: String { "\(count)" + (factor == 1 ? "" : " factor=\(factor)") + (skip ? " skip" : "") }
     static let all: [UpdateSample] = [
-        UpdateSample(count: 1), UpdateSample(count: 7, factor: 0.3), UpdateSample(count: 0), UpdateSample(count: 131, factor: 0.01),
+        UpdateSample(count: 1), UpdateSample(count: 7, factor: 0.3), UpdateSample(count: 0),
+        UpdateSample(count: 131, factor: 0.01),
         UpdateSample(count: 37, skip: true), UpdateSample(count: 52_111, factor: 0.5, size: .small),
     ]
     static let perf = UpdateSample(count: 8 << 20, size: .perf)
@@ -30,7 +31,8 @@ private func sgdSample(_ s: UpdateSample, _ label: String, _ options: SGDUpdate.
         c.input("skip", ints: [s.skip ? 1 : 0], [1])
         c.run(SGDUpdate(options, learningRate: rate, isFirstStep: first)) {
             .init(
-                values: $0["values"], gradients: $0["gradients"], momentum: $0.optional("momentum"), factor: $0["factor"],
+                values: $0["values"], gradients: $0["gradients"], momentum: $0.optional("momentum"),
+                factor: $0["factor"],
                 skip: $0["skip"])
         }
         c.reference = {
@@ -95,7 +97,9 @@ private func adamSample(_ s: UpdateSample, _ label: String, _ options: AdamUpdat
             guard !s.skip else {
                 return ["values": .exact(p), "first": .exact(m), "second": .exact(v), "maximum": .exact(top)]
             }
-            var results: (values: [Estimate], first: [Estimate], second: [Estimate], maximum: [Estimate]) = ([], [], [], [])
+            var results: (values: [Estimate], first: [Estimate], second: [Estimate], maximum: [Estimate]) = (
+                [], [], [], []
+            )
             let decay = Double(options.weightDecay)
             let correction1 = 1 - pow(options.beta1, Double(step))
             let correction2 = 1 - pow(options.beta2, Double(step))
@@ -103,7 +107,9 @@ private func adamSample(_ s: UpdateSample, _ label: String, _ options: AdamUpdat
                 var parameter = Double(p[i])
                 var gradient = Double(g[i]) * Double(s.factor)
                 var size = abs(gradient)
-                if options.decoupled { parameter -= Double(rate) * decay * parameter } else {
+                if options.decoupled {
+                    parameter -= Double(rate) * decay * parameter
+                } else {
                     gradient += decay * parameter
                     size += decay * abs(parameter)
                 }
@@ -115,7 +121,8 @@ private func adamSample(_ s: UpdateSample, _ label: String, _ options: AdamUpdat
                 let maximum = options.amsgrad ? max(Double(top[i]), second) : second
                 let root = (maximum / correction2).squareRoot() + Double(options.epsilon)
                 let update = Double(rate) / correction1 * first / root
-                let updateError = Double(rate) / correction1 * (firstError + 2 * secondError / maximum * abs(first)) / root
+                let updateError =
+                    Double(rate) / correction1 * (firstError + 2 * secondError / maximum * abs(first)) / root
                     + 8 * eps * abs(update)
                 let value = parameter - update
                 results.values.append(Estimate(value, updateError + 2 * eps * (abs(value) + abs(parameter))))
@@ -134,7 +141,8 @@ private func adamSample(_ s: UpdateSample, _ label: String, _ options: AdamUpdat
 
 private let adam: [OpSample] = {
     let options: [(String, AdamUpdate.Options)] = [
-        ("adam", .init()), ("adam-decay", .init(weightDecay: 0.1)), ("adamw", .init(weightDecay: 0.01, decoupled: true)),
+        ("adam", .init()), ("adam-decay", .init(weightDecay: 0.1)),
+        ("adamw", .init(weightDecay: 0.01, decoupled: true)),
         ("amsgrad", .init(beta1: 0.8, beta2: 0.99, epsilon: 1e-6, amsgrad: true)),
         ("adamw-amsgrad", .init(weightDecay: 0.05, decoupled: true, amsgrad: true)),
     ]
@@ -147,7 +155,8 @@ private let adam: [OpSample] = {
 private func normSample(
     _ count: Int, maximum: Float, scale: Float = 1, poison: Float? = nil, size: SampleSize = .tiny
 ) -> OpSample {
-    let text = "\(count) maximum=\(maximum)" + (scale == 1 ? "" : " scale=\(scale)") + (poison.map { " with=\($0)" } ?? "")
+    let text =
+        "\(count) maximum=\(maximum)" + (scale == 1 ? "" : " scale=\(scale)") + (poison.map { " with=\($0)" } ?? "")
     return OpSample(text, size) { random in
         var values = random.normal(count, scale: scale)
         if let poison { values[count / 2] = poison }
@@ -159,7 +168,9 @@ private func normSample(
         c.output("skip", [1], dtype: .i32)
         c.updated("nonFinite", ints: [5], [1])
         c.run(GradientNorm(maximum: maximum)) {
-            .init(gradients: $0["gradients"], norm: $0["norm"], factor: $0["factor"], skip: $0["skip"], nonFinite: $0["nonFinite"])
+            .init(
+                gradients: $0["gradients"], norm: $0["norm"], factor: $0["factor"], skip: $0["skip"],
+                nonFinite: $0["nonFinite"])
         }
         c.reference = {
             guard poison == nil else {
@@ -188,10 +199,13 @@ private func movingAverageSample(_ count: Int, _ decay: Double, size: SampleSize
         c.input("values", values, [count])
         c.run(MovingAverage(decay: decay)) { .init(average: $0["average"], values: $0["values"]) }
         c.reference = {
-            ["average": .near(zip(average, values).map { a, v in
-                let terms = (decay * Double(a), (1 - decay) * Double(v))
-                return Estimate(terms.0 + terms.1, 2 * eps * (abs(terms.0) + abs(terms.1)))
-            })]
+            [
+                "average": .near(
+                    zip(average, values).map { a, v in
+                        let terms = (decay * Double(a), (1 - decay) * Double(v))
+                        return Estimate(terms.0 + terms.1, 2 * eps * (abs(terms.0) + abs(terms.1)))
+                    })
+            ]
         }
         return c
     }
@@ -204,15 +218,19 @@ extension OpDescription {
         OpDescription(
             "gradient_norm", "GradientNorm",
             [
-                normSample(1, maximum: 1), normSample(7, maximum: 0.5), normSample(7, maximum: 100), normSample(7, maximum: 0),
-                normSample(131, maximum: 1, scale: 0), normSample(131, maximum: 1, poison: .nan), normSample(131, maximum: 1, poison: .infinity),
-                normSample(5, maximum: 0, poison: -.infinity), normSample(0, maximum: 1), normSample(4099, maximum: 1, size: .small),
+                normSample(1, maximum: 1), normSample(7, maximum: 0.5), normSample(7, maximum: 100),
+                normSample(7, maximum: 0),
+                normSample(131, maximum: 1, scale: 0), normSample(131, maximum: 1, poison: .nan),
+                normSample(131, maximum: 1, poison: .infinity),
+                normSample(5, maximum: 0, poison: -.infinity), normSample(0, maximum: 1),
+                normSample(4099, maximum: 1, size: .small),
                 normSample(1_000_003, maximum: 1, size: .small), normSample(8 << 20, maximum: 1, size: .perf),
             ]),
         OpDescription(
             "moving_average", "MovingAverage",
             [
-                movingAverageSample(1, 0.9), movingAverageSample(7, 0), movingAverageSample(0, 0.5), movingAverageSample(131, 0.999),
+                movingAverageSample(1, 0.9), movingAverageSample(7, 0), movingAverageSample(0, 0.5),
+                movingAverageSample(131, 0.999),
                 movingAverageSample(52_111, 0.99, size: .small), movingAverageSample(8 << 20, 0.999, size: .perf),
             ]),
     ]

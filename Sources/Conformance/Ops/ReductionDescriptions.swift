@@ -37,7 +37,8 @@ private struct ReduceSample {
     }
 
     var text: String {
-        "\(Reduce(kind).name.dropFirst("reduce_".count)) \(shape.shapeText) axis=\(axis)" + (accumulate ? " accumulate" : "")
+        "\(Reduce(kind).name.dropFirst("reduce_".count)) \(shape.shapeText) axis=\(axis)"
+            + (accumulate ? " accumulate" : "")
             + (fill == .plain ? "" : " \(fill.rawValue)") + (kind == .variance(correction: 0) ? " correction=0" : "")
     }
 
@@ -82,12 +83,14 @@ extension Reduction {
             let lost = eps * (abs(mean) + magnitude / n)
             let divisor = n - Double(correction)
             return (
-                Estimate(squares / divisor, eps * (steps + 4) * squares / divisor + n / Swift.max(divisor, 1) * lost * lost),
+                Estimate(
+                    squares / divisor, eps * (steps + 4) * squares / divisor + n / Swift.max(divisor, 1) * lost * lost),
                 Estimate(mean, eps * steps * magnitude / n)
             )
         case .max, .min:
             var best = 0
-            for i in x.indices.dropFirst() where !x[best].isNaN && (x[i].isNaN || (self == .max ? x[i] > x[best] : x[i] < x[best])) {
+            for i in x.indices.dropFirst()
+            where !x[best].isNaN && (x[i].isNaN || (self == .max ? x[i] > x[best] : x[i] < x[best])) {
                 best = i
             }
             return (Estimate(v[best]), Estimate(Double(best)))
@@ -139,37 +142,50 @@ private let reduceSamples: [ReduceSample] = kinds.flatMap { kind in
         ReduceSample(kind: kind, shape: [7], axis: 0), ReduceSample(kind: kind, shape: [5, 10], axis: 0),
         ReduceSample(kind: kind, shape: [5, 10], axis: 1), ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1),
         ReduceSample(kind: kind, shape: [2, 3, 70], axis: 0), ReduceSample(kind: kind, shape: [0, 7], axis: 1),
-        ReduceSample(kind: kind, shape: [7, 0], axis: 0), ReduceSample(kind: kind, shape: [3, 37], axis: 1, fill: .shifted),
-        ReduceSample(kind: kind, shape: [41, 1271], axis: 0, size: .small), ReduceSample(kind: kind, shape: [41, 1271], axis: 1, size: .small),
+        ReduceSample(kind: kind, shape: [7, 0], axis: 0),
+        ReduceSample(kind: kind, shape: [3, 37], axis: 1, fill: .shifted),
+        ReduceSample(kind: kind, shape: [41, 1271], axis: 0, size: .small),
+        ReduceSample(kind: kind, shape: [41, 1271], axis: 1, size: .small),
         ReduceSample(kind: kind, shape: [5, 300, 67], axis: 1, size: .small),
         ReduceSample(kind: kind, shape: [70_001], axis: 0, size: .small),
     ]
     if kind != .variance(correction: 1) {
-        samples += [ReduceSample(kind: kind, shape: [1], axis: 0), ReduceSample(kind: kind, shape: [7, 1, 3], axis: 1)]
+        samples += [
+            ReduceSample(kind: kind, shape: [1], axis: 0), ReduceSample(kind: kind, shape: [7, 1, 3], axis: 1),
+        ]
     }
     if kind == .sum || kind == .mean {
         samples += [
-            ReduceSample(kind: kind, shape: [5, 10], axis: 0, accumulate: true), ReduceSample(kind: kind, shape: [5, 10], axis: 1, accumulate: true),
+            ReduceSample(kind: kind, shape: [5, 10], axis: 0, accumulate: true),
+            ReduceSample(kind: kind, shape: [5, 10], axis: 1, accumulate: true),
             ReduceSample(kind: kind, shape: [300, 13], axis: 0, accumulate: true, size: .small),
             ReduceSample(kind: kind, shape: [70_001], axis: 0, accumulate: true, size: .small),
             ReduceSample(kind: kind, shape: [1_000_000], axis: 0, fill: .ones, size: .small),
             ReduceSample(kind: kind, shape: [1_000_000], axis: 0, fill: .drift, size: .small),
             ReduceSample(kind: kind, shape: [100_000, 7], axis: 0, fill: .drift, size: .small),
             ReduceSample(kind: kind, shape: [3, 200_003], axis: 1, fill: .drift, size: .small),
-            ReduceSample(kind: kind, shape: [4096, 1024], axis: 0, size: .perf), ReduceSample(kind: kind, shape: [4096, 1024], axis: 1, size: .perf),
+            ReduceSample(kind: kind, shape: [4096, 1024], axis: 0, size: .perf),
+            ReduceSample(kind: kind, shape: [4096, 1024], axis: 1, size: .perf),
         ]
     }
-    if kind == .sum { samples += [ReduceSample(kind: kind, shape: [3, 0], axis: 1), ReduceSample(kind: kind, shape: [0, 3], axis: 0)] }
+    if kind == .sum {
+        samples += [
+            ReduceSample(kind: kind, shape: [3, 0], axis: 1), ReduceSample(kind: kind, shape: [0, 3], axis: 0),
+        ]
+    }
     if kind == .max || kind == .min {
         samples += [
-            ReduceSample(kind: kind, shape: [9, 13], axis: 0, fill: .ties), ReduceSample(kind: kind, shape: [9, 13], axis: 1, fill: .ties),
+            ReduceSample(kind: kind, shape: [9, 13], axis: 0, fill: .ties),
+            ReduceSample(kind: kind, shape: [9, 13], axis: 1, fill: .ties),
             ReduceSample(kind: kind, shape: [41, 1271], axis: 1, fill: .ties, size: .small),
         ]
     }
     if kind == .logSumExp {
         samples += [
-            ReduceSample(kind: kind, shape: [4, 8], axis: 1, fill: .masked), ReduceSample(kind: kind, shape: [8, 5], axis: 0, fill: .masked),
-            ReduceSample(kind: kind, shape: [4, 37], axis: 1, fill: .huge), ReduceSample(kind: kind, shape: [37, 4], axis: 0, fill: .huge),
+            ReduceSample(kind: kind, shape: [4, 8], axis: 1, fill: .masked),
+            ReduceSample(kind: kind, shape: [8, 5], axis: 0, fill: .masked),
+            ReduceSample(kind: kind, shape: [4, 37], axis: 1, fill: .huge),
+            ReduceSample(kind: kind, shape: [37, 4], axis: 0, fill: .huge),
         ]
     }
     return samples
@@ -187,7 +203,8 @@ private func reduceBackwardSample(_ s: ReduceSample) -> OpSample {
         var c = OpCase()
         c.input("x", x, s.shape)
         c.input("dy", dy, s.kept)
-        let floats = s.kind == .logSumExp ? forward.map { Float($0.result.value) } : forward.map { Float($0.statistic.value) }
+        let floats =
+            s.kind == .logSumExp ? forward.map { Float($0.result.value) } : forward.map { Float($0.statistic.value) }
         switch s.kind {
         case .max, .min: c.input("statistic", ints: forward.map { Int32($0.statistic.value) }, s.kept)
         case .variance, .logSumExp: c.input("statistic", floats, s.kept)
@@ -195,7 +212,9 @@ private func reduceBackwardSample(_ s: ReduceSample) -> OpSample {
         }
         c.result("dx", s.shape, old: old)
         c.run(ReduceBackward(s.kind)) {
-            .init(x: $0["x"], statistic: $0.optional("statistic"), dy: $0["dy"], axis: s.axis, dx: .result($0["dx"], old: old))
+            .init(
+                x: $0["x"], statistic: $0.optional("statistic"), dy: $0["dy"], axis: s.axis,
+                dx: .result($0["dx"], old: old))
         }
         c.reference = {
             var dx = [Estimate](repeating: Estimate(0), count: x.count)
@@ -207,7 +226,8 @@ private func reduceBackwardSample(_ s: ReduceSample) -> OpSample {
                     switch s.kind {
                     case .sum: value = g
                     case .mean: value = g / Double(walk.n)
-                    case .variance(let correction): value = g * 2 * (v - Double(floats[slice])) / Double(walk.n - correction)
+                    case .variance(let correction):
+                        value = g * 2 * (v - Double(floats[slice])) / Double(walk.n - correction)
                     case .max, .min: value = i == Int(forward[slice].statistic.value) ? g : 0
                     case .logSumExp: value = floats[slice] == -.infinity ? 0 : g * exp(v - Double(floats[slice]))
                     }
@@ -225,9 +245,12 @@ private let reduceBackwardSamples: [ReduceSample] = kinds.flatMap { kind in
     [
         ReduceSample(kind: kind, shape: [7], axis: 0), ReduceSample(kind: kind, shape: [5, 10], axis: 0),
         ReduceSample(kind: kind, shape: [5, 10], axis: 1), ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1),
-        ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1, accumulate: true), ReduceSample(kind: kind, shape: [0, 7], axis: 1),
-        ReduceSample(kind: kind, shape: [5, 33], axis: 1, accumulate: true), ReduceSample(kind: kind, shape: [41, 1271], axis: 0, size: .small),
-        ReduceSample(kind: kind, shape: [41, 1271], axis: 1, size: .small), ReduceSample(kind: kind, shape: [70_001], axis: 0, size: .small),
+        ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1, accumulate: true),
+        ReduceSample(kind: kind, shape: [0, 7], axis: 1),
+        ReduceSample(kind: kind, shape: [5, 33], axis: 1, accumulate: true),
+        ReduceSample(kind: kind, shape: [41, 1271], axis: 0, size: .small),
+        ReduceSample(kind: kind, shape: [41, 1271], axis: 1, size: .small),
+        ReduceSample(kind: kind, shape: [70_001], axis: 0, size: .small),
     ]
 }
 
@@ -243,20 +266,28 @@ private let cumulativeSum = OpDescription(
     "cumulative_sum", "CumulativeSum",
     [false, true].flatMap { reverse in
         [
-            CumulativeSample(shape: [1], axis: 0), CumulativeSample(shape: [7], axis: 0), CumulativeSample(shape: [5, 10], axis: 0),
-            CumulativeSample(shape: [5, 10], axis: 1), CumulativeSample(shape: [0, 5], axis: 1), CumulativeSample(shape: [5, 0], axis: 1),
-            CumulativeSample(shape: [3, 17, 5], axis: 1, accumulate: true), CumulativeSample(shape: [3, 37], axis: 1, accumulate: true),
-            CumulativeSample(shape: [41, 1271], axis: 1, size: .small), CumulativeSample(shape: [1271, 41], axis: 0, size: .small),
+            CumulativeSample(shape: [1], axis: 0), CumulativeSample(shape: [7], axis: 0),
+            CumulativeSample(shape: [5, 10], axis: 0),
+            CumulativeSample(shape: [5, 10], axis: 1), CumulativeSample(shape: [0, 5], axis: 1),
+            CumulativeSample(shape: [5, 0], axis: 1),
+            CumulativeSample(shape: [3, 17, 5], axis: 1, accumulate: true),
+            CumulativeSample(shape: [3, 37], axis: 1, accumulate: true),
+            CumulativeSample(shape: [41, 1271], axis: 1, size: .small),
+            CumulativeSample(shape: [1271, 41], axis: 0, size: .small),
             CumulativeSample(shape: [4096, 1024], axis: 1, size: .perf),
         ].map { s in
-            let text = "\(s.shape.shapeText) axis=\(s.axis)" + (reverse ? " reverse" : "") + (s.accumulate ? " accumulate" : "")
+            let text =
+                "\(s.shape.shapeText) axis=\(s.axis)" + (reverse ? " reverse" : "")
+                + (s.accumulate ? " accumulate" : "")
             return OpSample(text, s.size) { random in
                 let x = random.normal(s.shape.elements)
                 let old: [Float]? = s.accumulate ? random.normal(s.shape.elements) : nil
                 var c = OpCase()
                 c.input("x", x, s.shape)
                 c.result("y", s.shape, old: old)
-                c.run(CumulativeSum(reverse: reverse)) { .init(x: $0["x"], axis: s.axis, y: .result($0["y"], old: old)) }
+                c.run(CumulativeSum(reverse: reverse)) {
+                    .init(x: $0["x"], axis: s.axis, y: .result($0["y"], old: old))
+                }
                 c.reference = {
                     let walk = AxisWalk(s.shape, s.axis)
                     var y = [Estimate](repeating: Estimate(0), count: x.count)

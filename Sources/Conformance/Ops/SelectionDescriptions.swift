@@ -29,7 +29,9 @@ private func argMaxSample(_ shape: [Int], _ axis: Int, ties: Bool = false, size:
     }
 }
 
-private func topKSample(_ rows: Int, _ columns: Int, _ k: Int, ties: Bool = false, padding: Int = 0, size: SampleSize = .tiny) -> OpSample {
+private func topKSample(
+    _ rows: Int, _ columns: Int, _ k: Int, ties: Bool = false, padding: Int = 0, size: SampleSize = .tiny
+) -> OpSample {
     OpSample("\(rows)x\(columns) k=\(k)" + (ties ? " ties" : "") + (padding > 0 ? " pitched" : ""), size) { random in
         let x = ties ? tied(rows * columns, &random) : random.normal(rows * columns)
         var c = OpCase()
@@ -48,7 +50,9 @@ private func topKSample(_ rows: Int, _ columns: Int, _ k: Int, ties: Bool = fals
     }
 }
 
-private func scatterSample(_ rows: Int, _ columns: Int, _ k: Int, accumulate: Bool = false, size: SampleSize = .tiny) -> OpSample {
+private func scatterSample(_ rows: Int, _ columns: Int, _ k: Int, accumulate: Bool = false, size: SampleSize = .tiny)
+    -> OpSample
+{
     OpSample("\(rows)x\(columns) k=\(k)" + (accumulate ? " accumulate" : ""), size) { random in
         let dy = random.normal(rows * k)
         let indices = (0..<rows).flatMap { _ in descending(random.distinct(columns)).prefix(k).map(Int32.init) }
@@ -72,19 +76,24 @@ extension OpDescription {
         OpDescription(
             "argmax", "ArgMax",
             [
-                argMaxSample([1], 0), argMaxSample([7], 0), argMaxSample([5, 10], 1), argMaxSample([5, 10], 0), argMaxSample([0, 5], 1),
-                argMaxSample([13, 37], 1, ties: true), argMaxSample([37, 13], 0, ties: true), argMaxSample([3, 17, 5], 1, ties: true),
+                argMaxSample([1], 0), argMaxSample([7], 0), argMaxSample([5, 10], 1), argMaxSample([5, 10], 0),
+                argMaxSample([0, 5], 1),
+                argMaxSample([13, 37], 1, ties: true), argMaxSample([37, 13], 0, ties: true),
+                argMaxSample([3, 17, 5], 1, ties: true),
                 argMaxSample([41, 1271], 1, size: .small), argMaxSample([41, 1271], 1, ties: true, size: .small),
                 argMaxSample([1271, 41], 0, size: .small), argMaxSample([2048, 32000], 1, size: .perf),
             ]),
         OpDescription(
             "topk", "TopK",
             [
-                topKSample(1, 1, 1), topKSample(1, 7, 3), topKSample(5, 10, 1), topKSample(5, 10, 10), topKSample(0, 5, 2),
+                topKSample(1, 1, 1), topKSample(1, 7, 3), topKSample(5, 10, 1), topKSample(5, 10, 10),
+                topKSample(0, 5, 2),
                 topKSample(3, 17, 5, ties: true), topKSample(3, 33, 33, ties: true), topKSample(3, 33, 33, padding: 3),
-                topKSample(4, 37, 2, ties: true, padding: 1), topKSample(3, 65, 64), topKSample(41, 1271, 8, size: .small),
+                topKSample(4, 37, 2, ties: true, padding: 1), topKSample(3, 65, 64),
+                topKSample(41, 1271, 8, size: .small),
                 topKSample(41, 1271, 8, ties: true, size: .small), topKSample(5, 1271, 1271, ties: true, size: .small),
-                topKSample(3, 4096, 4096, size: .small), topKSample(7, 999, 333, size: .small), topKSample(512, 32000, 10, size: .perf),
+                topKSample(3, 4096, 4096, size: .small), topKSample(7, 999, 333, size: .small),
+                topKSample(512, 32000, 10, size: .perf),
             ]),
         OpDescription(
             "scatter_columns", "ScatterColumns",

@@ -76,27 +76,33 @@ private struct SoftmaxSample {
 
     func text(_ log: Bool) -> String {
         (log ? "log " : "") + "\(rows)x\(columns)" + (temperature == 1 ? "" : " T=\(temperature)")
-            + (logits == .plain ? "" : " \(logits)") + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : "")
+            + (logits == .plain ? "" : " \(logits)") + (padding > 0 ? " pitched" : "")
+            + (accumulate ? " accumulate" : "")
     }
 
     static let shapes: [SoftmaxSample] = [
         SoftmaxSample(rows: 1, columns: 1), SoftmaxSample(rows: 1, columns: 7), SoftmaxSample(rows: 7, columns: 1),
         SoftmaxSample(rows: 5, columns: 10, temperature: 4), SoftmaxSample(rows: 3, columns: 16, temperature: 0.5),
         SoftmaxSample(rows: 3, columns: 17, padding: 3), SoftmaxSample(rows: 0, columns: 5),
-        SoftmaxSample(rows: 2, columns: 259, temperature: 20), SoftmaxSample(rows: 41, columns: 1271, temperature: 2, size: .small),
+        SoftmaxSample(rows: 2, columns: 259, temperature: 20),
+        SoftmaxSample(rows: 41, columns: 1271, temperature: 2, size: .small),
         SoftmaxSample(rows: 13, columns: 257, padding: 7, size: .small),
         SoftmaxSample(rows: 3, columns: 8191, temperature: 0.7, size: .small),
         SoftmaxSample(rows: 2048, columns: 512, size: .perf), SoftmaxSample(rows: 512, columns: 32000, size: .perf),
     ]
-    static let forward: [SoftmaxSample] = shapes + [
-        SoftmaxSample(rows: 4, columns: 37, logits: .huge), SoftmaxSample(rows: 4, columns: 37, temperature: 0.5, logits: .huge),
-        SoftmaxSample(rows: 4, columns: 37, logits: .masked), SoftmaxSample(rows: 3, columns: 21, logits: .empty),
-        SoftmaxSample(rows: 2, columns: 300, logits: .flat), SoftmaxSample(rows: 2, columns: 4099, logits: .masked, size: .small),
-    ]
-    static let backward: [SoftmaxSample] = shapes + [
-        SoftmaxSample(rows: 4, columns: 37, logits: .masked), SoftmaxSample(rows: 5, columns: 19, accumulate: true),
-        SoftmaxSample(rows: 41, columns: 1271, padding: 1, accumulate: true, size: .small),
-    ]
+    static let forward: [SoftmaxSample] =
+        shapes + [
+            SoftmaxSample(rows: 4, columns: 37, logits: .huge),
+            SoftmaxSample(rows: 4, columns: 37, temperature: 0.5, logits: .huge),
+            SoftmaxSample(rows: 4, columns: 37, logits: .masked), SoftmaxSample(rows: 3, columns: 21, logits: .empty),
+            SoftmaxSample(rows: 2, columns: 300, logits: .flat),
+            SoftmaxSample(rows: 2, columns: 4099, logits: .masked, size: .small),
+        ]
+    static let backward: [SoftmaxSample] =
+        shapes + [
+            SoftmaxSample(rows: 4, columns: 37, logits: .masked), SoftmaxSample(rows: 5, columns: 19, accumulate: true),
+            SoftmaxSample(rows: 41, columns: 1271, padding: 1, accumulate: true, size: .small),
+        ]
 }
 
 private func forwardSample(_ s: SoftmaxSample, log: Bool) -> OpSample {
@@ -108,13 +114,18 @@ private func forwardSample(_ s: SoftmaxSample, log: Bool) -> OpSample {
         c.output("y", shape, .padded(s.padding * 2))
         c.run(Softmax(log: log, temperature: s.temperature)) { .init(x: $0["x"], y: .write($0["y"])) }
         c.reference = {
-            ["y": .near(rowSlices(x, s.columns).flatMap { row in
-                let r = LogitRow(row, temperature: Double(s.temperature))
-                return r.scaled.indices.map { i in
-                    guard log else { return Estimate(r.probability(i), r.relativeError(i) * eps * r.probability(i)) }
-                    return Estimate(r.logProbability(i), r.logError(i) * eps)
-                }
-            })]
+            [
+                "y": .near(
+                    rowSlices(x, s.columns).flatMap { row in
+                        let r = LogitRow(row, temperature: Double(s.temperature))
+                        return r.scaled.indices.map { i in
+                            guard log else {
+                                return Estimate(r.probability(i), r.relativeError(i) * eps * r.probability(i))
+                            }
+                            return Estimate(r.logProbability(i), r.logError(i) * eps)
+                        }
+                    })
+            ]
         }
         return c
     }
@@ -147,7 +158,8 @@ private func backwardSample(_ s: SoftmaxSample, log: Bool) -> OpSample {
                 for (y, dy) in zip(y.map(Double.init), dy.map(Double.init)) {
                     let p = log ? exp(y) : y
                     let value = log ? dy - p * sum : p * (dy - sum)
-                    let scale = log ? abs(dy) + p * magnitude * (log && y.isFinite ? 1 + abs(y) : 1) : p * (abs(dy) + magnitude)
+                    let scale =
+                        log ? abs(dy) + p * magnitude * (log && y.isFinite ? 1 + abs(y) : 1) : p * (abs(dy) + magnitude)
                     results.append(
                         Estimate(value / Double(s.temperature), eps * sumError * scale / Double(s.temperature)))
                 }
@@ -161,7 +173,8 @@ private func backwardSample(_ s: SoftmaxSample, log: Bool) -> OpSample {
 extension OpDescription {
     static let softmaxes: [OpDescription] = [
         OpDescription(
-            "softmax", "Softmax", [false, true].flatMap { log in SoftmaxSample.forward.map { forwardSample($0, log: log) } }),
+            "softmax", "Softmax",
+            [false, true].flatMap { log in SoftmaxSample.forward.map { forwardSample($0, log: log) } }),
         OpDescription(
             "softmax_backward", "SoftmaxBackward",
             [false, true].flatMap { log in SoftmaxSample.backward.map { backwardSample($0, log: log) } }),

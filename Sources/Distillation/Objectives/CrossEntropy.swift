@@ -2,9 +2,12 @@ import RetortRuntime
 
 /// Cross entropy with the labels: what a student learns alone. Mean over rows.
 public struct CrossEntropyObjective: Objective {
-    public static let section = RecipeSection("cross-entropy", "Cross entropy with the labels.", [
-        RecipeField("label-smoothing", .number(0...1), .defaulted("0"), "share of the target spread over all classes")
-    ])
+    public static let section = RecipeSection(
+        "cross-entropy", "Cross entropy with the labels.",
+        [
+            RecipeField(
+                "label-smoothing", .number(0...1), .defaulted("0"), "share of the target spread over all classes")
+        ])
     private let smoothing: Float
 
     public init(smoothing: Float) { self.smoothing = smoothing }

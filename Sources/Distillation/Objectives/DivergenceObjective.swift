@@ -24,9 +24,11 @@ enum DivergenceFields {
     static func all(temperature: String = "1", alpha: String = "1", tSquared: String = "true") -> [RecipeField] {
         [
             RecipeField("temperature", .number(1e-3...1e4), .defaulted(temperature), "both logits are divided by this"),
-            RecipeField("alpha", .number(0...1e6), .defaulted(alpha),
+            RecipeField(
+                "alpha", .number(0...1e6), .defaulted(alpha),
                 "weight of the distillation term; 1 − alpha (at least 0) weighs the cross entropy with the labels"),
-            RecipeField("t-squared", .flag, .defaulted(tSquared),
+            RecipeField(
+                "t-squared", .flag, .defaulted(tSquared),
                 "multiply the divergence by temperature², which keeps gradients of one size when temperature changes"),
         ]
     }
@@ -55,14 +57,17 @@ struct DivergenceTerm: Sendable {
 
     func contract(_ formula: String) -> String {
         let t = NumberFormat.significant(Double(temperature))
-        let formula = mixName.isEmpty ? formula : "\(formula) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
+        let formula =
+            mixName.isEmpty ? formula : "\(formula) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
         let factor = tSquared ? "·T²" : ""
         let hard = hardWeight > 0 ? " + \(NumberFormat.significant(Double(hardWeight)))·CE(labels, q at T=1)" : ""
         return "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(t), mean over rows"
     }
 
     func loss(_ input: ObjectiveInput) throws -> FusedLoss {
-        guard let teacher = input.teacher else { throw RetortError.internalBug("a distillation loss without a teacher") }
+        guard let teacher = input.teacher else {
+            throw RetortError.internalBug("a distillation loss without a teacher")
+        }
         let op = Divergence(
             kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
             hardWeight: hardWeight, scale: 1 / Float(input.rows))

@@ -5,7 +5,11 @@ import RetortRuntime
 public struct JSDObjective: DivergenceObjective {
     public static let section = RecipeSection(
         "jsd", "Generalised Jensen–Shannon divergence as GKD defines it.",
-        [RecipeField("beta", .number(0...1), .defaulted("0.5"), "weight of the teacher in the mixture; 0 is KL(p‖q), 1 is KL(q‖p)")]
+        [
+            RecipeField(
+                "beta", .number(0...1), .defaulted("0.5"),
+                "weight of the teacher in the mixture; 0 is KL(p‖q), 1 is KL(q‖p)")
+        ]
             + DivergenceFields.all())
     static let formula = "JSD_β(p,q), GKD form"
     let term: DivergenceTerm

@@ -19,16 +19,19 @@ public func evaluate(
         let (model, _) = try ModelDirectory.load(path, on: device)
         guard model.inputs == rows.columns else {
             throw RetortError.badData(
-                "the model takes \(model.inputs) features, the data has \(rows.columns)", at: .init(file: path + "/config.json"))
+                "the model takes \(model.inputs) features, the data has \(rows.columns)",
+                at: .init(file: path + "/config.json"))
         }
         guard rows.classes <= model.classes else {
             throw RetortError.badData(
-                "the model knows \(model.classes) classes, the data has \(rows.classes)", at: .init(file: path + "/config.json"))
+                "the model knows \(model.classes) classes, the data has \(rows.classes)",
+                at: .init(file: path + "/config.json"))
         }
         return (model, try Evaluation(model, test, on: device))
     }
 
-    func result(_ role: String, _ path: String, _ model: any Model, _ evaluation: Evaluation, _ teacher: Evaluation?) throws
+    func result(_ role: String, _ path: String, _ model: any Model, _ evaluation: Evaluation, _ teacher: Evaluation?)
+        throws
         -> ArmResult
     {
         var metrics: [Metric: Double] = [
@@ -39,11 +42,14 @@ public func evaluate(
             metrics[.agreement] = evaluation.agreement(with: teacher)
             metrics[.klToTeacher] = evaluation.divergence(from: teacher)
         }
-        return ArmResult(role: role, contract: ["from \(path)"], seeds: [
-            SeedResult(
-                seed: 0, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }), curve: [],
-                confusion: evaluation.confusion)
-        ])
+        return ArmResult(
+            role: role, contract: ["from \(path)"],
+            seeds: [
+                SeedResult(
+                    seed: 0, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
+                    curve: [],
+                    confusion: evaluation.confusion)
+            ])
     }
 
     var arms: [ArmResult] = []

@@ -20,7 +20,8 @@ public struct Inspection {
         } else {
             let config = path + "/config.json"
             self = try Self.tensors(
-                path + "/model.safetensors", config: FileManager.default.fileExists(atPath: config) ? try JSON.read(config) : nil)
+                path + "/model.safetensors",
+                config: FileManager.default.fileExists(atPath: config) ? try JSON.read(config) : nil)
         }
     }
 
@@ -31,7 +32,9 @@ public struct Inspection {
 
     private static func tensors(_ path: String, config: JSON?) throws -> Inspection {
         let file = try SafeTensors(path: path)
-        var table = Table(columns: [("tensor", .left), ("type", .left), ("shape", .left), ("elements", .right), ("bytes", .right)])
+        var table = Table(columns: [
+            ("tensor", .left), ("type", .left), ("shape", .left), ("elements", .right), ("bytes", .right),
+        ])
         for tensor in file.tensors {
             let shape = "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
             table.add([
@@ -48,19 +51,24 @@ public struct Inspection {
             json: [
                 "path": .string(path), "config": config ?? .null,
                 "metadata": .object(file.metadata.map { (key: $0.key, value: JSON.string($0.value)) }),
-                "tensors": .array(file.tensors.map {
-                    [
-                        "name": .string($0.name), "dtype": .string($0.type.rawValue), "shape": .array($0.shape.map(JSON.int)),
-                        "bytes": .int($0.bytes),
-                    ]
-                }),
+                "tensors": .array(
+                    file.tensors.map {
+                        [
+                            "name": .string($0.name), "dtype": .string($0.type.rawValue),
+                            "shape": .array($0.shape.map(JSON.int)),
+                            "bytes": .int($0.bytes),
+                        ]
+                    }),
             ])
     }
 
     private static func run(_ path: String) throws -> Inspection {
         let manifest = JSONCursor(try JSON.read(path + "/manifest.json"), file: path + "/manifest.json")
-        var lines = try manifest.members().map { "\($0.key): \((try? $0.value.string()) ?? $0.value.value.text())".displayable }
-        let results = FileManager.default.fileExists(atPath: path + "/results.json") ? try RunDirectory.results(in: path) : nil
+        var lines = try manifest.members().map {
+            "\($0.key): \((try? $0.value.string()) ?? $0.value.value.text())".displayable
+        }
+        let results =
+            FileManager.default.fileExists(atPath: path + "/results.json") ? try RunDirectory.results(in: path) : nil
         if let results { lines += ["", summaryTable(results)] } else { lines.append("no results yet") }
         return Inspection(
             text: lines.joined(separator: "\n") + "\n",

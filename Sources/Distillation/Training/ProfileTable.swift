@@ -9,7 +9,8 @@ public func profileTable(_ profiler: Profiler, on device: Device) throws -> Stri
     let memory = device.compute.memory  // before the roof's own arrays
     let roof = try Roof(device.compute)
     var table = Table(columns: [
-        ("op", .left), ("family", .left), ("calls", .right), ("time ms", .right), ("share", .right), ("µs/call", .right),
+        ("op", .left), ("family", .left), ("calls", .right), ("time ms", .right), ("share", .right),
+        ("µs/call", .right),
         ("GFLOP/s", .right), ("GB/s", .right), ("roof", .right), ("launches", .right), ("host µs/launch", .right),
     ])
     for row in rows {
@@ -18,7 +19,8 @@ public func profileTable(_ profiler: Profiler, on device: Device) throws -> Stri
         let share = roof.share(row.cost, seconds: seconds)
         table.add([
             row.name, row.family, "\(row.calls)", NumberFormat.fixed(time / 1000, decimals: 2),
-            NumberFormat.percent(time / Swift.max(total, 1e-9)), NumberFormat.fixed(time / Double(row.calls), decimals: 1),
+            NumberFormat.percent(time / Swift.max(total, 1e-9)),
+            NumberFormat.fixed(time / Double(row.calls), decimals: 1),
             NumberFormat.fixed(row.cost.flops / seconds * 1e-9, decimals: 1),
             NumberFormat.fixed(row.cost.bytes / seconds * 1e-9, decimals: 1), NumberFormat.percent(share, decimals: 0),
             row.launches == 0 ? "-" : "\(row.launches)",

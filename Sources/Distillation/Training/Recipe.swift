@@ -39,7 +39,11 @@ public struct Recipe: Sendable {
     /// Reads and validates a recipe file.
     /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
     public static func read(_ path: String, overrides: [String] = []) throws -> Recipe {
-        let bytes = try InputFile.read(path, limit: RecipeReader.largestFile)
+        let file = try InputFile(path: path)
+        guard file.size <= RecipeReader.largestFile else {
+            throw RetortError.recipe("the recipe is larger than 1 MiB", at: .init(file: path))
+        }
+        let bytes = try file.readAll(limit: RecipeReader.largestFile)
         guard UTF8Check.firstInvalidOffset(in: bytes) == nil else {
             throw RetortError.recipe("the recipe is not UTF-8 text", at: .init(file: path))
         }
@@ -95,7 +99,8 @@ public struct Recipe: Sendable {
             return .train(try ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
         case (nil, let path?):
             if let train = node["train"] {
-                throw RetortError.recipe("a teacher from a directory is not trained", at: train.location,
+                throw RetortError.recipe(
+                    "a teacher from a directory is not trained", at: train.location,
                     help: "remove teacher.train, or give teacher.model instead of teacher.path")
             }
             return .directory(resolve(path.text))
@@ -130,7 +135,8 @@ public struct ModelSpec: Sendable {
         }
         guard widths[widths.count - 1] == classes else {
             throw RetortError.recipe(
-                "the \(who)'s last width is \(widths[widths.count - 1]), but the data has \(classes) classes", at: location)
+                "the \(who)'s last width is \(widths[widths.count - 1]), but the data has \(classes) classes",
+                at: location)
         }
     }
 

@@ -1,6 +1,8 @@
 /// The recipe's keys in words, made from the schema itself: it cannot drift from what is accepted.
 public enum RecipeHelp {
-    public static var text: String { "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n") }
+    public static var text: String {
+        "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n")
+    }
 
     private static func lines(_ fields: [RecipeField], indent: Int) -> [String] {
         let pad = String(repeating: "  ", count: indent)
@@ -22,7 +24,9 @@ public enum RecipeHelp {
         case .named(let type): return ["\(pad)<name>:"] + inner(type, indent + 1)
         case .list(let element, _): return inner(element, indent)
         case .variant(let key, let sections):
-            return sections.flatMap { ["\(pad)\(key): \($0.name) — \($0.summary)"] + lines($0.fields, indent: indent + 1) }
+            return sections.flatMap {
+                ["\(pad)\(key): \($0.name) — \($0.summary)"] + lines($0.fields, indent: indent + 1)
+            }
         case .choice(let words): return ["\(pad)one of " + words.joined(separator: ", ")]
         case .text, .flag, .integer, .number: return []
         }

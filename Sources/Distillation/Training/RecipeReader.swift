@@ -15,6 +15,8 @@ public struct RecipeReader {
     /// Paths of the values that came from the command line: they have no place in the file.
     private var overridden: [[String]] = []
 
+    private var parsers: [Parser] = []
+
     private init(file: String) { self.file = file }
 
     /// - Parameters:
@@ -39,7 +41,8 @@ public struct RecipeReader {
     /// One value by itself, checked against a type: how the tests read every default.
     static func readValue(_ text: String, _ type: RecipeType) throws -> RecipeNode {
         var reader = RecipeReader(file: "default")
-        guard let node = try reader.compose(text, reader.file), let checked = reader.check(node, type, path: ["default"], depth: 0),
+        guard let node = try reader.compose(text, reader.file),
+            let checked = reader.check(node, type, path: ["default"], depth: 0),
             reader.problems.isEmpty
         else { throw reader.combined() }
         return checked
@@ -47,9 +50,18 @@ public struct RecipeReader {
 
     // MARK: YAML
 
-    private func compose(_ text: String, _ file: String) throws -> Node? {
+    private mutating func compose(_ text: String, _ file: String) throws -> Node? {
+        if let alias = Self.alias(in: text) {
+            throw RetortError.recipe(
+                "\("*" + alias.name) is an alias; recipes have none",
+                at: .init(file: file, line: alias.line, column: alias.column),
+                why: "it stands for what is marked with &\(alias.name)", help: "write the value out")
+        }
         do {
-            return try Yams.compose(yaml: text)
+            // What Yams.compose does, but the parser stays: nodes hold their anchors weakly.
+            let parser = try Parser(yaml: text)
+            parsers.append(parser)
+            return try parser.singleRoot()
         } catch let error as YamlError {
             switch error {
             case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
@@ -66,6 +78,30 @@ public struct RecipeReader {
         }
     }
 
+    /// The first word `*name` for which there is a `&name` too. Composing a text unfolds its aliases, and a few lines of them are
+    /// enough to unfold for ever; so they are looked for first, by their letters alone. A quoted `*name` counts as well.
+    private static func alias(in text: String) -> (name: String, line: Int, column: Int)? {
+        let before: Set<Unicode.Scalar> = [" ", "\t", "\n", "\r", "[", "{", ",", ":", "-", "?"]
+        var anchors: Set<String> = []
+        var aliases: [(name: String, line: Int, column: Int)] = []
+        var (line, column) = (1, 0)
+        var last: Unicode.Scalar = "\n"
+        let scalars = Array(text.unicodeScalars)
+        for (index, scalar) in scalars.enumerated() {
+            column += 1
+            if scalar == "&" || scalar == "*", before.contains(last) {
+                let rest = scalars[(index + 1)...].prefix {
+                    $0.properties.isAlphabetic || "0123456789_-".unicodeScalars.contains($0)
+                }
+                let name = String(String.UnicodeScalarView(rest))
+                if scalar == "&" { anchors.insert(name) } else { aliases.append((name, line, column)) }
+            }
+            if scalar == "\n" { (line, column) = (line + 1, 0) }
+            last = scalar
+        }
+        return aliases.first { !$0.name.isEmpty && anchors.contains($0.name) }
+    }
+
     /// Replaces or adds one value: `train.epochs=10`, `seeds=[1, 2]`. Numbers step into lists: `arms.student.objective.0.alpha=1`.
     private mutating func apply(_ override: String, to root: Node) throws -> Node {
         guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
@@ -77,12 +113,20 @@ public struct RecipeReader {
             throw RetortError.usage("\(override.quoted()) has an empty key", help: "write key.sub=value")
         }
         let source = "override \(override[..<equals])"
-        let value = try compose(String(override[override.index(after: equals)...]), source) ?? Node("")
+        let value: Node
+        do {
+            value = try compose(String(override[override.index(after: equals)...]), source) ?? Node("")
+        } catch let error as RetortError {
+            throw RetortError.usage(
+                "\(override.quoted()) is not an override", why: error.what,
+                help: "write key.sub=value, for example train.epochs=10")
+        }
         overridden.append(path)
         return try replacing(root, path[...], by: value, override)
     }
 
-    private func replacing(_ node: Node, _ path: ArraySlice<String>, by value: Node, _ override: String) throws -> Node {
+    private func replacing(_ node: Node, _ path: ArraySlice<String>, by value: Node, _ override: String) throws -> Node
+    {
         guard let key = path.first else { return value }
         switch node {
         case .mapping(var mapping):
@@ -109,7 +153,10 @@ public struct RecipeReader {
 
     private func location(_ node: Node, _ path: [String]) -> RetortError.Location {
         if overridden.contains(where: { path.starts(with: $0) }) { return .init(file: "command line") }
-        guard let mark = node.mark else { return .init(file: file) }
+        // A key that only the command line has brought along carries no mark.
+        guard let mark = node.mark else {
+            return .init(file: overridden.contains { $0.starts(with: path) } ? "command line" : file)
+        }
         return .init(file: file, line: mark.line, column: mark.column)
     }
 
@@ -124,10 +171,6 @@ public struct RecipeReader {
             return nil
         }
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
-        if case .alias = node {
-            refuse("\(name) is an alias; recipes have none", node, path, help: "write the value out")
-            return nil
-        }
         if node.anchor != nil { refuse("\(name) carries an anchor; recipes have none", node, path) }
 
         switch type {
@@ -138,18 +181,25 @@ public struct RecipeReader {
             var fields: [(key: String, value: RecipeNode)] = []
             for (keyNode, value) in mapping {
                 guard let key = plainKey(keyNode, path) else { continue }
-                let valid = key.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || "0123456789-_".unicodeScalars.contains($0) }
+                let valid = key.unicodeScalars.allSatisfy {
+                    $0.properties.isAlphabetic || "0123456789-_".unicodeScalars.contains($0)
+                }
                 if !valid || key == "teacher" || key.utf8.count > 64 {
-                    refuse("\(key.quoted()) cannot name an arm", keyNode, path + [key],
+                    refuse(
+                        "\(key.quoted()) cannot name an arm", keyNode, path + [key],
                         why: "a name has letters, digits, - and _, at most 64, and teacher is taken")
                 }
-                if let checked = check(value, inner, path: path + [key], depth: depth + 1) { fields.append((key, checked)) }
+                if let checked = check(value, inner, path: path + [key], depth: depth + 1) {
+                    fields.append((key, checked))
+                }
             }
             return RecipeNode(.section(fields), at: location(node, path))
         case .list(let element, let count):
             guard case .sequence(let sequence) = node else { return mismatch(type, node, path) }
             guard count.contains(sequence.count) else {
-                refuse("\(name) has \(sequence.count) elements, not \(count.lowerBound) to \(count.upperBound)", node, path)
+                refuse(
+                    "\(name) has \(sequence.count) elements, not \(count.lowerBound) to \(count.upperBound)", node, path
+                )
                 return nil
             }
             let items = sequence.enumerated().compactMap {
@@ -170,7 +220,8 @@ public struct RecipeReader {
         case .text: if quoted || !word.isEmpty { return RecipeNode(.text(word), at: at) }
         case .choice(let words):
             if words.contains(word) { return RecipeNode(.text(word), at: at) }
-            refuse("\(name) is \(word.quoted())", node, path, why: "it must be " + type.phrase,
+            refuse(
+                "\(name) is \(word.quoted())", node, path, why: "it must be " + type.phrase,
                 help: EditDistance.suggestion(for: word, among: words))
             return nil
         case .flag:
@@ -199,7 +250,9 @@ public struct RecipeReader {
         return digits.first?.isNumber == true && (digits.count == 1 || digits.first != "0")
     }
 
-    private mutating func checkSection(_ node: Node, _ section: RecipeSection, path: [String], depth: Int) -> RecipeNode? {
+    private mutating func checkSection(_ node: Node, _ section: RecipeSection, path: [String], depth: Int)
+        -> RecipeNode?
+    {
         guard case .mapping(let mapping) = node else { return mismatch(.section(section), node, path) }
         return checkFields(mapping, node, section.fields, path: path, depth: depth)
     }
@@ -210,7 +263,9 @@ public struct RecipeReader {
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
         guard case .mapping(let mapping) = node else { return mismatch(.variant(key: key, sections), node, path) }
         guard let kind = mapping.first(where: { $0.key.string == key })?.value else {
-            refuse("\(name) has no \(key)", node, path, help: "add \(key): " + sections.map(\.name).joined(separator: " | "))
+            refuse(
+                "\(name) has no \(key)", node, path,
+                help: "add \(key): " + sections.map(\.name).joined(separator: " | "))
             return nil
         }
         let words = sections.map(\.name)
@@ -231,13 +286,16 @@ public struct RecipeReader {
             guard let key = plainKey(keyNode, path) else { continue }
             guard let field = fields.first(where: { $0.key == key }) else {
                 let place = path.isEmpty ? "" : " in \(path.joined(separator: "."))"
-                refuse("unknown key \(key.quoted())\(place)", keyNode, path + [key],
+                refuse(
+                    "unknown key \(key.quoted())\(place)", keyNode, path + [key],
                     why: "keys here: " + fields.map(\.key).joined(separator: ", "),
                     help: EditDistance.suggestion(for: key, among: fields.map(\.key)))
                 continue
             }
             seen.insert(key)
-            if let checked = check(value, field.type, path: path + [key], depth: depth + 1) { found.append((key, checked)) }
+            if let checked = check(value, field.type, path: path + [key], depth: depth + 1) {
+                found.append((key, checked))
+            }
         }
         for field in fields where !seen.contains(field.key) {
             switch field.presence {
@@ -286,7 +344,8 @@ public struct RecipeReader {
             let hint = [problem.why, problem.help].filter { !$0.isEmpty }.joined(separator: "; ")
             return place + problem.what + (hint.isEmpty ? "" : " (\(hint))")
         }
-        first.why += (first.why.isEmpty ? "" : "\n") + "and \(problems.count - 1) more:\n" + rest.joined(separator: "\n")
+        first.why +=
+            (first.why.isEmpty ? "" : "\n") + "and \(problems.count - 1) more:\n" + rest.joined(separator: "\n")
         return first
     }
 }

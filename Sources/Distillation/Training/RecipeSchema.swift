@@ -71,98 +71,138 @@ public struct RecipeField: Sendable {
 extension RecipeSection {
     /// The whole recipe.
     public static var recipe: RecipeSection {
-        RecipeSection("recipe", "A distillation: data, teacher, student and the ways to train it.", [
-            RecipeField("data", .variant(key: "kind", [csvData]), .required, "where the examples come from"),
-            RecipeField("teacher", .section(teacher), .required, "who teaches: a model to train, or a directory"),
-            RecipeField("student", .section(student), .required, "who learns"),
-            RecipeField("arms", .named(.section(arm)), .required,
-                "ways to train the student; all start from the same weights of their seed"),
-            RecipeField("train", .section(train), .required, "how long and with which optimizer"),
-            RecipeField("seeds", .list(of: .integer(0...Int(Int32.max)), count: 1...1000), .defaulted("[0]"),
-                "one run of everything for each seed"),
-        ])
+        RecipeSection(
+            "recipe", "A distillation: data, teacher, student and the ways to train it.",
+            [
+                RecipeField("data", .variant(key: "kind", [csvData]), .required, "where the examples come from"),
+                RecipeField("teacher", .section(teacher), .required, "who teaches: a model to train, or a directory"),
+                RecipeField("student", .section(student), .required, "who learns"),
+                RecipeField(
+                    "arms", .named(.section(arm)), .required,
+                    "ways to train the student; all start from the same weights of their seed"),
+                RecipeField("train", .section(train), .required, "how long and with which optimizer"),
+                RecipeField(
+                    "seeds", .list(of: .integer(0...Int(Int32.max)), count: 1...1000), .defaulted("[0]"),
+                    "one run of everything for each seed"),
+            ])
     }
 
-    static let csvData = RecipeSection("csv", "Numeric features and one label column in a CSV file.", [
-        RecipeField("path", .text, .required, "the file; relative to the recipe, else to the working directory"),
-        RecipeField("label", .text, .required, "name of the column that holds the class, 0, 1, 2, …"),
-        RecipeField("scale", .number(-1e9...1e9), .defaulted("1"), "every feature is multiplied by this"),
-        RecipeField("test", .section(split), .required, "which rows test"),
-    ])
-
-    static let split = RecipeSection("test", "Every n-th row, counted from the first, tests; the others train.", [
-        RecipeField("every", .integer(2...1_000_000), .required, "n")
-    ])
-
-    static let model = RecipeType.variant(key: "kind", [
-        RecipeSection("mlp", "Linear layers with ReLU between them.", [
-            RecipeField("layers", .list(of: .integer(1...(1 << 20)), count: 2...64), .required,
-                "widths from the number of features to the number of classes")
+    static let csvData = RecipeSection(
+        "csv", "Numeric features and one label column in a CSV file.",
+        [
+            RecipeField("path", .text, .required, "the file; relative to the recipe, else to the working directory"),
+            RecipeField("label", .text, .required, "name of the column that holds the class, 0, 1, 2, …"),
+            RecipeField("scale", .number(-1e9...1e9), .defaulted("1"), "every feature is multiplied by this"),
+            RecipeField("test", .section(split), .required, "which rows test"),
         ])
-    ])
 
-    static let teacher = RecipeSection("teacher", "A model and how it is trained, or the directory of a trained one.", [
-        RecipeField("model", model, .optional, "the teacher's architecture, when it is to be trained"),
-        RecipeField("train", .section(teacherTrain), .optional, "how the teacher is trained; what is absent is taken from train"),
-        RecipeField("path", .text, .optional, "a directory with config.json and model.safetensors, instead of model and train"),
-    ])
+    static let split = RecipeSection(
+        "test", "Every n-th row, counted from the first, tests; the others train.",
+        [
+            RecipeField("every", .integer(2...1_000_000), .required, "n")
+        ])
 
-    static let student = RecipeSection("student", "The student's architecture.", [
-        RecipeField("model", model, .required, "the student's architecture")
-    ])
+    static let model = RecipeType.variant(
+        key: "kind",
+        [
+            RecipeSection(
+                "mlp", "Linear layers with ReLU between them.",
+                [
+                    RecipeField(
+                        "layers", .list(of: .integer(1...(1 << 20)), count: 2...64), .required,
+                        "widths from the number of features to the number of classes")
+                ])
+        ])
+
+    static let teacher = RecipeSection(
+        "teacher", "A model and how it is trained, or the directory of a trained one.",
+        [
+            RecipeField("model", model, .optional, "the teacher's architecture, when it is to be trained"),
+            RecipeField(
+                "train", .section(teacherTrain), .optional,
+                "how the teacher is trained; what is absent is taken from train"),
+            RecipeField(
+                "path", .text, .optional,
+                "a directory with config.json and model.safetensors, instead of model and train"),
+        ])
+
+    static let student = RecipeSection(
+        "student", "The student's architecture.",
+        [
+            RecipeField("model", model, .required, "the student's architecture")
+        ])
 
     static var arm: RecipeSection {
-        RecipeSection("arm", "One way to train the student.", [
-            RecipeField("objective", .list(of: .variant(key: "loss", ObjectiveRegistry.sections), count: 1...16), .required,
-                "the losses that are added up")
-        ])
+        RecipeSection(
+            "arm", "One way to train the student.",
+            [
+                RecipeField(
+                    "objective", .list(of: .variant(key: "loss", ObjectiveRegistry.sections), count: 1...16), .required,
+                    "the losses that are added up")
+            ])
     }
 
     static var teacherTrain: RecipeSection {
-        RecipeSection("train", "How the teacher is trained.", [
-            RecipeField("loss", .choice(["cross-entropy"]), .defaulted("cross-entropy"), "what the teacher minimises"),
-            RecipeField("rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set"),
-            RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the rows"),
-            RecipeField("batch", .integer(1...1_000_000), .optional, "rows of one step"),
-            RecipeField("optimizer", optimizer, .optional, "how gradients become steps"),
-        ])
+        RecipeSection(
+            "train", "How the teacher is trained.",
+            [
+                RecipeField(
+                    "loss", .choice(["cross-entropy"]), .defaulted("cross-entropy"), "what the teacher minimises"),
+                RecipeField("rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set"),
+                RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the rows"),
+                RecipeField("batch", .integer(1...1_000_000), .optional, "rows of one step"),
+                RecipeField("optimizer", optimizer, .optional, "how gradients become steps"),
+            ])
     }
 
-    static let train = RecipeSection("train", "How the student is trained.", [
-        RecipeField("rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set (few labels)"),
-        RecipeField("epochs", .integer(1...1_000_000), .required, "passes over the rows"),
-        RecipeField("batch", .integer(1...1_000_000), .required, "rows of one step; the last step of an epoch may have fewer"),
-        RecipeField("optimizer", optimizer, .required, "how gradients become steps"),
-        RecipeField("schedule", schedule, .defaulted("{kind: constant}"), "the learning rate over the steps"),
-        RecipeField("clip", .number(0...1e9), .defaulted("0"), "largest gradient norm; 0 never clips"),
-    ])
+    static let train = RecipeSection(
+        "train", "How the student is trained.",
+        [
+            RecipeField(
+                "rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set (few labels)"),
+            RecipeField("epochs", .integer(1...1_000_000), .required, "passes over the rows"),
+            RecipeField(
+                "batch", .integer(1...1_000_000), .required,
+                "rows of one step; the last step of an epoch may have fewer"),
+            RecipeField("optimizer", optimizer, .required, "how gradients become steps"),
+            RecipeField("schedule", schedule, .defaulted("{kind: constant}"), "the learning rate over the steps"),
+            RecipeField("clip", .number(0...1e9), .defaulted("0"), "largest gradient norm; 0 never clips"),
+        ])
 
-    static let optimizer = RecipeType.variant(key: "kind", [
-        RecipeSection("sgd", "Stochastic gradient descent.", [
-            RecipeField("lr", .number(0...1e6), .required, "learning rate"),
-            RecipeField("momentum", .number(0...1), .defaulted("0"), "share of the last step that is kept"),
-            RecipeField("nesterov", .flag, .defaulted("false"), "look ahead along the momentum"),
-            RecipeField("weight-decay", .number(0...1e3), .defaulted("0"), "L2 penalty"),
-        ]),
-        RecipeSection("adam", "Adam; weight decay is an L2 penalty.", adamFields(decay: "0")),
-        RecipeSection("adamw", "Adam with decoupled weight decay.", adamFields(decay: "0.01")),
-    ])
+    static let optimizer = RecipeType.variant(
+        key: "kind",
+        [
+            RecipeSection(
+                "sgd", "Stochastic gradient descent.",
+                [
+                    RecipeField("lr", .number(0...1e6), .required, "learning rate"),
+                    RecipeField("momentum", .number(0...1), .defaulted("0"), "share of the last step that is kept"),
+                    RecipeField("nesterov", .flag, .defaulted("false"), "look ahead along the momentum"),
+                    RecipeField("weight-decay", .number(0...1e3), .defaulted("0"), "L2 penalty"),
+                ]),
+            RecipeSection("adam", "Adam; weight decay is an L2 penalty.", adamFields(decay: "0")),
+            RecipeSection("adamw", "Adam with decoupled weight decay.", adamFields(decay: "0.01")),
+        ])
 
     private static func adamFields(decay: String) -> [RecipeField] {
         [
             RecipeField("lr", .number(0...1e6), .required, "learning rate"),
-            RecipeField("betas", .list(of: .number(0...0.999999999), count: 2...2), .defaulted("[0.9, 0.999]"),
+            RecipeField(
+                "betas", .list(of: .number(0...0.999999999), count: 2...2), .defaulted("[0.9, 0.999]"),
                 "decay of the first and second moment"),
-            RecipeField("epsilon", .number(0...1), .defaulted("1e-8"), "added to the root of the second moment"),
+            // Never 0: weights without a gradient, the padding of the arena among them, would be moved by 0/0.
+            RecipeField("epsilon", .number(1e-30...1), .defaulted("1e-8"), "added to the root of the second moment"),
             RecipeField("weight-decay", .number(0...1e3), .defaulted(decay), "weight decay"),
         ]
     }
 
-    static let schedule = RecipeType.variant(key: "kind", [
-        RecipeSection("constant", "The same learning rate throughout.", [warmup]),
-        RecipeSection("linear", "Down to 0 in a straight line.", [warmup]),
-        RecipeSection("cosine", "Down to 0 along half a cosine.", [warmup]),
-    ])
+    static let schedule = RecipeType.variant(
+        key: "kind",
+        [
+            RecipeSection("constant", "The same learning rate throughout.", [warmup]),
+            RecipeSection("linear", "Down to 0 in a straight line.", [warmup]),
+            RecipeSection("cosine", "Down to 0 along half a cosine.", [warmup]),
+        ])
     private static let warmup = RecipeField(
         "warmup", .integer(0...Int(Int32.max)), .defaulted("0"), "steps during which the rate rises from 0")
 }

@@ -49,8 +49,11 @@ public final class RunDirectory {
                 "\(output.quoted(limit: 200)) is in use", why: why,
                 help: "choose another --output; nothing in this directory was touched")
         }
-        guard let old = try? JSON.read(output + "/manifest.json") else { throw refusal("it is not empty and holds no run") }
-        for key in ["format", "recipe_sha256", "data_sha256", "device_summary", "retort"] where old[key] != identity[key] {
+        guard let old = try? JSON.read(output + "/manifest.json") else {
+            throw refusal("it is not empty and holds no run")
+        }
+        for key in ["format", "recipe_sha256", "data_sha256", "device_summary", "retort"]
+        where old[key] != identity[key] {
             throw refusal("it holds another run (its \(key) differs)")
         }
         if old["status"] == "finished" { throw refusal("it holds this run, finished") }
@@ -64,7 +67,8 @@ public final class RunDirectory {
             let path = "runs/\(recipe)-\(date)-\(n)"
             if case .created = try Folder.create(path) { return path }
         }
-        throw RetortError.cannotCreate("runs/ holds 9999 runs of \(recipe) of today", help: "name a directory with --output")
+        throw RetortError.cannotCreate(
+            "runs/ holds 9999 runs of \(recipe) of today", help: "name a directory with --output")
     }
 
     /// `running`, `stopped`, `finished`.
@@ -75,7 +79,9 @@ public final class RunDirectory {
     }
 
     /// One line of `metrics.jsonl`.
-    func record(_ members: [(key: String, value: JSON)]) throws { try metrics.append(line: JSON.object(members).text()) }
+    func record(_ members: [(key: String, value: JSON)]) throws {
+        try metrics.append(line: JSON.object(members).text())
+    }
 
     /// One line of `log.txt`.
     func note(_ line: String) throws { try log.append(line: line) }
@@ -117,7 +123,9 @@ public final class RunDirectory {
     /// The results of a finished run.
     /// - Throws: `RetortError` 66 when the directory holds none, 65 when the file is damaged.
     public static func results(in path: String) throws -> RunResults {
-        guard Folder.exists(path) else { throw RetortError.missingInput("there is no run directory \(path.quoted(limit: 200))") }
+        guard Folder.exists(path) else {
+            throw RetortError.missingInput("there is no run directory \(path.quoted(limit: 200))")
+        }
         let file = path + "/results.json"
         return try RunResults(json: try JSON.read(file), file: file)
     }
@@ -137,7 +145,8 @@ enum DateText {
 /// What of the machine can change a result or a time; never the whole environment, which may hold secrets.
 public enum EnvironmentFacts {
     static let variables = [
-        "RETORT_FAMILY", "RETORT_THREADS", "RETORT_CPU_LEVEL", "RETORT_OPENBLAS_CORETYPE", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS",
+        "RETORT_FAMILY", "RETORT_THREADS", "RETORT_CPU_LEVEL", "RETORT_OPENBLAS_CORETYPE", "OPENBLAS_CORETYPE",
+        "OMP_NUM_THREADS",
         "RETORT_KERNEL_OPTIONS",
         "POCL_MAX_PTHREAD_COUNT", "OCL_ICD_VENDORS", "CUDA_VISIBLE_DEVICES",
     ]

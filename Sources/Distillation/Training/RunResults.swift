@@ -110,7 +110,8 @@ public struct Spread: Sendable, Equatable {
     public init(_ values: [Double]) {
         mean = values.reduce(0, +) / Double(max(1, values.count))
         let mean = mean
-        deviation = values.count < 2
+        deviation =
+            values.count < 2
             ? nil
             : (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)).squareRoot()
     }

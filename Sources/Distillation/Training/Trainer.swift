@@ -65,7 +65,8 @@ public final class Trainer {
     ///   - arena: the model's parameters, already placed.
     ///   - seed: draws the order of the rows, by epoch.
     public init(
-        _ model: any Model, _ arena: ParameterArena, goal: Goal, data: DeviceRows, spec: TrainSpec, seed: UInt64, on device: Device
+        _ model: any Model, _ arena: ParameterArena, goal: Goal, data: DeviceRows, spec: TrainSpec, seed: UInt64,
+        on device: Device
     ) throws {
         self.model = model
         self.goal = goal
@@ -82,8 +83,10 @@ public final class Trainer {
 
     /// The order of the rows in an epoch: a function of the seed and the epoch alone.
     func permutation(epoch: Int) -> [Int32] {
-        Philox(seed: UInt64(order.word(UInt64(epoch))) << 32 | UInt64(order.word(UInt64(epoch) + (1 << 40))),
-            stream: Philox.stream("shuffle")).permutation(data.rows)
+        Philox(
+            seed: UInt64(order.word(UInt64(epoch))) << 32 | UInt64(order.word(UInt64(epoch) + (1 << 40))),
+            stream: Philox.stream("shuffle")
+        ).permutation(data.rows)
     }
 
     /// One pass over the rows.
@@ -105,7 +108,9 @@ public final class Trainer {
             throw diverged("the loss is \(values[bad])", step: step - stepsPerEpoch + bad)
         }
         let skipped = try optimizer.nonFiniteSteps()
-        if skipped > 0 { throw diverged("\(skipped) steps of this epoch had a gradient that is not finite", step: step - 1) }
+        if skipped > 0 {
+            throw diverged("\(skipped) steps of this epoch had a gradient that is not finite", step: step - 1)
+        }
         return values
     }
 

@@ -25,8 +25,13 @@ public final class TrainingRun {
         let (train, test) = try data.split(testEvery: recipe.data.testEvery)
         self.train = train
         classes = data.classes
-        if case .train(let model, _) = recipe.teacher { try model.check(features: data.columns, classes: classes, who: "teacher") }
+        if case .train(let model, _) = recipe.teacher {
+            try model.check(features: data.columns, classes: classes, who: "teacher")
+        }
         try recipe.student.check(features: data.columns, classes: classes, who: "student")
+        // Asked now, so that a refused recipe leaves no directory behind.
+        if let rows = recipe.train.rows { _ = try train.first(rows: rows) }
+        if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try train.first(rows: rows) }
         self.test = try DeviceRows(test, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
     }
@@ -52,7 +57,9 @@ public final class TrainingRun {
         var teacherResults: [SeedResult] = []
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
-        for arm in recipe.arms { for line in arm.objectives.map(\.contract) { try say("\(arm.name): minimise \(line)") } }
+        for arm in recipe.arms {
+            for line in arm.objectives.map(\.contract) { try say("\(arm.name): minimise \(line)") }
+        }
 
         for seed in recipe.seeds {
             let (teacher, result) = try teacher(seed)
@@ -145,7 +152,8 @@ public final class TrainingRun {
             if measured {
                 curve.append(CurvePoint(epoch: epoch + 1, step: trainer.step, loss: loss, accuracy: accuracy))
                 try directory.record([
-                    ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(epoch + 1)), ("step", .int(trainer.step)),
+                    ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(epoch + 1)),
+                    ("step", .int(trainer.step)),
                     ("train/loss", .double(loss)), ("eval/accuracy", .double(accuracy ?? .nan)),
                 ])
             }
@@ -176,7 +184,8 @@ public final class TrainingRun {
             metrics[.klToTeacher] = evaluation.divergence(from: reference)
         }
         return SeedResult(
-            seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }), curve: curve,
+            seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
+            curve: curve,
             confusion: evaluation.confusion)
     }
 

@@ -4,10 +4,13 @@ internal import CKernels
 enum KernelSources {
     static let all: [String: String] = {
         let table = UnsafeBufferPointer(start: ckernels_sources(), count: ckernels_source_count())
-        return Dictionary(uniqueKeysWithValues: table.map { source in
-            (String(cString: source.name),
-                String(decoding: UnsafeRawBufferPointer(start: source.text, count: source.length), as: UTF8.self))
-        })
+        return Dictionary(
+            uniqueKeysWithValues: table.map { source in
+                (
+                    String(cString: source.name),
+                    String(decoding: UnsafeRawBufferPointer(start: source.text, count: source.length), as: UTF8.self)
+                )
+            })
     }()
 
     /// What the compiler gets for `file`: dialect, shared mathematics, the file. `#line` lets the build log name our files.

@@ -26,8 +26,6 @@ public final class OpenCLDevice: Sendable {
     private let kernels = Mutex<[KernelKey: Kernel]>([:])
     /// Waits after each launch, so that a failure names its kernel.
     private let synchronous: Bool
-    /// `RETORT_KERNEL_OPTIONS`: added to every build, for whoever looks for a driver's fault (or provokes one).
-    private let extraOptions: String
 
     public var index: Int { info.index }
 
@@ -74,7 +72,6 @@ public final class OpenCLDevice: Sendable {
             try OpenCLChunk(bytes, context: owner, info: info, budget: taken)
         }
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
-        extraOptions = environment["RETORT_KERNEL_OPTIONS"] ?? ""
 
         let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))
         let candidates = forced.map { [$0] } ?? (info.type == .cpu ? [.vector, .simt] : [.simt, .vector])
@@ -189,7 +186,7 @@ public final class OpenCLDevice: Sendable {
         var options = Self.commonOptions
         options += family == .vector ? " -DVECTOR=1 -DALL=1" : " -DSIMT=1"
         if family == .simt { options += info.type == .cpu ? " -DALL=1" : " -DONLY_\(launch.kernel)=1" }
-        return [options, launch.options, extraOptions].filter { !$0.isEmpty }.joined(separator: " ")
+        return launch.options.isEmpty ? options : options + " " + launch.options
     }
 
     private func duration(of event: cl_event) throws -> Duration {
@@ -271,7 +268,8 @@ final class OpenCLChunk: Chunk {
         }
         guard budget.take(bytes) else {
             throw KernelError(
-                .memory, "\(bytes) more bytes asked of \(info.name), which has \(budget.left) left of \(budget.total)", help: help)
+                .memory, "\(bytes) more bytes asked of \(info.name), which has \(budget.left) left of \(budget.total)",
+                help: help)
         }
         var status: Int32 = 0
         guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status),

@@ -85,9 +85,11 @@ public struct OpenCLDeviceInfo: Sendable, Equatable {
         vectorWidth = Int(number(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint.self))
         let kind = number(CL_DEVICE_TYPE, cl_device_type.self)
         type =
-            kind & cl_device_type(CL_DEVICE_TYPE_GPU) != 0 ? .gpu
-            : kind & cl_device_type(CL_DEVICE_TYPE_CPU) != 0 ? .cpu
-            : kind & cl_device_type(CL_DEVICE_TYPE_ACCELERATOR) != 0 ? .accelerator : .other
+            kind & cl_device_type(CL_DEVICE_TYPE_GPU) != 0
+            ? .gpu
+            : kind & cl_device_type(CL_DEVICE_TYPE_CPU) != 0
+                ? .cpu
+                : kind & cl_device_type(CL_DEVICE_TYPE_ACCELERATOR) != 0 ? .accelerator : .other
     }
 }
 

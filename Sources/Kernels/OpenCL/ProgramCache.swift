@@ -65,7 +65,8 @@ final class ProgramCache: Sendable {
             let log = buildLog(program)
             clReleaseProgram(program)
             throw KernelError(
-                .build, "the compiler of \(info.name) refuses \(file) with \(options): \(openCLStatusName(status))\n\(log)",
+                .build,
+                "the compiler of \(info.name) refuses \(file) with \(options): \(openCLStatusName(status))\n\(log)",
                 help: "this is a bug of Retort or of the driver \(info.driver); please report it with the text above")
         }
         counts.withLock { $0.built += 1 }
@@ -92,7 +93,8 @@ final class ProgramCache: Sendable {
         if chosen == "off" { return nil }
         if let chosen, !chosen.isEmpty { return privateFolder(URL(fileURLWithPath: chosen)) }
         if info.isPoCL { return nil }
-        let base = environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        let base =
+            environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
             ?? environment["HOME"].map { $0 + "/.cache" }
         guard let base else { return nil }
         return privateFolder(URL(fileURLWithPath: base + "/retort/kernels"))
@@ -146,14 +148,16 @@ final class ProgramCache: Sendable {
 
     private func store(_ program: cl_program, _ url: URL) {
         var length = 0
-        guard clGetProgramInfo(program, cl_program_info(CL_PROGRAM_BINARY_SIZES), MemoryLayout<Int>.size, &length, nil)
-            == CL_SUCCESS, length > 0
+        guard
+            clGetProgramInfo(program, cl_program_info(CL_PROGRAM_BINARY_SIZES), MemoryLayout<Int>.size, &length, nil)
+                == CL_SUCCESS, length > 0
         else { return }
         var binary = [UInt8](repeating: 0, count: length)
         let status = binary.withUnsafeMutableBufferPointer { bytes in
             var pointer: UnsafeMutablePointer<UInt8>? = bytes.baseAddress
             return clGetProgramInfo(
-                program, cl_program_info(CL_PROGRAM_BINARIES), MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &pointer, nil)
+                program, cl_program_info(CL_PROGRAM_BINARIES), MemoryLayout<UnsafeMutablePointer<UInt8>?>.size,
+                &pointer, nil)
         }
         guard status == CL_SUCCESS else { return }
         let data = Data(Self.magic + Array(fingerprint(binary).utf8) + binary)

@@ -24,7 +24,9 @@ extension DivideBackward {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let shape = try Broadcast([o.a, o.b], to: o.dy.shape, self)
         let (a, b): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (try o.a.pointer(), try o.b.pointer())
-        let (dy, db): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (try o.dy.pointer(), try o.db.view.pointer())
+        let (dy, db): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (
+            try o.dy.pointer(), try o.db.view.pointer()
+        )
         let (sizes, sa, sb) = (shape.paddedSizes, shape.padded(0), shape.padded(1))
         device.parallel(shape.count, work: shape.count / 4) {
             device.table.pointee.binary_div_backward_b_range($0, $1, a, b, dy, db, sizes, sa, sb, o.db.mode.flag)

@@ -56,7 +56,9 @@ public struct DivideBackward: Op {
     public var name: String { "divide_backward" }
     public func validate(_ o: Operands) throws {
         try requireF32(("dy", o.dy), ("a", o.a), ("b", o.b), ("db", o.db.view))
-        try require(o.dy.isContiguous && o.db.view.isContiguous && o.dy.shape == o.db.view.shape, "dy and db must be alike, contiguous")
+        try require(
+            o.dy.isContiguous && o.db.view.isContiguous && o.dy.shape == o.db.view.shape,
+            "dy and db must be alike, contiguous")
         _ = try Broadcast([o.a, o.b], to: o.dy.shape, self)
     }
     public func cost(_ o: Operands) -> Cost {

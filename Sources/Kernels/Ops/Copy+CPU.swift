@@ -16,7 +16,9 @@ extension Fill {
 extension Copy {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let plan = try CopyPlan(o, self)
-        let (x, y): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (try o.x.pointer(), try o.y.view.pointer())
+        let (x, y): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (
+            try o.x.pointer(), try o.y.view.pointer()
+        )
         let table = device.table
         if let t = plan.transpose {
             device.parallel(t.tiles, work: plan.count / 2) {
@@ -46,7 +48,8 @@ extension Convert {
             device.parallel(count, work: count / 4) { kernel?($0, $1, x, y) }
         default:
             let (x, y) = (try o.x.pointer(as: UInt8.self), try o.y.pointer(as: Float.self))
-            let kernel = o.x.dtype == .f8e4m3 ? table.pointee.f32_from_f8_e4m3_range : table.pointee.f32_from_f8_e5m2_range
+            let kernel =
+                o.x.dtype == .f8e4m3 ? table.pointee.f32_from_f8_e4m3_range : table.pointee.f32_from_f8_e5m2_range
             device.parallel(count, work: count / 4) { kernel?($0, $1, x, y) }
         }
     }

@@ -19,7 +19,8 @@ extension Copy {
         if let t = plan.transpose {
             let sizes = [t.rows, t.columns, t.xPitch, t.xBatch, t.yPitch, t.yBatch]
             try device.launchRows(
-                "copy.cl", "transpose", rows: t.tiles, columns: 1024, ends + sizes.map { .long($0) } + [.int(o.y.mode.flag)])
+                "copy.cl", "transpose", rows: t.tiles, columns: 1024,
+                ends + sizes.map { .long($0) } + [.int(o.y.mode.flag)])
         } else {
             let sizes = plan.sizes + plan.x + plan.y
             try device.launchElements(

@@ -70,10 +70,12 @@ struct CopyPlan {
         guard sizes[r] >= 8, sizes[c] >= 8 else { return nil }
         let (batches, xb, yb) = sizes.count == 3 ? (sizes[0], x[0], y[0]) : (1, 0, 0)
         if x[c] == 1, y[r] == 1 {
-            return Transpose(batches: batches, rows: sizes[r], columns: sizes[c], xPitch: x[r], xBatch: xb, yPitch: y[c], yBatch: yb)
+            return Transpose(
+                batches: batches, rows: sizes[r], columns: sizes[c], xPitch: x[r], xBatch: xb, yPitch: y[c], yBatch: yb)
         }
         if x[r] == 1, y[c] == 1 {
-            return Transpose(batches: batches, rows: sizes[c], columns: sizes[r], xPitch: x[c], xBatch: xb, yPitch: y[r], yBatch: yb)
+            return Transpose(
+                batches: batches, rows: sizes[c], columns: sizes[r], xPitch: x[c], xBatch: xb, yPitch: y[r], yBatch: yb)
         }
         return nil
     }
@@ -93,7 +95,8 @@ public struct Convert: Op {
     }
     public var name: String { "convert" }
     public func validate(_ o: Operands) throws {
-        try require(o.x.isContiguous && o.y.isContiguous && o.x.count == o.y.count, "x and y must be contiguous, of one length")
+        try require(
+            o.x.isContiguous && o.y.isContiguous && o.x.count == o.y.count, "x and y must be contiguous, of one length")
         try require(Self.kernel(o.x.dtype, o.y.dtype) != nil, "no conversion from \(o.x.dtype) to \(o.y.dtype)")
     }
     public func cost(_ o: Operands) -> Cost {

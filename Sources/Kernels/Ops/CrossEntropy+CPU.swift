@@ -5,12 +5,15 @@ extension CrossEntropy {
         let r = try rows(o.logits, "logits")
         let g = try o.gradient.map { try rows($0, "gradient") }
         let (x, y) = (try o.logits.pointer(as: Float.self), try o.labels.pointer(as: Int32.self))
-        let (rowWeights, classWeights) = (try o.rowWeights?.pointer(as: Float.self), try o.classWeights?.pointer(as: Float.self))
+        let (rowWeights, classWeights) = (
+            try o.rowWeights?.pointer(as: Float.self), try o.classWeights?.pointer(as: Float.self)
+        )
         let (loss, gradient) = (try o.loss.pointer(as: Float.self), try o.gradient?.pointer(as: Float.self))
         device.parallel(r.rows, work: o.logits.count * 2) {
             device.table.pointee.cross_entropy_rows(
                 $0, $1, x, r.pitch, y, classWeights, rowWeights, loss, gradient, g?.pitch ?? 0, Int32(r.columns),
-                classWeights == nil ? 0 : 1, rowWeights == nil ? 0 : 1, ignoreIndex, gradient == nil ? 0 : 1, labelSmoothing,
+                classWeights == nil ? 0 : 1, rowWeights == nil ? 0 : 1, ignoreIndex, gradient == nil ? 0 : 1,
+                labelSmoothing,
                 scale)
         }
     }
@@ -21,11 +24,14 @@ extension SoftCrossEntropy {
         let (r, t) = (try rows(o.logits, "logits"), try rows(o.targets, "targets"))
         let g = try o.gradient.map { try rows($0, "gradient") }
         let (x, targets) = (try o.logits.pointer(as: Float.self), try o.targets.pointer(as: Float.self))
-        let (rowWeights, classWeights) = (try o.rowWeights?.pointer(as: Float.self), try o.classWeights?.pointer(as: Float.self))
+        let (rowWeights, classWeights) = (
+            try o.rowWeights?.pointer(as: Float.self), try o.classWeights?.pointer(as: Float.self)
+        )
         let (loss, gradient) = (try o.loss.pointer(as: Float.self), try o.gradient?.pointer(as: Float.self))
         device.parallel(r.rows, work: o.logits.count * 2) {
             device.table.pointee.cross_entropy_soft_rows(
-                $0, $1, x, r.pitch, targets, t.pitch, classWeights, rowWeights, loss, gradient, g?.pitch ?? 0, Int32(r.columns),
+                $0, $1, x, r.pitch, targets, t.pitch, classWeights, rowWeights, loss, gradient, g?.pitch ?? 0,
+                Int32(r.columns),
                 classWeights == nil ? 0 : 1, rowWeights == nil ? 0 : 1, gradient == nil ? 0 : 1, labelSmoothing, scale)
         }
     }
@@ -42,7 +48,8 @@ extension TokenWeights {
         let classWeights = try o.classWeights?.pointer(as: Float.self)
         let table = device.table
         table.pointee.token_weight_sums_blocks(
-            0, blocks, labels, classWeights, partials, rows, Int32(o.classWeights?.count ?? 0), classWeights == nil ? 0 : 1,
+            0, blocks, labels, classWeights, partials, rows, Int32(o.classWeights?.count ?? 0),
+            classWeights == nil ? 0 : 1,
             ignoreIndex)
         table.pointee.token_weights_rows(0, rows, labels, partials, weights, Int32(blocks), ignoreIndex)
     }

@@ -3,7 +3,8 @@ extension CrossEntropy {
         let r = try rows(o.logits, "logits")
         let g = try o.gradient.map { try rows($0, "gradient") }
         // Flags say which operands are there; an absent one is stood in for by a buffer the kernel will not touch.
-        let buffers = try o.logits.arguments() + o.labels.arguments() + (o.classWeights ?? o.loss).arguments()
+        let buffers =
+            try o.logits.arguments() + o.labels.arguments() + (o.classWeights ?? o.loss).arguments()
             + (o.rowWeights ?? o.loss).arguments() + o.loss.arguments() + (o.gradient ?? o.loss).arguments()
         try device.launchRows(
             "cross_entropy.cl", "cross_entropy", rows: r.rows, columns: r.columns,
@@ -20,7 +21,8 @@ extension SoftCrossEntropy {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let (r, t) = (try rows(o.logits, "logits"), try rows(o.targets, "targets"))
         let g = try o.gradient.map { try rows($0, "gradient") }
-        let buffers = try o.logits.arguments() + o.targets.arguments() + (o.classWeights ?? o.loss).arguments()
+        let buffers =
+            try o.logits.arguments() + o.targets.arguments() + (o.classWeights ?? o.loss).arguments()
             + (o.rowWeights ?? o.loss).arguments() + o.loss.arguments() + (o.gradient ?? o.loss).arguments()
         try device.launchRows(
             "cross_entropy.cl", "cross_entropy_soft", rows: r.rows, columns: r.columns,

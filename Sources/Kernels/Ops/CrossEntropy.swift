@@ -41,7 +41,8 @@ public struct CrossEntropy: Op {
     public func validate(_ o: Operands) throws {
         try requireF32(("logits", o.logits), ("loss", o.loss))
         let r = try rows(o.logits, "logits")
-        try require(o.labels.dtype == .i32 && o.labels.isContiguous && o.labels.count == r.rows, "labels are i32 [\(r.rows)]")
+        try require(
+            o.labels.dtype == .i32 && o.labels.isContiguous && o.labels.count == r.rows, "labels are i32 [\(r.rows)]")
         try requireLoss(o.loss, o.rowWeights, o.classWeights, o.gradient, r)
     }
     public func cost(_ o: Operands) -> Cost {
@@ -82,7 +83,9 @@ public struct SoftCrossEntropy: Op {
         try requireF32(("logits", o.logits), ("targets", o.targets), ("loss", o.loss))
         let r = try rows(o.logits, "logits")
         let t = try rows(o.targets, "targets")
-        try require(r.rows == t.rows && r.columns == t.columns, "logits \(o.logits.shape) and targets \(o.targets.shape) differ")
+        try require(
+            r.rows == t.rows && r.columns == t.columns, "logits \(o.logits.shape) and targets \(o.targets.shape) differ"
+        )
         try requireLoss(o.loss, o.rowWeights, o.classWeights, o.gradient, r)
     }
     public func cost(_ o: Operands) -> Cost {
@@ -91,9 +94,13 @@ public struct SoftCrossEntropy: Op {
 }
 
 extension Op {
-    fileprivate func requireLoss(_ loss: View, _ rowWeights: View?, _ classWeights: View?, _ gradient: View?, _ r: Rows) throws {
+    fileprivate func requireLoss(_ loss: View, _ rowWeights: View?, _ classWeights: View?, _ gradient: View?, _ r: Rows)
+        throws
+    {
         try require(loss.isContiguous && loss.count == r.rows, "loss is [\(r.rows)]")
-        try require(rowWeights.map { $0.isContiguous && $0.count == r.rows && $0.dtype == .f32 } ?? true, "row weights are [\(r.rows)]")
+        try require(
+            rowWeights.map { $0.isContiguous && $0.count == r.rows && $0.dtype == .f32 } ?? true,
+            "row weights are [\(r.rows)]")
         try require(
             classWeights.map { $0.isContiguous && $0.count == r.columns && $0.dtype == .f32 } ?? true,
             "class weights are [\(r.columns)]")
@@ -123,7 +130,9 @@ public struct TokenWeights: Op {
     public var name: String { "token_weights" }
     public func validate(_ o: Operands) throws {
         try require(o.labels.dtype == .i32 && o.labels.isContiguous, "labels are contiguous i32")
-        try require(o.weights.dtype == .f32 && o.weights.isContiguous && o.weights.count == o.labels.count, "weights are like labels")
+        try require(
+            o.weights.dtype == .f32 && o.weights.isContiguous && o.weights.count == o.labels.count,
+            "weights are like labels")
     }
     public func cost(_ o: Operands) -> Cost { Cost(bytes: 12 * Double(o.labels.count)) }
 }

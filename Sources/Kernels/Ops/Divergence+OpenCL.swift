@@ -3,7 +3,8 @@ extension Divergence {
         let (rs, rt) = (try rows(o.student, "student"), try rows(o.teacher, "teacher"))
         let rg = try o.gradient.map { try rows($0, "gradient") }
         // Flags tell the kernel which operands are there; an absent one is stood in for by a buffer it will not touch.
-        let buffers = try o.student.arguments() + o.teacher.arguments() + (o.labels ?? o.loss).arguments()
+        let buffers =
+            try o.student.arguments() + o.teacher.arguments() + (o.labels ?? o.loss).arguments()
             + (o.rowWeights ?? o.loss).arguments() + o.loss.arguments() + o.divergence.arguments()
             + o.crossEntropy.arguments() + (o.gradient ?? o.loss).arguments()
         try device.launchRows(
@@ -11,7 +12,8 @@ extension Divergence {
             buffers
                 + [
                     .long(rs.pitch), .long(rt.pitch), .long(rg?.pitch ?? 0), .int(rs.columns), .flag(o.labels != nil),
-                    .int(ignoreIndex), .flag(o.rowWeights != nil), .flag(o.gradient != nil), .float(temperature), .float(mix),
+                    .int(ignoreIndex), .flag(o.rowWeights != nil), .flag(o.gradient != nil), .float(temperature),
+                    .float(mix),
                     .float(softWeight), .float(hardWeight), .float(reportedFactor), .float(scale),
                 ])
     }

@@ -81,7 +81,8 @@ public struct Divergence: Op {
         public let gradient: View?
 
         public init(
-            student: View, teacher: View, labels: View?, rowWeights: View?, loss: View, divergence: View, crossEntropy: View,
+            student: View, teacher: View, labels: View?, rowWeights: View?, loss: View, divergence: View,
+            crossEntropy: View,
             gradient: View?
         ) {
             self.student = student
@@ -99,7 +100,8 @@ public struct Divergence: Op {
         try requireF32(("student", o.student), ("teacher", o.teacher), ("loss", o.loss))
         let student = try rows(o.student, "student")
         let teacher = try rows(o.teacher, "teacher")
-        try require(student.columns == teacher.columns && student.rows == teacher.rows,
+        try require(
+            student.columns == teacher.columns && student.rows == teacher.rows,
             "student \(o.student.shape) and teacher \(o.teacher.shape) differ; vocabularies are never padded")
         try require(temperature > 0, "temperature \(temperature) is not positive")
         try require(mix >= 0 && mix <= 1, "mix \(mix) is outside [0, 1]")
@@ -107,13 +109,19 @@ public struct Divergence: Op {
             try require(view.isContiguous && view.count == student.rows, "parts are [\(student.rows)]")
         }
         if let labels = o.labels {
-            try require(labels.dtype == .i32 && labels.isContiguous && labels.count == student.rows, "labels are i32 [\(student.rows)]")
+            try require(
+                labels.dtype == .i32 && labels.isContiguous && labels.count == student.rows,
+                "labels are i32 [\(student.rows)]")
         }
         try require(hardWeight == 0 || o.labels != nil, "hard labels are weighed but absent")
         if let weights = o.rowWeights {
-            try require(weights.dtype == .f32 && weights.isContiguous && weights.count == student.rows, "row weights are [\(student.rows)]")
+            try require(
+                weights.dtype == .f32 && weights.isContiguous && weights.count == student.rows,
+                "row weights are [\(student.rows)]")
         }
-        if let gradient = o.gradient { try require(try rows(gradient, "gradient").columns == student.columns, "gradient is like student") }
+        if let gradient = o.gradient {
+            try require(try rows(gradient, "gradient").columns == student.columns, "gradient is like student")
+        }
     }
     public func cost(_ o: Operands) -> Cost {
         Cost(flops: 15 * Double(o.student.count), bytes: (o.gradient == nil ? 8 : 12) * Double(o.student.count))

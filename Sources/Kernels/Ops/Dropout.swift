@@ -24,7 +24,8 @@ public struct Dropout: Op {
         try requireF32(("x", o.x), ("y", o.y.view))
         try require(probability >= 0 && probability < 1, "probability \(probability) is outside [0, 1)")
         try require(
-            o.x.isContiguous && o.y.view.isContiguous && o.x.count == o.y.view.count, "x and y must be contiguous, of one length")
+            o.x.isContiguous && o.y.view.isContiguous && o.x.count == o.y.view.count,
+            "x and y must be contiguous, of one length")
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: 20 * Double(o.x.count), bytes: 8 * Double(o.x.count)) }
 }

@@ -4,7 +4,10 @@ extension Unary {
         try device.launchElements(
             "elementwise.cl", "unary_" + function.kernel, count: e.count,
             o.x.arguments() + o.y.view.arguments()
-                + [.long(e.columns), .long(e.pitches[0]), .long(e.pitches[1]), .int(o.y.mode.flag), .float(function.parameter)])
+                + [
+                    .long(e.columns), .long(e.pitches[0]), .long(e.pitches[1]), .int(o.y.mode.flag),
+                    .float(function.parameter),
+                ])
     }
 }
 
@@ -24,6 +27,9 @@ extension Scale {
         try device.launchElements(
             "elementwise.cl", "affine", count: e.count,
             o.x.arguments() + o.y.view.arguments()
-                + [.long(e.columns), .long(e.pitches[0]), .long(e.pitches[1]), .int(o.y.mode.flag), .float(factor), .float(0)])
+                + [
+                    .long(e.columns), .long(e.pitches[0]), .long(e.pitches[1]), .int(o.y.mode.flag), .float(factor),
+                    .float(0),
+                ])
     }
 }

@@ -20,7 +20,8 @@ extension GatedBackward {
         let kernel = kind == .swiglu ? table.pointee.swiglu_backward_range : table.pointee.geglu_tanh_backward_range
         device.parallel(e.count, work: e.count) {
             kernel?(
-                $0, $1, p[0], e.pitches[0], p[1], e.pitches[1], p[2], e.pitches[2], p[3], e.pitches[3], p[4], e.pitches[4],
+                $0, $1, p[0], e.pitches[0], p[1], e.pitches[1], p[2], e.pitches[2], p[3], e.pitches[3], p[4],
+                e.pitches[4],
                 e.columns, o.dGate.mode.flag)
         }
     }

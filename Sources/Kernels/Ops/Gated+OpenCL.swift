@@ -4,7 +4,9 @@ extension Gated {
         let e = try MatchedElements(views, self)
         try device.launchElements(
             "elementwise.cl", kind.kernel, count: e.count,
-            views.flatMap { try $0.arguments() } + [.long(e.columns)] + e.pitches.map { .long($0) } + [.int(o.y.mode.flag)])
+            views.flatMap { try $0.arguments() } + [.long(e.columns)] + e.pitches.map { .long($0) } + [
+                .int(o.y.mode.flag)
+            ])
     }
 }
 

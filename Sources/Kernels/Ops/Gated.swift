@@ -52,7 +52,8 @@ public struct GatedBackward: Op {
     }
     public var name: String { kind.kernel + "_backward" }
     public func validate(_ o: Operands) throws {
-        try require(o.all.allSatisfy { $0.dtype == .f32 && $0.shape == o.gate.shape }, "operands differ in shape or type")
+        try require(
+            o.all.allSatisfy { $0.dtype == .f32 && $0.shape == o.gate.shape }, "operands differ in shape or type")
         try require(o.dGate.mode == o.dUp.mode, "dgate and dup must both be written or both be added to")
         _ = try MatchedElements(o.all, self)
     }

@@ -27,7 +27,8 @@ extension ScatterAdd {
         )
         device.parallel(o.items, work: o.dy.count / 4) {
             device.table.pointee.scatter_rows_items(
-                $0, $1, dy, rd.pitch, order, ids, starts, table, rt.pitch, Int32(rt.columns), Int32(o.table.shape[0]), -1, 1)
+                $0, $1, dy, rd.pitch, order, ids, starts, table, rt.pitch, Int32(rt.columns), Int32(o.table.shape[0]),
+                -1, 1)
         }
     }
 }

@@ -3,7 +3,8 @@ extension Gather {
         let (rt, ry) = (try rows(o.table, "table"), try rows(o.y, "y"))
         let buffers = try o.table.arguments() + o.ids.arguments() + o.y.arguments()
         if o.table.dtype == .i32 {
-            try device.launchElements("gather.cl", "gather_ints", count: o.ids.count, buffers + [.int(o.table.shape[0])])
+            try device.launchElements(
+                "gather.cl", "gather_ints", count: o.ids.count, buffers + [.int(o.table.shape[0])])
         } else {
             try device.launchRows(
                 "gather.cl", "gather_rows", rows: o.ids.count, columns: ry.columns,
@@ -19,6 +20,9 @@ extension ScatterAdd {
             "gather.cl", "scatter_rows", rows: o.items, columns: Gather.strip,
             o.dy.arguments() + o.buckets.order.arguments() + o.buckets.ids.arguments() + o.buckets.starts.arguments()
                 + o.table.arguments()
-                + [.long(rd.pitch), .long(rt.pitch), .int(rt.columns), .int(o.table.shape[0]), .int(Int32(-1)), .flag(true)])
+                + [
+                    .long(rd.pitch), .long(rt.pitch), .int(rt.columns), .int(o.table.shape[0]), .int(Int32(-1)),
+                    .flag(true),
+                ])
     }
 }

@@ -22,7 +22,8 @@ public struct Gather: Op {
         try require(
             o.table.dtype == o.y.dtype && (o.table.dtype == .f32 || o.table.dtype == .i32 && o.table.shape[1] == 1),
             "table and y are f32, or i32 with one column")
-        try require(o.y.shape == [o.ids.count, o.table.shape[1]], "y \(o.y.shape) is not [\(o.ids.count), \(o.table.shape[1])]")
+        try require(
+            o.y.shape == [o.ids.count, o.table.shape[1]], "y \(o.y.shape) is not [\(o.ids.count), \(o.table.shape[1])]")
         _ = (try rows(o.table, "table"), try rows(o.y, "y"))
     }
     public func cost(_ o: Operands) -> Cost { Cost(bytes: 8 * Double(o.y.count) + 4 * Double(o.ids.count)) }
@@ -52,7 +53,8 @@ public struct IDBuckets {
         starts.append(Int32(sorted.count))
         distinct = ids.count
         positions = sorted.count
-        order = try device.view(sorted.isEmpty ? [0] : sorted.map(Int32.init), [max(1, sorted.count)], .i32, for: .workspace)
+        order = try device.view(
+            sorted.isEmpty ? [0] : sorted.map(Int32.init), [max(1, sorted.count)], .i32, for: .workspace)
         self.starts = try device.view(starts, [starts.count], .i32, for: .workspace)
         self.ids = try device.view(ids.isEmpty ? [0] : ids, [max(1, ids.count)], .i32, for: .workspace)
     }
@@ -78,7 +80,8 @@ public struct ScatterAdd: Op {
     public var name: String { "scatter_add" }
     public func validate(_ o: Operands) throws {
         try requireF32(("dy", o.dy), ("table", o.table))
-        try require(o.dy.rank == 2 && o.table.rank == 2 && o.dy.shape[1] == o.table.shape[1], "dy and table have equal columns")
+        try require(
+            o.dy.rank == 2 && o.table.rank == 2 && o.dy.shape[1] == o.table.shape[1], "dy and table have equal columns")
         _ = (try rows(o.dy, "dy"), try rows(o.table, "table"))
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.dy.count), bytes: 8 * Double(o.dy.count)) }

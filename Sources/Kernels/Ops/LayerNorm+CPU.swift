@@ -35,14 +35,16 @@ extension LayerNormBackward {
         let space = try device.arena.allocate(blocks * 2 * rx.columns * 4, for: .workspace)
         let partials = space.pointer.assumingMemoryBound(to: Float.self)
         device.parallel(blocks, work: o.x.count) {
-            table.pointee.layernorm_partials_blocks($0, $1, x, rx.pitch, mean, rstd, dy, rd.pitch, partials, rx.rows, columns)
+            table.pointee.layernorm_partials_blocks(
+                $0, $1, x, rx.pitch, mean, rstd, dy, rd.pitch, partials, rx.rows, columns)
         }
         // Each output has a mode of its own: two calls.
         for (output, isWeight) in [(o.dWeight, true), (o.dBias, false)] {
             guard let output else { continue }
             let y = try output.view.pointer(as: Float.self)
             table.pointee.layernorm_sums_range(
-                0, rx.columns, partials, y, y, Int32(blocks), columns, isWeight ? 1 : 0, isWeight ? 0 : 1, output.mode.flag)
+                0, rx.columns, partials, y, y, Int32(blocks), columns, isWeight ? 1 : 0, isWeight ? 0 : 1,
+                output.mode.flag)
         }
     }
 }

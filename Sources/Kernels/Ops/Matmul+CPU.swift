@@ -7,8 +7,10 @@ extension Matmul {
         let (m, n, k) = (c.shape[c.rank - 2], c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
         guard m > 0, n > 0 else { return }
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
-        let (a, b, out) = (try o.a.pointer() as UnsafeMutablePointer<Float>, try o.b.pointer() as UnsafeMutablePointer<Float>,
-            try c.pointer() as UnsafeMutablePointer<Float>)
+        let (a, b, out) = (
+            try o.a.pointer() as UnsafeMutablePointer<Float>, try o.b.pointer() as UnsafeMutablePointer<Float>,
+            try c.pointer() as UnsafeMutablePointer<Float>
+        )
         let plain = o.bias == nil && o.residual == nil && o.preactivation == nil && activation == .none
         // An epilogue on an accumulated output needs the product by itself first.
         let scratch = !plain && o.c.mode == .accumulate
@@ -27,7 +29,8 @@ extension Matmul {
                 } else {
                     multiply(m, n, k, pa, la, pb, lb, beta, out + at, lc.leading, device)
                     if !plain {
-                        try epilogue(o, batch, z, m, n, out + at, lc.leading, out + at, lc.leading, accumulate: false, device)
+                        try epilogue(
+                            o, batch, z, m, n, out + at, lc.leading, out + at, lc.leading, accumulate: false, device)
                     }
                 }
             }
@@ -50,12 +53,17 @@ extension Matmul {
     }
 
     private func epilogue(
-        _ o: Operands, _ batch: MatmulBatch, _ z: Int, _ m: Int, _ n: Int, _ x: UnsafePointer<Float>, _ ldx: Int, _ y: UnsafeMutablePointer<Float>,
+        _ o: Operands, _ batch: MatmulBatch, _ z: Int, _ m: Int, _ n: Int, _ x: UnsafePointer<Float>, _ ldx: Int,
+        _ y: UnsafeMutablePointer<Float>,
         _ ldy: Int, accumulate: Bool, _ device: CPUDevice
     ) throws {
         let bias: UnsafeMutablePointer<Float>? = try o.bias?.pointer()
-        let pre: UnsafeMutablePointer<Float>? = try o.preactivation.map { try $0.pointer() + batch.place(of: $0, beside: o.c.view, z) }
-        let residual: UnsafeMutablePointer<Float>? = try o.residual.map { try $0.pointer() + batch.place(of: $0, beside: o.c.view, z) }
+        let pre: UnsafeMutablePointer<Float>? = try o.preactivation.map {
+            try $0.pointer() + batch.place(of: $0, beside: o.c.view, z)
+        }
+        let residual: UnsafeMutablePointer<Float>? = try o.residual.map {
+            try $0.pointer() + batch.place(of: $0, beside: o.c.view, z)
+        }
         let ldPre = o.preactivation.map { MatrixLayout($0)!.leading } ?? 0
         let ldResidual = o.residual.map { MatrixLayout($0)!.leading } ?? 0
         let kind = Int32(activation.rawValue)

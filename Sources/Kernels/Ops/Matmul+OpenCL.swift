@@ -26,7 +26,8 @@ extension Matmul {
             needsSumAlone: activation != .none || o.preactivation != nil)
         let units = device.info.computeUnits
         let panel = device.info.vectorWidth < 16 ? MatmulPlan.Panel.narrow : MatmulPlan.Panel()
-        let plan = device.family == .vector
+        let plan =
+            device.family == .vector
             ? MatmulPlan.vector(problem, units: units, panel: panel) : MatmulPlan.simt(problem, units: units)
 
         var epilogue = Int32(activation.rawValue) << EpilogueBit.activationShift
@@ -35,68 +36,74 @@ extension Matmul {
         if o.residual != nil { epilogue |= EpilogueBit.residual }
         // Operands that are absent still need a valid buffer; the epilogue bits keep the kernel from touching it.
         let bias = o.bias ?? c
-        let (pre, residual) = (side(o.preactivation, o, batch), side(o.residual, o, batch))
-        let start: [KernelArgument] = [.int(m), .int(n), .int(k), .int(batch.count), .float(alpha), .int(o.c.mode.flag)]
-        let inputs = try shifted(o.a, batch.offsets.a) + [.int(la.leading), .long(batch.strides.a)]
+        let (pre, residual) = (try side(o.preactivation, o, batch), try side(o.residual, o, batch))
+        let start: [KernelArgument] = [
+            .int(m), .int(n), .int(k), .int(batch.count), .float(alpha), .int(o.c.mode.flag),
+        ]
+        let inputs =
+            try shifted(o.a, batch.offsets.a) + [.int(la.leading), .long(batch.strides.a)]
             + shifted(o.b, batch.offsets.b) + [.int(lb.leading), .long(batch.strides.b)]
-        let ends = try shifted(c, batch.offsets.c) + [.int(lc.leading), .long(batch.strides.c)]
-            + bias.arguments() + pre.arguments + residual.arguments + [.int(epilogue)]
-        let space = plan.workspace > 0
-            ? View(storage: .openCL(try device.arena.allocate(plan.workspace * 4, for: .workspace)), shape: [plan.workspace]) : c
+        let ends =
+            try shifted(c, batch.offsets.c) + [.int(lc.leading), .long(batch.strides.c)]
+            + bias.arguments() + pre + residual + [.int(epilogue)]
+        let space =
+            plan.workspace > 0
+            ? View(
+                storage: .openCL(try device.arena.allocate(plan.workspace * 4, for: .workspace)),
+                shape: [plan.workspace]) : c
         let reduce: [KernelArgument] = [
             .int(m), .int(n), .int(batch.count), .int(plan.splits), .float(alpha), .int(o.c.mode.flag),
         ]
 
         if device.family == .vector {
             let options = "-DPANEL_ROWS=\(panel.rows) -DPANEL_COLUMNS=\(panel.columns)"
-            try device.enqueue(Launch(
-                "gemm.cl", "gemm_vector", options: options,
-                start + inputs + ends
-                    + [
-                        .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN), .int(plan.blockK),
-                        .int(plan.splits), .flag(plan.partials),
-                    ] + space.arguments() + [.long(plan.slot)],
-                global: (plan.workers, 1, 1), local: (1, 1, 1)))
+            try device.enqueue(
+                Launch(
+                    "gemm.cl", "gemm_vector", options: options,
+                    start + inputs + ends
+                        + [
+                            .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN),
+                            .int(plan.blockK),
+                            .int(plan.splits), .flag(plan.partials),
+                        ] + space.arguments() + [.long(plan.slot)],
+                    global: (plan.workers, 1, 1), local: (1, 1, 1)))
             if plan.partials {
-                try device.enqueue(Launch(
-                    "gemm.cl", "gemm_reduce", options: options, reduce + shifted(space, plan.workers * plan.slot) + ends,
-                    global: (m * batch.count, 1, 1), local: (1, 1, 1)))
+                try device.enqueue(
+                    Launch(
+                        "gemm.cl", "gemm_reduce", options: options,
+                        reduce + shifted(space, plan.workers * plan.slot) + ends,
+                        global: (m * batch.count, 1, 1), local: (1, 1, 1)))
             }
             return
         }
         let aligned = isAligned(o, batch, la, lb, lc)
         let tile = plan.small ? "-DBM=64 -DBN=64 -DBK=16 -DTM=4 -DTN=4" : "-DBM=128 -DBN=128 -DBK=8 -DTM=8 -DTN=8"
         let options = "-DTA=\(la.transposed ? 1 : 0) -DTB=\(lb.transposed ? 1 : 0) -DVEC=\(aligned ? 1 : 0) \(tile)"
-        try device.enqueue(Launch(
-            "gemm.cl", plan.skinny ? "gemm_skinny" : "gemm_simt", options: options,
-            start + inputs + ends + [.int(plan.splits)] + space.arguments(),
-            global: (plan.workers * 256, 1, 1), local: (256, 1, 1)))
+        try device.enqueue(
+            Launch(
+                "gemm.cl", plan.skinny ? "gemm_skinny" : "gemm_simt", options: options,
+                start + inputs + ends + [.int(plan.splits)] + space.arguments(),
+                global: (plan.workers * 256, 1, 1), local: (256, 1, 1)))
         if plan.partials {
             let quads = (n + 3) / 4 * m * batch.count
-            try device.enqueue(Launch(
-                "gemm.cl", "gemm_reduce", options: options, reduce + space.arguments() + ends,
-                global: (quads.roundedUp(to: 256), 1, 1), local: (256, 1, 1)))
+            try device.enqueue(
+                Launch(
+                    "gemm.cl", "gemm_reduce", options: options, reduce + space.arguments() + ends,
+                    global: (quads.roundedUp(to: 256), 1, 1), local: (256, 1, 1)))
         }
     }
 
     /// A view's arguments, moved on by some elements.
     private func shifted(_ view: View, _ elements: Int) throws -> [KernelArgument] {
-        try View(storage: view.storage, offset: view.offset + elements, shape: view.shape, strides: view.strides).arguments()
+        try View(storage: view.storage, offset: view.offset + elements, shape: view.shape, strides: view.strides)
+            .arguments()
     }
 
-    private struct Side {
-        let arguments: [KernelArgument]
-    }
-
-    /// Buffer, leading dimension and batch stride of a matrix that goes beside c.
-    private func side(_ view: View?, _ o: Operands, _ batch: MatmulBatch) -> Side {
-        guard let view else {
-            // Checked by validate: c has a layout.
-            return Side(arguments: ((try? o.c.view.arguments()) ?? []) + [.int(1), .long(0)])
-        }
+    /// Buffer, leading dimension and batch stride of a matrix that goes beside c; c itself stands in for an absent one.
+    private func side(_ view: View?, _ o: Operands, _ batch: MatmulBatch) throws -> [KernelArgument] {
+        guard let view else { return try o.c.view.arguments() + [.int(1), .long(0)] }
         let (offset, stride) = batch.place(of: view, beside: o.c.view)
-        let moved = View(storage: view.storage, offset: view.offset + offset, shape: view.shape, strides: view.strides)
-        return Side(arguments: ((try? moved.arguments()) ?? []) + [.int(MatrixLayout(view)!.leading), .long(stride)])
+        return try shifted(view, offset) + [.int(MatrixLayout(view)!.leading), .long(stride)]
     }
 
     /// True when all accesses to four neighbours fall on 16 bytes, so that the kernels may load them as one.

@@ -42,7 +42,9 @@ public struct Matmul: Op {
     public func validate(_ o: Operands) throws {
         let (a, b, c) = (o.a, o.b, o.c.view)
         try requireF32(("a", a), ("b", b), ("c", c))
-        try require(a.rank >= 2 && b.rank >= 2 && c.rank >= 2, "operands are matrices; got ranks \(a.rank), \(b.rank), \(c.rank)")
+        try require(
+            a.rank >= 2 && b.rank >= 2 && c.rank >= 2,
+            "operands are matrices; got ranks \(a.rank), \(b.rank), \(c.rank)")
         let (m, k, n) = (a.shape[a.rank - 2], a.shape[a.rank - 1], b.shape[b.rank - 1])
         try require(
             b.shape[b.rank - 2] == k && c.shape.suffix(2) == [m, n],
@@ -57,7 +59,8 @@ public struct Matmul: Op {
         try require(o.bias.map { $0.shape == [n] && $0.strides[0] == 1 || n == 1 } ?? true, "bias must be [\(n)]")
         for (label, view) in [("residual", o.residual), ("preactivation", o.preactivation)] {
             guard let view else { continue }
-            try require(view.shape == c.shape && MatrixLayout(view)?.transposed == false, "\(label) must be like c \(c.shape)")
+            try require(
+                view.shape == c.shape && MatrixLayout(view)?.transposed == false, "\(label) must be like c \(c.shape)")
         }
         try require(
             [m, n, k].allSatisfy { $0 < Int(Int32.max) }, "dimensions above 2^31 − 1")
@@ -70,8 +73,9 @@ public struct Matmul: Op {
         let outputs = o.c.mode == .accumulate ? 2.0 : 1.0
         return Cost(
             flops: 2 * elements * k,
-            bytes: 4 * (Double(o.a.count) + Double(o.b.count) + outputs * elements
-                + (o.residual == nil ? 0 : elements) + (o.preactivation == nil ? 0 : elements)))
+            bytes: 4
+                * (Double(o.a.count) + Double(o.b.count) + outputs * elements
+                    + (o.residual == nil ? 0 : elements) + (o.preactivation == nil ? 0 : elements)))
     }
 }
 

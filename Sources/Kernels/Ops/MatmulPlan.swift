@@ -62,10 +62,12 @@ struct MatmulPlan: Equatable {
                 let rows = Double(tileM - rest + (rest > short ? panel.rows : rest.roundedUp(to: 4)))
                 for cutsN in fewestN...max(fewestN, min(fewestN + units, p.n.divided(by: 16))) {
                     let tileN = p.n.divided(by: cutsN).roundedUp(to: 16)
-                    let tiles = Double(p.m.divided(by: tileM)) * Double(p.n.divided(by: tileN)) * Double(splits * p.batch)
+                    let tiles =
+                        Double(p.m.divided(by: tileM)) * Double(p.n.divided(by: tileN)) * Double(splits * p.batch)
                     let columns = Double(tileN)
                     let packing = rows * 0.5 + columns * (p.transposeB ? 0.5 : 0.25)
-                    var cost = (tiles / Double(units)).rounded(.up) * ((rows * columns / 16 + packing) * Double(depth) + 500)
+                    var cost =
+                        (tiles / Double(units)).rounded(.up) * ((rows * columns / 16 + packing) * Double(depth) + 500)
                     if tiles > 1 { cost += 20_000 }  // waking the other workers
                     if partials {
                         cost += 40_000 + Double(p.m * p.n * p.batch * (splits + 1)) / 4 / Double(units)
@@ -80,7 +82,8 @@ struct MatmulPlan: Equatable {
                     // Two workers for each unit even out a core that is disturbed.
                     best.workers = Int(min(tiles, Double(2 * units)))
                     best.slot = ((tileN + panel.columns + 48) * blockK + 16).roundedUp(to: 32)
-                    best.workspace = best.workers * best.slot
+                    best.workspace =
+                        best.workers * best.slot
                         + (partials ? p.m * p.n.roundedUp(to: 4) * p.batch * splits : 0)
                 }
             }

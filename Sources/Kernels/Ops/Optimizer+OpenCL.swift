@@ -36,7 +36,8 @@ extension GradientNorm {
             o.gradients.arguments() + partials.arguments() + [.long(count)])
         try device.launchOne(
             "optimizer.cl", "norm_finish",
-            partials.arguments() + o.norm.arguments() + o.factor.arguments() + o.skip.arguments() + o.nonFinite.arguments()
+            partials.arguments() + o.norm.arguments() + o.factor.arguments() + o.skip.arguments()
+                + o.nonFinite.arguments()
                 + [.long(blocks), .float(maximum)])
     }
 }

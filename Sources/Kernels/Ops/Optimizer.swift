@@ -43,7 +43,9 @@ public struct SGDUpdate: Op {
     }
     public var name: String { "sgd" }
     public func validate(_ o: Operands) throws {
-        try require(o.values.isContiguous && o.gradients.isContiguous && o.values.count == o.gradients.count, "flat arrays of one length")
+        try require(
+            o.values.isContiguous && o.gradients.isContiguous && o.values.count == o.gradients.count,
+            "flat arrays of one length")
         try require(options.momentum == 0 || o.momentum?.count == o.values.count, "momentum needs its buffer")
         try require(o.skip.dtype == .i32 && o.factor.dtype == .f32, "factor is f32, skip is i32")
     }
@@ -63,7 +65,8 @@ public struct AdamUpdate: Op {
         public var decoupled: Bool
         public var amsgrad: Bool
         public init(
-            beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Float = 1e-8, weightDecay: Float = 0, decoupled: Bool = false,
+            beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Float = 1e-8, weightDecay: Float = 0,
+            decoupled: Bool = false,
             amsgrad: Bool = false
         ) {
             self.beta1 = beta1
@@ -108,7 +111,9 @@ public struct AdamUpdate: Op {
     public var name: String { options.decoupled ? "adamw" : "adam" }
     public func validate(_ o: Operands) throws {
         let arrays = [o.values, o.gradients, o.first, o.second] + (o.secondMaximum.map { [$0] } ?? [])
-        try require(arrays.allSatisfy { $0.isContiguous && $0.count == o.values.count && $0.dtype == .f32 }, "flat f32 arrays of one length")
+        try require(
+            arrays.allSatisfy { $0.isContiguous && $0.count == o.values.count && $0.dtype == .f32 },
+            "flat f32 arrays of one length")
         try require(!options.amsgrad || o.secondMaximum != nil, "amsgrad needs the maximum of the second moment")
         try require(o.skip.dtype == .i32 && o.factor.dtype == .f32, "factor is f32, skip is i32")
     }
@@ -148,7 +153,9 @@ public struct GradientNorm: Op {
         try require(o.gradients.isContiguous && o.gradients.dtype == .f32, "gradients must be one flat f32 array")
         try require(o.skip.dtype == .i32 && o.nonFinite.dtype == .i32, "skip and nonFinite are i32")
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 2 * Double(o.gradients.count), bytes: 4 * Double(o.gradients.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 2 * Double(o.gradients.count), bytes: 4 * Double(o.gradients.count))
+    }
 }
 
 /// average ← decay · average + (1 − decay) · value: the weights of an EMA teacher. Contiguous.
@@ -166,7 +173,11 @@ public struct MovingAverage: Op {
     public var name: String { "moving_average" }
     public func validate(_ o: Operands) throws {
         try requireF32(("average", o.average), ("values", o.values))
-        try require(o.average.isContiguous && o.values.isContiguous && o.average.count == o.values.count, "flat arrays of one length")
+        try require(
+            o.average.isContiguous && o.values.isContiguous && o.average.count == o.values.count,
+            "flat arrays of one length")
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 2 * Double(o.values.count), bytes: 12 * Double(o.values.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 2 * Double(o.values.count), bytes: 12 * Double(o.values.count))
+    }
 }

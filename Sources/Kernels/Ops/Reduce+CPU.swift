@@ -41,9 +41,13 @@ extension Reduce {
             try extreme(a, x, y, o.statistic!.pointer(as: Int32.self), smallest: kind == .min, device)
         case .logSumExp:
             if a.inner == 1 {
-                device.parallel(a.outer, work: work * 4) { table.pointee.logsumexp_rows_rows($0, $1, x, a.n, y, Int32(a.n)) }
+                device.parallel(a.outer, work: work * 4) {
+                    table.pointee.logsumexp_rows_rows($0, $1, x, a.n, y, Int32(a.n))
+                }
             } else {
-                device.parallel(columns, work: work * 4) { table.pointee.logsumexp_columns_items($0, $1, x, y, a.n, a.inner) }
+                device.parallel(columns, work: work * 4) {
+                    table.pointee.logsumexp_columns_items($0, $1, x, y, a.n, a.inner)
+                }
             }
         }
     }
@@ -88,7 +92,8 @@ extension Reduce {
 
 /// Largest (or smallest) elements and their indices.
 func extreme(
-    _ a: Axis, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ index: UnsafeMutablePointer<Int32>, smallest: Bool,
+    _ a: Axis, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ index: UnsafeMutablePointer<Int32>,
+    smallest: Bool,
     _ device: CPUDevice
 ) {
     let table = device.table
@@ -98,7 +103,9 @@ func extreme(
         device.parallel(a.outer, work: work) { table.pointee.extreme_rows_rows($0, $1, x, a.n, y, index, a.n, flag) }
     } else {
         let items = a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip)
-        device.parallel(items, work: work) { table.pointee.extreme_columns_items($0, $1, x, y, index, a.n, a.inner, flag) }
+        device.parallel(items, work: work) {
+            table.pointee.extreme_columns_items($0, $1, x, y, index, a.n, a.inner, flag)
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 extension OpenCLDevice {
     /// Launches a column kernel: `vector` walks strips of columns, `simt` one work-item for each result.
-    fileprivate func launchColumns(_ kernel: String, items: Int, results: Int, work: Int, _ arguments: [KernelArgument]) throws {
+    fileprivate func launchColumns(_ kernel: String, items: Int, results: Int, work: Int, _ arguments: [KernelArgument])
+        throws
+    {
         switch family {
         case .vector: try launchRows("reduce.cl", kernel, rows: items, columns: max(1, work / max(1, items)), arguments)
         case .simt: try launchElements("reduce.cl", kernel, count: results, arguments)
@@ -39,7 +41,8 @@ extension Reduce {
                 try device.launchRows(
                     "reduce.cl", "logsumexp_rows", rows: a.outer, columns: a.n, ends + [.long(a.n), .int(a.n)])
             } else {
-                try device.launchColumns("logsumexp_columns", items: columns, results: a.count, work: o.x.count, ends + sizes)
+                try device.launchColumns(
+                    "logsumexp_columns", items: columns, results: a.count, work: o.x.count, ends + sizes)
             }
         }
     }
@@ -65,7 +68,8 @@ extension Reduce {
         guard Self.needsPartials(a) else {
             return try device.launchColumns(
                 "sum_columns", items: a.outer * strips, results: a.count, work: o.x.count,
-                o.x.arguments() + o.y.view.arguments() + [.long(a.outer), .long(a.n), .long(a.inner), .long(a.n)] + finish)
+                o.x.arguments() + o.y.view.arguments() + [.long(a.outer), .long(a.n), .long(a.inner), .long(a.n)]
+                    + finish)
         }
         let blocks = (a.n + Self.columnBlock - 1) / Self.columnBlock
         let partials = try device.workspace(a.outer * blocks * a.inner)
@@ -85,7 +89,8 @@ extension OpenCLDevice {
     fileprivate func extreme(_ a: Axis, _ buffers: [KernelArgument], smallest: Bool) throws {
         if a.inner == 1 {
             try launchRows(
-                "reduce.cl", "extreme_rows", rows: a.outer, columns: a.n, buffers + [.long(a.n), .long(a.n), .flag(smallest)])
+                "reduce.cl", "extreme_rows", rows: a.outer, columns: a.n,
+                buffers + [.long(a.n), .long(a.n), .flag(smallest)])
         } else {
             try launchColumns(
                 "extreme_columns", items: a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip), results: a.count,
@@ -127,7 +132,8 @@ extension CumulativeSum {
         } else {
             try device.launchColumns(
                 "cumsum_columns", items: a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip), results: a.count,
-                work: o.x.count, ends + [.long(a.outer), .long(a.n), .long(a.inner), .flag(reverse), .int(o.y.mode.flag)])
+                work: o.x.count,
+                ends + [.long(a.outer), .long(a.n), .long(a.inner), .flag(reverse), .int(o.y.mode.flag)])
         }
     }
 }

@@ -154,7 +154,8 @@ public struct CumulativeSum: Op {
     public func validate(_ o: Operands) throws {
         try requireF32(("x", o.x), ("y", o.y.view))
         try require(o.x.shape.indices.contains(o.axis), "no dimension \(o.axis) in shape \(o.x.shape)")
-        try require(o.x.isContiguous && o.y.view.isContiguous && o.y.view.count == o.x.count, "x and y are alike, contiguous")
+        try require(
+            o.x.isContiguous && o.y.view.isContiguous && o.y.view.count == o.x.count, "x and y are alike, contiguous")
     }
     public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
 }

@@ -15,7 +15,9 @@ extension Softmax {
 extension SoftmaxBackward {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let r = (try rows(o.y, "y"), try rows(o.dy, "dy"), try rows(o.dx.view, "dx"))
-        let p = (try o.y.pointer(as: Float.self), try o.dy.pointer(as: Float.self), try o.dx.view.pointer(as: Float.self))
+        let p = (
+            try o.y.pointer(as: Float.self), try o.dy.pointer(as: Float.self), try o.dx.view.pointer(as: Float.self)
+        )
         let table = device.table
         let kernel = log ? table.pointee.log_softmax_backward_rows : table.pointee.softmax_backward_rows
         device.parallel(r.0.rows, work: o.y.count) {

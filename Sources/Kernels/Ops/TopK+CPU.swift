@@ -35,10 +35,12 @@ extension ScatterColumns {
         let k = o.dy.shape.last ?? 1
         let r = try rows(o.dx.view, "dx")
         let (dy, indices, dx) = (
-            try o.dy.pointer(as: Float.self), try o.indices.pointer(as: Int32.self), try o.dx.view.pointer(as: Float.self)
+            try o.dy.pointer(as: Float.self), try o.indices.pointer(as: Int32.self),
+            try o.dx.view.pointer(as: Float.self)
         )
         device.parallel(r.rows, work: o.dx.view.count / 2) {
-            device.table.pointee.topk_backward_rows($0, $1, dy, indices, dx, r.pitch, Int32(r.columns), Int32(k), o.dx.mode.flag)
+            device.table.pointee.topk_backward_rows(
+                $0, $1, dy, indices, dx, r.pitch, Int32(r.columns), Int32(k), o.dx.mode.flag)
         }
     }
 }

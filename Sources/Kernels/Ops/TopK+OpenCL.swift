@@ -5,11 +5,13 @@ extension TopK {
         let buffers = try o.x.arguments() + o.values.arguments() + o.indices.arguments()
         guard Self.sorts(k: k, columns: r.columns) else {
             return try device.launchRows(
-                "topk.cl", "topk", rows: r.rows, columns: r.columns, buffers + [.long(r.pitch), .int(r.columns), .int(k)])
+                "topk.cl", "topk", rows: r.rows, columns: r.columns,
+                buffers + [.long(r.pitch), .int(r.columns), .int(k)])
         }
         let count = r.rows * r.columns
         let values = View(storage: .openCL(try device.arena.allocate(count * 4, for: .workspace)), shape: [count])
-        let indices = View(storage: .openCL(try device.arena.allocate(count * 4, for: .workspace)), shape: [count], dtype: .i32)
+        let indices = View(
+            storage: .openCL(try device.arena.allocate(count * 4, for: .workspace)), shape: [count], dtype: .i32)
         try device.launchRows(
             "topk.cl", "sort_descending", rows: r.rows, columns: r.columns * 8,
             buffers + values.arguments() + indices.arguments() + [.long(r.pitch), .int(r.columns)])

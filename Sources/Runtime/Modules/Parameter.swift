@@ -53,7 +53,9 @@ public final class Parameter {
     }
 
     private var here: Placed {
-        guard let placed else { preconditionFailure("parameter \(name) is used before its model was materialised on a device") }
+        guard let placed else {
+            preconditionFailure("parameter \(name) is used before its model was materialised on a device")
+        }
         return placed
     }
 
@@ -94,7 +96,7 @@ public final class Parameter {
         case .constant(let c): return [Float](repeating: c, count: count)
         case .uniform(let bound):
             let random = Philox(seed: seed, stream: Philox.stream("init/" + name))
-            return (0..<UInt64(count)).map { random.uniform($0, -bound, bound) }
+            return random.uniforms(count, -bound, bound)
         }
     }
 }

@@ -18,7 +18,8 @@ public enum Schedule: Sendable, Equatable {
     /// PyTorch's CosineAnnealingLR in closed form.
     case cosineAnnealing(period: Int, minimum: Double)
     case exponential(gamma: Double)
-    case oneCycle(maximum: Double, total: Int, warmupShare: Double = 0.3, initialDivisor: Double = 25, finalDivisor: Double = 1e4)
+    case oneCycle(
+        maximum: Double, total: Int, warmupShare: Double = 0.3, initialDivisor: Double = 25, finalDivisor: Double = 1e4)
 
     /// The rate in force for optimizer step `step`.
     public func rate(_ step: Int, base: Double) -> Double {
@@ -62,7 +63,9 @@ public enum Schedule: Sendable, Equatable {
         case .oneCycle(let maximum, let total, let share, let initialDivisor, let finalDivisor):
             let first = maximum / initialDivisor
             let last = first / finalDivisor
-            func anneal(_ from: Double, _ to: Double, _ part: Double) -> Double { to + (from - to) / 2 * (cos(.pi * part) + 1) }
+            func anneal(_ from: Double, _ to: Double, _ part: Double) -> Double {
+                to + (from - to) / 2 * (cos(.pi * part) + 1)
+            }
             let top = share * Double(total) - 1
             if t <= top { return anneal(first, maximum, t / top) }
             return anneal(maximum, last, (t - top) / (Double(total) - 1 - top))

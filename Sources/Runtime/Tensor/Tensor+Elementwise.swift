@@ -127,7 +127,8 @@ extension Node {
 extension BinaryOperation {
     fileprivate var isAdditive: Bool { self == .add || self == .subtract }
 
-    fileprivate func gradientOfA(_ passed: Gradient, _ dy: View, _ b: View, _ device: ComputeDevice) throws -> Gradient {
+    fileprivate func gradientOfA(_ passed: Gradient, _ dy: View, _ b: View, _ device: ComputeDevice) throws -> Gradient
+    {
         switch self {
         case .add, .subtract: passed
         case .multiply: .view(try combined(.multiply, dy, b, device))

@@ -14,7 +14,8 @@ extension Tensor {
         let ids = try device.view(hostIDs, [hostIDs.count], .i32)
         let y = try device.empty([hostIDs.count, shape[1]])
         try run(Gather(), .init(table: view, ids: ids, y: y), on: device)
-        return Tensor.recorded(y.reshaped(idShape + [shape[1]]), device, from: [self]) { [input = node] node, gradient in
+        return Tensor.recorded(y.reshaped(idShape + [shape[1]]), device, from: [self]) {
+            [input = node] node, gradient in
             let dy = try node.dense(gradient).reshaped(y.shape)
             let buckets = try IDBuckets(hostIDs, paddingIndex: paddingIndex, on: node.device)
             let sink = try input!.sink()

@@ -45,7 +45,8 @@ extension Tensor {
         let gradient = Autograd.isRecording && node != nil ? try device.empty([rows, classes]) : nil
         try run(
             CrossEntropy(ignoreIndex: ignoreIndex, labelSmoothing: labelSmoothing),
-            .init(logits: logits, labels: labels, classWeights: classWeights, loss: loss, gradient: gradient), on: device)
+            .init(logits: logits, labels: labels, classWeights: classWeights, loss: loss, gradient: gradient),
+            on: device)
         return Tensor.recorded(loss, device, from: [self]) { [input = node] node, upstream in
             let weights = try node.dense(upstream).reshaped([rows, 1])
             let sink = try input!.sink().reshaped([rows, classes])
@@ -58,7 +59,8 @@ extension Tensor {
         try fusedLoss { logits, loss, gradient in
             try run(
                 SoftCrossEntropy(scale: scale),
-                .init(logits: logits, targets: probabilities, rowWeights: nil, loss: loss, gradient: gradient), on: device)
+                .init(logits: logits, targets: probabilities, rowWeights: nil, loss: loss, gradient: gradient),
+                on: device)
             return nil
         }
     }

@@ -46,7 +46,8 @@ extension Tensor {
             }
             let dy = try node.dense(gradient).reshaped(kept)
             try run(
-                ReduceBackward(kind), .init(x: x, statistic: statistic, dy: dy, axis: axis, dx: try input!.sink()), on: node.device)
+                ReduceBackward(kind), .init(x: x, statistic: statistic, dy: dy, axis: axis, dx: try input!.sink()),
+                on: node.device)
         }
     }
 

@@ -5,8 +5,8 @@ public enum LossReduction: Sendable {
     case mean, sum
 }
 
-/// Losses between two tensors of one shape, as `torch.nn.functional` defines them; both sides are differentiated where they are on
-/// the tape.
+/// Losses between two tensors of one shape, as `torch.nn.functional` defines them; both sides are differentiated where
+/// they are on the tape.
 extension Tensor {
     /// Mean or sum of (x − target)².
     public func meanSquaredError(_ target: Tensor, reduction: LossReduction = .mean) throws -> Tensor {
@@ -18,7 +18,8 @@ extension Tensor {
         try difference(target).abs().reduced(reduction)
     }
 
-    /// Mean or sum of d² / (2·beta) where |d| = |x − target| < beta, else |d| − beta / 2 (Girshick 2015, arXiv:1504.08083).
+    /// Mean or sum of d² / (2·beta) where |d| = |x − target| < beta, else |d| − beta / 2 (Girshick 2015,
+    /// arXiv:1504.08083).
     public func smoothL1Loss(_ target: Tensor, beta: Float = 1, reduction: LossReduction = .mean) throws -> Tensor {
         try difference(target).map(.smoothL1(beta: beta)).reduced(reduction)
     }
@@ -28,7 +29,8 @@ extension Tensor {
         try smoothL1Loss(target, beta: delta, reduction: reduction) * delta
     }
 
-    /// Cross entropy in nats of sigmoid(x) against probabilities: mean or sum of ln(1 + eˣ) − x · target, which does not overflow.
+    /// Cross entropy in nats of sigmoid(x) against probabilities: mean or sum of ln(1 + eˣ) − x · target, which does
+    /// not overflow.
     public func binaryCrossEntropy(
         withLogitsAgainst target: Tensor, reduction: LossReduction = .mean
     ) throws -> Tensor {
@@ -48,15 +50,15 @@ extension Tensor {
         return try cosine.reshaped(Array(shape.dropLast()))
     }
 
-    /// Mean of 1 − cosine over all vectors of the last dimension: PyTorch's cosine embedding loss with target +1, which pulls each
-    /// pair together (DistilBERT's hidden-state loss, arXiv:1910.01108).
+    /// Mean of 1 − cosine over all vectors of the last dimension: PyTorch's cosine embedding loss with target +1, which
+    /// pulls each pair together (DistilBERT's hidden-state loss, arXiv:1910.01108).
     public func cosineEmbeddingLoss(_ other: Tensor) throws -> Tensor {
         let one = Tensor(try device.view([Float(1)], []), device)
         return try one - cosineSimilarity(other).mean()
     }
 
-    /// max(‖x‖, epsilon) over the last dimension, kept with size 1. The maximum is taken of the square, so that the gradient of a zero
-    /// vector is 0 and not 0 · ∞.
+    /// max(‖x‖, epsilon) over the last dimension, kept with size 1. The maximum is taken of the square, so that the
+    /// gradient of a zero vector is 0 and not 0 · ∞.
     private func length(_ epsilon: Float) throws -> Tensor {
         try squared().sum(-1, keepingDimension: true).map(.clampMinimum(epsilon * epsilon)).squareRoot()
     }

@@ -3,7 +3,8 @@ import RetortRuntime
 import RetortSupport
 
 extension GoldenFamilies {
-    /// Cross entropy against labels or probabilities, with PyTorch's options. Labels of a causal language model are shifted by one.
+    /// Cross entropy against labels or probabilities, with PyTorch's options. Labels of a causal language model are
+    /// shifted by one.
     static let crossEntropy = TensorFamily { trial in
         let logits = try trial.tensor("logits")
         if trial.has("labels") { return try nextToken(trial, logits) }
@@ -11,7 +12,8 @@ extension GoldenFamilies {
         if try trial.parameters.flag("soft", default: false) {
             guard reduction == "mean" else { throw GoldenParameters.unknownValue("reduction", reduction) }
             let target = try trial.tensor("target").view
-            return trial.give("loss", try logits.crossEntropy(probabilities: target, scale: 1 / Float(logits.shape[0])).total)
+            return trial.give(
+                "loss", try logits.crossEntropy(probabilities: target, scale: 1 / Float(logits.shape[0])).total)
         }
         let labels = try trial.view(trial.labels("target"))
         let weights = try trial.tensor(ifPresent: "weight")?.view
@@ -34,7 +36,8 @@ extension GoldenFamilies {
             trial.give(
                 "loss",
                 try logits.crossEntropy(
-                    labels, rowWeights: share, classWeights: weights, ignoreIndex: ignored, labelSmoothing: smoothing, scale: 1
+                    labels, rowWeights: share, classWeights: weights, ignoreIndex: ignored, labelSmoothing: smoothing,
+                    scale: 1
                 ).total)
         default: throw GoldenParameters.unknownValue("reduction", reduction)
         }

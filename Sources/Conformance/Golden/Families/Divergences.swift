@@ -3,8 +3,8 @@ import RetortRuntime
 import RetortSupport
 
 extension GoldenFamilies {
-    /// KL in both directions: from the fused kernel (the teacher is a constant there), and from softmax and sums, where the teacher
-    /// has a gradient too.
+    /// KL in both directions: from the fused kernel (the teacher is a constant there), and from softmax and sums, where
+    /// the teacher has a gradient too.
     static let klDivergence = TensorFamily([
         GoldenWay("fused", constants: ["teacher"]) { trial in
             let (student, teacher) = (try trial.tensor("student"), try trial.tensor("teacher"))
@@ -80,8 +80,8 @@ extension GoldenFamilies {
         trial.give("loss", try student.divergence(op, teacher: teacher.view, rowWeights: weights).total)
     }
 
-    /// What the sum over unmasked rows is multiplied by: TRL's batchmean counts unmasked tokens when there are labels, else the first
-    /// dimension; mean counts unmasked elements; a given number of items replaces the count.
+    /// What the sum over unmasked rows is multiplied by: TRL's batchmean counts unmasked tokens when there are labels,
+    /// else the first dimension; mean counts unmasked elements; a given number of items replaces the count.
     private static func jsdScale(_ trial: GoldenTrial, _ shape: [Int]) throws -> Float {
         let classes = shape[shape.count - 1]
         let labels = trial.has("labels") ? try trial.labels("labels") : nil

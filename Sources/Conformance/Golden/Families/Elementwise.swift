@@ -34,8 +34,10 @@ extension GoldenFamilies {
     private static let gatedActivations: [String: GatedActivation] = ["swiglu": .swiglu, "geglu_tanh": .gegluTanh]
 
     private static let activationFunctions: [String: UnaryFunction] = [
-        "gelu_erf": .geluExact, "gelu_tanh": .geluTanh, "silu": .silu, "relu": .relu, "sigmoid": .sigmoid, "tanh": .tanh,
-        "logsigmoid": .logSigmoid, "softplus": .softplus, "quick_gelu": .quickGelu, "leaky_relu_0.1": .leakyRelu(slope: 0.1),
+        "gelu_erf": .geluExact, "gelu_tanh": .geluTanh, "silu": .silu, "relu": .relu, "sigmoid": .sigmoid,
+        "tanh": .tanh,
+        "logsigmoid": .logSigmoid, "softplus": .softplus, "quick_gelu": .quickGelu,
+        "leaky_relu_0.1": .leakyRelu(slope: 0.1),
         "elu": .elu(alpha: 1), "hardswish": .hardSwish, "relu6": .relu6,
     ]
 

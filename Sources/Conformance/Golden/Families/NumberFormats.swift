@@ -30,8 +30,12 @@ struct NumberFormatFamily: GoldenFamily {
         return Set(tables).union(Self.conversions.keys).sorted()
     }
 
-    func run(_ name: String, of suite: GoldenSuite, _ tensors: SafeTensors?, on device: Device) throws -> GoldenResult.Outcome {
-        guard let conversion = Self.conversions[name] else { throw RetortError.badData("the table \(name.quoted(limit: 200)) is not known") }
+    func run(_ name: String, of suite: GoldenSuite, _ tensors: SafeTensors?, on device: Device) throws
+        -> GoldenResult.Outcome
+    {
+        guard let conversion = Self.conversions[name] else {
+            throw RetortError.badData("the table \(name.quoted(limit: 200)) is not known")
+        }
         guard let tensors else { throw suite.root.failure("it names no safetensors file") }
         let input = try Self.bits(conversion.input, tensors)
         let expected = try Self.bits(name, tensors)
@@ -44,14 +48,18 @@ struct NumberFormatFamily: GoldenFamily {
         return Self.verdict(try Self.read(y, device.compute), expected, conversion.to, name)
     }
 
-    private static func verdict(_ actual: [UInt32], _ expected: [UInt32], _ type: DType, _ name: String) -> GoldenResult.Outcome {
+    private static func verdict(_ actual: [UInt32], _ expected: [UInt32], _ type: DType, _ name: String)
+        -> GoldenResult.Outcome
+    {
         let wrong = actual.indices.filter { index in
             actual[index] != expected[index] && !(isNaN(actual[index], type) && isNaN(expected[index], type))
         }
         guard let first = wrong.first else { return .passed(comparisons: 1) }
         let place = GoldenFailure.Place(
             index: [first], actual: Double(actual[first]), expected: Double(expected[first]), tolerance: 0)
-        return .failed([GoldenFailure(tensor: name, message: "\(wrong.count) of \(actual.count) bit patterns differ", worst: place)])
+        return .failed([
+            GoldenFailure(tensor: name, message: "\(wrong.count) of \(actual.count) bit patterns differ", worst: place)
+        ])
     }
 
     private static func isNaN(_ bits: UInt32, _ type: DType) -> Bool {

@@ -42,7 +42,8 @@ extension GoldenFamilies {
             return try SGD(
                 arena,
                 options: .init(
-                    momentum: parameters.float("momentum", default: 0), dampening: parameters.float("dampening", default: 0),
+                    momentum: parameters.float("momentum", default: 0),
+                    dampening: parameters.float("dampening", default: 0),
                     nesterov: parameters.flag("nesterov", default: false), weightDecay: decay))
         case "Adam", "AdamW":
             let betas = try parameters.numbers("betas")
@@ -56,7 +57,8 @@ extension GoldenFamilies {
         }
     }
 
-    /// Gradients g0, g1, … clipped together. A step of size 1 from zero is the negative of the gradient that the update saw.
+    /// Gradients g0, g1, … clipped together. A step of size 1 from zero is the negative of the gradient that the update
+    /// saw.
     private static func clipping(_ trial: GoldenTrial) throws {
         let names = trial.outputNames.filter { $0 != "total_norm" }
         let parameters = try names.map { Parameter($0, try trial.shape($0), .zeros) }

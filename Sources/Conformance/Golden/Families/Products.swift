@@ -15,7 +15,8 @@ extension GoldenFamilies {
         trial.give("c", c)
     }
 
-    /// c_out = alpha · op(a) · op(b) + beta · c: from tensor functions, and in one launch of the op that adds to beta · c.
+    /// c_out = alpha · op(a) · op(b) + beta · c: from tensor functions, and in one launch of the op that adds to beta ·
+    /// c.
     static let gemm = TensorFamily([
         GoldenWay("composed") { trial in
             let (a, b) = try operands(trial)
@@ -35,7 +36,9 @@ extension GoldenFamilies {
     /// y = x · weightᵀ + bias.
     static let linear = TensorFamily { trial in
         let bias = try trial.tensor(ifPresent: "bias")
-        guard try trial.parameters.flag("bias") == (bias != nil) else { throw RetortError.badData("the parameter bias is wrong") }
+        guard try trial.parameters.flag("bias") == (bias != nil) else {
+            throw RetortError.badData("the parameter bias is wrong")
+        }
         trial.give("y", try trial.tensor("x").linear(trial.tensor("weight"), bias: bias))
     }
 

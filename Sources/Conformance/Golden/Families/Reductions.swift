@@ -24,7 +24,9 @@ extension GoldenFamilies {
 
     /// The k largest of each row in descending order; without k the whole row, sorted.
     private static func selection(_ trial: GoldenTrial, _ x: Tensor, _ axis: Int?) throws {
-        guard axis == -1 || axis == x.rank - 1 else { throw RetortError.badData("only the last dimension can be sorted") }
+        guard axis == -1 || axis == x.rank - 1 else {
+            throw RetortError.badData("only the last dimension can be sorted")
+        }
         let order = try trial.parameters.word("order", default: "descending")
         guard order == "descending" else { throw GoldenParameters.unknownValue("order", order) }
         let count = try trial.parameters.integer(ifPresent: "k") ?? x.shape[x.rank - 1]

@@ -2,8 +2,8 @@ import RetortRuntime
 import RetortSupport
 
 extension GoldenFamilies {
-    /// Losses that compare two tensors element by element or row by row. A case without `fn` is told by its inputs: two make a cosine
-    /// similarity, one is normalised. The reference of `bce_logits` took the sigmoid of b as its target.
+    /// Losses that compare two tensors element by element or row by row. A case without `fn` is told by its inputs: two
+    /// make a cosine similarity, one is normalised. The reference of `bce_logits` took the sigmoid of b as its target.
     static let simpleLosses = TensorFamily { trial in
         let a = try trial.tensor("a")
         guard trial.has("b") else {
