@@ -96,16 +96,9 @@ public final class Arena: Sendable {
         } else {
             state.regions[best.region].free[best.range] = (range.lowerBound + size)..<range.upperBound
         }
-<<<<<<< ours
-        state.report.live += size
-        state.report.peak = max(state.report.peak, state.report.live)
-        state.report.byPurpose[purpose, default: 0] += size
+        state.report.add(size, purpose)
         return Block(
             arena: self, region: best.region, chunk: state.regions[best.region].chunk,
-=======
-        state.report.add(size, purpose)
-        return Block(arena: self, region: best.region, chunk: state.regions[best.region].chunk,
->>>>>>> theirs
             offset: range.lowerBound, bytes: size, purpose: purpose)
     }
 
