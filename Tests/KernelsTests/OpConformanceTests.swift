@@ -60,7 +60,7 @@ struct OpConformanceTests {
                 if line.contains("Tensor.recorded(") { recorded.insert(function) }
             }
         }
-        // One private function behind softmax and logSoftmax, one behind every loss.
+        // One private function behind softmax and logSoftmax, one behind every fused loss.
         #expect(recorded.remove("fusedLoss") != nil)
         let checked = Set(GradientDescription.all.map(\.op))
         #expect(recorded.isSubset(of: checked), "unchecked: \(recorded.subtracting(checked).sorted())")

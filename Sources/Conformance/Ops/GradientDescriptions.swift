@@ -161,6 +161,12 @@ extension GradientDescription {
                 return [3 * loss]
             }),
         GradientDescription(
+            "crossEntropyPerRow", "5x7 ignored labels", [[5, 7]],
+            tensor: { x, device in try x[0].crossEntropyPerRow(try labels([0, -100, 3, 6, 2], device)) },
+            reference: { x in
+                zip(rowsOf(x[0], 7), [0, -100, 3, 6, 2]).map { $1 < 0 ? 0 : -logProbabilities($0, 1)[$1] }
+            }),
+        GradientDescription(
             "crossEntropy", "5x7 against probabilities", [[5, 7]],
             tensor: { x, device in
                 let targets = try device.compute.view([Float](repeating: 0.125, count: 35), [5, 7])

@@ -56,12 +56,13 @@ private struct MatmulSample {
         func values(_ count: Int, _ limit: Int) -> [Float] {
             integers ? random.integers(count, -limit...limit).map(Float.init) : random.normal(count)
         }
-        // |a| <= 32 and |b| <= 64: sums over k <= 8192 stay below 2^24.
+        // |a| <= 32 and |b| <= 64: sums over k <= 8192 stay below 2^24; longer ones get smaller numbers.
+        let limits = k <= 8192 ? (a: 32, b: 64) : (a: 4, b: 8)
         let shapeA = (batchA ?? batch) + [m, k]
         let shapeB = (batchB ?? batch) + [k, n]
         let shapeC = batch + [m, n]
-        let a = values(shapeA.elements, 32)
-        let b = values(shapeB.elements, 64)
+        let a = values(shapeA.elements, limits.a)
+        let b = values(shapeB.elements, limits.b)
         let beside = shapeC.elements
         let old: [Float]? = accumulate ? values(beside, 100) : nil
         let bias: [Float]? = bias ? values(n, 100) : nil
@@ -251,6 +252,14 @@ private let shapes: [OpSample] = {
         samples.append(MatmulSample(m: 301, n: 257, k: 513, transposed: transposed, integers: true))
     }
     samples.append(MatmulSample(m: 5, n: 7, k: 2053, batch: [2], accumulate: true, bias: true, activation: .silu))
+    // Long enough for pieces to pay on a machine of two cores as well.
+    for transposed in transpositions {
+        samples.append(MatmulSample(m: 3, n: 13, k: 40_001, transposed: transposed, integers: true))
+    }
+    samples.append(
+        MatmulSample(
+            m: 4, n: 15, k: 30_011, accumulate: true, bias: true, residual: true, activation: .silu,
+            keepsPreactivation: true))
     samples.append(MatmulSample(m: 1, n: 1, k: 1))
     samples.append(MatmulSample(m: 0, n: 5, k: 3))
     samples.append(MatmulSample(m: 5, n: 0, k: 3))
