@@ -26,8 +26,6 @@ public final class OpenCLDevice: Sendable {
     private let kernels = Mutex<[KernelKey: Kernel]>([:])
     /// Waits after each launch, so that a failure names its kernel.
     private let synchronous: Bool
-    /// `RETORT_KERNEL_OPTIONS`: added to every build, for whoever looks for a driver's fault (or provokes one).
-    private let extraOptions: String
 
     public var index: Int { info.index }
 
@@ -71,7 +69,6 @@ public final class OpenCLDevice: Sendable {
         arena = Arena { bytes in try OpenCLChunk(bytes, context: owner, info: info, budget: taken) }
         let environment = ProcessInfo.processInfo.environment
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
-        extraOptions = environment["RETORT_KERNEL_OPTIONS"] ?? ""
 
         let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))
         let candidates = forced.map { [$0] } ?? (info.type == .cpu ? [.vector, .simt] : [.simt, .vector])
@@ -186,7 +183,7 @@ public final class OpenCLDevice: Sendable {
         var options = Self.commonOptions
         options += family == .vector ? " -DVECTOR=1 -DALL=1" : " -DSIMT=1"
         if family == .simt { options += info.type == .cpu ? " -DALL=1" : " -DONLY_\(launch.kernel)=1" }
-        return [options, launch.options, extraOptions].filter { !$0.isEmpty }.joined(separator: " ")
+        return launch.options.isEmpty ? options : options + " " + launch.options
     }
 
     private func duration(of event: cl_event) throws -> Duration {
