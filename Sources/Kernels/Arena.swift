@@ -14,6 +14,12 @@ public struct MemoryReport: Sendable, Equatable {
     /// Bytes taken from the system (chunks); at least `live`.
     public internal(set) var reserved = 0
     public internal(set) var byPurpose: [Purpose: Int] = [:]
+
+    fileprivate mutating func add(_ bytes: Int, _ purpose: Purpose) {
+        live += bytes
+        peak = max(peak, live)
+        byPurpose[purpose, default: 0] += bytes
+    }
 }
 
 /// A chunk of memory that the arena cuts into blocks. What a chunk is (host pages, a `cl_mem`, nothing) is the maker's business.
@@ -40,15 +46,21 @@ public final class Arena: Sendable {
 
     private let state = Mutex(State())
     private let makeChunk: @Sendable (Int) throws -> any Chunk
+    /// Every block is a chunk of exactly its size, never used again: for tools that watch the bounds of device buffers.
+    private let isIsolated: Bool
 
     /// - Parameter makeChunk: obtains a chunk of that many bytes, or throws a `KernelError` of kind `memory`.
-    public init(makeChunk: @escaping @Sendable (Int) throws -> any Chunk) { self.makeChunk = makeChunk }
+    public init(isolated: Bool = false, makeChunk: @escaping @Sendable (Int) throws -> any Chunk) {
+        isIsolated = isolated
+        self.makeChunk = makeChunk
+    }
 
     public var report: MemoryReport { state.withLock { $0.report } }
     public func resetPeak() { state.withLock { $0.report.peak = $0.report.live } }
 
     /// A block of at least `bytes` bytes. Its content is whatever was there before.
     public func allocate(_ bytes: Int, for purpose: Purpose) throws -> Block {
+        if isIsolated { return try isolated(max(1, bytes), purpose) }
         let size = max(Self.alignment, (bytes + Self.alignment - 1) / Self.alignment * Self.alignment)
         return try state.withLock { state in
             if let block = cut(size, purpose, from: &state) { return block }
@@ -58,6 +70,15 @@ public final class Arena: Sendable {
             state.report.reserved += chunkBytes
             return cut(size, purpose, from: &state)!  // the chunk just added holds it
         }
+    }
+
+    private func isolated(_ size: Int, _ purpose: Purpose) throws -> Block {
+        let chunk = try makeChunk(size)
+        state.withLock { state in
+            state.report.reserved += size
+            state.report.add(size, purpose)
+        }
+        return Block(arena: self, region: nil, chunk: chunk, offset: 0, bytes: size, purpose: purpose)
     }
 
     private func cut(_ size: Int, _ purpose: Purpose, from state: inout State) -> Block? {
@@ -75,9 +96,7 @@ public final class Arena: Sendable {
         } else {
             state.regions[best.region].free[best.range] = (range.lowerBound + size)..<range.upperBound
         }
-        state.report.live += size
-        state.report.peak = max(state.report.peak, state.report.live)
-        state.report.byPurpose[purpose, default: 0] += size
+        state.report.add(size, purpose)
         return Block(
             arena: self, region: best.region, chunk: state.regions[best.region].chunk,
             offset: range.lowerBound, bytes: size, purpose: purpose)
@@ -87,8 +106,12 @@ public final class Arena: Sendable {
         state.withLock { state in
             state.report.live -= block.bytes
             state.report.byPurpose[block.purpose, default: 0] -= block.bytes
+            guard let region = block.region else {
+                state.report.reserved -= block.bytes
+                return
+            }
             var range = block.offset..<(block.offset + block.bytes)
-            var free = state.regions[block.region].free
+            var free = state.regions[region].free
             var at = free.firstIndex { $0.lowerBound > range.lowerBound } ?? free.count
             if at < free.count, free[at].lowerBound == range.upperBound {
                 range = range.lowerBound..<free[at].upperBound
@@ -100,7 +123,7 @@ public final class Arena: Sendable {
                 free.remove(at: at)
             }
             free.insert(range, at: at)
-            state.regions[block.region].free = free
+            state.regions[region].free = free
         }
     }
 }
@@ -109,13 +132,14 @@ public final class Arena: Sendable {
 /// still queued: the queue is in order, so whoever gets the bytes next runs after them.
 public final class Block: Sendable {
     let arena: Arena
-    let region: Int
+    /// The chunk among the arena's; nil when the chunk is this block's own.
+    let region: Int?
     public let chunk: any Chunk
     public let offset: Int
     public let bytes: Int
     public let purpose: Purpose
 
-    init(arena: Arena, region: Int, chunk: any Chunk, offset: Int, bytes: Int, purpose: Purpose) {
+    init(arena: Arena, region: Int?, chunk: any Chunk, offset: Int, bytes: Int, purpose: Purpose) {
         self.arena = arena
         self.region = region
         self.chunk = chunk

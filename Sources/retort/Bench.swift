@@ -40,6 +40,8 @@ struct Bench: ParsableCommand {
         TextOutput.standardOutput.write(common.json ? report.json.text(.pretty) + "\n" : csv ? report.csv : report.text)
         let wrong = report.wrong.map { "\($0.kernel) \($0.shape)" }
         guard wrong.isEmpty else { throw RetortError.internalBug("wrong numbers: " + wrong.joined(separator: ", ")) }
+        guard StopSignal.isRequested else { return }
+        throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal"); what was measured is above")
     }
 
     private func options() throws -> BenchOptions {

@@ -54,6 +54,7 @@ public struct BenchSuite {
         GemmCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [StepCase.mlp()]
     }
 
+    /// A signal ends it early: the report then holds what was measured before.
     public func run() throws -> BenchReport {
         let machine = MachineFacts(device)
         let baseline = try options.baseline.map { try Baseline(path: $0) }
@@ -63,7 +64,7 @@ public struct BenchSuite {
         progress.line(quiet.description)
         var report = BenchReport(facts: machine.members, roof: nil)
         if options.measuresRows { try measureRows(&report, machine) }
-        for plan in plans {
+        for plan in plans where !StopSignal.isRequested {
             let result = try plan.run(rounds: options.rounds, quiet) { progress.line($0) }
             progress.line(
                 "  ours / theirs \(rounded(result.ours)) / \(rounded(result.theirs)) µs, ratio \(rounded(result.ratio.median))"
@@ -86,7 +87,7 @@ public struct BenchSuite {
             report.roof = roof
             let timer = BenchTimer(
                 device: device, roof: roof, minimumTime: options.minimumTime, cacheBytes: machine.cacheBytes)
-            for kernel in kernels {
+            for kernel in kernels where !StopSignal.isRequested {
                 progress.status("\(kernel.kernel) \(kernel.shape)")
                 var row = try quietRow(kernel, timer)
                 if kernel.group == .step {
@@ -95,10 +96,9 @@ public struct BenchSuite {
                 progress.line(
                     "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
                 report.rows.append(row)
-                if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
             }
         }
-        if options.groups.contains(.start) {
+        if options.groups.contains(.start), !StopSignal.isRequested {
             quiet.wait()
             report.rows += try StartBench.rows(device: device.description, rounds: options.rounds)
         }

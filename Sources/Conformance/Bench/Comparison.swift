@@ -80,13 +80,12 @@ public struct ComparisonPlan: Sendable {
         let slower = max(first.0.time.median, first.1.time.median)
         let count = max(1, min(50, Int(Self.turn * 1e6 / slower)))
         var results: [(ours: Double, theirs: Double)] = []
-        for _ in 0..<rounds {
+        while results.count < rounds, !StopSignal.isRequested || results.isEmpty {
             Thread.sleep(forTimeInterval: Self.pause)
             quiet.wait()
             let mine = try a.go(count).time.median
             Thread.sleep(forTimeInterval: Self.pause)
             results.append((mine, try b.go(count).time.median))
-            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         return Comparison(name: name, shape: shape, rounds: results, goal: goal)
     }

@@ -66,8 +66,11 @@ public final class OpenCLDevice: Sendable {
         programs = ProgramCache(info: info, context: context, folder: kernelCache)
         nonisolated(unsafe) let owner = context
         let taken = MemoryBudget(info.globalMemory)
-        arena = Arena { bytes in try OpenCLChunk(bytes, context: owner, info: info, budget: taken) }
         let environment = ProcessInfo.processInfo.environment
+        // Oclgrind knows the bounds of buffers, not of blocks within one.
+        arena = Arena(isolated: environment["RETORT_ISOLATED_BUFFERS"] == "1") { bytes in
+            try OpenCLChunk(bytes, context: owner, info: info, budget: taken)
+        }
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
 
         let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))

@@ -36,7 +36,7 @@ extension Matmul {
         if o.residual != nil { epilogue |= EpilogueBit.residual }
         // Operands that are absent still need a valid buffer; the epilogue bits keep the kernel from touching it.
         let bias = o.bias ?? c
-        let (pre, residual) = (side(o.preactivation, o, batch), side(o.residual, o, batch))
+        let (pre, residual) = (try side(o.preactivation, o, batch), try side(o.residual, o, batch))
         let start: [KernelArgument] = [
             .int(m), .int(n), .int(k), .int(batch.count), .float(alpha), .int(o.c.mode.flag),
         ]
@@ -45,7 +45,7 @@ extension Matmul {
             + shifted(o.b, batch.offsets.b) + [.int(lb.leading), .long(batch.strides.b)]
         let ends =
             try shifted(c, batch.offsets.c) + [.int(lc.leading), .long(batch.strides.c)]
-            + bias.arguments() + pre.arguments + residual.arguments + [.int(epilogue)]
+            + bias.arguments() + pre + residual + [.int(epilogue)]
         let space =
             plan.workspace > 0
             ? View(
@@ -99,19 +99,11 @@ extension Matmul {
             .arguments()
     }
 
-    private struct Side {
-        let arguments: [KernelArgument]
-    }
-
-    /// Buffer, leading dimension and batch stride of a matrix that goes beside c.
-    private func side(_ view: View?, _ o: Operands, _ batch: MatmulBatch) -> Side {
-        guard let view else {
-            // Checked by validate: c has a layout.
-            return Side(arguments: ((try? o.c.view.arguments()) ?? []) + [.int(1), .long(0)])
-        }
+    /// Buffer, leading dimension and batch stride of a matrix that goes beside c; c itself stands in for an absent one.
+    private func side(_ view: View?, _ o: Operands, _ batch: MatmulBatch) throws -> [KernelArgument] {
+        guard let view else { return try o.c.view.arguments() + [.int(1), .long(0)] }
         let (offset, stride) = batch.place(of: view, beside: o.c.view)
-        let moved = View(storage: view.storage, offset: view.offset + offset, shape: view.shape, strides: view.strides)
-        return Side(arguments: ((try? moved.arguments()) ?? []) + [.int(MatrixLayout(view)!.leading), .long(stride)])
+        return try shifted(view, offset) + [.int(MatrixLayout(view)!.leading), .long(stride)]
     }
 
     /// True when all accesses to four neighbours fall on 16 bytes, so that the kernels may load them as one.
