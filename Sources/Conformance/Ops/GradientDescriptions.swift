@@ -161,6 +161,17 @@ extension GradientDescription {
                 return [3 * loss]
             }),
         GradientDescription(
+            "crossEntropyPerRow", "5x7, squared behind", [[5, 7]],
+            tensor: { x, device in try x[0].crossEntropyPerRow(try labels([0, 6, 3, 2, 2], device)).squared().sum() },
+            reference: { x in
+                [
+                    zip(rowsOf(x[0], 7), [0, 6, 3, 2, 2]).reduce(0) {
+                        let loss = logProbabilities($1.0, 1)[$1.1]
+                        return $0 + loss * loss
+                    }
+                ]
+            }),
+        GradientDescription(
             "crossEntropy", "5x7 against probabilities", [[5, 7]],
             tensor: { x, device in
                 let targets = try device.compute.view([Float](repeating: 0.125, count: 35), [5, 7])
