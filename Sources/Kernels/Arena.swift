@@ -75,6 +75,8 @@ public final class Arena: Sendable {
     private func isolated(_ size: Int, _ purpose: Purpose) throws -> Block {
         let chunk = try makeChunk(size)
         state.withLock { state in
+            // Kept for good: Oclgrind gives a new buffer the number of a released one, and takes its size for that one's.
+            state.regions.append(Region(chunk: chunk, bytes: size, free: []))
             state.report.reserved += size
             state.report.add(size, purpose)
         }
@@ -106,10 +108,7 @@ public final class Arena: Sendable {
         state.withLock { state in
             state.report.live -= block.bytes
             state.report.byPurpose[block.purpose, default: 0] -= block.bytes
-            guard let region = block.region else {
-                state.report.reserved -= block.bytes
-                return
-            }
+            guard let region = block.region else { return }
             var range = block.offset..<(block.offset + block.bytes)
             var free = state.regions[region].free
             var at = free.firstIndex { $0.lowerBound > range.lowerBound } ?? free.count
@@ -132,7 +131,7 @@ public final class Arena: Sendable {
 /// still queued: the queue is in order, so whoever gets the bytes next runs after them.
 public final class Block: Sendable {
     let arena: Arena
-    /// The chunk among the arena's; nil when the chunk is this block's own.
+    /// The chunk among the arena's that it goes back to; nil when the chunk is this block's own.
     let region: Int?
     public let chunk: any Chunk
     public let offset: Int
