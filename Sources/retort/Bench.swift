@@ -23,8 +23,8 @@ struct Bench: ParsableCommand {
     var rounds = 7
     @Option(help: "Seconds of samples for each row.")
     var minTime = 0.5
-    @Option(help: "Compare products with another engine: openblas.")
-    var against: String?
+    @Option(help: "Compare products with openblas, divergence rows with a copy of as many bytes; repeatable.")
+    var against: [Against] = []
     @Option(help: "Compare with PyTorch, run by this Python interpreter.", completion: .file())
     var pytorch: String?
     @Option(help: "The folder of the PyTorch scripts.", completion: .directory)
@@ -33,6 +33,10 @@ struct Bench: ParsableCommand {
     var compareOnly = false
     @Option(help: "Seconds that the whole run may wait for a quiet machine.")
     var wait = 60.0
+
+    enum Against: String, ExpressibleByArgument, CaseIterable {
+        case openblas, copy
+    }
 
     func run() throws {
         let suite = try BenchSuite(try options(), progress: Progress(quiet: common.quiet))
@@ -55,10 +59,8 @@ struct Bench: ParsableCommand {
         options.measuresRows = !compareOnly
         options.quietBudget = wait
         options.baseline = baseline
-        options.againstOpenBLAS = against == "openblas"
-        guard against == nil || options.againstOpenBLAS else {
-            throw RetortError.usage("--against knows openblas, not \(against?.quoted() ?? "")")
-        }
+        options.againstOpenBLAS = against.contains(.openblas)
+        options.againstCopy = against.contains(.copy)
         return options
     }
 

@@ -55,9 +55,12 @@ struct Retort: ParsableCommand {
 extension RetortError {
     /// A kernel's error in the words of the command line.
     init(_ error: KernelError) {
+        // A compiler's log follows its first line.
+        let lines = error.message.split(separator: "\n", maxSplits: 1).map(String.init)
+        let (what, why) = (lines.first ?? "", lines.count > 1 ? lines[1] : "")
         switch error.kind {
-        case .device, .build, .memory: self = .device(error.message, help: error.help)
-        case .operands: self = .internalBug(error.message, why: error.help)
+        case .device, .build, .memory: self = .device(what, why: why, help: error.help)
+        case .operands: self = .internalBug(what, why: why.isEmpty ? error.help : why + "\n" + error.help)
         }
     }
 }

@@ -277,9 +277,19 @@ struct CommandLineTests {
     @Test("a kernel that does not build: 69 with the compiler's words", openCL)
     func kernelDoesNotBuild() throws {
         let place = try Workplace()
-        let broken = ["RETORT_KERNEL_OPTIONS": "-Dfloat=flot" as String?]
-        expect(try place.train(device: "opencl:0", environment: broken), .device, ".cl", "flot")
-        #expect(try place.train("--output", "run", environment: broken).exit == 0, "the CPU has no kernels to build")
+        // One slip that only the optimizer's kernels notice, one that every kernel does, the first of all the probe.
+        for (option, file) in [("-Dweight_decay=.", "optimizer.cl"), ("-Dfloat=flot", "probe.cl")] {
+            let broken = ["RETORT_KERNEL_OPTIONS": option as String?]
+            let child = try place.train("--output", "broken", "--quiet", device: "opencl:0", environment: broken)
+            expect(child, .device, file, option, "error: ")
+            let message = child.stderr[try #require(child.stderr.range(of: "error: ")).lowerBound...]
+            #expect(!message.contains("\\n") && message.utf8.count < 6000, "\(message)")
+            #expect(
+                try place.train("--output", "cpu", "seeds=[0]", environment: broken).exit == 0,
+                "the CPU builds no kernels")
+            try FileManager.default.removeItem(atPath: place.folder.path("cpu"))
+            try? FileManager.default.removeItem(atPath: place.folder.path("broken"))
+        }
     }
 
     @Test("more memory than there is: 69 at once", openCL, arguments: ["cpu", "opencl:0"])

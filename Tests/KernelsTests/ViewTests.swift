@@ -130,7 +130,7 @@ struct MatmulPlanTests {
 
     @Test("few results over a long sum are split, many are not")
     func splits() {
-        #expect(MatmulPlan.vector(problem(4, 16, 16_384), units: 8).splits > 1)
+        #expect(MatmulPlan.vector(problem(4, 16, 65_536), units: 8).splits > 1)
         #expect(MatmulPlan.vector(problem(2048, 2048, 256), units: 8).splits == 1)
         #expect(MatmulPlan.simt(problem(16, 16, 4096), units: 64).splits > 1)
         #expect(MatmulPlan.simt(problem(4096, 4096, 4096), units: 64).splits == 1)

@@ -13,6 +13,8 @@ public struct BenchOptions: Sendable {
     /// Rounds of a comparison.
     public var rounds = 7
     public var againstOpenBLAS = false
+    /// Divergence rows against a copy of as many bytes.
+    public var againstCopy = false
     /// A Python interpreter with torch; nil leaves PyTorch out.
     public var python: String?
     public var scripts = "scripts/pytorch"
@@ -122,6 +124,7 @@ public struct BenchSuite {
         if options.againstOpenBLAS, options.groups.contains(.gemm) {
             plans += ComparisonPlan.openBLAS(device: device.description)
         }
+        if options.againstCopy, options.groups.contains(.kd) { plans += ComparisonPlan.copyCeiling(device: device.description) }
         if let python = options.python {
             plans += ComparisonPlan.pyTorch(
                 options.groups, python: python, scripts: options.scripts, device: device.description)

@@ -108,6 +108,17 @@ extension ComparisonPlan {
         }
     }
 
+    /// Divergence rows against a plain copy of as many bytes (two reads and a write of each element): the ratio is the share of the
+    /// copy ceiling, and taking turns keeps it true on a machine that others use too.
+    static func copyCeiling(device: String) -> [ComparisonPlan] {
+        DivergenceCases.shapes.map { sizes in
+            ComparisonPlan(
+                name: "kd_rows, \(device) / copy of as many bytes", shape: "\(sizes[0])x\(sizes[1])",
+                ours: .ours("kd_rows", "\(sizes[0])x\(sizes[1])", device),
+                theirs: .ours("copy", "\(sizes[0])x\(sizes[1] * 3 / 2)", device), goal: sizes[1] < 1000 ? nil : 0.6)
+        }
+    }
+
     /// Products, divergence rows and the training step against PyTorch.
     /// - Parameters:
     ///   - python: an interpreter that has torch.

@@ -69,7 +69,7 @@ public struct BenchAnswer: Equatable, Sendable {
 /// The child's side: measures one case as it is told to. Nothing is allocated and no device is opened before the first `go`.
 public enum BenchWorker {
     /// Cases by the name that the parent uses; `openblas` is the library without our op.
-    public static let kernels = ["gemm", "openblas", "kd_rows", "mlp_step", "digits_step"]
+    public static let kernels = ["gemm", "openblas", "kd_rows", "copy", "mlp_step", "digits_step"]
     private static let warmUp = 3
 
     /// - Throws: exit 64 for an unknown kernel or shape, and what the device throws.
@@ -116,7 +116,7 @@ public enum BenchWorker {
 
     static func find(_ kernel: String, _ shape: String) throws -> BenchCase {
         let sizes = shape.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-        let wanted = ["gemm": 3, "openblas": 3, "kd_rows": 2, "mlp_step": 1, "digits_step": 1]
+        let wanted = ["gemm": 3, "openblas": 3, "kd_rows": 2, "copy": 2, "mlp_step": 1, "digits_step": 1]
         guard let rank = wanted[kernel] else {
             throw RetortError.usage(
                 "no kernel is called \(kernel.quoted())", help: EditDistance.suggestion(for: kernel, among: kernels))
@@ -128,6 +128,7 @@ public enum BenchWorker {
         case "gemm": GemmCases.gemm(sizes)
         case "openblas": GemmCases.openBLAS(sizes)
         case "kd_rows": DivergenceCases.rows(sizes)
+        case "copy": RowCases.copy(sizes)
         case "mlp_step": StepCase.mlp(batch: sizes[0])
         default: StepCase.digits(batch: sizes[0])
         }

@@ -53,7 +53,7 @@ enum RowCases {
         }
     }
 
-    private static func copy(_ sizes: [Int]) -> BenchCase { map(.rows, "copy", sizes, Copy()) { $0 } }
+    static func copy(_ sizes: [Int]) -> BenchCase { map(.rows, "copy", sizes, Copy()) { $0 } }
 
     private static func transpose(_ sizes: [Int]) -> BenchCase {
         BenchCase(.rows, "transpose", sizes) { device, random in

@@ -80,7 +80,17 @@ final class ProgramCache: Sendable {
         guard length > 1 else { return "(the compiler left no log)" }
         var bytes = [UInt8](repeating: 0, count: length)
         clGetProgramBuildInfo(program, info.deviceID, cl_program_build_info(CL_PROGRAM_BUILD_LOG), length, &bytes, nil)
-        return String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        return Self.essence(String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
+    }
+
+    /// The first lines that speak of errors (the first lines at all where none does): one slip can bring a megabyte of complaints.
+    static func essence(_ log: String) -> String {
+        let lines = log.split(whereSeparator: \.isNewline)
+        let errors = lines.filter { $0.contains("error") }
+        let chosen = errors.isEmpty ? lines : errors
+        let shown = chosen.prefix(8).map { String($0.prefix(200)) }
+        let rest = chosen.count - shown.count
+        return (shown + (rest > 0 ? ["and \(rest) lines more"] : [])).joined(separator: "\n")
     }
 
     // MARK: Disk
