@@ -124,7 +124,9 @@ public struct BenchSuite {
         if options.againstOpenBLAS, options.groups.contains(.gemm) {
             plans += ComparisonPlan.openBLAS(device: device.description)
         }
-        if options.againstCopy, options.groups.contains(.kd) { plans += ComparisonPlan.copyCeiling(device: device.description) }
+        if options.againstCopy, options.groups.contains(.kd) {
+            plans += ComparisonPlan.copyCeiling(device: device.description)
+        }
         if let python = options.python {
             plans += ComparisonPlan.pyTorch(
                 options.groups, python: python, scripts: options.scripts, device: device.description)
