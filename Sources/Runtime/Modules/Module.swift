@@ -1,20 +1,25 @@
 import RetortKernels
 
-/// A part of a model: parameters in a fixed order and a mode.
+/// A part of a model: parameters and buffers in a fixed order and a mode.
 public protocol Module: AnyObject {
     /// Every parameter, in the order of the published checkpoints of its architecture.
     var parameters: [Parameter] { get }
-    /// True while training: dropout drops only then.
+    /// What is saved beside the parameters but not trained.
+    var buffers: [Buffer] { get }
+    /// True while training: dropout drops only then, batch normalisation takes its statistics from the batch.
     var isTraining: Bool { get set }
 }
 
 extension Module {
+    public var buffers: [Buffer] { [] }
+
     /// Number of trained numbers.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
 
-    /// Places every parameter on a device.
+    /// Places every parameter and buffer on a device.
     public func materialize(on device: Device, seed: UInt64) throws -> ParameterArena {
-        try ParameterArena(parameters, on: device.compute, seed: seed)
+        for buffer in buffers { try buffer.place(on: device.compute) }
+        return try ParameterArena(parameters, on: device.compute, seed: seed)
     }
 
     /// Stops gradients: a teacher leaves no tape.

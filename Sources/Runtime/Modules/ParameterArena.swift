@@ -3,8 +3,9 @@ import RetortKernels
 /// The parameters of a model laid out in one flat array, with their gradients in a second of the same layout: one launch for the
 /// optimizer, one for the norm, one stream for a checkpoint.
 ///
-/// Rows of matrices are padded to `rowAlignment` elements so that vector and matrix units load them whole; each parameter begins
-/// on 512 bytes. Padding holds zeros for ever: it starts so, and its gradient stays zero.
+/// A parameter of two or more dimensions is kept as a matrix of its first dimension by all others (`[out, in]`,
+/// `[out, in·kh·kw]`), its rows padded to `rowAlignment` elements so that vector and matrix units load them whole; each parameter
+/// begins on 512 bytes. Padding holds zeros for ever: it starts so, and its gradient stays zero.
 public final class ParameterArena {
     static let rowAlignment = 16
     static let parameterAlignment = 128
@@ -32,7 +33,7 @@ public final class ParameterArena {
         var host = [Float](repeating: 0, count: max(total, 1))
         for (parameter, offset) in zip(parameters, offsets) {
             let (rows, pitch) = (Self.rows(parameter), Self.pitch(parameter))
-            let columns = parameter.count / max(1, rows)
+            let columns = Self.columns(parameter)
             let initial = parameter.initialValues(seed: seed)
             for r in 0..<rows {
                 for c in 0..<columns { host[offset + r * pitch + c] = initial[r * columns + c] }
@@ -64,21 +65,20 @@ public final class ParameterArena {
             strides: parameter.value.strides)
     }
 
-    private static func rows(_ parameter: Parameter) -> Int {
-        parameter.shape.count < 2 ? 1 : parameter.shape.dropLast().reduce(1, *)
+    private static func rows(_ parameter: Parameter) -> Int { parameter.shape.count < 2 ? 1 : parameter.shape[0] }
+
+    private static func columns(_ parameter: Parameter) -> Int {
+        parameter.shape.count < 2 ? parameter.count : parameter.shape.dropFirst().reduce(1, *)
     }
 
     private static func pitch(_ parameter: Parameter) -> Int {
-        let columns = parameter.shape.last ?? 1
+        let columns = columns(parameter)
         return parameter.shape.count < 2 ? columns : columns.roundedUp(to: rowAlignment)
     }
 
     private static func window(_ flat: View, _ offset: Int, _ parameter: Parameter) -> View {
         var strides = View.contiguousStrides(parameter.shape)
-        let pitch = pitch(parameter)
-        if parameter.shape.count >= 2, let columns = parameter.shape.last, columns > 0 {
-            for i in 0..<(strides.count - 1) { strides[i] = strides[i] / columns * pitch }
-        }
+        if parameter.shape.count >= 2 { strides[0] = pitch(parameter) }
         return View(storage: flat.storage, offset: offset, shape: parameter.shape, strides: strides)
     }
 }
