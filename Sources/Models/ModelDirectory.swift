@@ -11,14 +11,22 @@ public enum ModelDirectory {
     /// - Throws: `RetortError` 73 or 74.
     public static func save(_ model: any Model, to path: String) throws {
         try Folder.createWithParents(path)
-        let parameters = model.parameters
+        try saveWeights(of: model, to: path + "/model.safetensors")
+        try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
+    }
+
+    /// Writes the parameters, then the buffers, of any module by their names.
+    /// - Throws: `RetortError` 74.
+    public static func saveWeights(of module: any Module, to file: String) throws {
+        let (parameters, buffers) = (module.parameters, module.buffers)
         let writer = try SafeTensorsWriter(
-            path: path + "/model.safetensors",
-            tensors: parameters.map { .init(name: $0.name, type: .float32, shape: $0.shape) },
+            path: file,
+            tensors: parameters.map { .init(name: $0.name, type: .float32, shape: $0.shape) }
+                + buffers.map { .init(name: $0.name, type: .float32, shape: $0.shape) },
             metadata: [("format", "pt")])
         for parameter in parameters { try writer.write(try parameter.values()) }
+        for buffer in buffers { try writer.write(try buffer.values()) }
         try writer.commit()
-        try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
     }
 
     /// Builds the model that `config.json` describes and fills it with the weights, every one of which must be there and finite.
@@ -30,42 +38,80 @@ public enum ModelDirectory {
                 help: "give a directory with config.json and model.safetensors, for example RUN/student/seed-0/final")
         }
         let model = try model(path + "/config.json")
-        let file = try SafeTensors(path: path + "/model.safetensors")
-        let parameters = model.parameters
-        for parameter in parameters {
-            let stored = try file.tensor(parameter.name)
-            guard stored.shape == parameter.shape else {
-                throw RetortError.badData(
-                    "\(parameter.name) has shape \(stored.shape) in the file, \(parameter.shape) in config.json",
-                    at: .init(file: file.path))
-            }
-        }
-        if let extra = file.tensors.first(where: { stored in !parameters.contains { $0.name == stored.name } }) {
-            throw RetortError.badData(
-                "\(extra.name.quoted()) belongs to no parameter of the model in config.json", at: .init(file: file.path)
-            )
-        }
+        let weights = try Weights(of: model, in: path + "/model.safetensors")
         let arena = try model.materialize(on: device, seed: 0)
-        for parameter in parameters {
-            let values = try file.floats(parameter.name)
-            guard values.allSatisfy(\.isFinite) else {
-                throw RetortError.badData("\(parameter.name) holds NaN or infinity", at: .init(file: file.path))
-            }
-            try parameter.assign(values)
-        }
+        try weights.assign()
         return (model, arena)
+    }
+
+    /// Fills a module that is on its device from a safetensors file.
+    /// - Throws: `RetortError` 65 for a file that does not fit, 66 when it is missing.
+    public static func loadWeights(of module: any Module, from path: String) throws {
+        try Weights(of: module, in: path).assign()
+    }
+
+    /// The arrays of a module in a safetensors file: each parameter and buffer must be there and of its shape, and nothing else may
+    /// be. PyTorch's `num_batches_tracked` counters are passed over: nothing here depends on them.
+    private struct Weights {
+        private let file: SafeTensors
+        private let entries: [(name: String, shape: [Int], assign: ([Float]) throws -> Void)]
+
+        init(of module: any Module, in path: String) throws {
+            file = try SafeTensors(path: path)
+            entries =
+                module.parameters.map { parameter in (parameter.name, parameter.shape, { try parameter.assign($0) }) }
+                + module.buffers.map { buffer in (buffer.name, buffer.shape, { try buffer.assign($0) }) }
+            for entry in entries {
+                let stored = try file.tensor(entry.name)
+                guard stored.shape == entry.shape else {
+                    throw RetortError.badData(
+                        "\(entry.name) has shape \(stored.shape) in the file, \(entry.shape) in config.json",
+                        at: .init(file: path))
+                }
+            }
+            let names = Set(entries.map(\.name))
+            let extra = file.tensors.first { !names.contains($0.name) && !$0.name.hasSuffix(".num_batches_tracked") }
+            if let extra {
+                throw RetortError.badData(
+                    "\(extra.name.quoted()) belongs to no parameter of the model in config.json", at: .init(file: path))
+            }
+        }
+
+        /// - Throws: `RetortError` 65 when a number is not finite.
+        func assign() throws {
+            for entry in entries {
+                let values = try file.floats(entry.name)
+                guard values.allSatisfy(\.isFinite) else {
+                    throw RetortError.badData("\(entry.name) holds NaN or infinity", at: .init(file: file.path))
+                }
+                try entry.assign(values)
+            }
+        }
     }
 
     private static func model(_ path: String) throws -> any Model {
         let config = JSONCursor(
             try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
         let kind = try config.member("model_type")
-        guard try kind.string() == MLP.kind else {
-            throw kind.failure("this program knows model_type \(MLP.kind.quoted())")
+        guard let type = ModelRegistry.find(try kind.string()) else {
+            let known = ModelRegistry.all.map { $0.architecture.kind }.joined(separator: ", ")
+            throw kind.failure("this program knows model_type \(known)")
         }
-        let layers = try config.member("layers")
-        let widths = try layers.elements().map { try $0.int(in: 1...(1 << 24)) }
-        guard (2...1024).contains(widths.count) else { throw layers.failure("an MLP has 2 to 1024 widths") }
-        return MLP(widths)
+        let task = try task(config)
+        let settings = try ModelSettings(config, of: type.architecture)
+        do {
+            return try type.init(settings, for: task)
+        } catch let error as ModelError {
+            throw (try config.optional(error.setting) ?? config).failure("its \(error.description)")
+        }
+    }
+
+    /// `input_shape` and `num_classes`; nil where the file has neither.
+    private static func task(_ config: JSONCursor) throws -> ClassificationTask? {
+        guard let shape = try config.optional("input_shape") else { return nil }
+        let sample = try shape.elements().map { try $0.int(in: 1...(1 << 24)) }
+        guard (1...4).contains(sample.count) else { throw shape.failure("an example has 1 to 4 dimensions") }
+        _ = try CheckedSize.elements(of: sample, of: "input_shape")
+        return ClassificationTask(sample: sample, classes: try config.member("num_classes").int(in: 1...(1 << 24)))
     }
 }

@@ -31,7 +31,7 @@ struct DigitsReplayTests {
             let data = try TabularDataset.csv(recipe.data.path, label: recipe.data.label, scale: recipe.data.scale)
             (train, test) = try data.split(testEvery: recipe.data.testEvery)
             spec = recipe.train
-            taught = recipe.arms[1].objectives[0]
+            taught = recipe.arms[1].terms[0].objective
             // The fixture's own words, so that a changed recipe is noticed here and not as a drift.
             #expect(try json.member("batch_size").int() == spec.batch && json.member("epochs").int() == spec.epochs)
             #expect(try json.member("optimizer").member("lr").double() == spec.optimizer.learningRate)

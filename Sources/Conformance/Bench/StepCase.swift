@@ -93,7 +93,7 @@ enum StepCase {
             teacherWeights = try HostLayer.all(expert)
             studentWeights = try HostLayer.all(pupil)
             trainer = try Trainer(
-                pupil, arena, goal: .init(recipe.arms[0].objectives, teacher: expert),
+                pupil, arena, goal: .init(recipe.arms[0].terms, teacher: LocalTeacher(expert)),
                 data: try DeviceRows(data, on: device), spec: recipe.train, seed: 0, on: device)
             order = (0..<Int32(rows)).map { $0 }
         }

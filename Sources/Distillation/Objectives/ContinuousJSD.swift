@@ -7,7 +7,7 @@ public struct ContinuousJSDObjective: DivergenceObjective {
         [RecipeField("beta", .number(0...1), .defaulted("0.5"), "0 is KL(p‖q), 1 is KL(q‖p), continuous between")]
             + DivergenceFields.all())
     static let formula = "JSD_β(p,q), continuous form"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.continuousJSD, mix: "beta", recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.continuousJSD, mix: "beta", recipe) }
 }

@@ -1,7 +1,7 @@
 import RetortRuntime
 
 /// Cross entropy with the labels: what a student learns alone. Mean over rows.
-public struct CrossEntropyObjective: Objective {
+public struct CrossEntropyObjective: LogitObjective {
     public static let section = RecipeSection(
         "cross-entropy", "Cross entropy with the labels.",
         [
@@ -19,7 +19,8 @@ public struct CrossEntropyObjective: Objective {
         "CE(labels, q)" + (smoothing > 0 ? ", label smoothing \(smoothing)" : "") + ", mean over rows"
     }
 
-    public func loss(_ input: ObjectiveInput) throws -> FusedLoss {
-        try input.student.crossEntropy(input.labels, labelSmoothing: smoothing, scale: 1 / Float(input.rows))
+    public func loss(_ input: ObjectiveInput) throws -> Tensor {
+        try input.student.logits.crossEntropy(input.labels, labelSmoothing: smoothing, scale: 1 / Float(input.rows))
+            .total
     }
 }

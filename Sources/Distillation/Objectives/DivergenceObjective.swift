@@ -3,19 +3,19 @@ import RetortRuntime
 import RetortSupport
 
 /// A loss that compares the softmax of teacher (p) and student (q) with one divergence, mixed with hard labels.
-protocol DivergenceObjective: Objective {
+protocol DivergenceObjective: LogitObjective {
     /// The divergence in symbols.
     static var formula: String { get }
-    var term: DivergenceTerm { get }
+    var divergence: DivergenceTerm { get }
 }
 
 extension DivergenceObjective {
     public var needsTeacher: Bool { true }
-    public var contract: String { term.contract(Self.formula) }
-    public func loss(_ input: ObjectiveInput) throws -> FusedLoss { try term.loss(input) }
+    public var contract: String { divergence.contract(Self.formula) }
+    public func loss(_ input: ObjectiveInput) throws -> Tensor { try divergence.loss(input) }
     /// Hard labels end the laws that compare student and teacher only.
     public var laws: Set<ObjectiveLaw> {
-        term.hardWeight == 0 ? Set(ObjectiveLaw.allCases) : [.nonNegative, .shiftInvariant]
+        divergence.hardWeight == 0 ? Set(ObjectiveLaw.allCases) : [.nonNegative, .shiftInvariant]
     }
 }
 
@@ -64,13 +64,12 @@ struct DivergenceTerm: Sendable {
         return "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(t), mean over rows"
     }
 
-    func loss(_ input: ObjectiveInput) throws -> FusedLoss {
-        guard let teacher = input.teacher else {
-            throw RetortError.internalBug("a distillation loss without a teacher")
-        }
+    func loss(_ input: ObjectiveInput) throws -> Tensor {
         let op = Divergence(
             kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
             hardWeight: hardWeight, scale: 1 / Float(input.rows))
-        return try input.student.divergence(op, teacher: teacher.view, labels: hardWeight > 0 ? input.labels : nil)
+        return try input.student.logits.divergence(
+            op, teacher: try input.teacher().logits.view, labels: hardWeight > 0 ? input.labels : nil
+        ).total
     }
 }

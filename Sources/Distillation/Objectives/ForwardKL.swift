@@ -6,7 +6,7 @@ public struct ForwardKLObjective: DivergenceObjective {
         "forward-kl", "Forward Kullback–Leibler divergence KL(p‖q): the student covers all the teacher finds likely.",
         DivergenceFields.all())
     static let formula = "KL(p‖q)"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.forwardKL, recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.forwardKL, recipe) }
 }

@@ -7,7 +7,7 @@ public struct HintonObjective: DivergenceObjective {
         "hinton", "Soft labels at a temperature, mixed with hard labels.",
         DivergenceFields.all(temperature: "4", alpha: "0.9"))
     static let formula = "KL(p‖q)"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.forwardKL, recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.forwardKL, recipe) }
 }

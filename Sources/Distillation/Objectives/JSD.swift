@@ -12,7 +12,7 @@ public struct JSDObjective: DivergenceObjective {
         ]
             + DivergenceFields.all())
     static let formula = "JSD_β(p,q), GKD form"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.jsd, mix: "beta", recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.jsd, mix: "beta", recipe) }
 }

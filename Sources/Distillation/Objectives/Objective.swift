@@ -1,27 +1,13 @@
 import RetortKernels
+import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// What a loss sees of one batch.
-public struct ObjectiveInput {
-    /// Student logits `[rows, classes]`, on the tape.
-    public let student: Tensor
-    /// Teacher logits `[rows, classes]`; nil when no term asks for them.
-    public let teacher: Tensor?
-    /// Int32 classes `[rows]`.
-    public let labels: View
-
-    public init(student: Tensor, teacher: Tensor?, labels: View) {
-        self.student = student
-        self.teacher = teacher
-        self.labels = labels
-    }
-
-    var rows: Int { student.shape[0] }
-}
-
-/// One loss of an arm. Its contract — direction, temperature, T², reduction, hard labels — is explicit and can be printed, so that
-/// it cannot silently change.
+/// One loss of an arm, as the recipe states it. Its contract — direction, temperature, T², reduction, hard labels — is explicit and
+/// can be printed, so that it cannot silently change.
+///
+/// A loss that only looks at logits and labels is a `LogitObjective`. One that looks inside the models says which signals it wants
+/// and makes a `ObjectiveTerm` for each training run, which may hold parameters of its own (projectors) and a memory.
 public protocol Objective: Sendable {
     /// The word under `loss` in a recipe and the keys beside it.
     static var section: RecipeSection { get }
@@ -30,10 +16,163 @@ public protocol Objective: Sendable {
     var needsTeacher: Bool { get }
     /// What is minimised, in one line.
     var contract: String { get }
-    /// Mean over the rows of the batch, on the tape.
-    func loss(_ input: ObjectiveInput) throws -> FusedLoss
     /// What is known to hold for this loss, checked by the law suite.
     var laws: Set<ObjectiveLaw> { get }
+
+    /// The signals to keep of both models.
+    /// - Throws: `RetortError` 78 when a model cannot show what is asked for.
+    func signals(_ models: ModelPair) throws -> SignalRequest
+    /// The loss made ready for one training run.
+    /// - Throws: `RetortError` 78 when shapes do not fit.
+    func term(_ context: TermContext) throws -> any ObjectiveTerm
+}
+
+extension Objective {
+    public func signals(_ models: ModelPair) throws -> SignalRequest { SignalRequest() }
+}
+
+/// A loss made ready for one training run.
+public protocol ObjectiveTerm: AnyObject {
+    /// Trained with the student and saved apart from it.
+    var modules: [any Module] { get }
+    /// Mean over the rows of the batch, a scalar on the tape.
+    func loss(_ input: ObjectiveInput) throws -> Tensor
+    /// Called when the optimizer has taken its step: memories are updated here.
+    func afterStep(_ input: ObjectiveInput) throws
+}
+
+extension ObjectiveTerm {
+    public var modules: [any Module] { [] }
+    public func afterStep(_ input: ObjectiveInput) throws {}
+}
+
+/// A loss of logits and labels alone: nothing to prepare.
+public protocol LogitObjective: Objective {
+    /// Mean over the rows of the batch, a scalar on the tape.
+    func loss(_ input: ObjectiveInput) throws -> Tensor
+}
+
+extension LogitObjective {
+    public func term(_ context: TermContext) throws -> any ObjectiveTerm { FunctionTerm(loss) }
+}
+
+/// A term without parameters.
+public final class FunctionTerm: ObjectiveTerm {
+    private let function: (ObjectiveInput) throws -> Tensor
+
+    public init(_ function: @escaping (ObjectiveInput) throws -> Tensor) { self.function = function }
+
+    public func loss(_ input: ObjectiveInput) throws -> Tensor { try function(input) }
+}
+
+/// What a loss sees of one batch.
+public struct ObjectiveInput {
+    /// The student's answers, on the tape.
+    public let student: ModelOutput
+    /// The teachers' answers, off the tape; empty when no term asks for them.
+    public let teachers: [ModelOutput]
+    /// Int32 classes `[rows]`.
+    public let labels: View
+    /// Int32 `[rows]`: each example's number in the training set.
+    public let ids: View?
+    /// How far training has come.
+    public let progress: TrainingProgress
+
+    public init(
+        student: ModelOutput, teachers: [ModelOutput], labels: View, ids: View? = nil,
+        progress: TrainingProgress = TrainingProgress()
+    ) {
+        self.student = student
+        self.teachers = teachers
+        self.labels = labels
+        self.ids = ids
+        self.progress = progress
+    }
+
+    /// Of logits alone.
+    public init(student: Tensor, teacher: Tensor?, labels: View) {
+        self.init(
+            student: ModelOutput(logits: student), teachers: teacher.map { [ModelOutput(logits: $0)] } ?? [],
+            labels: labels)
+    }
+
+    public var rows: Int { student.logits.shape[0] }
+
+    /// The only teacher, or the first.
+    /// - Throws: when there is none: a bug of the caller, for recipes are checked.
+    public func teacher() throws -> ModelOutput {
+        guard let teacher = teachers.first else {
+            throw RetortError.internalBug("a distillation loss without a teacher")
+        }
+        return teacher
+    }
+}
+
+/// How far training has come: what schedules depend on.
+public struct TrainingProgress: Sendable {
+    /// The epoch in progress, counted from 0.
+    public var epoch: Int
+    public var epochs: Int
+    /// Optimizer steps taken.
+    public var step: Int
+
+    public init(epoch: Int = 0, epochs: Int = 1, step: Int = 0) {
+        self.epoch = epoch
+        self.epochs = epochs
+        self.step = step
+    }
+}
+
+/// What both models can show.
+public struct ModelPair: Sendable {
+    public let student: SignalCatalog
+    /// nil without a teacher.
+    public let teacher: SignalCatalog?
+
+    public init(student: SignalCatalog, teacher: SignalCatalog?) {
+        self.student = student
+        self.teacher = teacher
+    }
+}
+
+/// Signals to keep, by path.
+public struct SignalRequest: Sendable, Equatable {
+    public var student: Set<String>
+    public var teacher: Set<String>
+
+    public init(student: [String] = [], teacher: [String] = []) {
+        self.student = Set(student)
+        self.teacher = Set(teacher)
+    }
+}
+
+/// What a term can be built from.
+public struct TermContext {
+    public let models: ModelPair
+    /// Shapes of the signals asked for, without their first dimension (rows).
+    public let student: [String: [Int]]
+    public let teacher: [String: [Int]]
+    public let classes: Int
+    /// Examples of the training set.
+    public let examples: Int
+    /// Unique in the run: names a term's parameters, "arm.student.1".
+    public let name: String
+    public let seed: UInt64
+    public let device: Device
+
+    public init(
+        models: ModelPair, student: [String: [Int]], teacher: [String: [Int]], classes: Int, examples: Int,
+        name: String, seed: UInt64, device: Device
+    ) {
+        self.models = models
+        self.student = student
+        self.teacher = teacher
+        self.classes = classes
+        self.examples = examples
+        self.name = name
+        self.seed = seed
+        self.device = device
+    }
 }
 
 /// Properties that the law suite checks for every loss that claims them.
@@ -46,28 +185,4 @@ public enum ObjectiveLaw: String, Sendable, CaseIterable {
     case shiftInvariant
     /// Unchanged when classes are added that both models exclude (logit −∞).
     case paddingInvariant
-}
-
-/// Every loss a recipe can name. One line here for each file in this folder.
-public enum ObjectiveRegistry {
-    public static let all: [any Objective.Type] = [
-        CrossEntropyObjective.self,
-        HintonObjective.self,
-        ForwardKLObjective.self,
-        ReverseKLObjective.self,
-        JSDObjective.self,
-        ContinuousJSDObjective.self,
-        SkewKLObjective.self,
-        SkewReverseKLObjective.self,
-        TotalVariationObjective.self,
-    ]
-
-    static var sections: [RecipeSection] { all.map { $0.section } }
-
-    /// The loss a validated recipe names.
-    static func make(_ recipe: RecipeNode) -> any Objective {
-        let name = recipe.required("loss").text
-        guard let type = all.first(where: { $0.section.name == name }) else { preconditionFailure("schema: \(name)") }
-        return type.init(recipe)
-    }
 }

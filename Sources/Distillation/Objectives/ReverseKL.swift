@@ -7,7 +7,7 @@ public struct ReverseKLObjective: DivergenceObjective {
         "Reverse Kullback–Leibler divergence KL(q‖p): the student keeps to what the teacher finds likely.",
         DivergenceFields.all())
     static let formula = "KL(q‖p)"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.reverseKL, recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.reverseKL, recipe) }
 }

@@ -7,7 +7,7 @@ public struct SkewKLObjective: DivergenceObjective {
         [RecipeField("lambda", .number(0...1), .defaulted("0.1"), "share of the teacher in the mixture")]
             + DivergenceFields.all())
     static let formula = "KL(p‖λp+(1−λ)q)"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.skewKL, mix: "lambda", recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.skewKL, mix: "lambda", recipe) }
 }

@@ -7,7 +7,7 @@ public struct SkewReverseKLObjective: DivergenceObjective {
         [RecipeField("lambda", .number(0...1), .defaulted("0.1"), "share of the student in the mixture")]
             + DivergenceFields.all())
     static let formula = "KL(q‖(1−λ)p+λq)"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.skewReverseKL, mix: "lambda", recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.skewReverseKL, mix: "lambda", recipe) }
 }

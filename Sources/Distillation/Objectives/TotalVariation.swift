@@ -6,7 +6,7 @@ public struct TotalVariationObjective: DivergenceObjective {
         "tvd", "Total variation distance: half the sum of absolute differences.",
         DivergenceFields.all())
     static let formula = "½Σ|p−q|"
-    let term: DivergenceTerm
+    let divergence: DivergenceTerm
 
-    public init(_ recipe: RecipeNode) { term = DivergenceTerm(.totalVariation, recipe) }
+    public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.totalVariation, recipe) }
 }

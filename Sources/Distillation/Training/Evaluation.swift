@@ -13,10 +13,10 @@ public struct Evaluation: Sendable {
 
     /// Runs the model over all rows in batches of at most 1024.
     public init(_ model: any Model, _ data: DeviceRows, on device: Device) throws {
-        model.isTraining = false
+        model.setTraining(false)
         var logits: [Float] = []
         for start in stride(from: 0, to: data.rows, by: 1024) {
-            let x = Tensor(view: data.features.slice(start..<min(data.rows, start + 1024)), on: device)
+            let x = try data.examples(start..<min(data.rows, start + 1024), on: device)
             logits += try Autograd.withoutGradients { try model(x).values() }
         }
         classes = model.classes
@@ -89,8 +89,8 @@ public struct Evaluation: Sendable {
 
 /// Median time of a forward pass of one row, in microseconds, everything enqueued and waited for.
 func forwardLatency(_ model: any Model, _ data: DeviceRows, on device: Device) throws -> Double {
-    model.isTraining = false
-    let x = Tensor(view: data.features.slice(0..<1), on: device)
+    model.setTraining(false)
+    let x = try data.examples(0..<1, on: device)
     let clock = ContinuousClock()
     var times: [Double] = []
     for round in 0..<60 {

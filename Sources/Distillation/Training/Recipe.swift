@@ -32,8 +32,8 @@ public struct Recipe: Sendable {
 
     public struct Arm: Sendable {
         public let name: String
-        public let objectives: [any Objective]
-        public var needsTeacher: Bool { objectives.contains { $0.needsTeacher } }
+        public let terms: [ArmTerm]
+        public var needsTeacher: Bool { terms.contains { $0.objective.needsTeacher } }
     }
 
     /// Reads and validates a recipe file.
@@ -80,13 +80,13 @@ public struct Recipe: Sendable {
         }
         self.node = resolved
         train = TrainSpec(node.required("train"))
-        student = try ModelSpec(node.required("student").required("model"))
+        student = ModelSpec(node.required("student").required("model"))
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
         }
         arms = node.required("arms").fields.map { name, arm in
-            Arm(name: name, objectives: arm.required("objective").list.map(ObjectiveRegistry.make))
+            Arm(name: name, terms: arm.required("objective").list.map { ArmTerm($0) })
         }
         teacher = try Self.teacher(node.required("teacher"), fallback: node.required("train"), resolve)
     }
@@ -96,7 +96,7 @@ public struct Recipe: Sendable {
     {
         switch (node["model"], node["path"]) {
         case (let model?, nil):
-            return .train(try ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
+            return .train(ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
         case (nil, let path?):
             if let train = node["train"] {
                 throw RetortError.recipe(
@@ -108,39 +108,6 @@ public struct Recipe: Sendable {
             throw RetortError.recipe("the teacher needs either model or path", at: node.location)
         }
     }
-}
-
-/// An architecture with its sizes.
-public struct ModelSpec: Sendable {
-    public let kind: String
-    public let widths: [Int]
-    let location: RetortError.Location?
-
-    init(_ node: RecipeNode) throws {
-        kind = node.required("kind").text
-        widths = node.required("layers").list.map(\.integer)
-        location = node.required("layers").location
-        // The largest model this engine addresses in one arena; also keeps the products below from overflowing.
-        let parameters = zip(widths, widths.dropFirst()).reduce(0.0) { $0 + Double($1.0 + 1) * Double($1.1) }
-        guard parameters < 1e11 else {
-            throw RetortError.recipe("a model of \(parameters) parameters is beyond what can be trained", at: location)
-        }
-    }
-
-    /// Checks that the model fits the data's features and classes.
-    func check(features: Int, classes: Int, who: String) throws {
-        guard widths[0] == features else {
-            throw RetortError.recipe(
-                "the \(who)'s first width is \(widths[0]), but the data has \(features) features", at: location)
-        }
-        guard widths[widths.count - 1] == classes else {
-            throw RetortError.recipe(
-                "the \(who)'s last width is \(widths[widths.count - 1]), but the data has \(classes) classes",
-                at: location)
-        }
-    }
-
-    func make() -> MLP { MLP(widths) }
 }
 
 /// How long a model is trained and how.

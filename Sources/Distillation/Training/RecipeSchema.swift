@@ -102,22 +102,10 @@ extension RecipeSection {
             RecipeField("every", .integer(2...1_000_000), .required, "n")
         ])
 
-    static let model = RecipeType.variant(
-        key: "kind",
-        [
-            RecipeSection(
-                "mlp", "Linear layers with ReLU between them.",
-                [
-                    RecipeField(
-                        "layers", .list(of: .integer(1...(1 << 20)), count: 2...64), .required,
-                        "widths from the number of features to the number of classes")
-                ])
-        ])
-
     static let teacher = RecipeSection(
         "teacher", "A model and how it is trained, or the directory of a trained one.",
         [
-            RecipeField("model", model, .optional, "the teacher's architecture, when it is to be trained"),
+            RecipeField("model", ModelSpec.schema, .optional, "the teacher's architecture, when it is to be trained"),
             RecipeField(
                 "train", .section(teacherTrain), .optional,
                 "how the teacher is trained; what is absent is taken from train"),
@@ -129,7 +117,7 @@ extension RecipeSection {
     static let student = RecipeSection(
         "student", "The student's architecture.",
         [
-            RecipeField("model", model, .required, "the student's architecture")
+            RecipeField("model", ModelSpec.schema, .required, "the student's architecture")
         ])
 
     static var arm: RecipeSection {

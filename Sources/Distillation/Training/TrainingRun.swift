@@ -12,7 +12,7 @@ public final class TrainingRun {
     private let progress: Progress
     private let train: TabularDataset
     private let test: DeviceRows
-    private let classes: Int
+    private let task: ClassificationTask
     private let clock = ContinuousClock()
 
     /// Reads the data and opens the run directory.
@@ -24,11 +24,9 @@ public final class TrainingRun {
         let data = try TabularDataset.csv(recipe.data.path, label: recipe.data.label, scale: recipe.data.scale)
         let (train, test) = try data.split(testEvery: recipe.data.testEvery)
         self.train = train
-        classes = data.classes
-        if case .train(let model, _) = recipe.teacher {
-            try model.check(features: data.columns, classes: classes, who: "teacher")
-        }
-        try recipe.student.check(features: data.columns, classes: classes, who: "student")
+        task = ClassificationTask(sample: [data.columns], classes: data.classes)
+        if case .train(let model, _) = recipe.teacher { _ = try model.make(for: task, who: "teacher") }
+        _ = try recipe.student.make(for: task, who: "student")
         // Asked now, so that a refused recipe leaves no directory behind.
         if let rows = recipe.train.rows { _ = try train.first(rows: rows) }
         if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try train.first(rows: rows) }
@@ -58,7 +56,7 @@ public final class TrainingRun {
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         for arm in recipe.arms {
-            for line in arm.objectives.map(\.contract) { try say("\(arm.name): minimise \(line)") }
+            for line in arm.terms.map(\.contract) { try say("\(arm.name): minimise \(line)") }
         }
 
         for seed in recipe.seeds {
@@ -71,10 +69,10 @@ public final class TrainingRun {
         }
         return RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
-            classes: (0..<classes).map(String.init),
+            classes: (0..<task.classes).map(String.init),
             arms: [ArmResult(role: "teacher", contract: [teacherContract], seeds: teacherResults)]
                 + zip(recipe.arms, armResults).map {
-                    ArmResult(role: $0.name, contract: $0.objectives.map(\.contract), seeds: $1)
+                    ArmResult(role: $0.name, contract: $0.terms.map(\.contract), seeds: $1)
                 })
     }
 
@@ -93,10 +91,10 @@ public final class TrainingRun {
         switch recipe.teacher {
         case .directory(let path):
             let (model, _) = try ModelDirectory.load(path, on: device)
-            guard model.inputs == train.columns, model.classes == classes else {
+            guard model.inputs == task.sample.reduce(1, *), model.classes == task.classes else {
                 throw RetortError.badData(
                     "the teacher maps \(model.inputs) features to \(model.classes) classes; the data has "
-                        + "\(train.columns) and \(classes)", at: .init(file: path + "/config.json"))
+                        + "\(task.sample.reduce(1, *)) and \(task.classes)", at: .init(file: path + "/config.json"))
             }
             model.freeze()
             return (model, try measure(model, seed: seed, curve: [], peakBytes: nil, reference: nil))
@@ -106,7 +104,7 @@ public final class TrainingRun {
                 model.freeze()
                 return (model, done)
             }
-            let model = spec.make()
+            let model = try spec.make(for: task, who: "teacher")
             let result = try fit(
                 model, role: "teacher", goal: .init([Self.teacherObjective], teacher: nil), spec: train, seed: seed,
                 initialSeed: seed ^ 0x7eac_4e12, reference: nil)
@@ -123,8 +121,9 @@ public final class TrainingRun {
         if let done = try directory.finished(arm.name, seed) { return done }
         // The weights depend on the seed alone: every arm starts from the same student.
         return try fit(
-            recipe.student.make(), role: arm.name,
-            goal: .init(arm.objectives, teacher: arm.needsTeacher ? teacher : nil), spec: recipe.train, seed: seed,
+            recipe.student.make(for: task, who: "student"), role: arm.name,
+            goal: .init(arm.terms, teacher: arm.needsTeacher ? LocalTeacher(teacher) : nil, name: arm.name),
+            spec: recipe.train, seed: seed,
             initialSeed: seed, reference: reference)
     }
 

@@ -2,19 +2,30 @@ import RetortKernels
 
 /// A part of a model: parameters and buffers in a fixed order and a mode.
 public protocol Module: AnyObject {
+    /// The parts it is made of; empty for a leaf.
+    var children: [any Module] { get }
     /// Every parameter, in the order of the published checkpoints of its architecture.
     var parameters: [Parameter] { get }
     /// What is saved beside the parameters but not trained.
     var buffers: [Buffer] { get }
-    /// True while training: dropout drops only then, batch normalisation takes its statistics from the batch.
+    /// True while training: dropout drops only then, batch normalisation takes its statistics from the batch. Of this part alone;
+    /// `setTraining` reaches all.
     var isTraining: Bool { get set }
 }
 
 extension Module {
-    public var buffers: [Buffer] { [] }
+    public var children: [any Module] { [] }
+    public var parameters: [Parameter] { children.flatMap { $0.parameters } }
+    public var buffers: [Buffer] { children.flatMap { $0.buffers } }
 
     /// Number of trained numbers.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
+
+    /// Switches this part and all its parts to training or to evaluation.
+    public func setTraining(_ on: Bool) {
+        isTraining = on
+        for child in children { child.setTraining(on) }
+    }
 
     /// Places every parameter and buffer on a device.
     public func materialize(on device: Device, seed: UInt64) throws -> ParameterArena {

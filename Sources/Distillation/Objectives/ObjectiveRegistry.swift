@@ -1,0 +1,26 @@
+/// Every loss a recipe can name. One line here for each file in this folder.
+public enum ObjectiveRegistry {
+    public static let all: [any Objective.Type] = [
+        CrossEntropyObjective.self,
+        HintonObjective.self,
+        ForwardKLObjective.self,
+        ReverseKLObjective.self,
+        JSDObjective.self,
+        ContinuousJSDObjective.self,
+        SkewKLObjective.self,
+        SkewReverseKLObjective.self,
+        TotalVariationObjective.self,
+    ]
+
+    /// What may stand under `objective`: each loss's own keys and those that every loss has.
+    static var sections: [RecipeSection] {
+        all.map { RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [Ramp.field]) }
+    }
+
+    /// The loss a validated recipe names.
+    static func make(_ recipe: RecipeNode) -> any Objective {
+        let name = recipe.required("loss").text
+        guard let type = all.first(where: { $0.section.name == name }) else { preconditionFailure("schema: \(name)") }
+        return type.init(recipe)
+    }
+}

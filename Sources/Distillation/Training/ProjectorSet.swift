@@ -1,0 +1,21 @@
+import RetortRuntime
+
+/// The modules that losses train beside the student — projectors, regressors, auxiliary heads — with an optimizer of their own of the
+/// student's kind. Kept apart, so that the student's directory holds nothing of them.
+public final class ProjectorSet: Module {
+    public let children: [any Module]
+    public var isTraining = true
+    private var optimizer: (any Optimizer)?
+
+    init(_ modules: [any Module], spec: TrainSpec, seed: UInt64, on device: Device) throws {
+        children = modules
+        if !modules.isEmpty {
+            optimizer = try spec.optimizer.make(try materialize(on: device, seed: seed), clip: spec.clip)
+        }
+    }
+
+    public var isEmpty: Bool { children.isEmpty }
+
+    func step(learningRate: Float) throws { try optimizer?.step(learningRate: learningRate) }
+    func nonFiniteSteps() throws -> Int { try optimizer?.nonFiniteSteps() ?? 0 }
+}

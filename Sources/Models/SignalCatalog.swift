@@ -1,0 +1,41 @@
+import RetortRuntime
+
+/// What a model can show of its inside, by path, and which paths play a part that losses ask for by name.
+public struct SignalCatalog: Sendable, Equatable {
+    /// The output of each stage after its activation, shallow to deep: `[rows, channels, height, width]`, or `[rows, features]`.
+    public let stages: [String]
+    /// The same before the activation; empty where a model has none.
+    public let preactivations: [String]
+    /// What the classifier sees: `[rows, features]`.
+    public let embedding: String?
+    /// Everything else that can be asked for.
+    public let others: [String]
+
+    public init(stages: [String], preactivations: [String] = [], embedding: String? = nil, others: [String] = []) {
+        self.stages = stages
+        self.preactivations = preactivations
+        self.embedding = embedding
+        self.others = others
+    }
+
+    /// Every path.
+    public var paths: [String] {
+        var paths = stages + preactivations + others
+        if let embedding, !paths.contains(embedding) { paths.append(embedding) }
+        return paths
+    }
+}
+
+/// Keeps the signals of one forward pass that were asked for.
+struct SignalRecorder {
+    private let wanted: Set<String>
+    private(set) var signals: [String: Tensor] = [:]
+
+    init(_ wanted: Set<String>) { self.wanted = wanted }
+
+    func wants(_ path: String) -> Bool { wanted.contains(path) }
+
+    mutating func keep(_ path: String, _ value: Tensor) {
+        if wanted.contains(path) { signals[path] = value }
+    }
+}
