@@ -67,6 +67,11 @@ public struct ModelOutput {
         self.logits = logits
         self.signals = signals
     }
+
+    /// The same numbers, off the tape.
+    public var detached: ModelOutput {
+        ModelOutput(logits: logits.detached, signals: signals.mapValues(\.detached))
+    }
 }
 
 /// A model that cannot be built: the setting at fault and why.

@@ -19,7 +19,8 @@ struct Setting: Sendable, CustomTestStringConvertible {
 
     /// Every loss with its defaults; those that have a temperature also without hard labels, hot, and without T²; those that have a
     /// mixture also at both ends. A new loss is covered without a line here.
-    static let all: [Setting] = ObjectiveRegistry.all.filter { $0 is any LogitObjective.Type }.flatMap { type -> [Setting] in
+    static let all: [Setting] = ObjectiveRegistry.all.filter { $0 is any LogitObjective.Type }.flatMap {
+        type -> [Setting] in
         let name = type.section.name
         let keys = Set(type.section.fields.map(\.key))
         var settings = ["loss: \(name)"]

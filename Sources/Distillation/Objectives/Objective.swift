@@ -98,6 +98,11 @@ public struct ObjectiveInput {
 
     public var rows: Int { student.logits.shape[0] }
 
+    /// The same with one teacher only.
+    func with(teacher: ModelOutput) -> ObjectiveInput {
+        ObjectiveInput(student: student, teachers: [teacher], labels: labels, ids: ids, progress: progress)
+    }
+
     /// The only teacher, or the first.
     /// - Throws: when there is none: a bug of the caller, for recipes are checked.
     public func teacher() throws -> ModelOutput {

@@ -33,7 +33,14 @@ public struct Recipe: Sendable {
     public struct Arm: Sendable {
         public let name: String
         public let terms: [ArmTerm]
-        public var needsTeacher: Bool { terms.contains { $0.objective.needsTeacher } }
+        public let scheme: any Scheme
+        public let train: TrainSpec
+        /// Whether it looks at the recipe's teacher.
+        public var needsTeacher: Bool {
+            scheme.needsTeacher || !scheme.bringsTeacher && terms.contains { $0.objective.needsTeacher }
+        }
+        /// What is minimised and how, a line each.
+        public var contract: [String] { terms.map(\.contract) + (scheme.contract.isEmpty ? [] : [scheme.contract]) }
     }
 
     /// Reads and validates a recipe file.
@@ -86,7 +93,10 @@ public struct Recipe: Sendable {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
         }
         arms = node.required("arms").fields.map { name, arm in
-            Arm(name: name, terms: arm.required("objective").list.map { ArmTerm($0) })
+            Arm(
+                name: name, terms: arm.required("objective").list.map { ArmTerm($0) },
+                scheme: SchemeRegistry.make(arm.required("scheme")),
+                train: TrainSpec(arm["train"], fallback: node.required("train"), inheritsRows: true))
         }
         teacher = try Self.teacher(node.required("teacher"), fallback: node.required("train"), resolve)
     }
@@ -120,10 +130,12 @@ public struct TrainSpec: Sendable {
     public let warmup: Int
     public let clip: Float?
 
-    /// - Parameter fallback: where absent keys of a teacher's section come from; its `rows` does not count, the teacher sees all.
-    init(_ node: RecipeNode?, fallback: RecipeNode? = nil) {
+    /// - Parameters:
+    ///   - fallback: where absent keys come from.
+    ///   - inheritsRows: false for a teacher, who sees all rows unless its own section says otherwise.
+    init(_ node: RecipeNode?, fallback: RecipeNode? = nil, inheritsRows: Bool = false) {
         func find(_ key: String) -> RecipeNode { (node?[key] ?? fallback?[key])! }  // the schema requires them in train
-        rows = node?["rows"]?.integer
+        rows = node?["rows"]?.integer ?? (inheritsRows ? fallback?["rows"]?.integer : nil)
         epochs = find("epochs").integer
         batch = find("batch").integer
         optimizer = OptimizerSpec(find("optimizer"))

@@ -126,22 +126,31 @@ extension RecipeSection {
             [
                 RecipeField(
                     "objective", .list(of: .variant(key: "loss", ObjectiveRegistry.sections), count: 1...16), .required,
-                    "the losses that are added up")
+                    "the losses that are added up"),
+                SchemeRegistry.field,
+                RecipeField(
+                    "train", .section(armTrain), .optional, "what differs from `train` for this arm"),
             ])
     }
 
-    static var teacherTrain: RecipeSection {
-        RecipeSection(
-            "train", "How the teacher is trained.",
-            [
-                RecipeField(
-                    "loss", .choice(["cross-entropy"]), .defaulted("cross-entropy"), "what the teacher minimises"),
-                RecipeField("rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set"),
-                RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the rows"),
-                RecipeField("batch", .integer(1...1_000_000), .optional, "rows of one step"),
-                RecipeField("optimizer", optimizer, .optional, "how gradients become steps"),
-            ])
-    }
+    /// Keys of `train` that a teacher or an arm may set for itself.
+    private static let ownTrain = [
+        RecipeField("rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set"),
+        RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the rows"),
+        RecipeField("batch", .integer(1...1_000_000), .optional, "rows of one step"),
+        RecipeField("optimizer", optimizer, .optional, "how gradients become steps"),
+        RecipeField("schedule", schedule, .optional, "the learning rate over the steps"),
+        RecipeField("clip", .number(0...1e9), .optional, "largest gradient norm; 0 never clips"),
+    ]
+
+    static let armTrain = RecipeSection("train", "How this arm's student is trained.", ownTrain)
+
+    static let teacherTrain = RecipeSection(
+        "train", "How the teacher is trained.",
+        [
+            RecipeField(
+                "loss", .choice(["cross-entropy"]), .defaulted("cross-entropy"), "what the teacher minimises")
+        ] + ownTrain)
 
     static let train = RecipeSection(
         "train", "How the student is trained.",

@@ -13,7 +13,9 @@ struct TermBuilder {
     /// - Throws: `RetortError` 78 when a loss asks for what the models cannot show.
     init(_ model: any Model, goal: Trainer.Goal, data: DeviceRows, seed: UInt64, on device: Device) throws {
         self.goal = goal
-        let pair = ModelPair(student: model.signals, teacher: goal.teacher?.catalog)
+        // Peers are of the student's own architecture.
+        let pair = ModelPair(
+            student: model.signals, teacher: goal.teacher?.catalog ?? (goal.hasPeers ? model.signals : nil))
         var request = SignalRequest()
         for term in goal.terms {
             let wanted = try term.objective.signals(pair)
@@ -27,9 +29,11 @@ struct TermBuilder {
             model.setTraining(false)
             let output = try Autograd.withoutGradients { try model.forward(x, capturing: request.student) }
             student = try Self.shapes(output, request.student, who: "student", pair.student)
-            if let first = try goal.teacher?.answer(x, capturing: request.teacher).first {
-                teacher = try Self.shapes(first, request.teacher, who: "teacher", pair.teacher)
-            }
+            let taught =
+                goal.hasPeers && goal.teacher == nil
+                ? try Autograd.withoutGradients { try model.forward(x, capturing: request.teacher) }
+                : try goal.teacher?.answer(x, capturing: request.teacher).first
+            if let taught { teacher = try Self.shapes(taught, request.teacher, who: "teacher", pair.teacher) }
         }
         context = { [student, teacher] name in
             TermContext(

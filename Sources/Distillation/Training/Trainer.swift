@@ -12,11 +12,21 @@ public final class Trainer {
         public let teacher: (any Teacher)?
         /// The arm's name: projectors are named after it.
         public let name: String
+        /// The others that are trained in lock step teach: losses are averaged over them. Else all models of a teacher are handed to
+        /// each loss together.
+        public let hasPeers: Bool
+        /// Share of the inputs that the student does not see.
+        public let hidden: Float
 
-        public init(_ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student") {
+        public init(
+            _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", hasPeers: Bool = false,
+            hidden: Float = 0
+        ) {
             self.terms = terms
             self.teacher = teacher
             self.name = name
+            self.hasPeers = hasPeers
+            self.hidden = hidden
         }
 
         /// Losses without ramps and at most one model that teaches.
@@ -83,33 +93,74 @@ public final class Trainer {
     /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
     @discardableResult
     public func epoch(_ index: Int, order: [Int32]? = nil) throws -> [Float] {
-        model.setTraining(true)
-        projectors.setTraining(true)
-        progress.epoch = index
-        let rows = try device.compute.view(order ?? permutation(epoch: index), [data.rows], .i32)
-        let losses = try device.compute.empty([stepsPerEpoch], for: .data)
-        for s in 0..<stepsPerEpoch {
-            let ids = rows.slice((s * batch)..<min(data.rows, (s + 1) * batch))
-            try step(ids, lossInto: losses.slice(s..<(s + 1)))
+        try Self.epoch(index, of: [self], order: order)[0]
+    }
+
+    /// One pass of several trainers over the same rows in lock step: at each batch all compute their losses before any takes its step.
+    /// - Returns: the losses of each trainer's steps.
+    static func epoch(_ index: Int, of trainers: [Trainer], order: [Int32]? = nil) throws -> [[Float]] {
+        let first = trainers[0]
+        let compute = first.device.compute
+        let steps = first.stepsPerEpoch
+        for trainer in trainers {
+            trainer.model.setTraining(true)
+            trainer.projectors.setTraining(true)
+            trainer.progress.epoch = index
+        }
+        let rows = try compute.view(order ?? first.permutation(epoch: index), [first.data.rows], .i32)
+        let losses = try compute.empty([trainers.count, steps], for: .data)
+        for s in 0..<steps {
+            let ids = rows.slice((s * first.batch)..<min(first.data.rows, (s + 1) * first.batch))
+            let (x, labels) = try first.data.batch(ids, on: first.device)
+            let answers = try trainers.map { try $0.answer(x) }
+            let inputs = try trainers.enumerated().map { number, trainer in
+                let others = answers.enumerated().filter { $0.offset != number }.map(\.element)
+                return ObjectiveInput(
+                    student: answers[number], teachers: try trainer.teachers(x, peers: others), labels: labels,
+                    ids: ids, progress: trainer.progress)
+            }
+            for (number, (trainer, input)) in zip(trainers, inputs).enumerated() {
+                let slot = losses.slice(number..<(number + 1)).reshaped([steps]).slice(s..<(s + 1))
+                try trainer.learn(input, lossInto: slot)
+            }
             if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
-        let values: [Float] = try device.compute.read(losses)
-        if let bad = values.firstIndex(where: { !$0.isFinite }) {
-            throw diverged("the loss is \(values[bad])", step: step - stepsPerEpoch + bad)
+        let values: [Float] = try compute.read(losses)
+        return try trainers.enumerated().map { number, trainer in
+            let own = Array(values[(number * steps)..<((number + 1) * steps)])
+            try trainer.check(own)
+            return own
+        }
+    }
+
+    private func check(_ losses: [Float]) throws {
+        if let bad = losses.firstIndex(where: { !$0.isFinite }) {
+            throw diverged("the loss is \(losses[bad])", step: step - losses.count + bad)
         }
         let skipped = try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps()
         if skipped > 0 {
             throw diverged("\(skipped) steps of this epoch had a gradient that is not finite", step: step - 1)
         }
-        return values
     }
 
-    private func step(_ ids: View, lossInto slot: View) throws {
-        let (x, labels) = try data.batch(ids, on: device)
-        let input = ObjectiveInput(
-            student: try model.forward(x, capturing: request.student),
-            teachers: try goal.teacher?.answer(x, capturing: request.teacher) ?? [], labels: labels, ids: ids,
-            progress: progress)
+    /// The student's answer to a batch, on the tape, with what its own losses and its peers' want to see.
+    private func answer(_ x: Tensor) throws -> ModelOutput {
+        var x = x
+        if goal.hidden > 0 {
+            let stream = Philox.stream("hidden") &+ UInt64(step)
+            x = try x.dropout(goal.hidden, seed: UInt64(order.word(0)), stream: stream).scaled(1 - goal.hidden)
+        }
+        return try model.forward(
+            x, capturing: goal.hasPeers ? request.student.union(request.teacher) : request.student)
+    }
+
+    /// The answers of all who teach, off the tape. Stale peers are a teacher like any other.
+    private func teachers(_ x: Tensor, peers: [ModelOutput]) throws -> [ModelOutput] {
+        if let teacher = goal.teacher { return try teacher.answer(x, capturing: request.teacher) }
+        return goal.hasPeers ? peers.map(\.detached) : []
+    }
+
+    private func learn(_ input: ObjectiveInput, lossInto slot: View) throws {
         let total = try totalLoss(input)
         try run(Copy(), .init(x: total.view.reshaped([1]), y: .write(slot)), on: device.compute)
         if total.needsGradient { try total.backward() }
@@ -124,12 +175,17 @@ public final class Trainer {
     /// The sum of all terms that count in this epoch.
     private func totalLoss(_ input: ObjectiveInput) throws -> Tensor {
         var total: Tensor?
-        for (ramp, term) in terms {
+        for (index, (ramp, term)) in terms.enumerated() {
             let factor = Float(ramp.factor(progress))
             guard factor != 0 else { continue }
-            var loss = try term.loss(input)
-            if factor != 1 { loss = try loss * factor }
-            total = try total.map { try $0 + loss } ?? loss
+            let single = !goal.hasPeers || !goal.terms[index].objective.needsTeacher
+            let inputs = single ? [input] : input.teachers.map { input.with(teacher: $0) }
+            for seen in inputs {
+                var loss = try term.loss(seen)
+                let weight = factor / Float(inputs.count)
+                if weight != 1 { loss = try loss * weight }
+                total = try total.map { try $0 + loss } ?? loss
+            }
         }
         return try total ?? Tensor([0], [], on: device)
     }

@@ -14,6 +14,8 @@ public final class TrainingRun {
     private let test: DeviceRows
     private let task: ClassificationTask
     private let clock = ContinuousClock()
+    /// As the progress line shows it between two measurements.
+    private var lastAccuracy = "–"
 
     /// Reads the data and opens the run directory.
     /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
@@ -28,7 +30,7 @@ public final class TrainingRun {
         if case .train(let model, _) = recipe.teacher { _ = try model.make(for: task, who: "teacher") }
         _ = try recipe.student.make(for: task, who: "student")
         // Asked now, so that a refused recipe leaves no directory behind.
-        if let rows = recipe.train.rows { _ = try train.first(rows: rows) }
+        for arm in recipe.arms { if let rows = arm.train.rows { _ = try train.first(rows: rows) } }
         if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try train.first(rows: rows) }
         self.test = try DeviceRows(test, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
@@ -56,7 +58,7 @@ public final class TrainingRun {
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         for arm in recipe.arms {
-            for line in arm.terms.map(\.contract) { try say("\(arm.name): minimise \(line)") }
+            for line in arm.contract { try say("\(arm.name): minimise \(line)") }
         }
 
         for seed in recipe.seeds {
@@ -72,7 +74,7 @@ public final class TrainingRun {
             classes: (0..<task.classes).map(String.init),
             arms: [ArmResult(role: "teacher", contract: [teacherContract], seeds: teacherResults)]
                 + zip(recipe.arms, armResults).map {
-                    ArmResult(role: $0.name, contract: $0.terms.map(\.contract), seeds: $1)
+                    ArmResult(role: $0.name, contract: $0.contract, seeds: $1)
                 })
     }
 
@@ -104,10 +106,9 @@ public final class TrainingRun {
                 model.freeze()
                 return (model, done)
             }
-            let model = try spec.make(for: task, who: "teacher")
-            let result = try fit(
-                model, role: "teacher", goal: .init([Self.teacherObjective], teacher: nil), spec: train, seed: seed,
-                initialSeed: seed ^ 0x7eac_4e12, reference: nil)
+            let (model, result) = try fit(
+                OfflineScheme.plain, role: "teacher", model: spec, terms: [ArmTerm(Self.teacherObjective)], spec: train,
+                seed: seed, initialSeed: seed ^ 0x7eac_4e12, teacher: nil, reference: nil)
             model.freeze()
             return (model, result)
         }
@@ -121,52 +122,45 @@ public final class TrainingRun {
         if let done = try directory.finished(arm.name, seed) { return done }
         // The weights depend on the seed alone: every arm starts from the same student.
         return try fit(
-            recipe.student.make(for: task, who: "student"), role: arm.name,
-            goal: .init(arm.terms, teacher: arm.needsTeacher ? LocalTeacher(teacher) : nil, name: arm.name),
-            spec: recipe.train, seed: seed,
-            initialSeed: seed, reference: reference)
+            arm.scheme, role: arm.name, model: recipe.student, terms: arm.terms, spec: arm.train, seed: seed,
+            initialSeed: seed, teacher: arm.needsTeacher ? LocalTeacher(teacher) : nil, reference: reference
+        ).result
     }
 
     private func fit(
-        _ model: any Model, role: String, goal: Trainer.Goal, spec: TrainSpec, seed: UInt64, initialSeed: UInt64,
-        reference: Evaluation?
-    ) throws -> SeedResult {
+        _ scheme: any Scheme, role: String, model: ModelSpec, terms: [ArmTerm], spec: TrainSpec, seed: UInt64,
+        initialSeed: UInt64, teacher: (any Teacher)?, reference: Evaluation?
+    ) throws -> (model: any Model, result: SeedResult) {
         let start = clock.now
-        device.compute.resetPeakMemory()
-        let arena = try model.materialize(on: device, seed: initialSeed)
         let rows = try spec.rows.map { try train.first(rows: $0) } ?? train
-        let data = try DeviceRows(rows, on: device)
-        let trainer = try Trainer(model, arena, goal: goal, data: data, spec: spec, seed: seed, on: device)
-
-        // Some 60 points draw a curve; measuring each of 600 epochs would cost more than training them.
-        let every = max(1, (spec.epochs + 59) / 60)
-        var curve: [CurvePoint] = []
-        var peak = 0
-        for epoch in 0..<spec.epochs {
-            let losses = try trainer.epoch(epoch)
-            let loss = losses.reduce(0) { $0 + Double($1) } / Double(losses.count)
-            peak = max(peak, device.compute.memory.peak)
-            let measured = (epoch + 1) % every == 0 || epoch + 1 == spec.epochs
-            let accuracy = measured ? try Evaluation(model, test, on: device).accuracy : nil
-            if measured {
-                curve.append(CurvePoint(epoch: epoch + 1, step: trainer.step, loss: loss, accuracy: accuracy))
-                try directory.record([
-                    ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(epoch + 1)),
-                    ("step", .int(trainer.step)),
-                    ("train/loss", .double(loss)), ("eval/accuracy", .double(accuracy ?? .nan)),
-                ])
-            }
-            progress.status(
-                "\(role) seed \(seed)  epoch \(epoch + 1)/\(spec.epochs)  loss \(NumberFormat.significant(loss))"
-                    + (curve.last?.accuracy.map { "  accuracy \(NumberFormat.percent($0))" } ?? ""))
+        let session = ArmSession(
+            role: role, seed: seed, initialSeed: initialSeed, model: model, task: task, terms: terms, training: spec,
+            teacher: teacher, data: try DeviceRows(rows, on: device), test: test, device: device
+        ) { point, label, epochs in
+            try self.record(point, "\(role) seed \(seed)" + (label.isEmpty ? "" : ", \(label)"), role, seed, epochs)
         }
-        let result = try measure(model, seed: seed, curve: curve, peakBytes: peak, reference: reference)
-        try directory.save(model, result, role: role)
+        let trained = try scheme.train(session)
+        let result = try measure(
+            trained, seed: seed, curve: session.curve, peakBytes: session.peakBytes, reference: reference)
+        try directory.save(trained, result, role: role, projectors: session.projectors)
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "
-                + "\(trainer.step) steps in \(time)")
-        return result
+                + "\(session.steps) steps in \(time)")
+        return (trained, result)
+    }
+
+    /// One epoch: a line of metrics.jsonl where accuracy was measured, and the progress line.
+    private func record(_ point: CurvePoint, _ label: String, _ role: String, _ seed: UInt64, _ epochs: Int) throws {
+        if let accuracy = point.accuracy {
+            try directory.record([
+                ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(point.epoch)),
+                ("step", .int(point.step)), ("train/loss", .double(point.loss)), ("eval/accuracy", .double(accuracy)),
+            ])
+            lastAccuracy = NumberFormat.percent(accuracy)
+        }
+        let loss = NumberFormat.significant(point.loss)
+        progress.status("\(label)  epoch \(point.epoch)/\(epochs)  loss \(loss)  accuracy \(lastAccuracy)")
     }
 
     private func measure(

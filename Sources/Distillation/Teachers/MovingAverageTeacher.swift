@@ -1,0 +1,42 @@
+import RetortKernels
+import RetortModels
+import RetortRuntime
+
+/// A model whose weights follow another's: average ← decay · average + (1 − decay) · weights after each step. Buffers (running
+/// statistics) are copied. Answers in evaluation mode.
+public final class MovingAverageTeacher: Teacher {
+    private let model: any Model
+    private let arena: ParameterArena
+    private let leader: any Model
+    private let leaderArena: ParameterArena
+    private let decay: Double
+
+    /// - Parameters:
+    ///   - model: starts equal to the leader; of the same architecture, on the same device.
+    public init(
+        _ model: any Model, _ arena: ParameterArena, follows leader: any Model, _ leaderArena: ParameterArena,
+        decay: Double
+    ) {
+        self.model = model
+        self.arena = arena
+        self.leader = leader
+        self.leaderArena = leaderArena
+        self.decay = decay
+        model.freeze()
+        model.setTraining(false)
+    }
+
+    public var catalog: SignalCatalog { model.signals }
+
+    public func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput] {
+        try Autograd.withoutGradients { [try model.forward(x, capturing: paths)] }
+    }
+
+    public func afterStep() throws {
+        try run(
+            MovingAverage(decay: decay), .init(average: arena.values, values: leaderArena.values), on: arena.device)
+        for (own, leaders) in zip(model.buffers, leader.buffers) {
+            try run(Copy(), .init(x: leaders.view, y: .write(own.view)), on: arena.device)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+import RetortKernels
+import RetortModels
+import RetortRuntime
+
+/// Copies of students that learn at the same time, brought up to date now and then: co-distillation's teachers (Anil et al. 2018).
+public final class StalePeers: Teacher {
+    private let peers: [(copy: any Model, arena: ParameterArena, model: any Model, original: ParameterArena)]
+    private let refresh: Int
+    private var steps = 0
+
+    /// - Parameters:
+    ///   - originals: the others with their arenas; at least one.
+    ///   - refresh: steps between two looks at their weights.
+    init(_ originals: [(model: any Model, arena: ParameterArena)], of session: ArmSession, refresh: Int) throws {
+        precondition(!originals.isEmpty, "a peer without others")
+        self.refresh = refresh
+        peers = try originals.map { original in
+            let (copy, arena) = try session.student()
+            copy.freeze()
+            copy.setTraining(false)
+            return (copy, arena, original.model, original.arena)
+        }
+        try catchUp()
+    }
+
+    public var catalog: SignalCatalog { peers[0].copy.signals }
+
+    public func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput] {
+        try Autograd.withoutGradients { try peers.map { try $0.copy.forward(x, capturing: paths) } }
+    }
+
+    public func afterStep() throws {
+        steps += 1
+        if steps % refresh == 0 { try catchUp() }
+    }
+
+    private func catchUp() throws {
+        for peer in peers {
+            try run(Copy(), .init(x: peer.original.values, y: .write(peer.arena.values)), on: peer.arena.device)
+            for (own, theirs) in zip(peer.copy.buffers, peer.model.buffers) {
+                try run(Copy(), .init(x: theirs.view, y: .write(own.view)), on: peer.arena.device)
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// Deep mutual learning (Zhang et al. 2018, arXiv:1706.00384): several students learn at the same time, each from the labels and from
+/// the others' answers of the same step; the distillation terms are averaged over the others. The first student is the one that is
+/// measured and saved.
+///
+/// With `refresh` above 1 the others answer from weights as old as that many steps: co-distillation (Anil et al. 2018,
+/// arXiv:1804.03235), which tolerates stale teachers.
+public struct MutualScheme: Scheme {
+    public static let section = RecipeSection(
+        "mutual", "Several students teach each other while they learn (Zhang et al. 2018).",
+        [
+            RecipeField(
+                "peers", .integer(2...16), .defaulted("2"),
+                "students, of the same architecture, each from its own start"),
+            RecipeField(
+                "refresh", .integer(1...1_000_000), .defaulted("1"),
+                "steps after which the others' weights are looked at again; above 1: co-distillation"),
+        ])
+    private let peers: Int
+    private let refresh: Int
+
+    public init(_ recipe: RecipeNode) {
+        peers = recipe.required("peers").integer
+        refresh = recipe.required("refresh").integer
+    }
+
+    public var bringsTeacher: Bool { true }
+    public var contract: String {
+        "\(peers) students teach each other" + (refresh > 1 ? ", with weights up to \(refresh) steps old" : "")
+    }
+
+    public func train(_ session: ArmSession) throws -> any Model {
+        let students = try (0..<peers).map { try session.student(number: $0) }
+        let trainers = try students.enumerated().map { index, student in
+            let others = students.enumerated().filter { $0.offset != index }.map(\.element)
+            let stale = refresh > 1 ? try StalePeers(others, of: session, refresh: refresh) : nil
+            return try session.trainer(student.model, student.arena, teacher: stale, hasPeers: true)
+        }
+        let mutual = MutualTrainer(trainers)
+        try session.fit(mutual)
+        return mutual.model
+    }
+}
+
+/// Trains peers in lock step: all see the same batch and answer before any of them moves.
+final class MutualTrainer: EpochTrainer {
+    private let trainers: [Trainer]
+
+    init(_ trainers: [Trainer]) { self.trainers = trainers }
+
+    var model: any Model { trainers[0].model }
+    var step: Int { trainers[0].step }
+    var projectors: ProjectorSet { trainers[0].projectors }
+
+    func epoch(_ index: Int) throws -> [Float] { try Trainer.epoch(index, of: trainers)[0] }
+}

@@ -1,0 +1,56 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// How teacher and student come together: from a fixed teacher (offline), from peers that learn at the same time (online), from
+/// itself. One file each; one line in `SchemeRegistry`.
+public protocol Scheme: Sendable {
+    /// The word under `kind` of an arm's `scheme` and the keys beside it.
+    static var section: RecipeSection { get }
+    init(_ recipe: RecipeNode)
+    /// Whether it looks at the recipe's teacher even if no loss does.
+    var needsTeacher: Bool { get }
+    /// Whether losses have a teacher without the recipe's.
+    var bringsTeacher: Bool { get }
+    /// In one line; "" for the plain one.
+    var contract: String { get }
+    /// Trains the student of one arm and seed.
+    func train(_ session: ArmSession) throws -> any Model
+}
+
+extension Scheme {
+    public var needsTeacher: Bool { false }
+}
+
+/// Every scheme a recipe can name.
+public enum SchemeRegistry {
+    public static let all: [any Scheme.Type] = [
+        OfflineScheme.self, MutualScheme.self, BornAgainScheme.self, MovingAverageScheme.self,
+    ]
+
+    static let field = RecipeField(
+        "scheme", .variant(key: "kind", all.map { $0.section }), .defaulted("{kind: offline}"),
+        "how teacher and student come together")
+
+    static func make(_ recipe: RecipeNode) -> any Scheme {
+        let kind = recipe.required("kind").text
+        guard let type = all.first(where: { $0.section.name == kind }) else { preconditionFailure("schema: \(kind)") }
+        return type.init(recipe)
+    }
+}
+
+/// Something that trains epoch by epoch.
+public protocol EpochTrainer: AnyObject {
+    /// The model that is measured and saved.
+    var model: any Model { get }
+    /// Optimizer steps taken.
+    var step: Int { get }
+    /// What losses train beside the model.
+    var projectors: ProjectorSet { get }
+    /// One pass over the rows; the loss of each step.
+    func epoch(_ index: Int) throws -> [Float]
+}
+
+extension Trainer: EpochTrainer {
+    public func epoch(_ index: Int) throws -> [Float] { try epoch(index, order: nil) }
+}
