@@ -29,6 +29,7 @@ let package = Package(
         // The C boundary: headers, loaders, embedded kernel text, row kernels.
         .target(name: "COpenCL"),
         .target(name: "COpenBLAS"),
+        .target(name: "CZlib"),
         .target(name: "CKernels", path: "kernels", sources: ["embed.c"], publicHeadersPath: "include"),
         .target(name: "CRows", linkerSettings: [.linkedLibrary("m")]),
 
@@ -41,7 +42,9 @@ let package = Package(
         .target(
             name: "RetortRuntime", dependencies: ["RetortKernels", "RetortSupport"],
             path: "Sources/Runtime", swiftSettings: settings),
-        .target(name: "RetortData", dependencies: ["RetortSupport"], path: "Sources/Data", swiftSettings: settings),
+        .target(
+            name: "RetortData", dependencies: ["CZlib", "RetortSupport"], path: "Sources/Data",
+            swiftSettings: settings),
         .target(
             name: "RetortModels", dependencies: ["RetortRuntime", "RetortData", "RetortSupport"],
             path: "Sources/Models", swiftSettings: settings),

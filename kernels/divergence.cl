@@ -187,6 +187,11 @@ INLINE real divergence_gradient(
     return g;
 }
 
+// Σ e^(ds / T) / Σ e^(dt / T). OpenCL's division may err by 2.5 units in the last place; equal rows must give 1.
+INLINE float divergence_ratio(float student_sum, float teacher_sum) {
+    return student_sum == teacher_sum ? 1.0f : student_sum / teacher_sum;
+}
+
 // ln(Σ e^(ds / T) / Σ e^(dt / T)); `excess` is their difference, more exact than the quotient when they are close.
 INLINE float divergence_log_ratio(float ratio, float excess, float teacher_inverse) {
     const float part = excess * teacher_inverse;
@@ -311,7 +316,7 @@ INLINE void divergence_rows(
         row.student_inverse = 1.0f / student_sum;
         row.teacher_inverse = 1.0f / teacher_sum;
         row.hard_inverse = 1.0f / hard_sum;
-        row.ratio = student_sum / teacher_sum;
+        row.ratio = divergence_ratio(student_sum, teacher_sum);
         row.log_ratio = divergence_log_ratio(row.ratio, lane_sum(total.excess), row.teacher_inverse);
         row.mean = 0.0f;
         float value;
@@ -516,7 +521,7 @@ void divergence_group(
     row.student_inverse = 1.0f / student_sum;
     row.teacher_inverse = 1.0f / teacher_sum;
     row.hard_inverse = 1.0f / hard_sum;
-    row.ratio = student_sum / teacher_sum;
+    row.ratio = divergence_ratio(student_sum, teacher_sum);
     row.log_ratio = divergence_log_ratio(row.ratio, group_sum(sums.excess, scratch), row.teacher_inverse);
     row.mean = 0.0f;
     float value = 0.0f;

@@ -80,6 +80,7 @@ INLINE void layernorm_backward_rows(
         GLOBAL const float *b = dy + r * dy_pitch;
         GLOBAL float *to = dx + r * dx_pitch;
         const real m = SPLAT(mean[r]), scale = SPLAT(rstd[r]);
+        const real slope = SPLAT(columns > 1 ? rstd[r] : 0.0f);  // one column is always 0, whatever x is
         real sums = SPLAT(0.0f), products = SPLAT(0.0f);
         for (int i = 0; i < whole; i += LANES) {
             real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
@@ -97,11 +98,11 @@ INLINE void layernorm_backward_rows(
         const real c1 = SPLAT(lane_sum(sums) * share), c2 = SPLAT(lane_sum(products) * share);
         for (int i = 0; i < whole; i += LANES) {
             real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
-            real v = scale * (d - c1 - (LOAD(a + i) - m) * scale * c2);
+            real v = slope * (d - c1 - (LOAD(a + i) - m) * scale * c2);
             STORE(to + i, accumulate ? LOAD(to + i) + v : v);
         }
         if (part) {
-            real v = scale * (d_part - c1 - n_part * c2);
+            real v = slope * (d_part - c1 - n_part * c2);
             if (accumulate) v += load_part(to + whole, part, 0.0f);
             store_part(to + whole, v, part);
         }
@@ -280,6 +281,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void layernorm_backw
     const int l = (int)get_local_id(0);
     const long r = get_group_id(0);
     const float share = 1.0f / (float)columns, m = mean[mean_at + r], scale = rstd[rstd_at + r];
+    const float slope = columns > 1 ? scale : 0.0f;  // one column is always 0, whatever x is
     x += x_at + r * x_pitch;
     dy += dy_at + r * dy_pitch;
     dx += dx_at + r * dx_pitch;
@@ -294,7 +296,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void layernorm_backw
     const float c2 = group_sum(products, scratch) * share;
     for (int i = l; i < columns; i += GROUP) {
         const float d = has_weight ? dy[i] * weight[i] : dy[i];
-        const float v = scale * (d - c1 - (x[i] - m) * scale * c2);
+        const float v = slope * (d - c1 - (x[i] - m) * scale * c2);
         dx[i] = accumulate ? dx[i] + v : v;
     }
 }

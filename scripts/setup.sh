@@ -44,6 +44,7 @@ ocl-icd-libopencl1 nvidia-libopencl1 intel-oneapi-runtime-opencl
 opencl-c-headers opencl-headers
 libopenblas0-pthread libopenblas0-openmp libopenblas0-serial
 pocl-opencl-icd
+zlib1g
 "
 
 # Prints what is missing, one package after the other.
@@ -72,6 +73,8 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     case "$libraries" in *libOpenCL.so.1*) ;; *) absent="$absent  the OpenCL loader, libOpenCL.so.1 (ocl-icd)
 " ;; esac
     case "$libraries" in *libopenblas.so.0*) ;; *) absent="$absent  OpenBLAS, libopenblas.so.0
+" ;; esac
+    case "$libraries" in *libz.so.1*) ;; *) absent="$absent  zlib, libz.so.1
 " ;; esac
     [ -e /usr/include/CL/cl.h ] || absent="$absent  the OpenCL headers, CL/cl.h
 "

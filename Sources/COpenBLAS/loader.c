@@ -5,16 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
 
 typedef void (*sgemm_entry)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *,
                             int);
 typedef void (*sgemv_entry)(int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
+typedef char *(*name_entry)(void);
 
 static sgemm_entry sgemm;
 static sgemv_entry sgemv;
-static char *(*core_name)(void);
+static name_entry core_name;
 static int (*get_threads)(void);
 static void (*set_threads)(int);
 static char load_error[512];
@@ -32,31 +34,77 @@ static void restore(struct hidden *h) {
     free(h->value);
 }
 
-static void load(void) {
+// Core types of processors without AVX2, and of those without AVX-512, as OpenBLAS names them. Other names, also those
+// that OpenBLAS has yet to invent, count as fitting.
+static const char *const narrow_cores[] = {
+    "Unknown",    "Katmai",       "Coppermine", "Northwood", "Prescott",    "Banias", "Atom",      "Core2",
+    "Penryn",     "Dunnington",   "Nehalem",    "Athlon",    "Opteron",     "Nano",   "Barcelona", "Bobcat",
+    "Bulldozer",  "Opteron_SSE3", "Piledriver", "Steamroller", "Sandybridge", NULL,
+};
+static const char *const middle_cores[] = {"Haswell", "Excavator", "Zen", NULL};
+
+static bool contains(const char *const *names, const char *name) {
+    while (*names && strcasecmp(*names, name)) names++;
+    return *names != NULL;
+}
+
+const char *copenblas_better_core(const char *core, int level) {
+    if (level >= 4 && (contains(narrow_cores, core) || contains(middle_cores, core))) return "SkylakeX";
+    if (level >= 3 && contains(narrow_cores, core)) return "Haswell";
+    return NULL;
+}
+
+static int processor_level(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("x86-64-v4")) return 4;
+    if (__builtin_cpu_supports("x86-64-v3")) return 3;
+#endif
+    return 0;
+}
+
+// Opens the library with OPENBLAS_CORETYPE set to `type`, or unset; it reads that variable once, while it is loaded.
+static void *open_library(const char **name, const char *type) {
     struct hidden core = {"OPENBLAS_CORETYPE", NULL}, cache = {"OPENBLAS_L2_SIZE", NULL};
     hide(&core);
     hide(&cache);
-    const char *forced = getenv("RETORT_OPENBLAS_CORETYPE");
-    if (forced) setenv("OPENBLAS_CORETYPE", forced, 1);
-
-    const char *chosen = getenv("RETORT_OPENBLAS_LIBRARY");
-    void *library = dlopen(chosen ? chosen : "libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (!library && !chosen) library = dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        snprintf(load_error, sizeof load_error, "%s", dlerror());
-    } else {
-        sgemm = (sgemm_entry)dlsym(library, "cblas_sgemm");
-        sgemv = (sgemv_entry)dlsym(library, "cblas_sgemv");
-        core_name = (char *(*)(void))dlsym(library, "openblas_get_corename");
-        get_threads = (int (*)(void))dlsym(library, "openblas_get_num_threads");
-        set_threads = (void (*)(int))dlsym(library, "openblas_set_num_threads");
-        if (!sgemm || !sgemv || !set_threads || !get_threads) {
-            sgemm = NULL;
-            snprintf(load_error, sizeof load_error, "the library has no cblas_sgemm or openblas_set_num_threads");
-        }
+    if (type) setenv("OPENBLAS_CORETYPE", type, 1);
+    void *library = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
+    if (!library && !strcmp(*name, "libopenblas.so.0")) {
+        library = dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
+        if (library) *name = "libopenblas.so";
     }
+    if (!library) snprintf(load_error, sizeof load_error, "%s", dlerror());
     restore(&core);
     restore(&cache);
+    return library;
+}
+
+static void load(void) {
+    const char *chosen = getenv("RETORT_OPENBLAS_LIBRARY"), *name = chosen ? chosen : "libopenblas.so.0";
+    const char *forced = getenv("RETORT_OPENBLAS_CORETYPE");
+    void *library = open_library(&name, forced);
+    if (!library) return;
+
+    core_name = (name_entry)dlsym(library, "openblas_get_corename");
+    const char *better = forced || !core_name ? NULL : copenblas_better_core(core_name(), processor_level());
+    if (better) {
+        // A library older than the processor took it for something ancient. Once unloaded it may be told better; where
+        // something else in the process holds it, it stays as it is.
+        dlclose(library);
+        library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+        if (!library) library = open_library(&name, better);
+        if (!library) return;
+        core_name = (name_entry)dlsym(library, "openblas_get_corename");
+    }
+    sgemm = (sgemm_entry)dlsym(library, "cblas_sgemm");
+    sgemv = (sgemv_entry)dlsym(library, "cblas_sgemv");
+    get_threads = (int (*)(void))dlsym(library, "openblas_get_num_threads");
+    set_threads = (void (*)(int))dlsym(library, "openblas_set_num_threads");
+    if (!sgemm || !sgemv || !set_threads || !get_threads) {
+        sgemm = NULL;
+        snprintf(load_error, sizeof load_error, "the library has no cblas_sgemm or openblas_set_num_threads");
+    }
 }
 
 const char *copenblas_load_error(void) {

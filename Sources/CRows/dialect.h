@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <string.h>
 
+// As in the prelude: what is to be fused is written fma.
+#pragma STDC FP_CONTRACT OFF
+
 #define VECTOR 1
 #define CROWS 1
 #define GLOBAL

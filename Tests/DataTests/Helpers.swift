@@ -47,3 +47,56 @@ final class TemporaryFile {
 
     deinit { unlink(path) }
 }
+
+/// A fresh folder, removed with the files and folders in it at the end.
+final class TemporaryFolder {
+    let path: String
+    private var made: [String] = []
+
+    init() throws {
+        let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        path = base + "/retort-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
+        #expect(try Folder.create(path) == .created)
+    }
+
+    /// Writes a file, in sub-folders that are made on the way; returns its path.
+    @discardableResult
+    func write(_ content: [UInt8], _ name: String) throws -> String {
+        let parts = name.split(separator: "/")
+        for end in 1..<max(1, parts.count) { try folder(parts[..<end].joined(separator: "/")) }
+        try AtomicFile.write(content, to: path + "/" + name)
+        made.append(name)
+        return path + "/" + name
+    }
+
+    func folder(_ name: String) throws {
+        if try Folder.create(path + "/" + name) == .created { made.append(name) }
+    }
+
+    deinit {
+        for name in made.reversed() { remove(path + "/" + name) }
+        rmdir(path)
+    }
+}
+
+/// A gzip file of stored (uncompressed) blocks: enough to be read as one, without a compressor.
+func gzip(_ content: [UInt8]) -> [UInt8] {
+    var file: [UInt8] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255]
+    var start = 0
+    repeat {
+        let block = content[start..<min(content.count, start + 65_535)]
+        start += block.count
+        file.append(start == content.count ? 1 : 0)
+        for word in [UInt16(block.count), ~UInt16(block.count)] { file += [UInt8(word & 0xFF), UInt8(word >> 8)] }
+        file += block
+    } while start < content.count
+    var crc: UInt32 = 0xFFFF_FFFF
+    for byte in content {
+        crc ^= UInt32(byte)
+        for _ in 0..<8 { crc = crc >> 1 ^ (crc & 1 == 1 ? 0xEDB8_8320 : 0) }
+    }
+    for word in [~crc, UInt32(content.count)] {
+        file += (0..<4).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) }
+    }
+    return file
+}

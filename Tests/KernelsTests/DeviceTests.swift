@@ -194,3 +194,17 @@ struct ProgramCacheTests {
         #expect(device.programStatistics == (1, 0), "the probe")
     }
 }
+
+@Suite("OpenBLAS on a processor it does not know")
+struct OpenBLASCoreTests {
+    @Test(
+        "is told a core type that fits, and only then",
+        arguments: [
+            ("Prescott", 4, "SkylakeX"), ("Haswell", 4, "SkylakeX"), ("Zen", 4, "SkylakeX"), ("prescott", 3, "Haswell"),
+            ("Sandybridge", 3, "Haswell"), ("Zen", 3, nil), ("Haswell", 3, nil), ("SkylakeX", 4, nil),
+            ("Cooperlake", 4, nil), ("a core of tomorrow", 4, nil), ("Prescott", 0, nil), ("neoversen1", 0, nil),
+        ] as [(String, Int, String?)])
+    func betterCore(core: String, level: Int, better: String?) {
+        #expect(OpenBLAS.betterCore(than: core, level: level) == better)
+    }
+}

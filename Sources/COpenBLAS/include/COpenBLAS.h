@@ -2,7 +2,9 @@
 //
 // OpenBLAS chooses its kernels when it is loaded and lets OPENBLAS_CORETYPE overrule the choice. A shell that exports a
 // core type meant for another machine halves the speed, so the loader hides that variable while the library starts and
-// lets the library look at the processor. RETORT_OPENBLAS_CORETYPE is the deliberate way to force one.
+// lets the library look at the processor. Where the library is older than the processor and takes it for one without
+// AVX2 or AVX-512, it is loaded once more with a core type that fits. RETORT_OPENBLAS_CORETYPE is the deliberate way to
+// force one; nothing overrules it.
 #ifndef RETORT_COPENBLAS_H
 #define RETORT_COPENBLAS_H
 
@@ -13,6 +15,10 @@ const char *copenblas_load_error(void);
 
 /// The core type OpenBLAS took ("Cooperlake", "Haswell", …); "" when it is not loaded.
 const char *copenblas_core_name(void);
+
+/// The core type to ask for where OpenBLAS took `core` on a processor of x86-64 level `level` (4: AVX-512, 3: AVX2, 0: neither or
+/// another architecture), or NULL when `core` fits.
+const char *copenblas_better_core(const char *core, int level);
 
 /// How many threads OpenBLAS uses; 0 when it is not loaded.
 int copenblas_threads(void);

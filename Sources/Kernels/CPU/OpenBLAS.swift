@@ -13,4 +13,9 @@ public enum OpenBLAS {
             (try a.pointer(), try b.pointer(), try c.pointer())
         copenblas_sgemm(false, false, m, n, k, 1, pa, k, pb, n, 0, pc, n)
     }
+
+    /// The core type to ask for where OpenBLAS took `core` on a processor of x86-64 level `level` (4: AVX-512, 3: AVX2); nil when it fits.
+    static func betterCore(than core: String, level: Int) -> String? {
+        copenblas_better_core(core, Int32(level)).map { String(cString: $0) }
+    }
 }
