@@ -81,6 +81,10 @@ let package = Package(
             name: "RuntimeTests", dependencies: ["RetortRuntime", "RetortKernels", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
+            name: "ModelsTests",
+            dependencies: ["RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport", "TestSupport"],
+            swiftSettings: settings),
+        .testTarget(
             name: "DistillationTests",
             dependencies: [
                 "RetortDistillation", "RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport",

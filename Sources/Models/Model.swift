@@ -12,7 +12,13 @@ public protocol Model: Module, SendableMetatype {
     /// - Throws: `ModelError` when the settings contradict each other or the task.
     init(_ settings: ModelSettings, for task: ClassificationTask?) throws
 
+    /// What config.json says of a model of this architecture.
+    /// - Throws: `RetortError` 65 with the place.
+    static func read(_ config: JSONCursor) throws -> (settings: ModelSettings, task: ClassificationTask?)
+
     var settings: ModelSettings { get }
+    /// What `config.json` holds: enough to build the model again.
+    var configuration: JSON { get }
     /// The shape of one example and the number of classes.
     var task: ClassificationTask { get }
     /// What `forward` can show.
@@ -32,7 +38,11 @@ extension Model {
     /// Numbers of one example.
     public var inputs: Int { task.sample.reduce(1, *) }
 
-    /// What `config.json` holds: enough to build the model again.
+    /// Whether examples of this shape can be given to the model. One that takes rows of numbers takes images of as many.
+    public func accepts(_ sample: [Int]) -> Bool {
+        sample == task.sample || task.sample.count == 1 && sample.reduce(1, *) == inputs
+    }
+
     public var configuration: JSON {
         let architecture = Self.architecture
         return .object(
@@ -41,6 +51,21 @@ extension Model {
                 ("model_type", .string(architecture.kind)),
             ] + settings.members(of: architecture)
                 + [("input_shape", .array(task.sample.map(JSON.int))), ("num_classes", .int(task.classes))])
+    }
+
+    public static func read(_ config: JSONCursor) throws -> (settings: ModelSettings, task: ClassificationTask?) {
+        (try ModelSettings(config, of: architecture), try ClassificationTask(config))
+    }
+}
+
+extension ClassificationTask {
+    /// `input_shape` and `num_classes`; nil where config.json has neither.
+    fileprivate init?(_ config: JSONCursor) throws {
+        guard let shape = try config.optional("input_shape") else { return nil }
+        let sample = try shape.elements().map { try $0.int(in: 1...(1 << 24)) }
+        guard (1...4).contains(sample.count) else { throw shape.failure("an example has 1 to 4 dimensions") }
+        _ = try CheckedSize.elements(of: sample, of: "input_shape")
+        self.init(sample: sample, classes: try config.member("num_classes").int(in: 1...(1 << 24)))
     }
 }
 
@@ -66,6 +91,30 @@ public struct ModelOutput {
     public init(logits: Tensor, signals: [String: Tensor] = [:]) {
         self.logits = logits
         self.signals = signals
+    }
+
+    /// Answers to parts of a batch as one, off the tape.
+    /// - Parameter parts: at least one, with the same signals.
+    public static func joined(_ parts: [ModelOutput]) throws -> ModelOutput {
+        func join(_ tensors: [Tensor]) throws -> Tensor {
+            try Autograd.withoutGradients { try Tensor.concatenated(tensors, axis: 0) }
+        }
+        var signals: [String: Tensor] = [:]
+        for path in parts[0].signals.keys { signals[path] = try join(parts.map { $0.signals[path]! }) }
+        return ModelOutput(logits: try join(parts.map(\.logits)), signals: signals)
+    }
+
+    /// The same numbers, each the beginning of a tape of its own, and the leaves that collect gradients; a nil path is the logits.
+    public func leaves() throws -> (leaves: [(path: String?, gradient: Parameter)], output: ModelOutput) {
+        let (logits, leaf) = try logits.leaf()
+        var leaves: [(path: String?, gradient: Parameter)] = [(nil, leaf)]
+        var tensors: [String: Tensor] = [:]
+        for (path, signal) in signals.sorted(by: { $0.key < $1.key }) {
+            let (tensor, leaf) = try signal.leaf()
+            leaves.append((path, leaf))
+            tensors[path] = tensor
+        }
+        return (leaves, ModelOutput(logits: logits, signals: tensors))
     }
 
     /// The same numbers, off the tape.

@@ -97,21 +97,11 @@ public enum ModelDirectory {
             let known = ModelRegistry.all.map { $0.architecture.kind }.joined(separator: ", ")
             throw kind.failure("this program knows model_type \(known)")
         }
-        let task = try task(config)
-        let settings = try ModelSettings(config, of: type.architecture)
+        let (settings, task) = try type.read(config)
         do {
             return try type.init(settings, for: task)
         } catch let error as ModelError {
             throw (try config.optional(error.setting) ?? config).failure("its \(error.description)")
         }
-    }
-
-    /// `input_shape` and `num_classes`; nil where the file has neither.
-    private static func task(_ config: JSONCursor) throws -> ClassificationTask? {
-        guard let shape = try config.optional("input_shape") else { return nil }
-        let sample = try shape.elements().map { try $0.int(in: 1...(1 << 24)) }
-        guard (1...4).contains(sample.count) else { throw shape.failure("an example has 1 to 4 dimensions") }
-        _ = try CheckedSize.elements(of: sample, of: "input_shape")
-        return ClassificationTask(sample: sample, classes: try config.member("num_classes").int(in: 1...(1 << 24)))
     }
 }

@@ -28,8 +28,11 @@ struct DigitsReplayTests {
             tensors = try SafeTensors(path: path + ".safetensors")
             let recipe = try Recipe.read(
                 Project.recipe("digits-full.yaml"), overrides: ["train.epochs=8", "teacher.train.epochs=8"])
-            let data = try TabularDataset.csv(recipe.data.path, label: recipe.data.label, scale: recipe.data.scale)
-            (train, test) = try data.split(testEvery: recipe.data.testEvery)
+            guard case .csv(let label, let scale, let testEvery) = recipe.data.kind else {
+                throw RetortError.badData("digits are no CSV")
+            }
+            let data = try TabularDataset.csv(recipe.data.path, label: label, scale: scale)
+            (train, test) = try data.split(testEvery: testEvery)
             spec = recipe.train
             taught = recipe.arms[1].terms[0].objective
             // The fixture's own words, so that a changed recipe is noticed here and not as a drift.

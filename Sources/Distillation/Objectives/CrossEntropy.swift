@@ -20,7 +20,19 @@ public struct CrossEntropyObjective: LogitObjective {
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
-        try input.student.logits.crossEntropy(input.labels, labelSmoothing: smoothing, scale: 1 / Float(input.rows))
-            .total
+        try input.hardLoss(smoothing: smoothing)
+    }
+}
+
+extension ObjectiveInput {
+    /// Cross entropy with the labels, or with the mixed targets where examples are mixed; mean over rows.
+    func hardLoss(smoothing: Float = 0) throws -> Tensor {
+        let scale = 1 / Float(rows)
+        guard let targets else {
+            return try student.logits.crossEntropy(labels, labelSmoothing: smoothing, scale: scale).total
+        }
+        return try student.logits.crossEntropy(
+            probabilities: targets, labelSmoothing: smoothing, scale: scale
+        ).total
     }
 }

@@ -65,11 +65,14 @@ struct DivergenceTerm: Sendable {
     }
 
     func loss(_ input: ObjectiveInput) throws -> Tensor {
+        // Mixed targets have no label to mix in: the hard part is a loss of its own.
+        let mixesHard = hardWeight > 0 && input.targets == nil
         let op = Divergence(
             kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
-            hardWeight: hardWeight, scale: 1 / Float(input.rows))
-        return try input.student.logits.divergence(
-            op, teacher: try input.teacher().logits.view, labels: hardWeight > 0 ? input.labels : nil
+            hardWeight: mixesHard ? hardWeight : 0, scale: 1 / Float(input.rows))
+        let loss = try input.student.logits.divergence(
+            op, teacher: try input.teacher().logits.view, labels: mixesHard ? input.labels : nil
         ).total
+        return hardWeight > 0 && !mixesHard ? try loss + input.hardLoss() * hardWeight : loss
     }
 }

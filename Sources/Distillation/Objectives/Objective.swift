@@ -18,6 +18,9 @@ public protocol Objective: Sendable {
     var contract: String { get }
     /// What is known to hold for this loss, checked by the law suite.
     var laws: Set<ObjectiveLaw> { get }
+    /// Whether the loss compares examples with each other, so that it is not the mean of its values on parts of the batch. Such
+    /// losses see the whole batch even when it is trained in micro-batches.
+    var spansBatch: Bool { get }
 
     /// The signals to keep of both models.
     /// - Throws: `RetortError` 78 when a model cannot show what is asked for.
@@ -28,6 +31,7 @@ public protocol Objective: Sendable {
 }
 
 extension Objective {
+    public var spansBatch: Bool { false }
     public func signals(_ models: ModelPair) throws -> SignalRequest { SignalRequest() }
 }
 
@@ -73,18 +77,21 @@ public struct ObjectiveInput {
     public let teachers: [ModelOutput]
     /// Int32 classes `[rows]`.
     public let labels: View
+    /// Probabilities `[rows, classes]` in place of the labels where examples are mixed (mixup, CutMix); else nil.
+    public let targets: View?
     /// Int32 `[rows]`: each example's number in the training set.
     public let ids: View?
     /// How far training has come.
     public let progress: TrainingProgress
 
     public init(
-        student: ModelOutput, teachers: [ModelOutput], labels: View, ids: View? = nil,
+        student: ModelOutput, teachers: [ModelOutput], labels: View, targets: View? = nil, ids: View? = nil,
         progress: TrainingProgress = TrainingProgress()
     ) {
         self.student = student
         self.teachers = teachers
         self.labels = labels
+        self.targets = targets
         self.ids = ids
         self.progress = progress
     }
@@ -100,7 +107,7 @@ public struct ObjectiveInput {
 
     /// The same with one teacher only.
     func with(teacher: ModelOutput) -> ObjectiveInput {
-        ObjectiveInput(student: student, teachers: [teacher], labels: labels, ids: ids, progress: progress)
+        ObjectiveInput(student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, progress: progress)
     }
 
     /// The only teacher, or the first.

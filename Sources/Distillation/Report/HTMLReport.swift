@@ -24,7 +24,7 @@ private struct ReportPage {
                     [
                         .element(
                             "main", [:],
-                            [opening, numbers] + curves + classes + confusions + contracts + [factList])
+                            [opening, numbers] + curves + classes + confusions + gallery + contracts + [factList])
                     ]),
             ])
     }
@@ -39,7 +39,7 @@ private struct ReportPage {
                     "meta",
                     [
                         "http-equiv": "Content-Security-Policy",
-                        "content": "default-src 'none'; style-src 'unsafe-inline'",
+                        "content": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
                     ]),
                 .element("title", [:], [.text("\(results.recipe): report of a distillation")]),
                 .element("style", [:], [.verbatim("\n" + reportStyleSheet + "\n")]),
@@ -208,6 +208,20 @@ private struct ReportPage {
                         "Number of test rows, all seeds together: true class by row, predicted class by column. "
                             + "The shade is the share of the row (its square root, so that rare mistakes show)."),
                     .element("div", ["class": gridClass], figures),
+                ])
+        ]
+    }
+
+    private var gallery: [Markup] {
+        guard let gallery = results.gallery, let seed = results.seeds.first else { return [] }
+        return [
+            section(
+                "Where student and teacher disagree most",
+                [
+                    note(
+                        "Test images by divergence of the distilled student's answer from the teacher's, seed \(seed). "
+                            + "Below each: the true class, then what every arm says and how sure it is."),
+                    .element("div", ["class": "gallery"], gallery.markup(classes: results.classes)),
                 ])
         ]
     }

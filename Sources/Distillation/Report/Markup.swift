@@ -44,7 +44,7 @@ enum Markup: ExpressibleByStringInterpolation {
     }
 
     /// HTML elements that have no content and no end tag.
-    private static let voidElements: Set<String> = ["br", "meta"]
+    private static let voidElements: Set<String> = ["br", "img", "meta"]
     /// Elements after which the page's source gets a line break.
     private static let blocks: Set<String> = [
         "dd", "figure", "figcaption", "h1", "h2", "h3", "header", "head", "li", "main", "p", "path", "section", "style",

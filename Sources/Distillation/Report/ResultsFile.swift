@@ -10,12 +10,13 @@ extension RunResults {
 
     /// The content of `results.json`.
     public var fileJSON: JSON {
-        [
-            "format": .string(Self.format), "version": .int(Self.version), "recipe": .string(recipe),
-            "device": .string(device), "device_summary": .string(deviceSummary),
-            "seeds": .array(seeds.map(Self.json)), "classes": .array(classes.map(JSON.string)),
-            "arms": .array(arms.map(Self.json)),
-        ]
+        .object(
+            [
+                ("format", .string(Self.format)), ("version", .int(Self.version)), ("recipe", .string(recipe)),
+                ("device", .string(device)), ("device_summary", .string(deviceSummary)),
+                ("seeds", .array(seeds.map(Self.json))), ("classes", .array(classes.map(JSON.string))),
+                ("arms", .array(arms.map(Self.json))),
+            ] + (gallery.map { [("gallery", $0.json)] } ?? []))
     }
 
     /// Reads what `fileJSON` made.
@@ -33,13 +34,14 @@ extension RunResults {
             throw version.failure(
                 "this retort reads version \(Self.version)", help: "Use the retort that made the run.")
         }
-        try root.expectKeys(["format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms"])
+        try root.expectKeys(
+            ["format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms", "gallery"])
         self.init(
             recipe: try root.member("recipe").string(), device: try root.member("device").string(),
             deviceSummary: try root.member("device_summary").string(),
             seeds: try root.member("seeds").elements().map(Self.seed),
             classes: try root.member("classes").elements().map { (name) throws(RetortError) in try name.string() },
-            arms: try root.member("arms").elements().map(Self.arm))
+            arms: try root.member("arms").elements().map(Self.arm), gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) })
     }
 
     // MARK: Writing

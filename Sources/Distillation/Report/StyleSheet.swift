@@ -57,6 +57,13 @@ let reportStyleSheet = """
     .by-arm tbody th { max-width: 16em; min-width: 11em; }
     .by-arm th .name { display: inline; margin-left: 7px; }
     .sd { color: var(--faint); }
+    .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 20px 16px; }
+    .picture { margin: 0; }
+    .picture img { image-rendering: pixelated; border: 1px solid var(--rule); display: block; }
+    .picture figcaption { color: var(--ink); font-weight: 600; }
+    .picture ul { list-style: none; margin: 0; padding: 0; font-size: .8125rem; line-height: 1.4; }
+    .hit::before { content: "✓ "; color: var(--right); }
+    .miss::before { content: "✗ "; color: var(--wrong); }
     .swatch { width: 34px; height: 14px; vertical-align: -2px; }
     .legend { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 8px 0; padding: 0; list-style: none; }
     .legend { font-size: .875rem; }

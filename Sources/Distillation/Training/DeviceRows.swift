@@ -1,35 +1,90 @@
 import RetortData
 import RetortKernels
+import RetortModels
 import RetortRuntime
 
-/// Labelled rows on a device.
+/// Labelled examples on a device.
 public struct DeviceRows {
-    /// `[rows, features]`.
-    public let features: View
+    private enum Storage {
+        /// `[rows, features]`.
+        case table(View)
+        /// Bytes `[rows, channels, height, width]` and the value of each byte, `[channels, 256]`.
+        case images(View, values: View)
+    }
+    private let storage: Storage
     /// Int32 `[rows]`.
     public let labels: View
-    public var rows: Int { features.shape[0] }
-    /// Shape of one example.
-    public var sample: [Int] { Array(features.shape.dropFirst()) }
+    /// How training batches of images are changed at random; evaluation sees them as they are.
+    private let augmentation: ImageAugmentation
+    private let mixing: BatchMixing?
 
-    public init(_ data: TabularDataset, on device: Device) throws {
-        features = try device.compute.view(data.features, [data.rows, data.columns])
-        labels = try device.compute.view(data.labels, [data.rows], .i32)
-    }
-
-    /// Some rows by number: features `[ids, columns]` and their labels, int32 `[ids]`.
-    public func batch(_ ids: View, on device: Device) throws -> (x: Tensor, labels: View) {
+    /// - Parameter normalization: of images.
+    public init(
+        _ examples: ExampleSet, normalization: ImageNormalization? = nil, augmentation: ImageAugmentation = .none,
+        mixing: BatchMixing? = nil, on device: Device
+    ) throws {
         let compute = device.compute
-        let x = try compute.empty([ids.count, features.shape[1]])
-        try run(Gather(), .init(table: features, ids: ids, y: x), on: compute)
-        let chosen = try compute.empty([ids.count, 1], .i32)
-        try run(Gather(), .init(table: labels.reshaped([rows, 1]), ids: ids, y: chosen), on: compute)
-        return (Tensor(view: x, on: device), chosen.reshaped([ids.count]))
+        self.augmentation = augmentation
+        self.mixing = mixing
+        switch examples {
+        case .table(let data):
+            storage = .table(try compute.view(data.features, [data.rows, data.columns]))
+            labels = try compute.view(data.labels, [data.rows], .i32)
+        case .images(let data):
+            let bytes = try compute.view(data.pixels, [data.count, data.channels, data.height, data.width], .u8)
+            let plain = ImageNormalization(
+                mean: [Double](repeating: 0, count: data.channels),
+                deviation: [Double](repeating: 1, count: data.channels))
+            storage = .images(
+                bytes, values: try compute.view((normalization ?? plain).table, [data.channels, 256]))
+            labels = try compute.view(data.labels, [data.count], .i32)
+        }
     }
 
-    /// Rows in order, as they are when a model is measured: `[range, …sample]`.
-    public func examples(_ range: Range<Int>, on device: Device) throws -> Tensor {
-        Tensor(view: features.slice(range), on: device)
+    public init(_ data: TabularDataset, on device: Device) throws { try self.init(.table(data), on: device) }
+
+    public var rows: Int { labels.count }
+    /// Shape of one example.
+    public var sample: [Int] {
+        switch storage {
+        case .table(let features): Array(features.shape.dropFirst())
+        case .images(let bytes, _): Array(bytes.shape.dropFirst())
+        }
+    }
+
+    /// Where training stands: what augmentation depends on, besides the example itself.
+    public struct Moment: Sendable {
+        public var seed: UInt64
+        public var epoch: Int
+        public var step: Int
+    }
+
+    /// Training examples by number, augmented. `ids` int32 `[batch]`.
+    public func batch(_ ids: View, at moment: Moment, classes: Int, on device: Device) throws -> TrainingBatch {
+        let x = try gather(ids, augmentation, moment, device.compute)
+        let labels = try chosenLabels(ids, device.compute)
+        guard let mixing, case .images(let bytes, _) = storage else {
+            return TrainingBatch(x: Tensor(view: x, on: device), labels: labels, ids: ids)
+        }
+        let compute = device.compute
+        let mix = try BatchMix(
+            mixing, rows: ids.count, height: bytes.shape[2], width: bytes.shape[3], seed: moment.seed,
+            step: moment.step)
+        let partners = try compute.view(mix.partners, [ids.count], .i32)
+        let others = try compute.empty([ids.count, 1], .i32)
+        try run(Gather(), .init(table: labels.reshaped([ids.count, 1]), ids: partners, y: others), on: compute)
+        let targets = try compute.empty([ids.count, classes])
+        try run(
+            MixTargets(weight: mix.weight), .init(labels: labels, others: others.reshaped([ids.count]), y: targets),
+            on: compute)
+        return TrainingBatch(
+            x: try mix.images(Tensor(view: x, on: device)), labels: labels, ids: ids, targets: targets)
+    }
+
+    /// Some examples by number as they are: `[ids, …sample]` and their labels, int32 `[ids]`.
+    public func batch(_ ids: View, on device: Device) throws -> (x: Tensor, labels: View) {
+        let x = try gather(ids, .none, Moment(seed: 0, epoch: 0, step: 0), device.compute)
+        return (Tensor(view: x, on: device), try chosenLabels(ids, device.compute))
     }
 
     /// - Throws: `KernelError` for a row that is not there.
@@ -39,4 +94,42 @@ public struct DeviceRows {
         }
         return try batch(try device.compute.view(ids, [ids.count], .i32), on: device)
     }
+
+    /// Examples in order, as they are: `[range, …sample]`.
+    public func examples(_ range: Range<Int>, on device: Device) throws -> Tensor {
+        if case .table(let features) = storage { return Tensor(view: features.slice(range), on: device) }
+        return try batch(range.map(Int32.init), on: device).x
+    }
+
+    private func gather(
+        _ ids: View, _ augmentation: ImageAugmentation, _ moment: Moment, _ compute: ComputeDevice
+    ) throws -> View {
+        let x = try compute.empty([ids.count] + sample)
+        switch storage {
+        case .table(let features): try run(Gather(), .init(table: features, ids: ids, y: x), on: compute)
+        case .images(let bytes, let values):
+            let op = GatherImages(
+                augmentation, seed: moment.seed, stream: Philox.stream("augment"), epoch: UInt32(moment.epoch))
+            try run(op, .init(table: bytes, ids: ids, values: values, y: x), on: compute)
+        }
+        return x
+    }
+
+    private func chosenLabels(_ ids: View, _ compute: ComputeDevice) throws -> View {
+        let chosen = try compute.empty([ids.count, 1], .i32)
+        try run(Gather(), .init(table: labels.reshaped([rows, 1]), ids: ids, y: chosen), on: compute)
+        return chosen.reshaped([ids.count])
+    }
+}
+
+/// One batch as training sees it.
+public struct TrainingBatch {
+    /// `[batch, …sample]`.
+    public let x: Tensor
+    /// Int32 `[batch]`; of the first picture where two are mixed.
+    public let labels: View
+    /// Int32 `[batch]`: numbers in the training set.
+    public let ids: View
+    /// Probabilities `[batch, classes]` where pictures are mixed; nil: the labels alone.
+    public var targets: View?
 }

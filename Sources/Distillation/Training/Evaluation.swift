@@ -66,13 +66,27 @@ public struct Evaluation: Sendable {
 
     /// Mean over rows of KL(teacher ‖ student) at temperature 1, in nats; computed in double.
     public func divergence(from teacher: Evaluation) -> Double {
-        var sum = 0.0
-        for r in 0..<rows {
-            let p = Self.logSoftmax(teacher.logits[(r * classes)..<((r + 1) * classes)])
-            let q = Self.logSoftmax(logits[(r * classes)..<((r + 1) * classes)])
-            for (a, b) in zip(p, q) where a > -.infinity { sum += exp(a) * (a - b) }
+        rowDivergences(from: teacher).reduce(0, +) / Double(max(1, rows))
+    }
+
+    /// KL(teacher ‖ student) of each row, in nats.
+    func rowDivergences(from teacher: Evaluation) -> [Double] {
+        (0..<rows).map { r in
+            zip(teacher.logProbabilities(r), logProbabilities(r)).reduce(0) { sum, pair in
+                pair.0 > -.infinity ? sum + exp(pair.0) * (pair.0 - pair.1) : sum
+            }
         }
-        return sum / Double(max(1, rows))
+    }
+
+    /// The most likely class of a row and its probability.
+    func answer(_ row: Int) -> (predicted: Int, probability: Double) {
+        let values = logProbabilities(row)
+        let best = values.indices.max { values[$0] < values[$1] } ?? 0
+        return (best, exp(values[best]))
+    }
+
+    private func logProbabilities(_ row: Int) -> [Double] {
+        Self.logSoftmax(logits[(row * classes)..<((row + 1) * classes)])
     }
 
     private func share(_ holds: (Int, Int) -> Bool) -> Double {

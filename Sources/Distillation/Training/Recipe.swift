@@ -18,13 +18,6 @@ public struct Recipe: Sendable {
     public let train: TrainSpec
     public let seeds: [UInt64]
 
-    public struct DataSource: Sendable {
-        public let path: String
-        public let label: String
-        public let scale: Float
-        public let testEvery: Int
-    }
-
     public enum TeacherSource: Sendable {
         case train(ModelSpec, TrainSpec)
         case directory(String)
@@ -76,9 +69,7 @@ public struct Recipe: Sendable {
         }
         self.name = name
         let data = node.required("data")
-        self.data = DataSource(
-            path: resolve(data.required("path").text), label: data.required("label").text,
-            scale: Float(data.required("scale").number), testEvery: data.required("test").required("every").integer)
+        self.data = try DataSource(data, path: resolve(data.required("path").text))
         // The stored recipe must mean the same from anywhere, so its paths are absolute.
         let absolute = { (path: String) in URL(fileURLWithPath: path).standardizedFileURL.path }
         var resolved = node.replacing(["data", "path"], by: absolute(self.data.path))
@@ -125,6 +116,8 @@ public struct TrainSpec: Sendable {
     public let rows: Int?
     public let epochs: Int
     public let batch: Int
+    /// Rows of one forward and backward pass; nil: the whole batch.
+    public let microBatch: Int?
     public let optimizer: OptimizerSpec
     public let schedule: String
     public let warmup: Int
@@ -138,6 +131,7 @@ public struct TrainSpec: Sendable {
         rows = node?["rows"]?.integer ?? (inheritsRows ? fallback?["rows"]?.integer : nil)
         epochs = find("epochs").integer
         batch = find("batch").integer
+        microBatch = (node?["micro-batch"] ?? fallback?["micro-batch"])?.integer
         optimizer = OptimizerSpec(find("optimizer"))
         schedule = find("schedule").required("kind").text
         warmup = find("schedule").required("warmup").integer

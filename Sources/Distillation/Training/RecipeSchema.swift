@@ -74,7 +74,7 @@ extension RecipeSection {
         RecipeSection(
             "recipe", "A distillation: data, teacher, student and the ways to train it.",
             [
-                RecipeField("data", .variant(key: "kind", [csvData]), .required, "where the examples come from"),
+                RecipeField("data", .variant(key: "kind", DataSchema.sections), .required, "where the examples come from"),
                 RecipeField("teacher", .section(teacher), .required, "who teaches: a model to train, or a directory"),
                 RecipeField("student", .section(student), .required, "who learns"),
                 RecipeField(
@@ -86,21 +86,6 @@ extension RecipeSection {
                     "one run of everything for each seed"),
             ])
     }
-
-    static let csvData = RecipeSection(
-        "csv", "Numeric features and one label column in a CSV file.",
-        [
-            RecipeField("path", .text, .required, "the file; relative to the recipe, else to the working directory"),
-            RecipeField("label", .text, .required, "name of the column that holds the class, 0, 1, 2, …"),
-            RecipeField("scale", .number(-1e9...1e9), .defaulted("1"), "every feature is multiplied by this"),
-            RecipeField("test", .section(split), .required, "which rows test"),
-        ])
-
-    static let split = RecipeSection(
-        "test", "Every n-th row, counted from the first, tests; the others train.",
-        [
-            RecipeField("every", .integer(2...1_000_000), .required, "n")
-        ])
 
     static let teacher = RecipeSection(
         "teacher", "A model and how it is trained, or the directory of a trained one.",
@@ -138,10 +123,15 @@ extension RecipeSection {
         RecipeField("rows", .integer(1...Int(Int32.max)), .optional, "only the first rows of the training set"),
         RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the rows"),
         RecipeField("batch", .integer(1...1_000_000), .optional, "rows of one step"),
+        microBatch,
         RecipeField("optimizer", optimizer, .optional, "how gradients become steps"),
         RecipeField("schedule", schedule, .optional, "the learning rate over the steps"),
         RecipeField("clip", .number(0...1e9), .optional, "largest gradient norm; 0 never clips"),
     ]
+
+    private static let microBatch = RecipeField(
+        "micro-batch", .integer(1...1_000_000), .optional,
+        "rows of one forward and backward pass, for large batches in little memory; the gradient is that of the batch")
 
     static let armTrain = RecipeSection("train", "How this arm's student is trained.", ownTrain)
 
@@ -161,6 +151,7 @@ extension RecipeSection {
             RecipeField(
                 "batch", .integer(1...1_000_000), .required,
                 "rows of one step; the last step of an epoch may have fewer"),
+            microBatch,
             RecipeField("optimizer", optimizer, .required, "how gradients become steps"),
             RecipeField("schedule", schedule, .defaulted("{kind: constant}"), "the learning rate over the steps"),
             RecipeField("clip", .number(0...1e9), .defaulted("0"), "largest gradient norm; 0 never clips"),

@@ -24,7 +24,7 @@ public final class RunDirectory {
         let identity: JSON = [
             "format": .string(Self.manifestFormat), "recipe": .string(recipe.name),
             "recipe_sha256": .string(ContentHash.hexadecimal(of: Array(resolved.utf8))),
-            "data_sha256": .string(try ContentHash.hexadecimal(ofFile: recipe.data.path)),
+            "data_sha256": .string(try recipe.data.contentHash()),
             "device": .string(device.description), "device_summary": .string(device.summary),
             "retort": .string(retortVersion),
         ]

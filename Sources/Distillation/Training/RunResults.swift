@@ -11,9 +11,12 @@ public struct RunResults: Sendable {
     public var classes: [String]
     /// Teacher first, then the arms in the recipe's order.
     public var arms: [ArmResult]
+    /// For images: where teacher and student disagree most, of the first seed.
+    public var gallery: Gallery?
 
     public init(
-        recipe: String, device: String, deviceSummary: String, seeds: [UInt64], classes: [String], arms: [ArmResult]
+        recipe: String, device: String, deviceSummary: String, seeds: [UInt64], classes: [String], arms: [ArmResult],
+        gallery: Gallery? = nil
     ) {
         self.recipe = recipe
         self.device = device
@@ -21,6 +24,7 @@ public struct RunResults: Sendable {
         self.seeds = seeds
         self.classes = classes
         self.arms = arms
+        self.gallery = gallery
     }
 }
 

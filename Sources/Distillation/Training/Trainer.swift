@@ -47,6 +47,8 @@ public final class Trainer {
     private let schedule: Schedule
     private let learningRate: Double
     private let batch: Int
+    /// Rows of one forward and backward; larger batches are gone through in parts.
+    private let microBatch: Int
     private let order: Philox
     private var progress: TrainingProgress
 
@@ -66,6 +68,7 @@ public final class Trainer {
         self.data = data
         self.device = device
         batch = spec.batch
+        microBatch = spec.microBatch ?? spec.batch
         schedule = spec.schedule(steps: spec.epochs * ((data.rows + spec.batch - 1) / spec.batch))
         learningRate = spec.optimizer.learningRate
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
@@ -111,13 +114,19 @@ public final class Trainer {
         let losses = try compute.empty([trainers.count, steps], for: .data)
         for s in 0..<steps {
             let ids = rows.slice((s * first.batch)..<min(first.data.rows, (s + 1) * first.batch))
-            let (x, labels) = try first.data.batch(ids, on: first.device)
-            let answers = try trainers.map { try $0.answer(x) }
+            let moment = DeviceRows.Moment(seed: UInt64(first.order.word(1)), epoch: index, step: first.step)
+            let batch = try first.data.batch(ids, at: moment, classes: first.model.classes, on: first.device)
+            if trainers.count == 1, ids.count > first.microBatch {
+                try first.learnInParts(batch, lossInto: losses.reshaped([steps]).slice(s..<(s + 1)))
+                if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+                continue
+            }
+            let answers = try trainers.map { try $0.answer(batch.x) }
             let inputs = try trainers.enumerated().map { number, trainer in
                 let others = answers.enumerated().filter { $0.offset != number }.map(\.element)
                 return ObjectiveInput(
-                    student: answers[number], teachers: try trainer.teachers(x, peers: others), labels: labels,
-                    ids: ids, progress: trainer.progress)
+                    student: answers[number], teachers: try trainer.teachers(batch.x, peers: others),
+                    labels: batch.labels, targets: batch.targets, ids: ids, progress: trainer.progress)
             }
             for (number, (trainer, input)) in zip(trainers, inputs).enumerated() {
                 let slot = losses.slice(number..<(number + 1)).reshaped([steps]).slice(s..<(s + 1))
@@ -164,21 +173,27 @@ public final class Trainer {
         let total = try totalLoss(input)
         try run(Copy(), .init(x: total.view.reshaped([1]), y: .write(slot)), on: device.compute)
         if total.needsGradient { try total.backward() }
+        try takeStep([input])
+    }
+
+    /// - Parameter seen: the batch, or its parts.
+    private func takeStep(_ seen: [ObjectiveInput]) throws {
         let rate = Float(schedule.rate(step, base: learningRate))
         try optimizer.step(learningRate: rate)
         try projectors.step(learningRate: rate)
         progress.step += 1
-        for (_, term) in terms { try term.afterStep(input) }
+        for (_, term) in terms { for input in seen { try term.afterStep(input) } }
         try goal.teacher?.afterStep()
     }
 
-    /// The sum of all terms that count in this epoch.
-    private func totalLoss(_ input: ObjectiveInput) throws -> Tensor {
+    /// The sum of the terms that count in this epoch; of those that span the batch, or of the others, when asked.
+    private func totalLoss(_ input: ObjectiveInput, spanning: Bool? = nil) throws -> Tensor {
         var total: Tensor?
         for (index, (ramp, term)) in terms.enumerated() {
+            let objective = goal.terms[index].objective
             let factor = Float(ramp.factor(progress))
-            guard factor != 0 else { continue }
-            let single = !goal.hasPeers || !goal.terms[index].objective.needsTeacher
+            guard factor != 0, spanning == nil || spanning == objective.spansBatch else { continue }
+            let single = !goal.hasPeers || !objective.needsTeacher
             let inputs = single ? [input] : input.teachers.map { input.with(teacher: $0) }
             for seen in inputs {
                 var loss = try term.loss(seen)
@@ -188,6 +203,58 @@ public final class Trainer {
             }
         }
         return try total ?? Tensor([0], [], on: device)
+    }
+
+    // MARK: Micro-batches
+
+    /// A batch in parts, with the gradient of the whole: the mean over rows is taken over the whole batch, and losses that compare
+    /// examples with each other see all of it. For those every part goes forward once without a tape; the loss of the joined answers
+    /// gives the gradient of each, which the parts' second forward hands on (the gradient cache of Gao et al. 2021,
+    /// arXiv:2101.06983). Batch normalisation takes its statistics part by part, as whenever gradients are accumulated.
+    private func learnInParts(_ batch: TrainingBatch, lossInto slot: View) throws {
+        let rows = batch.ids.count
+        let parts = stride(from: 0, to: rows, by: microBatch).map { $0..<min(rows, $0 + microBatch) }
+        let taught = try parts.map { try teachers(batch.x.slice($0), peers: []) }
+        func input(_ student: ModelOutput, _ teachers: [ModelOutput], _ range: Range<Int>) -> ObjectiveInput {
+            ObjectiveInput(
+                student: student, teachers: teachers, labels: batch.labels.slice(range),
+                targets: batch.targets?.slice(range), ids: batch.ids.slice(range), progress: progress)
+        }
+        let whole = goal.terms.contains { $0.objective.spansBatch }
+        var cached: [(path: String?, gradient: Parameter)] = []
+        if whole {
+            let statistics = try model.buffers.map { try Tensor(view: $0.view, on: device).copied() }
+            let answers = try Autograd.withoutGradients { try parts.map { try answer(batch.x.slice($0)) } }
+            for (buffer, before) in zip(model.buffers, statistics) {
+                try run(Copy(), .init(x: before.view, y: .write(buffer.view)), on: device.compute)
+            }
+            let (leaves, joined) = try ModelOutput.joined(answers).leaves()
+            cached = leaves
+            let teachers = try (taught.first ?? []).indices.map { index in
+                try ModelOutput.joined(taught.map { $0[index] })
+            }
+            let loss = try totalLoss(input(joined, teachers, 0..<rows), spanning: true)
+            try run(Copy(), .init(x: loss.view.reshaped([1]), y: .write(slot)), on: device.compute)
+            if loss.needsGradient { try loss.backward() }
+        }
+        var seenParts: [ObjectiveInput] = []
+        for (index, range) in parts.enumerated() {
+            let student = try answer(batch.x.slice(range))
+            let seen = input(student, taught[index], range)
+            let loss = try totalLoss(seen, spanning: whole ? false : nil) * (Float(range.count) / Float(rows))
+            try run(
+                Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, whole || index > 0 ? .accumulate : .write)),
+                on: device.compute)
+            var roots: [(tensor: Tensor, upstream: Tensor)] = []
+            if loss.needsGradient { roots.append((loss, try Tensor([1], [], on: device))) }
+            for (path, leaf) in cached where leaf.hasGradient {
+                let tensor = path.map { student.signals[$0]! } ?? student.logits
+                roots.append((tensor, Tensor(view: leaf.gradient.slice(range), on: device)))
+            }
+            if !roots.isEmpty { try Tensor.backward(roots) }
+            seenParts.append(seen)
+        }
+        try takeStep(seenParts)
     }
 
     private func diverged(_ what: String, step: Int) -> RetortError {

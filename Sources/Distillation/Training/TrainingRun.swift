@@ -10,7 +10,7 @@ public final class TrainingRun {
     private let device: Device
     private let directory: RunDirectory
     private let progress: Progress
-    private let train: TabularDataset
+    private let examples: Examples
     private let test: DeviceRows
     private let task: ClassificationTask
     private let clock = ContinuousClock()
@@ -23,16 +23,14 @@ public final class TrainingRun {
         self.recipe = recipe
         self.device = device
         self.progress = progress
-        let data = try TabularDataset.csv(recipe.data.path, label: recipe.data.label, scale: recipe.data.scale)
-        let (train, test) = try data.split(testEvery: recipe.data.testEvery)
-        self.train = train
-        task = ClassificationTask(sample: [data.columns], classes: data.classes)
+        examples = try recipe.data.load()
+        task = examples.task
         if case .train(let model, _) = recipe.teacher { _ = try model.make(for: task, who: "teacher") }
         _ = try recipe.student.make(for: task, who: "student")
         // Asked now, so that a refused recipe leaves no directory behind.
-        for arm in recipe.arms { if let rows = arm.train.rows { _ = try train.first(rows: rows) } }
-        if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try train.first(rows: rows) }
-        self.test = try DeviceRows(test, on: device)
+        for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
+        if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try examples.train.first(rows) }
+        test = try DeviceRows(examples.test, normalization: examples.normalization, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
     }
 
@@ -71,11 +69,29 @@ public final class TrainingRun {
         }
         return RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
-            classes: (0..<task.classes).map(String.init),
+            classes: examples.classNames,
             arms: [ArmResult(role: "teacher", contract: [teacherContract], seeds: teacherResults)]
                 + zip(recipe.arms, armResults).map {
                     ArmResult(role: $0.name, contract: $0.contract, seeds: $1)
-                })
+                }, gallery: try gallery())
+    }
+
+    /// For images: where the first seed's students differ from their teacher, by the models as they were saved.
+    private func gallery() throws -> Gallery? {
+        guard case .images(let images) = examples.test else { return nil }
+        let seed = recipe.seeds[0]
+        func evaluation(_ role: String) throws -> Evaluation {
+            let (model, _) = try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device)
+            return try Evaluation(model, test, on: device)
+        }
+        let teacher =
+            switch recipe.teacher {
+            case .train: try evaluation("teacher")
+            case .directory(let path): try Evaluation(try ModelDirectory.load(path, on: device).model, test, on: device)
+            }
+        return Gallery(
+            images,
+            evaluations: [("teacher", teacher)] + (try recipe.arms.map { ($0.name, try evaluation($0.name)) }))
     }
 
     // MARK: Teacher
@@ -93,10 +109,10 @@ public final class TrainingRun {
         switch recipe.teacher {
         case .directory(let path):
             let (model, _) = try ModelDirectory.load(path, on: device)
-            guard model.inputs == task.sample.reduce(1, *), model.classes == task.classes else {
+            guard model.accepts(task.sample), model.classes == task.classes else {
                 throw RetortError.badData(
-                    "the teacher maps \(model.inputs) features to \(model.classes) classes; the data has "
-                        + "\(task.sample.reduce(1, *)) and \(task.classes)", at: .init(file: path + "/config.json"))
+                    "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
+                        + "\(task.sample) and \(task.classes)", at: .init(file: path + "/config.json"))
             }
             model.freeze()
             return (model, try measure(model, seed: seed, curve: [], peakBytes: nil, reference: nil))
@@ -132,10 +148,10 @@ public final class TrainingRun {
         initialSeed: UInt64, teacher: (any Teacher)?, reference: Evaluation?
     ) throws -> (model: any Model, result: SeedResult) {
         let start = clock.now
-        let rows = try spec.rows.map { try train.first(rows: $0) } ?? train
+        let rows = try spec.rows.map { try examples.train.first($0) } ?? examples.train
         let session = ArmSession(
             role: role, seed: seed, initialSeed: initialSeed, model: model, task: task, terms: terms, training: spec,
-            teacher: teacher, data: try DeviceRows(rows, on: device), test: test, device: device
+            teacher: teacher, data: try deviceRows(rows), test: test, device: device
         ) { point, label, epochs in
             try self.record(point, "\(role) seed \(seed)" + (label.isEmpty ? "" : ", \(label)"), role, seed, epochs)
         }
@@ -148,6 +164,12 @@ public final class TrainingRun {
             "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "
                 + "\(session.steps) steps in \(time)")
         return (trained, result)
+    }
+
+    private func deviceRows(_ rows: ExampleSet) throws -> DeviceRows {
+        try DeviceRows(
+            rows, normalization: examples.normalization, augmentation: recipe.data.augmentation,
+            mixing: recipe.data.mixing, on: device)
     }
 
     /// One epoch: a line of metrics.jsonl where accuracy was measured, and the progress line.

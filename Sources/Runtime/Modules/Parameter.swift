@@ -15,7 +15,8 @@ public final class Parameter {
     /// Path in the model, the key in its safetensors file: "layers.0.weight".
     public let name: String
     public let shape: [Int]
-    let initializer: Initializer
+    /// What the value is before training; may be changed until the model is on a device.
+    public var initializer: Initializer
     /// False for a frozen model (a teacher): no tape, no gradient.
     public var isTrainable = true
     private var placed: Placed?
@@ -34,14 +35,12 @@ public final class Parameter {
         self.initializer = initializer
     }
 
-    /// A parameter of its own, outside any model.
-    init(free values: [Float], _ shape: [Int], on device: ComputeDevice) throws {
+    /// A parameter of its own, outside any model, on memory that is there.
+    init(free value: View, on device: ComputeDevice) throws {
         name = "free"
-        self.shape = shape
+        shape = value.shape
         initializer = .zeros
-        place(
-            value: try device.view(values, shape, for: .parameters), gradient: try device.empty(shape, for: .gradients),
-            on: device)
+        place(value: value, gradient: try device.empty(shape, for: .gradients), on: device)
     }
 
     public var count: Int { shape.reduce(1, *) }

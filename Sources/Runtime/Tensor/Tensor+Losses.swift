@@ -55,10 +55,10 @@ extension Tensor {
     }
 
     /// Cross entropy against target probabilities `[rows, classes]`.
-    public func crossEntropy(probabilities: View, scale: Float) throws -> FusedLoss {
+    public func crossEntropy(probabilities: View, labelSmoothing: Float = 0, scale: Float) throws -> FusedLoss {
         try fusedLoss { logits, loss, gradient in
             try run(
-                SoftCrossEntropy(scale: scale),
+                SoftCrossEntropy(labelSmoothing: labelSmoothing, scale: scale),
                 .init(logits: logits, targets: probabilities, rowWeights: nil, loss: loss, gradient: gradient),
                 on: device)
             return nil

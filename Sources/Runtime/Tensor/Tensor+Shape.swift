@@ -11,6 +11,13 @@ extension Tensor {
         }
     }
 
+    /// The elements in memory of their own, off the tape.
+    public func copied() throws -> Tensor {
+        let y = try device.empty(shape)
+        try run(Copy(), .init(x: view, y: .write(y)), on: device)
+        return Tensor(y, device)
+    }
+
     /// Two dimensions exchanged; no bytes move.
     public func transposed(_ a: Int, _ b: Int) -> Tensor {
         Tensor.recorded(view.transposed(a, b), device, from: [self]) { [input = node] node, gradient in

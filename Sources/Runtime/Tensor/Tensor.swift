@@ -27,7 +27,12 @@ public struct Tensor {
 
     /// A leaf that collects a gradient without belonging to a model; for tests and input gradients.
     public static func variable(_ values: [Float], _ shape: [Int], on device: Device) throws -> (Tensor, Parameter) {
-        let parameter = try Parameter(free: values, shape, on: device.compute)
+        try Tensor(values, shape, on: device).leaf()
+    }
+
+    /// The same numbers as the beginning of a tape of their own: a leaf that collects the gradient of what is computed from them.
+    public func leaf() throws -> (Tensor, Parameter) {
+        let parameter = try Parameter(free: contiguousView(), on: device)
         return (parameter.tensor, parameter)
     }
 

@@ -1,0 +1,67 @@
+/// What may stand under `data`.
+enum DataSchema {
+    static let sections = [csv, idx, cifar10, cifar100, images]
+
+    static let csv = RecipeSection(
+        "csv", "Numeric features and one label column in a CSV file.",
+        [
+            RecipeField("path", .text, .required, "the file; relative to the recipe, else to the working directory"),
+            RecipeField("label", .text, .required, "name of the column that holds the class, 0, 1, 2, …"),
+            RecipeField("scale", .number(-1e9...1e9), .defaulted("1"), "every feature is multiplied by this"),
+            RecipeField("test", .section(split), .required, "which rows test"),
+            rows,
+        ])
+
+    private static let split = RecipeSection(
+        "test", "Every n-th row, counted from the first, tests; the others train.",
+        [
+            RecipeField("every", .integer(2...1_000_000), .required, "n")
+        ])
+
+    static let idx = RecipeSection(
+        "idx", "MNIST's format: train-images-idx3-ubyte, t10k-images-idx3-ubyte and their labels, plain or .gz.",
+        [folder, rows] + imageFields)
+
+    static let cifar10 = RecipeSection(
+        "cifar10", "CIFAR-10's binary version: data_batch_1.bin … test_batch.bin.", [folder, rows] + imageFields)
+
+    static let cifar100 = RecipeSection(
+        "cifar100", "CIFAR-100's binary version: train.bin and test.bin.",
+        [
+            folder, rows,
+            RecipeField("labels", .choice(["fine", "coarse"]), .defaulted("fine"), "100 classes or 20"),
+        ] + imageFields)
+
+    static let images = RecipeSection(
+        "images", "A folder with train/<class>/*.png|jpg and test/<class>/…, or with class folders and a split.",
+        ImageFolderOptions.fields + [folder, rows] + imageFields)
+
+    private static let folder = RecipeField(
+        "path", .text, .required, "the folder; relative to the recipe, else to the working directory")
+    private static let rows = RecipeField(
+        "rows", .integer(1...Int(Int32.max)), .optional, "only the first training examples, for teacher and student")
+
+    private static let imageFields = [
+        RecipeField(
+            "normalize",
+            .section(
+                RecipeSection(
+                    "normalize", "(value − mean) / deviation by channel, of values from 0 to 1.",
+                    [
+                        RecipeField("mean", .list(of: .number(-10...10), count: 1...4), .required, "by channel"),
+                        RecipeField("deviation", .list(of: .number(1e-6...10), count: 1...4), .required, "by channel"),
+                    ])), .optional, "how pixels become numbers; absent: as measured on the training images"),
+        RecipeField(
+            "augment",
+            .section(
+                RecipeSection(
+                    "augment", "Random changes of the training images, the same on every device.",
+                    [
+                        RecipeField(
+                            "crop", .integer(0...1024), .defaulted("0"), "zeros on each side before a random crop"),
+                        RecipeField("flip", .number(0...1), .defaulted("0"), "probability of a left-right flip"),
+                        RecipeField("mixup", .number(0...100), .defaulted("0"), "mixup's alpha; 0: off"),
+                        RecipeField("cutmix", .number(0...100), .defaulted("0"), "CutMix's alpha; 0: off"),
+                    ])), .optional, "random changes of the training images"),
+    ]
+}
