@@ -10,6 +10,19 @@ public enum ObjectiveRegistry {
         SkewKLObjective.self,
         SkewReverseKLObjective.self,
         TotalVariationObjective.self,
+        HardLabelObjective.self,
+        SoftCrossEntropyObjective.self,
+        LogitMSEObjective.self,
+        DKDObjective.self,
+        LogitStandardizationObjective.self,
+        DISTObjective.self,
+        TeacherFreeObjective.self,
+        EnsembleObjective.self,
+        RKDObjective.self,
+        SPObjective.self,
+        PKTObjective.self,
+        CCObjective.self,
+        IRGObjective.self,
     ]
 
     /// What may stand under `objective`: each loss's own keys and those that every loss has.

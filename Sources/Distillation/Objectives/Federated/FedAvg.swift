@@ -1,0 +1,22 @@
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+
+/// Federated averaging: w = Σ nᵢ·wᵢ / Σ nᵢ over clients with nᵢ examples each. McMahan et al. 2017 (arXiv:1602.05629).
+public enum FedAvg {
+    /// - Parameters:
+    ///   - clients: arrays of one shape, e.g. whole parameter arenas of clients of one architecture.
+    ///   - examples: of each client; at least one is positive.
+    ///   - mean: gets the weighted mean; not one of `clients`.
+    /// - Throws: `RetortError` 70 when counts differ: a bug of the caller.
+    public static func average(_ clients: [View], examples: [Int], into mean: View, on device: ComputeDevice) throws {
+        let total = examples.reduce(0, +)
+        guard !clients.isEmpty, clients.count == examples.count, total > 0, examples.allSatisfy({ $0 >= 0 }) else {
+            throw RetortError.internalBug("an average of \(clients.count) clients with \(examples) examples")
+        }
+        for (i, (client, n)) in zip(clients, examples).enumerated() {
+            let share = Float(Double(n) / Double(total))
+            try run(Scale(share), .init(x: client, y: Output(mean, i == 0 ? .write : .accumulate)), on: device)
+        }
+    }
+}

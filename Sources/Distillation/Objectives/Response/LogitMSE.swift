@@ -1,0 +1,37 @@
+import RetortModels
+import RetortRuntime
+
+/// Logit regression: alpha·mean((z − y)² / T²) of student logits z and teacher logits y `[rows, classes]`, mean over rows and classes.
+/// Ba & Caruana 2014 (arXiv:1312.6184), T = 1; the division by T is TextBrewer's.
+public struct LogitMSEObjective: LogitObjective {
+    public static let section = RecipeSection(
+        "logit-mse", "Squared distance of the logits, without softmax.",
+        [
+            AlphaField.field("1"),
+            RecipeField("temperature", .number(1e-3...1e4), .defaulted("1"), "both logits are divided by this"),
+        ])
+    private let alpha: Float
+    private let temperature: Float
+
+    public init(_ recipe: RecipeNode) {
+        alpha = AlphaField.value(recipe)
+        temperature = Float(recipe.required("temperature").number)
+    }
+
+    public var needsTeacher: Bool { true }
+    public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
+    public var contract: String {
+        "\(alpha.short)·((z − y)/T)², T=\(temperature.short), mean over rows and classes"
+    }
+
+    public func loss(_ input: ObjectiveInput) throws -> Tensor {
+        try input.student.logits.logitRegression(teacher: input.teacher().logits, temperature: temperature) * alpha
+    }
+}
+
+extension Tensor {
+    /// mean((student − teacher)²) / T² of logits of one shape; the teacher is a constant.
+    public func logitRegression(teacher: Tensor, temperature: Float = 1) throws -> Tensor {
+        try meanSquaredError(teacher.detached) * (1 / (temperature * temperature))
+    }
+}

@@ -1,0 +1,10 @@
+import RetortRuntime
+import RetortSupport
+
+extension Tensor {
+    /// The sum of tensors of one shape, at least one.
+    static func total(_ tensors: [Tensor]) throws -> Tensor {
+        guard let first = tensors.first else { throw RetortError.internalBug("a sum of no terms") }
+        return try tensors.dropFirst().reduce(first) { try $0 + $1 }
+    }
+}

@@ -1,0 +1,105 @@
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// Losses of logits that no golden covers, against float64 on the host.
+@Suite("Response losses")
+struct ResponseLossTests {
+    private static let rows = 4
+    private static let classes = 6
+    private static let labels: [Int32] = [2, 0, 5, 3]
+
+    private func numbers(_ purpose: String, _ spread: Float = 2) -> [Float] {
+        Philox(seed: 5, stream: Philox.stream(purpose)).uniforms(Self.rows * Self.classes, -spread, spread)
+    }
+
+    /// The loss of a recipe for some teachers, and its gradient with respect to the student's logits.
+    private func evaluate(_ recipe: String, teachers: [[Float]], _ backend: TestBackend) throws -> (
+        loss: Float, gradient: [Float]
+    ) {
+        let device = try backend.device()
+        let shape = [Self.rows, Self.classes]
+        let (x, leaf) = try Tensor.variable(numbers("student"), shape, on: device)
+        let input = ObjectiveInput(
+            student: .init(logits: x), teachers: try teachers.map { .init(logits: try Tensor($0, shape, on: device)) },
+            labels: try device.compute.view(Self.labels, [Self.rows], .i32))
+        let objective = try #require(try Setting(recipe: recipe).make() as? any LogitObjective)
+        let loss = try objective.loss(input)
+        let value = try loss.item()
+        try loss.backward()
+        return (value, try leaf.gradientValues())
+    }
+
+    /// Compares with a mean over rows of a function of (row, logits of the student).
+    private func compare(
+        _ recipe: String, teachers: [[Float]], _ backend: TestBackend, _ reference: (Int, [Double]) -> Double
+    ) throws {
+        func total(_ z: [Double]) -> Double {
+            Float64Reference.mean(Float64Reference.rows(z, Self.classes).enumerated().map(reference))
+        }
+        let student = numbers("student").map(Double.init)
+        let (loss, gradient) = try evaluate(recipe, teachers: teachers, backend)
+        expectClose([loss], [total(student)], absolute: 1e-6, relative: 2e-6, recipe)
+        expectClose(gradient, Float64Reference.gradient(student, total), absolute: 1e-6, relative: 1e-5, recipe)
+    }
+
+    @Test("hard labels are the teacher's decisions", arguments: TestBackend.available)
+    func hardLabel(_ backend: TestBackend) throws {
+        let teacher = numbers("teacher")
+        let decisions = Float64Reference.rows(teacher.map(Double.init), Self.classes).map { row in
+            row.indices.max { row[$0] < row[$1] }!
+        }
+        try #require(decisions != Self.labels.map(Int.init), "the test would not tell decisions from labels")
+        try compare("loss: hard-label, alpha: 0.7", teachers: [teacher], backend) { row, z in
+            -0.7 * Float64Reference.logSoftmax(z)[decisions[row]]
+        }
+    }
+
+    @Test("the virtual teacher", arguments: TestBackend.available)
+    func teacherFree(_ backend: TestBackend) throws {
+        try compare("loss: teacher-free, temperature: 3, correct: 0.9, alpha: 0.5", teachers: [], backend) { row, z in
+            let virtual = (0..<Self.classes).map { $0 == Int(Self.labels[row]) ? 0.9 : 0.1 / Double(Self.classes - 1) }
+            let u = Float64Reference.softmax(virtual, temperature: 3)
+            return 0.5 * Float64Reference.divergence(u, Float64Reference.logSoftmax(z))
+        }
+    }
+
+    @Test("teachers weighed by their entropy", arguments: TestBackend.available)
+    func entropy(_ backend: TestBackend) throws {
+        let teachers = [numbers("a", 1), numbers("b", 3), numbers("c", 6)]
+        let logits = teachers.map { Float64Reference.rows($0.map(Double.init), Self.classes) }
+        try compare("loss: ensemble, combine: entropy, temperature: 2", teachers: teachers, backend) { row, z in
+            let logQ = Float64Reference.logSoftmax(z, temperature: 2)
+            let entropies = logits.map { Float64Reference.entropy(Float64Reference.softmax($0[row])) }
+            let weights = Float64Reference.softmax(entropies.map { -$0 })
+            return 4
+                * zip(weights, logits).reduce(0) {
+                    $0 + $1.0 * Float64Reference.divergence(Float64Reference.softmax($1.1[row], temperature: 2), logQ)
+                }
+        }
+    }
+
+    @Test("given weights count by their ratios", arguments: TestBackend.fast)
+    func weights(_ backend: TestBackend) throws {
+        let teachers = [numbers("a"), numbers("b")]
+        let small = try evaluate("loss: ensemble, combine: weights, weights: [1, 3]", teachers: teachers, backend)
+        let large = try evaluate("loss: ensemble, combine: weights, weights: [0.25, 0.75]", teachers: teachers, backend)
+        #expect(small.loss == large.loss && small.gradient == large.gradient)
+        let first = try evaluate("loss: ensemble, combine: weights, weights: [2, 0]", teachers: teachers, backend)
+        let alone = try evaluate("loss: ensemble", teachers: [teachers[0]], backend)
+        expectClose([first.loss], [Double(alone.loss)], absolute: 1e-6, relative: 1e-6)
+    }
+
+    @Test("weights for another number of teachers are refused", arguments: ["[1]", "[1, 1, 1]", "[0, 0]"])
+    func wrongWeights(_ weights: String) throws {
+        let teachers = [numbers("a"), numbers("b")]
+        let error = thrown(RetortError.self) {
+            _ = try evaluate("loss: ensemble, combine: weights, weights: \(weights)", teachers: teachers, .cpu)
+        }
+        #expect(error?.exit == .recipe && error?.what.contains("2 teachers") == true)
+    }
+}
