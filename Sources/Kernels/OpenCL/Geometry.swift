@@ -13,13 +13,13 @@ extension OpenCLDevice {
             let perItem = max(grain, (count + ranges - 1) / ranges).roundedUp(to: 16)
             try enqueue(
                 Launch(
-                    file, kernel, [.long(count), .long(perItem)] + arguments,
+                    file, kernel, range: (count, perItem), arguments,
                     global: ((count + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
         case .simt:
             let groups = min((count + 255) / 256, 4096)
             try enqueue(
                 Launch(
-                    file, kernel, [.long(count), .long(0)] + arguments, global: (groups * 256, 1, 1),
+                    file, kernel, range: (count, 0), arguments, global: (groups * 256, 1, 1),
                     local: (256, 1, 1)))
         }
     }
@@ -36,12 +36,12 @@ extension OpenCLDevice {
             let perItem = max(least, (rows + ranges - 1) / ranges)
             try enqueue(
                 Launch(
-                    file, kernel, [.long(rows), .long(perItem)] + arguments,
+                    file, kernel, range: (rows, perItem), arguments,
                     global: ((rows + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
         case .simt:
             try enqueue(
                 Launch(
-                    file, kernel, [.long(rows), .long(1)] + arguments, global: (rows * 256, 1, 1),
+                    file, kernel, range: (rows, 1), arguments, global: (rows * 256, 1, 1),
                     local: (256, 1, 1)))
         }
     }

@@ -33,10 +33,16 @@ public final class OpenCLDevice: Sendable {
         let file: String
         let kernel: String
         let options: String
+
+        // A name is nearly always enough to tell kernels apart; equality looks at all three.
+        func hash(into hasher: inout Hasher) { hasher.combine(kernel) }
     }
 
     private final class Kernel: Sendable {
         nonisolated(unsafe) let handle: cl_kernel
+        /// The bits each argument was last set to. A launch sets those that differ: most are what they were a step ago. Handles of
+        /// buffers are never used twice, because the arena keeps its chunks as long as the device lives. Guarded by `kernels`.
+        nonisolated(unsafe) var arguments: [UInt64] = []
         init(_ handle: cl_kernel) { self.handle = handle }
         deinit { clReleaseKernel(handle) }
     }
@@ -136,14 +142,20 @@ public final class OpenCLDevice: Sendable {
                 kernel = Kernel(try programs.kernel(launch.file, launch.kernel, options: buildOptions(launch)))
                 kernels[key] = kernel
             }
-            try setArguments(launch, kernel.handle)
-            var global = [launch.global.0, launch.global.1, launch.global.2]
-            var local = [launch.local.0, launch.local.1, launch.local.2]
-            // An event per launch only while profiling: a null pointer asks for none.
-            let status =
-                profiler == nil
-                ? clEnqueueNDRangeKernel(queue, kernel.handle, 3, nil, &global, &local, 0, nil, nil)
-                : clEnqueueNDRangeKernel(queue, kernel.handle, 3, nil, &global, &local, 0, nil, &event)
+            try setArguments(launch, kernel)
+            var global = launch.global
+            var local = launch.local
+            let status = withUnsafeBytes(of: &global) { global in
+                withUnsafeBytes(of: &local) { local in
+                    let sizes = (global.assumingMemoryBound(to: Int.self), local.assumingMemoryBound(to: Int.self))
+                    // An event per launch only while profiling: a null pointer asks for none.
+                    return profiler == nil
+                        ? clEnqueueNDRangeKernel(
+                            queue, kernel.handle, 3, nil, sizes.0.baseAddress, sizes.1.baseAddress, 0, nil, nil)
+                        : clEnqueueNDRangeKernel(
+                            queue, kernel.handle, 3, nil, sizes.0.baseAddress, sizes.1.baseAddress, 0, nil, &event)
+                }
+            }
             guard status == CL_SUCCESS else {
                 throw openCLError(
                     status, "clEnqueueNDRangeKernel",
@@ -157,22 +169,35 @@ public final class OpenCLDevice: Sendable {
         if synchronous { try finish() }
     }
 
-    private func setArguments(_ launch: Launch, _ kernel: cl_kernel) throws {
-        for (index, argument) in launch.arguments.enumerated() {
-            let at = UInt32(index)
-            let status: Int32
+    private func setArguments(_ launch: Launch, _ kernel: Kernel) throws {
+        // Taken out and put back: one access to the object, not one for each argument.
+        var known = kernel.arguments
+        kernel.arguments = []
+        defer { kernel.arguments = known }
+        var index = 0
+        func set(_ argument: KernelArgument) throws {
+            var bits: UInt64
+            let size: Int
             switch argument {
-            case .buffer(let block):
-                var memory: cl_mem? = block.map(\.memory)
-                status = clSetKernelArg(kernel, at, MemoryLayout<cl_mem?>.size, &memory)
-            case .long(var value): status = clSetKernelArg(kernel, at, MemoryLayout<Int>.size, &value)
-            case .int(var value): status = clSetKernelArg(kernel, at, MemoryLayout<Int32>.size, &value)
-            case .float(var value): status = clSetKernelArg(kernel, at, MemoryLayout<Float>.size, &value)
+            case .buffer(let block): (bits, size) = (block.map { UInt64(UInt(bitPattern: $0.memory)) } ?? 0, 8)
+            case .long(let value): (bits, size) = (UInt64(bitPattern: Int64(value)), 8)
+            case .int(let value): (bits, size) = (UInt64(UInt32(bitPattern: value)), 4)
+            case .float(let value): (bits, size) = (UInt64(value.bitPattern), 4)
             }
+            defer { index += 1 }
+            if index < known.count, known[index] == bits { return }
+            // Hosts are little-endian: a number's low bytes come first.
+            let status = clSetKernelArg(kernel.handle, UInt32(index), size, &bits)
             guard status == CL_SUCCESS else {
                 throw openCLError(status, "clSetKernelArg", "argument \(index) of \(launch.kernel), \(argument)")
             }
+            if index < known.count { known[index] = bits } else { known.append(bits) }
         }
+        if let range = launch.range {
+            try set(.long(range.count))
+            try set(.long(range.perItem))
+        }
+        for argument in launch.arguments { try set(argument) }
     }
 
     /// What every program is built with: the dialect, and what `RETORT_KERNEL_OPTIONS` adds for a tool that watches the kernels

@@ -36,74 +36,101 @@ extension Matmul {
         if o.residual != nil { epilogue |= EpilogueBit.residual }
         // Operands that are absent still need a valid buffer; the epilogue bits keep the kernel from touching it.
         let bias = o.bias ?? c
-        let (pre, residual) = (try side(o.preactivation, o, batch), try side(o.residual, o, batch))
-        let start: [KernelArgument] = [
-            .int(m), .int(n), .int(k), .int(batch.count), .float(alpha), .int(o.c.mode.flag),
-        ]
-        let inputs =
-            try shifted(o.a, batch.offsets.a) + [.int(la.leading), .long(batch.strides.a)]
-            + shifted(o.b, batch.offsets.b) + [.int(lb.leading), .long(batch.strides.b)]
-        let ends =
-            try shifted(c, batch.offsets.c) + [.int(lc.leading), .long(batch.strides.c)]
-            + bias.arguments() + pre + residual + [.int(epilogue)]
+        func addInputs(to list: inout [KernelArgument]) throws {
+            try list.add(o.a, movedBy: batch.offsets.a)
+            list += [.int(la.leading), .long(batch.strides.a)]
+            try list.add(o.b, movedBy: batch.offsets.b)
+            list += [.int(lb.leading), .long(batch.strides.b)]
+        }
+        func addEnds(to list: inout [KernelArgument]) throws {
+            try list.add(c, movedBy: batch.offsets.c)
+            list += [.int(lc.leading), .long(batch.strides.c)]
+            try list.add(bias)
+            try addSide(o.preactivation, o, batch, to: &list)
+            try addSide(o.residual, o, batch, to: &list)
+            list.append(.int(epilogue))
+        }
         let space =
             plan.workspace > 0
             ? View(
                 storage: .openCL(try device.arena.allocate(plan.workspace * 4, for: .workspace)),
                 shape: [plan.workspace]) : c
-        let reduce: [KernelArgument] = [
-            .int(m), .int(n), .int(batch.count), .int(plan.splits), .float(alpha), .int(o.c.mode.flag),
-        ]
+        var list: [KernelArgument] = []
+        list.reserveCapacity(KernelArgument.usualCount)
+        list += [.int(m), .int(n), .int(k), .int(batch.count), .float(alpha), .int(o.c.mode.flag)]
+        try addInputs(to: &list)
+        try addEnds(to: &list)
+        /// For the kernel that adds up partial sums.
+        func reduction(_ partials: View, movedBy elements: Int) throws -> [KernelArgument] {
+            var list: [KernelArgument] = [
+                .int(m), .int(n), .int(batch.count), .int(plan.splits), .float(alpha), .int(o.c.mode.flag),
+            ]
+            try list.add(partials, movedBy: elements)
+            try addEnds(to: &list)
+            return list
+        }
 
         if device.family == .vector {
-            let options = "-DPANEL_ROWS=\(panel.rows) -DPANEL_COLUMNS=\(panel.columns)"
+            let options = panel == .narrow ? Self.narrowPanel : Self.widePanel
+            list += [
+                .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN), .int(plan.blockK),
+                .int(plan.splits), .flag(plan.partials),
+            ]
+            try list.add(space)
+            list.append(.long(plan.slot))
             try device.enqueue(
                 Launch(
-                    "gemm.cl", "gemm_vector", options: options,
-                    start + inputs + ends
-                        + [
-                            .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN),
-                            .int(plan.blockK),
-                            .int(plan.splits), .flag(plan.partials),
-                        ] + space.arguments() + [.long(plan.slot)],
-                    global: (plan.workers, 1, 1), local: (1, 1, 1)))
+                    "gemm.cl", "gemm_vector", options: options, list, global: (plan.workers, 1, 1), local: (1, 1, 1)))
             if plan.partials {
                 try device.enqueue(
                     Launch(
                         "gemm.cl", "gemm_reduce", options: options,
-                        reduce + shifted(space, plan.workers * plan.slot) + ends,
+                        reduction(space, movedBy: plan.workers * plan.slot),
                         global: (m * batch.count, 1, 1), local: (1, 1, 1)))
             }
             return
         }
         let aligned = isAligned(o, batch, la, lb, lc)
-        let tile = plan.small ? "-DBM=64 -DBN=64 -DBK=16 -DTM=4 -DTN=4" : "-DBM=128 -DBN=128 -DBK=8 -DTM=8 -DTN=8"
-        let options = "-DTA=\(la.transposed ? 1 : 0) -DTB=\(lb.transposed ? 1 : 0) -DVEC=\(aligned ? 1 : 0) \(tile)"
+        let options = Self.tileOptions[
+            (la.transposed ? 8 : 0) + (lb.transposed ? 4 : 0) + (aligned ? 2 : 0) + (plan.small ? 1 : 0)]
+        list.append(.int(plan.splits))
+        try list.add(space)
         try device.enqueue(
             Launch(
                 "gemm.cl", plan.skinny ? "gemm_skinny" : "gemm_simt", options: options,
-                start + inputs + ends + [.int(plan.splits)] + space.arguments(),
+                list,
                 global: (plan.workers * 256, 1, 1), local: (256, 1, 1)))
         if plan.partials {
             let quads = (n + 3) / 4 * m * batch.count
             try device.enqueue(
                 Launch(
-                    "gemm.cl", "gemm_reduce", options: options, reduce + space.arguments() + ends,
+                    "gemm.cl", "gemm_reduce", options: options, reduction(space, movedBy: 0),
                     global: (quads.roundedUp(to: 256), 1, 1), local: (256, 1, 1)))
         }
     }
 
-    /// A view's arguments, moved on by some elements.
-    private func shifted(_ view: View, _ elements: Int) throws -> [KernelArgument] {
-        try View(storage: view.storage, offset: view.offset + elements, shape: view.shape, strides: view.strides)
-            .arguments()
+    private static let widePanel = panelOptions(MatmulPlan.Panel())
+    private static let narrowPanel = panelOptions(.narrow)
+    private static func panelOptions(_ panel: MatmulPlan.Panel) -> String {
+        "-DPANEL_ROWS=\(panel.rows) -DPANEL_COLUMNS=\(panel.columns)"
+    }
+
+    /// `simt`: by transposition of a (8) and b (4), alignment (2) and small tiles (1).
+    private static let tileOptions: [String] = (0..<16).map { bits in
+        let tile = bits & 1 != 0 ? "-DBM=64 -DBN=64 -DBK=16 -DTM=4 -DTN=4" : "-DBM=128 -DBN=128 -DBK=8 -DTM=8 -DTN=8"
+        return "-DTA=\(bits >> 3 & 1) -DTB=\(bits >> 2 & 1) -DVEC=\(bits >> 1 & 1) \(tile)"
     }
 
     /// Buffer, leading dimension and batch stride of a matrix that goes beside c; c itself stands in for an absent one.
-    private func side(_ view: View?, _ o: Operands, _ batch: MatmulBatch) throws -> [KernelArgument] {
-        guard let view else { return try o.c.view.arguments() + [.int(1), .long(0)] }
+    private func addSide(_ view: View?, _ o: Operands, _ batch: MatmulBatch, to list: inout [KernelArgument]) throws {
+        guard let view else {
+            try list.add(o.c.view)
+            list += [.int(1), .long(0)]
+            return
+        }
         let (offset, stride) = batch.place(of: view, beside: o.c.view)
-        return try shifted(view, offset) + [.int(MatrixLayout(view)!.leading), .long(stride)]
+        try list.add(view, movedBy: offset)
+        list += [.int(MatrixLayout(view)!.leading), .long(stride)]
     }
 
     /// True when all accesses to four neighbours fall on 16 bytes, so that the kernels may load them as one.
