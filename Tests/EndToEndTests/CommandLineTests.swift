@@ -333,7 +333,7 @@ struct CommandLineTests {
             try row.expectKeys(["role", "seeds", "metrics"])
             #expect(try row.member("seeds").int() == 2)
             let metrics = try row.member("metrics").members()
-            let own = ["accuracy", "macro_f1", "parameters", "bytes", "latency_us", "peak_bytes"]
+            let own = ["accuracy", "macro_f1", "parameters", "bytes", "latency_us", "peak_bytes", "step_us"]
             #expect(Set(metrics.map(\.key)) == Set(own + (index == 0 ? [] : ["agreement", "kl_to_teacher"])))
             for metric in metrics {
                 try metric.value.expectKeys(["mean", "sd"])

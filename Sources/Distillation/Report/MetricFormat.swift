@@ -27,6 +27,7 @@ struct MetricFormat {
         case .bytes: "of the weights"
         case .latency: "batch 1, forward"
         case .peakBytes: "device, training step"
+        case .stepTime: "training, median epoch"
         }
     }
 
@@ -53,7 +54,7 @@ struct MetricFormat {
             return pair(spread, hidesZero: true) {
                 Int(exactly: $0.rounded()).map(NumberFormat.bytes) ?? NumberFormat.significant($0)
             }
-        case .latency:
+        case .latency, .stepTime:
             return pair(spread) { abs($0) >= 999.95 ? Self.grouped($0) : NumberFormat.fixed($0, decimals: 1) }
         case nil:
             return pair(spread) { NumberFormat.significant($0) }

@@ -4,6 +4,7 @@ import RetortSupport
 public func summaryTable(_ results: RunResults) -> String {
     let costs: Set<String> = [
         Metric.parameters.rawValue, Metric.bytes.rawValue, Metric.latency.rawValue, Metric.peakBytes.rawValue,
+        Metric.stepTime.rawValue,
     ]
     let metrics = MetricFormat.all(in: results)
     let blocks = [metrics.filter { !costs.contains($0.key) }, metrics.filter { costs.contains($0.key) }]

@@ -162,3 +162,15 @@ private func percent(_ fraction: Double) -> String {
 private func points(_ fraction: Double) -> String {
     NumberFormat.fixed(abs(fraction) * 100, decimals: 1) + " points"
 }
+
+/// The difference of two arms' accuracies in points, with the half width of its 95 % interval where there are seeds enough.
+struct AccuracyGap {
+    let mean: Double
+    let margin: Double?
+
+    init?(_ arm: ArmResult, _ other: ArmResult) {
+        guard let a = Measured(arm), let b = Measured(other) else { return nil }
+        let difference = Difference(a, b)
+        (mean, margin) = (difference.mean * 100, difference.margin.map { $0 * 100 })
+    }
+}

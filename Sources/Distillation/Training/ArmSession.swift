@@ -25,6 +25,8 @@ public final class ArmSession {
     /// Device memory at the worst moment of training, bytes.
     private(set) var peakBytes = 0
     private(set) var steps = 0
+    /// Microseconds of a training step: the median epoch's.
+    private(set) var stepMicroseconds = 0.0
     /// What the losses trained beside the student in the last fit.
     private(set) var projectors: ProjectorSet?
 
@@ -78,8 +80,12 @@ public final class ArmSession {
         // Some 60 points draw a curve; measuring each of 600 epochs would cost more than training them.
         let every = max(1, (training.epochs + 59) / 60)
         var points: [CurvePoint] = []
+        var times: [Double] = []
+        let clock = ContinuousClock()
         for epoch in 0..<training.epochs {
-            let losses = try trainer.epoch(epoch)
+            var losses: [Float] = []
+            let time = try clock.measure { losses = try trainer.epoch(epoch) }
+            times.append(time.microseconds / Double(losses.count))
             peakBytes = max(peakBytes, device.compute.memory.peak)
             let isMeasured = (epoch + 1) % every == 0 || epoch + 1 == training.epochs
             let point = CurvePoint(
@@ -90,6 +96,7 @@ public final class ArmSession {
             try report(point, label, training.epochs)
         }
         steps += trainer.step
+        stepMicroseconds = times.sorted()[times.count / 2]
         if isLast {
             curve = points
             projectors = trainer.projectors

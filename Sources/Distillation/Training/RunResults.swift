@@ -46,7 +46,7 @@ public struct ArmResult: Sendable {
 /// One trained model.
 public struct SeedResult: Sendable {
     public var seed: UInt64
-    /// By metric key (see `Metric`): accuracy, macro_f1, agreement, kl_to_teacher, parameters, bytes, latency_us, peak_bytes.
+    /// By metric key (see `Metric`): accuracy, macro_f1, agreement, kl_to_teacher, parameters, bytes, latency_us, peak_bytes, step_us.
     /// A metric that does not apply (the teacher's agreement with itself) is absent.
     public var metrics: [String: Double]
     /// One point per epoch.
@@ -90,6 +90,7 @@ public enum Metric: String, Sendable, CaseIterable {
     case bytes
     case latency = "latency_us"
     case peakBytes = "peak_bytes"
+    case stepTime = "step_us"
 
     public var heading: String {
         switch self {
@@ -101,6 +102,7 @@ public enum Metric: String, Sendable, CaseIterable {
         case .bytes: "size"
         case .latency: "latency (µs)"
         case .peakBytes: "peak memory"
+        case .stepTime: "step (µs)"
         }
     }
 }

@@ -115,7 +115,7 @@ public final class TrainingRun {
                         + "\(task.sample) and \(task.classes)", at: .init(file: path + "/config.json"))
             }
             model.freeze()
-            return (model, try measure(model, seed: seed, curve: [], peakBytes: nil, reference: nil))
+            return (model, try measure(model, seed: seed, curve: [], session: nil, reference: nil))
         case .train(let spec, let train):
             if let done = try directory.finished("teacher", seed) {
                 let (model, _) = try ModelDirectory.load(directory.folder("teacher", seed) + "/final", on: device)
@@ -157,7 +157,7 @@ public final class TrainingRun {
         }
         let trained = try scheme.train(session)
         let result = try measure(
-            trained, seed: seed, curve: session.curve, peakBytes: session.peakBytes, reference: reference)
+            trained, seed: seed, curve: session.curve, session: session, reference: reference)
         try directory.save(trained, result, role: role, projectors: session.projectors)
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
@@ -186,14 +186,17 @@ public final class TrainingRun {
     }
 
     private func measure(
-        _ model: any Model, seed: UInt64, curve: [CurvePoint], peakBytes: Int?, reference: Evaluation?
+        _ model: any Model, seed: UInt64, curve: [CurvePoint], session: ArmSession?, reference: Evaluation?
     ) throws -> SeedResult {
         let evaluation = try Evaluation(model, test, on: device)
         var metrics: [Metric: Double] = [
             .accuracy: evaluation.accuracy, .macroF1: evaluation.macroF1, .parameters: Double(model.parameterCount),
             .bytes: Double(model.parameterCount * 4), .latency: try forwardLatency(model, test, on: device),
         ]
-        if let peakBytes { metrics[.peakBytes] = Double(peakBytes) }
+        if let session {
+            metrics[.peakBytes] = Double(session.peakBytes)
+            metrics[.stepTime] = session.stepMicroseconds
+        }
         if let reference {
             metrics[.agreement] = evaluation.agreement(with: reference)
             metrics[.klToTeacher] = evaluation.divergence(from: reference)

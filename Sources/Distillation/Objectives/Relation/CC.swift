@@ -22,6 +22,7 @@ public struct CCObjective: SignalObjective {
     }
 
     /// The two maps differ, so equal features do not give 0.
+    public var spansBatch: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.nonNegative] }
     public var contract: String {
         "\(alpha.short)·|s − t|·|s − t| of neighbours in the batch, both mapped to \(width) features, \(choice.contract), "

@@ -27,6 +27,7 @@ public struct IRGObjective: SignalObjective {
         choice = SignalChoice("irg", .embedding, recipe)
     }
 
+    public var spansBatch: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·(\(vertex.short)·mse(logits) + \(edge.short)·mse(squared distances / largest)) \(choice.contract), "

@@ -16,6 +16,7 @@ public struct PKTObjective: PairObjective {
         choice = SignalChoice("pkt", .embedding, recipe)
     }
 
+    public var spansBatch: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·t·ln(t/m) of cosine similarities as probabilities \(choice.contract), mean over pairs of the batch"

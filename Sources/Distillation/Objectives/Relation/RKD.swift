@@ -28,6 +28,7 @@ public struct RKDObjective: PairObjective {
         choice = SignalChoice("rkd", .embedding, recipe)
     }
 
+    public var spansBatch: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·(\(distance.short)·smoothL1(distances / mean) + \(angle.short)·smoothL1(cos of angles)) "

@@ -16,6 +16,7 @@ public struct SPObjective: PairObjective {
         choice = SignalChoice("sp", .lastStage, recipe)
     }
 
+    public var spansBatch: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·‖G(s) − G(t)‖² of similarities with rows of length 1 \(choice.contract), mean over pairs of the batch"

@@ -27,6 +27,7 @@ public struct DISTObjective: LogitObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public var spansBatch: Bool { gamma > 0 }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant] }
     public var contract: String {
         "\(alpha.short)·T²·(\(beta.short)·(1 − r(p, q) in rows) + \(gamma.short)·(1 − r(p, q) in classes)), "
