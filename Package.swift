@@ -30,6 +30,7 @@ let package = Package(
         .target(name: "COpenCL"),
         .target(name: "COpenBLAS"),
         .target(name: "CZlib"),
+        .target(name: "CImages"),
         .target(name: "CKernels", path: "kernels", sources: ["embed.c"], publicHeadersPath: "include"),
         .target(name: "CRows", linkerSettings: [.linkedLibrary("m")]),
 
@@ -43,7 +44,7 @@ let package = Package(
             name: "RetortRuntime", dependencies: ["RetortKernels", "RetortSupport"],
             path: "Sources/Runtime", swiftSettings: settings),
         .target(
-            name: "RetortData", dependencies: ["CZlib", "RetortSupport"], path: "Sources/Data",
+            name: "RetortData", dependencies: ["CZlib", "CImages", "RetortSupport"], path: "Sources/Data",
             swiftSettings: settings),
         .target(
             name: "RetortModels", dependencies: ["RetortRuntime", "RetortData", "RetortSupport"],

@@ -45,6 +45,8 @@ opencl-c-headers opencl-headers
 libopenblas0-pthread libopenblas0-openmp libopenblas0-serial
 pocl-opencl-icd
 zlib1g
+libpng16-16 libpng16-16t64
+libturbojpeg0 libturbojpeg
 "
 
 # Prints what is missing, one package after the other.
@@ -75,6 +77,10 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     case "$libraries" in *libopenblas.so.0*) ;; *) absent="$absent  OpenBLAS, libopenblas.so.0
 " ;; esac
     case "$libraries" in *libz.so.1*) ;; *) absent="$absent  zlib, libz.so.1
+" ;; esac
+    case "$libraries" in *libpng16.so.16*) ;; *) absent="$absent  libpng, libpng16.so.16
+" ;; esac
+    case "$libraries" in *libturbojpeg.so.0*) ;; *) absent="$absent  TurboJPEG, libturbojpeg.so.0
 " ;; esac
     [ -e /usr/include/CL/cl.h ] || absent="$absent  the OpenCL headers, CL/cl.h
 "

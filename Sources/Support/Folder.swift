@@ -43,6 +43,47 @@ public enum Folder {
         return !path.utf8.contains(0) && stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// The names in a directory, files and directories alike, without `.` and `..`, in byte order: the same everywhere, whatever the
+    /// language of the system.
+    /// - Throws: exit 66 when it is not there or not readable, 65 when it is a file, a name is not UTF-8 or there are more than
+    ///   `limit`, 74 on I/O errors.
+    public static func names(in path: String, limit: Int = 1 << 24) throws(RetortError) -> [String] {
+        try checkPath(path, isInput: true)
+        guard let directory = opendir(path) else {
+            guard errno != ENOTDIR || access(path, F_OK) != 0 else {
+                throw .badData(
+                    "cannot list \(path.quoted(limit: 200))", at: RetortError.Location(file: path),
+                    why: "it is a file; a directory is needed here")
+            }
+            throw SystemErrors.input("list", path, code: errno)
+        }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(directory) else {
+                guard errno == 0 else { throw SystemErrors.input("list", path, code: errno) }
+                break
+            }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(validating: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard let name else {
+                throw .badData(
+                    "a name in \(path.quoted(limit: 200)) is not valid UTF-8", at: RetortError.Location(file: path),
+                    help: "Rename it.")
+            }
+            if name == "." || name == ".." { continue }
+            names.append(name)
+            guard names.count <= limit else {
+                throw .badData(
+                    "\(path.quoted(limit: 200)) holds too many names", at: RetortError.Location(file: path),
+                    why: "the limit is \(limit)")
+            }
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
     /// Flushes a directory, so that names created in it survive a power failure.
     /// - Throws: exit 73 or 74.
     public static func synchronize(_ path: String) throws(RetortError) {

@@ -1,0 +1,101 @@
+import RetortKernels
+
+/// Two ways to train on mixtures of pictures and of their labels.
+public enum BatchMixing: Sendable, Equatable {
+    /// x = λ·x + (1 − λ)·x′, likewise the targets; λ from Beta(α, α), one for the batch. Zhang et al. 2018, "mixup: Beyond empirical
+    /// risk minimization".
+    case mixup(alpha: Double)
+    /// A box of x′ pasted into x, its centre uniform, its sides √(1 − λ) of the picture's, cut off at the edges; the targets are mixed
+    /// by the area that remained. λ from Beta(α, α). Yun et al. 2019, "CutMix: Regularization strategy to train strong classifiers with
+    /// localizable features".
+    case cutMix(alpha: Double)
+}
+
+/// What is mixed in one batch: a function of (seed, step), the same on every device.
+public struct BatchMix: Sendable, Equatable {
+    /// `[rows]`: which picture of the batch is x′ for each; a permutation.
+    public let partners: [Int32]
+    /// The share of a picture's own target.
+    public let weight: Float
+    /// What is pasted; nil where all of the picture is blended.
+    public let box: ImageBox?
+
+    /// Draws the mixture of a batch. The counters: λ from stream "mix/lambda", block `step`; the box's line and column from
+    /// "mix/box", `integer(2 · step)` and `integer(2 · step + 1)`; the partners from "mix/partners", a stream of its own for each step.
+    ///
+    /// - Parameters:
+    ///   - rows: pictures in the whole batch, its micro-batches taken together.
+    ///   - step: the number of the batch in the run, from 0; below 2^38.
+    /// - Throws: `TensorError` for an α that is not a positive number, or sizes below 1.
+    public init(
+        _ mixing: BatchMixing, rows: Int, height: Int, width: Int, seed: UInt64, step: Int
+    ) throws {
+        let alpha =
+            switch mixing {
+            case .mixup(let alpha), .cutMix(let alpha): alpha
+            }
+        guard alpha > 0, alpha.isFinite else { throw TensorError("mixing with alpha \(alpha)") }
+        guard rows > 0, rows <= Int(Int32.max), height > 0, width > 0, step >= 0, step < 1 << 38 else {
+            throw TensorError("mixing \(rows) pictures of \(height) x \(width) at step \(step)")
+        }
+        let lambda = Philox(seed: seed, stream: Philox.stream("mix/lambda")).beta(UInt64(step), alpha, alpha)
+        partners = Philox(seed: seed, stream: Philox.stream("mix/partners/\(step)")).permutation(rows)
+        guard case .cutMix = mixing else {
+            (weight, box) = (Float(lambda), nil)
+            return
+        }
+        let places = Philox(seed: seed, stream: Philox.stream("mix/box"))
+        func side(_ length: Int, _ index: Int) -> Range<Int> {
+            let half = Int(Double(length) * (1 - lambda).squareRoot()) / 2
+            let centre = Int(places.integer(UInt64(2 * step + index), below: UInt32(length)))
+            return max(0, centre - half)..<min(length, centre + half)
+        }
+        let box = ImageBox(lines: side(height, 0), columns: side(width, 1))
+        weight = Float(1 - Double(box.lines.count * box.columns.count) / Double(height * width))
+        self.box = box
+    }
+
+    /// The mixed pictures, `[rows, channels, height, width]`, a constant.
+    /// - Parameters:
+    ///   - x: the batch, or rows of it.
+    ///   - pool: where `partners` point: the batch. nil: x itself.
+    ///   - partners: those of the rows of x; nil: all.
+    /// - Throws: `TensorError` for shapes that are not pictures or partners that are not in the pool.
+    public func images(_ x: Tensor, pool: Tensor? = nil, partners: [Int32]? = nil) throws -> Tensor {
+        let (pool, partners) = (pool ?? x, partners ?? self.partners)
+        guard x.rank == 4, pool.rank == 4, partners.count == x.shape[0] else {
+            throw TensorError("mixing pictures \(x.shape) with \(partners.count) of \(pool.shape)")
+        }
+        if let wrong = partners.first(where: { $0 < 0 || Int($0) >= pool.shape[0] }) {
+            throw TensorError("partner \(wrong) in a batch of \(pool.shape[0])")
+        }
+        let (device, own) = (x.device, try x.contiguousView())
+        let y = try device.empty(x.shape)
+        let partnerView = try device.view(partners, [partners.count], .i32)
+        try run(
+            MixImages(weight: box == nil ? weight : 0, box: box),
+            .init(x: own, pool: try pool.contiguousView(), partners: partnerView, y: y), on: device)
+        return Tensor(y, device)
+    }
+
+    /// The mixed targets, probabilities `[rows, classes]`, a constant.
+    /// - Parameters:
+    ///   - labels: `[batch]`, each in `0..<classes`.
+    ///   - rows: which rows of the batch are wanted; nil: all.
+    /// - Throws: `TensorError` for a number of labels that is not the batch's, or a label that is no class.
+    public func targets(_ labels: [Int32], classes: Int, rows: Range<Int>? = nil, on device: Device) throws -> Tensor {
+        let rows = rows ?? 0..<partners.count
+        guard labels.count == partners.count, rows.lowerBound >= 0, rows.upperBound <= labels.count else {
+            throw TensorError("\(labels.count) labels, rows \(rows), for a batch of \(partners.count)")
+        }
+        if let wrong = labels.first(where: { $0 < 0 || Int($0) >= classes }) {
+            throw TensorError("label \(wrong) of \(classes) classes")
+        }
+        let compute = device.compute
+        let own = try compute.view(Array(labels[rows]), [rows.count], .i32)
+        let others = try compute.view(partners[rows].map { labels[Int($0)] }, [rows.count], .i32)
+        let y = try compute.empty([rows.count, classes])
+        try run(MixTargets(weight: weight), .init(labels: own, others: others, y: y), on: compute)
+        return Tensor(y, compute)
+    }
+}
