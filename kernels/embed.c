@@ -9,6 +9,9 @@ static const char prelude_clh[] = {
 static const char math_clh[] = {
 #embed "math.clh" suffix(, )
     0};
+static const char conv_cl[] = {
+#embed "conv.cl" suffix(, )
+    0};
 static const char copy_cl[] = {
 #embed "copy.cl" suffix(, )
     0};
@@ -55,6 +58,7 @@ static const char topk_cl[] = {
 static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
     {"math.clh", math_clh, sizeof math_clh - 1},
+    {"conv.cl", conv_cl, sizeof conv_cl - 1},
     {"copy.cl", copy_cl, sizeof copy_cl - 1},
     {"cross_entropy.cl", cross_entropy_cl, sizeof cross_entropy_cl - 1},
     {"divergence.cl", divergence_cl, sizeof divergence_cl - 1},
