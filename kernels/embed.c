@@ -12,6 +12,9 @@ static const char math_clh[] = {
 static const char augment_cl[] = {
 #embed "augment.cl" suffix(, )
     0};
+static const char conv_cl[] = {
+#embed "conv.cl" suffix(, )
+    0};
 static const char copy_cl[] = {
 #embed "copy.cl" suffix(, )
     0};
@@ -59,6 +62,7 @@ static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
     {"math.clh", math_clh, sizeof math_clh - 1},
     {"augment.cl", augment_cl, sizeof augment_cl - 1},
+    {"conv.cl", conv_cl, sizeof conv_cl - 1},
     {"copy.cl", copy_cl, sizeof copy_cl - 1},
     {"cross_entropy.cl", cross_entropy_cl, sizeof cross_entropy_cl - 1},
     {"divergence.cl", divergence_cl, sizeof divergence_cl - 1},

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Counter-based random numbers (Philox 4×32-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 ///
 /// A number is a pure function of (seed, stream, index): nothing has to be saved for a resume, and every device, batch split and
@@ -62,6 +64,26 @@ public struct Philox: Sendable {
                 let words = SIMD4(b.0, b.1, b.2, b.3)
                 for lane in 0..<min(4, count - start) {
                     buffer[start + lane] = low + (high - low) * (Float(words[lane] >> 8) * 0x1p-24)
+                }
+            }
+            initialized = count
+        }
+    }
+
+    /// Normal with mean 0, up to `count` of them: elements 2i and 2i + 1 are the pair that words 2i and 2i + 1 give (Box and Muller
+    /// 1958), computed in double.
+    public func normals(_ count: Int, deviation: Float) -> [Float] {
+        [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            for start in stride(from: 0, to: count, by: 4) {
+                let b = block(UInt64(start / 4))
+                for (at, (u, v)) in [(b.0, b.1), (b.2, b.3)].enumerated() {
+                    // In (0, 1]: the logarithm is finite.
+                    let radius = (-2 * log((Double(u) + 1) * 0x1p-32)).squareRoot()
+                    let angle = 2 * Double.pi * (Double(v) * 0x1p-32)
+                    for (lane, value) in [radius * cos(angle), radius * sin(angle)].enumerated() {
+                        let i = start + 2 * at + lane
+                        if i < count { buffer[i] = deviation * Float(value) }
+                    }
                 }
             }
             initialized = count

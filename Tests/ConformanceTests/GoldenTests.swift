@@ -9,7 +9,8 @@ import Testing
 @Suite("Goldens")
 struct GoldenTests {
     static let families: Set<String> = [
-        "ops/activations", "ops/cross_entropy", "ops/elementwise", "ops/embedding", "ops/gemm", "ops/kl_div",
+        "ops/activations", "ops/conv2d", "ops/cross_entropy", "ops/elementwise", "ops/embedding", "ops/gemm",
+        "ops/kl_div",
         "ops/layernorm",
         "ops/linear", "ops/matmul", "ops/reductions", "ops/simple_losses", "ops/softmax", "losses/dkd",
         "losses/dml", "losses/federated", "losses/gjsd", "losses/hinton_kd", "losses/logit_variants",

@@ -55,6 +55,26 @@ typedef void (*crows_divergence)(ptrdiff_t begin, ptrdiff_t end, const float *st
     DO(skew_reverse_kl) DO(tvd) DO(symmetric)
 
 typedef struct {
+    // ---- conv.cl: formulas and the ints of `geometry` there ----------------------------------------------------------
+
+    /// Lanes of a vector of pixels and outputs of a full panel: what the sizes of workspaces depend on.
+    int conv_lanes, conv_rows;
+    /// Packs the weights of outputs [begin, end) of all groups; the call with begin = 0 also fills `offsets`.
+    void (*conv_pack_rows)(ptrdiff_t begin, ptrdiff_t end, const int *geometry, const float *weight, float *packed,
+                           int *offsets);
+    void (*conv_offsets_all)(const int *geometry, int *offsets);
+    /// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots, its spots `spots_at` into them.
+    void (*conv_gather_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const int *geometry,
+                                const float *source, const float *packed, const int *offsets, const float *bias,
+                                float *target, float *slots, ptrdiff_t slot, ptrdiff_t spots_at);
+    /// partials [chunks][outputs of all groups][depth + 1].
+    void (*conv_weight_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const int *geometry,
+                                const float *source, const float *dy, const int *offsets, float *partials, float *slots,
+                                ptrdiff_t slot, ptrdiff_t spots_at, ptrdiff_t lanes_at);
+    void (*conv_weight_sum_rows)(ptrdiff_t begin, ptrdiff_t end, const float *partials, int chunks, ptrdiff_t outputs,
+                                 int depth, float *dweight, ptrdiff_t pitch, int weight_accumulate, float *dbias,
+                                 int want_bias, int bias_accumulate);
+
     // ---- copy.cl: moving and converting elements --------------------------------------------------------------------
 
     /// y[i] = value for i in [begin, end).

@@ -5,7 +5,8 @@ import RetortRuntime
 extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
-        maps + arithmetic + shapes + products + softmaxes + losses + divergences + norms + reductions + selections
+        maps + arithmetic + shapes + products + convolutions + softmaxes + losses + divergences + norms + reductions
+        + selections
 
     // MARK: Element by element
 

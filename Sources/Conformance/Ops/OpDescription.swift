@@ -62,7 +62,8 @@ public struct OpDescription: Sendable {
 extension OpDescription {
     /// Every op, group by group.
     public static let all: [OpDescription] =
-        [matmul] + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence] + layerNorms
+        [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence]
+        + layerNorms
         + reductions
         + selections + gathers + augmentations + optimizers
 }

@@ -4,22 +4,23 @@ extension OpenCLDevice {
 
     /// Launches an elementwise kernel: `vector` gets ranges of at least `grain` elements, `simt` a grid-stride loop of groups of 256.
     /// The kernel's first two arguments, count and count per item, are put in front of `arguments`.
-    func launchElements(_ file: String, _ kernel: String, count: Int, grain: Int = 4096, _ arguments: [KernelArgument])
-        throws
-    {
+    func launchElements(
+        _ file: String, _ kernel: String, options: String = "", count: Int, grain: Int = 4096,
+        _ arguments: [KernelArgument]
+    ) throws {
         guard count > 0 else { return }
         switch family {
         case .vector:
             let perItem = max(grain, (count + ranges - 1) / ranges).roundedUp(to: 16)
             try enqueue(
                 Launch(
-                    file, kernel, range: (count, perItem), arguments,
+                    file, kernel, options: options, range: (count, perItem), arguments,
                     global: ((count + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
         case .simt:
             let groups = min((count + 255) / 256, 4096)
             try enqueue(
                 Launch(
-                    file, kernel, range: (count, 0), arguments, global: (groups * 256, 1, 1),
+                    file, kernel, options: options, range: (count, 0), arguments, global: (groups * 256, 1, 1),
                     local: (256, 1, 1)))
         }
     }
@@ -27,7 +28,8 @@ extension OpenCLDevice {
     /// Launches a kernel over rows, blocks or tiles: `vector` gets ranges of them, each with at least `grain` elements of work;
     /// `simt` one group of 256 for each.
     func launchRows(
-        _ file: String, _ kernel: String, rows: Int, columns: Int, grain: Int = 2048, _ arguments: [KernelArgument]
+        _ file: String, _ kernel: String, options: String = "", rows: Int, columns: Int, grain: Int = 2048,
+        _ arguments: [KernelArgument]
     ) throws {
         guard rows > 0 else { return }
         switch family {
@@ -36,12 +38,12 @@ extension OpenCLDevice {
             let perItem = max(least, (rows + ranges - 1) / ranges)
             try enqueue(
                 Launch(
-                    file, kernel, range: (rows, perItem), arguments,
+                    file, kernel, options: options, range: (rows, perItem), arguments,
                     global: ((rows + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
         case .simt:
             try enqueue(
                 Launch(
-                    file, kernel, range: (rows, 1), arguments, global: (rows * 256, 1, 1),
+                    file, kernel, options: options, range: (rows, 1), arguments, global: (rows * 256, 1, 1),
                     local: (256, 1, 1)))
         }
     }

@@ -6,6 +6,8 @@ public enum Initializer: Sendable, Equatable {
     case constant(Float)
     /// Uniform in [−bound, bound).
     case uniform(bound: Float)
+    /// Normal with mean 0 and this standard deviation.
+    case normal(deviation: Float)
 }
 
 /// A trainable array of a model: its fp32 value and its fp32 gradient, both windows of the model's flat arenas.
@@ -96,6 +98,9 @@ public final class Parameter {
         case .uniform(let bound):
             let random = Philox(seed: seed, stream: Philox.stream("init/" + name))
             return random.uniforms(count, -bound, bound)
+        case .normal(let deviation):
+            let random = Philox(seed: seed, stream: Philox.stream("init/" + name))
+            return random.normals(count, deviation: deviation)
         }
     }
 }

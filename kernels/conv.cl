@@ -1,0 +1,964 @@
+// Two-dimensional convolution (cross-correlation) of images [n, channels, height, width], and its gradients.
+//
+// Forward and input gradient are one operation, a gather: for each group of channels
+//
+//     target[image][output][target_y + target_step_y · j][target_x + target_step_x · i]
+//         = Σ_{channel, a, b} weight(output, channel, a, b)
+//           · source[image][channel][first_y + step_y · j + tap_step_y · a][first_x + step_x · i + tap_step_x · b]
+//
+// over rows j, columns i and taps (a, b); a source element outside the image is 0.
+//   forward          source x, target y: step = stride, tap_step = dilation, first = -padding.
+//   input gradient   source dy, target dx: one gather for each residue of the input position by the stride. It has step
+//                    1, a negative tap_step, and only the taps whose products reach that residue, so nothing is
+//                    multiplied by the zeros that a "transposed convolution" would insert.
+// The weight gradient is a sum over images and pixels, cut into pieces that depend on the shape alone and are added in
+// order.
+//
+// All sizes travel as one list of ints, named here once; Swift's ConvProblem fills it in the same order.
+#define CONV_FIELDS(DO)                                                                                                \
+    /* what is computed; channels and outputs are those of one group */                                                \
+    DO(images) DO(groups) DO(channels) DO(outputs) DO(source_height) DO(source_width)                                  \
+    DO(target_height) DO(target_width) DO(rows) DO(columns)                                                            \
+    DO(first_y) DO(first_x) DO(step_y) DO(step_x) DO(taps_y) DO(taps_x) DO(tap_step_y) DO(tap_step_x)                  \
+    DO(target_y) DO(target_x) DO(target_step_y) DO(target_step_x)                                                      \
+    /* weight(output, channel, a, b) = weight[first + group · … + output · … + channel · … + a · … + b · …] */         \
+    DO(weight_first) DO(weight_group) DO(weight_output) DO(weight_channel) DO(weight_y) DO(weight_x)                   \
+    DO(has_bias) DO(relu) DO(accumulate)                                                                               \
+    /* how the vector family cuts it up; explained below */                                                            \
+    DO(block_images) DO(strip_rows) DO(phases_y) DO(phases_x) DO(shift_y) DO(shift_x) DO(pitch) DO(image_rows)         \
+    DO(plane) DO(in_place) DO(parts) DO(weight_rows) DO(block_channels) DO(chunks)
+
+#define CONV_MEMBER(name) int name;
+typedef struct {
+    CONV_FIELDS(CONV_MEMBER)
+} ConvGeometry;
+
+#ifdef VECTOR
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Vector family
+//
+// A worker copies the source of some images (or of a strip of rows of one) into planes of its own, with the zeros of
+// the padding around them. A step above 1 splits each channel into phases, the planes of every step-th row and column,
+// so that all elements a tap meets are neighbours. Then each of the `depth` = channels · taps products of an output
+// is a read at a fixed distance from the output's own place, and vectors of neighbouring outputs need no address
+// arithmetic but one addition. Rows of a plane lie `pitch` apart and images `image_rows` rows: padding at the end of one
+// is that at the start of the next.
+//
+// The inner loop keeps CONV_ROWS outputs × CONV_VECTORS vectors of CONV_LANES neighbouring pixels in registers and runs
+// through all of depth; weights are packed in the order in which it reads them. Where a vector goes is a "spot": those
+// inside a row of outputs are stored whole, the others lane by lane, skipping the places between rows.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// 24 of 32 registers hold sums with AVX-512, 12 of 16 with AVX2 or four-lane units.
+#ifndef CONV_LANES
+#if defined(__OPENCL_VERSION__) || CROWS_LEVEL >= 4
+#define CONV_LANES 16
+#else
+#define CONV_LANES 8
+#endif
+#endif
+#if CONV_LANES == 16
+#define CONV_ROWS 8
+#else
+#define CONV_ROWS 4
+#endif
+#define CONV_SHORT_ROWS 4
+#define CONV_VECTORS 3
+#define CONV_LONG_VECTORS 8  // of one output alone
+#define CONV_TAPS (24 / CONV_ROWS * (CONV_LANES / 8))
+#define CONV_LONG_TAPS 9
+
+#if CONV_LANES == 16
+typedef real conv_t;
+#define CONV_LOAD(p) LOAD(p)
+#define CONV_STORE(p, v) STORE(p, v)
+#define CONV_SUM(v) lane_sum(v)
+#elif defined(__OPENCL_VERSION__)
+typedef float8 conv_t;
+#define CONV_LOAD(p) vload8(0, (p))
+#define CONV_STORE(p, v) vstore8((v), 0, (p))
+#else
+typedef real8 conv_t;
+typedef float conv_unaligned __attribute__((ext_vector_type(8), aligned(4)));
+#define CONV_LOAD(p) ((conv_t)(*(const conv_unaligned *)(p)))
+#define CONV_STORE(p, v) (*(conv_unaligned *)(p) = (v))
+#endif
+#if CONV_LANES == 8
+INLINE float conv_lane_sum(conv_t v) {
+    float t[8];
+    CONV_STORE(t, v);
+    return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
+}
+#define CONV_SUM(v) conv_lane_sum(v)
+#endif
+
+#ifdef __OPENCL_VERSION__
+#define CONV_FMA(a, b, c) fma((conv_t)(a), (conv_t)(b), (conv_t)(c))
+#define CONV_MAX(a, b) fmax((conv_t)(a), (conv_t)(b))
+#elif defined(__x86_64__) && !defined(CROWS_LEVEL)
+#define CONV_FMA(a, b, c) ((conv_t)(a) * (conv_t)(b) + (conv_t)(c))
+#define CONV_MAX(a, b) __builtin_elementwise_max((conv_t)(a), (conv_t)(b))
+#else
+#define CONV_FMA(a, b, c) __builtin_elementwise_fma((conv_t)(a), (conv_t)(b), (conv_t)(c))
+#define CONV_MAX(a, b) __builtin_elementwise_max((conv_t)(a), (conv_t)(b))
+#endif
+
+// Functions of their own: PoCL compiles a kernel three times over, with all it inlines.
+#define CONV_SEPARATE static __attribute__((noinline))
+#define CONV_UNROLL _Pragma("unroll")
+
+// A spot: plane offset of the first lane, image of the block, output row and column, place in a target channel, whether
+// all lanes are neighbours there.
+#define CONV_SPOT 6
+
+// Height of the panel of outputs that begins where `remaining` are left.
+INLINE int conv_panel(int remaining) {
+    if (remaining > CONV_ROWS - CONV_SHORT_ROWS && remaining >= 3) return CONV_ROWS;
+    return remaining >= 3 ? CONV_SHORT_ROWS : 1;
+}
+
+// Rows of all panels together: packed weights of a group are conv_padded(outputs) · depth floats.
+INLINE int conv_padded(int outputs) {
+    int rows = 0;
+    while (rows < outputs) rows += conv_panel(outputs - rows);
+    return rows;
+}
+
+INLINE int conv_least(int a, int b) { return a < b ? a : b; }
+INLINE int conv_most(int a, int b) { return a > b ? a : b; }
+// Distance of tap a from the first source element that any tap meets.
+INLINE int conv_reach(int a, int taps, int step) { return step < 0 ? (taps - 1 - a) * -step : a * step; }
+INLINE int conv_depth(const ConvGeometry *g) { return g->channels * g->taps_y * g->taps_x; }
+
+// offsets[k] = distance in the planes from an output's spot to what its product k reads.
+INLINE void conv_offsets_all(const int *geometry, GLOBAL int *offsets) {
+    const ConvGeometry *g = (const ConvGeometry *)geometry;
+    for (int c = 0, k = 0; c < g->channels; c++)
+        for (int a = 0; a < g->taps_y; a++)
+            for (int b = 0; b < g->taps_x; b++, k++) {
+                const int y = conv_reach(a, g->taps_y, g->tap_step_y), x = conv_reach(b, g->taps_x, g->tap_step_x);
+                // Tap t of a positive step is in phase t mod phases; a step of 1 has one phase.
+                const int phase = (c * g->phases_y + a % g->phases_y) * g->phases_x + b % g->phases_x;
+                offsets[k] = phase * g->plane + y / g->step_y * g->pitch + x / g->step_x;
+            }
+}
+
+// Packs the weights of outputs [begin, end), counted through all groups: panel after panel, packed[k][row of the panel].
+INLINE void conv_pack_rows(index_t begin, index_t end, const int *geometry, GLOBAL const float *weight,
+                           GLOBAL float *packed, GLOBAL int *offsets) {
+    const ConvGeometry *g = (const ConvGeometry *)geometry;
+    const int depth = conv_depth(g), padded = conv_padded(g->outputs);
+    if (begin == 0) conv_offsets_all(geometry, offsets);
+    for (index_t item = begin; item < end; item++) {
+        const int group = (int)(item / g->outputs), row = (int)(item % g->outputs);
+        int start = 0, height = conv_panel(g->outputs);
+        while (start + height <= row) {
+            start += height;
+            height = conv_panel(g->outputs - start);
+        }
+        // The last output also fills the rows behind it.
+        const int copies = row == g->outputs - 1 ? start + height - row : 1;
+        GLOBAL float *to = packed + ((index_t)group * padded + start) * depth + (row - start);
+        GLOBAL const float *from =
+            weight + g->weight_first + (index_t)group * g->weight_group + (index_t)row * g->weight_output;
+        for (int c = 0; c < g->channels; c++)
+            for (int a = 0; a < g->taps_y; a++)
+                for (int b = 0; b < g->taps_x; b++, to += height) {
+                    const float w = from[(index_t)c * g->weight_channel + a * g->weight_y + b * g->weight_x];
+                    for (int i = 0; i < copies; i++) to[i] = w;
+                }
+    }
+}
+
+// One row of a plane: to[v] = from[start + step · v] where that is inside [0, width), else 0; v < pitch.
+INLINE void conv_copy_row(GLOBAL const float *from, int width, int start, int step, GLOBAL float *to, int pitch) {
+    int first = start < 0 ? (-start + step - 1) / step : 0;
+    int last = start < width ? (width - start + step - 1) / step : 0;
+    first = conv_least(first, pitch);
+    last = conv_most(first, conv_least(last, pitch));
+    for (int v = 0; v < first; v++) to[v] = 0.0f;
+    if (step == 1) {
+        GLOBAL const float *p = from + start;
+        int v = first;
+        for (; v + LANES <= last; v += LANES) STORE(to + v, LOAD(p + v));
+        if (v < last) store_part(to + v, load_part(p + v, last - v, 0.0f), last - v);
+    } else {
+        for (int v = first; v < last; v++) to[v] = from[start + step * v];
+    }
+    for (int v = last; v < pitch; v++) to[v] = 0.0f;
+}
+
+// Planes of channels [0, channels) at `source` (the first of them, of the block's first image) for `rows` rows of
+// outputs that begin with output row `row0`.
+CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *source, int channels, int images,
+                                    int row0, int rows, GLOBAL float *planes) {
+    const index_t channel_stride = (index_t)g->source_height * g->source_width;
+    const index_t image_stride = channel_stride * g->channels * g->groups;
+    // First source row and column that any tap meets.
+    const int top = g->first_y + g->step_y * row0 - (g->tap_step_y < 0 ? (g->taps_y - 1) * -g->tap_step_y : 0);
+    const int left = g->first_x - (g->tap_step_x < 0 ? (g->taps_x - 1) * -g->tap_step_x : 0);
+    const int reach_y = g->tap_step_y < 0 ? 0 : g->tap_step_y, reach_x = g->tap_step_x < 0 ? 0 : g->tap_step_x;
+    GLOBAL float *plane = planes;
+    for (int c = 0; c < channels; c++)
+        for (int phase_y = 0; phase_y < g->phases_y; phase_y++)
+            for (int phase_x = 0; phase_x < g->phases_x; phase_x++, plane += g->plane) {
+                const int y0 = top + phase_y * reach_y % g->step_y, x0 = left + phase_x * reach_x % g->step_x;
+                GLOBAL float *to = plane;
+                for (int image = 0; image < images; image++) {
+                    GLOBAL const float *from = source + image * image_stride + c * channel_stride;
+                    const int filled = image == images - 1 ? rows + g->shift_y : g->image_rows;
+                    for (int u = 0; u < filled; u++, to += g->pitch) {
+                        const int y = y0 + g->step_y * u;
+                        const int inside = y >= 0 && y < g->source_height;
+                        conv_copy_row(from + (inside ? (index_t)y * g->source_width : 0),
+                                      inside ? g->source_width : 0, inside ? x0 : 0, g->step_x, to, g->pitch);
+                    }
+                }
+                for (; to < plane + g->plane; to++) *to = 0.0f;
+            }
+    // What the last vectors read behind the last plane.
+    for (int i = 0; i < CONV_LANES; i++) plane[i] = 0.0f;
+}
+
+// Lists the spots of `rows` rows of outputs of `images` images: each begins at the first pixel that the one before left
+// over. Returns how many there are.
+CONV_SEPARATE int conv_list_spots(const ConvGeometry *g, int images, int row0, int rows, GLOBAL int *spots) {
+    int count = 0, image = 0, row = 0, column = 0;
+    while (image < images) {
+        GLOBAL int *spot = spots + count * CONV_SPOT;
+        spot[0] = (image * g->image_rows + row) * g->pitch + column;
+        spot[1] = image;
+        spot[2] = row;
+        spot[3] = column;
+        spot[4] = (g->target_y + (row0 + row) * g->target_step_y) * g->target_width + g->target_x +
+                  column * g->target_step_x;
+        spot[5] = column + CONV_LANES <= g->columns && g->target_step_x == 1;
+        count++;
+        column += CONV_LANES;
+        while (column >= g->pitch) column -= g->pitch, row++;
+        while (row >= g->image_rows) row -= g->image_rows, image++;
+        if (column >= g->columns) column = 0, row++;
+        if (row >= rows) row = column = 0, image++;
+    }
+    return count;
+}
+
+// The lanes of a spot one by one: lane l is pixel (image, row, column) if `inside`.
+#define CONV_WALK(g, spot, images, rows, BODY)                                                                         \
+    {                                                                                                                  \
+        int image = (spot)[1], row = (spot)[2], column = (spot)[3];                                                    \
+        for (int lane = 0; lane < CONV_LANES && image < images; lane++) {                                              \
+            const int inside = row < rows && column < g->columns;                                                      \
+            BODY;                                                                                                      \
+            if (++column == g->pitch) {                                                                                \
+                column = 0;                                                                                            \
+                if (++row == g->image_rows) row = 0, image++;                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+// What the tiles of one block write to.
+typedef struct {
+    const ConvGeometry *g;
+    GLOBAL float *target;  // output 0 of the group, first image of the block
+    index_t channel_stride, image_stride;
+    int images, row0, rows;
+} ConvTarget;
+
+CONV_SEPARATE void conv_scatter(const ConvTarget *t, GLOBAL const int *spot, const float *lanes, GLOBAL float *to) {
+    const ConvGeometry *g = t->g;
+    CONV_WALK(g, spot, t->images, t->rows, if (inside) {
+        GLOBAL float *p = to + image * t->image_stride +
+                          (index_t)(g->target_y + (t->row0 + row) * g->target_step_y) * g->target_width + g->target_x +
+                          column * g->target_step_x;
+        *p = g->accumulate ? *p + lanes[lane] : lanes[lane];
+    })
+}
+
+INLINE void conv_finish(const ConvTarget *t, GLOBAL const int *spot, conv_t value, float bias, GLOBAL float *to) {
+    value += (conv_t)(bias);
+    if (t->g->relu) value = CONV_MAX(value, (conv_t)(0.0f));
+    if (spot[5]) {
+        GLOBAL float *p = to + spot[1] * t->image_stride + spot[4];
+        if (t->g->accumulate) value += CONV_LOAD(p);
+        CONV_STORE(p, value);
+    } else {
+        float lanes[CONV_LANES];
+        CONV_STORE(lanes, value);
+        conv_scatter(t, spot, lanes, to);
+    }
+}
+
+// Outputs [output, output + rows) at `count` (1…VECTORS) spots; ROWS outputs are computed. A macro, because the sums
+// stay in registers only when all loops over them unroll.
+#define CONV_DEFINE_TILE(NAME, ROWS, VECTORS)                                                                          \
+    CONV_SEPARATE void NAME(const ConvTarget *t, int depth, GLOBAL const int *offsets, GLOBAL const float *planes,     \
+                            GLOBAL const int *spots, int count, GLOBAL const float *weights,                           \
+                            GLOBAL const float *bias, int output, int rows) {                                          \
+        conv_t sum[ROWS][VECTORS];                                                                                     \
+        GLOBAL const float *from[VECTORS];                                                                             \
+        CONV_UNROLL for (int r = 0; r < ROWS; r++)                                                                     \
+            CONV_UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (conv_t)(0.0f);                                  \
+        CONV_UNROLL for (int v = 0; v < VECTORS; v++)                                                                  \
+            from[v] = planes + spots[(v < count ? v : 0) * CONV_SPOT];                                                 \
+        for (int k = 0; k < depth; k++) {                                                                              \
+            const index_t at = offsets[k];                                                                             \
+            conv_t in[VECTORS];                                                                                        \
+            CONV_UNROLL for (int v = 0; v < VECTORS; v++) in[v] = CONV_LOAD(from[v] + at);                             \
+            CONV_UNROLL for (int r = 0; r < ROWS; r++) {                                                               \
+                const conv_t w = (conv_t)(weights[r]);                                                                 \
+                CONV_UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = CONV_FMA(w, in[v], sum[r][v]);               \
+            }                                                                                                          \
+            weights += ROWS;                                                                                           \
+        }                                                                                                              \
+        CONV_UNROLL for (int r = 0; r < ROWS; r++) {                                                                   \
+            const float b = t->g->has_bias && r < rows ? bias[output + r] : 0.0f;                                      \
+            GLOBAL float *to = t->target + (output + r) * t->channel_stride;                                           \
+            CONV_UNROLL for (int v = 0; v < VECTORS; v++) if (r < rows && v < count)                                   \
+                conv_finish(t, spots + v * CONV_SPOT, sum[r][v], b, to);                                               \
+        }                                                                                                              \
+    }
+
+CONV_DEFINE_TILE(conv_tile_3, CONV_ROWS, 3)
+CONV_DEFINE_TILE(conv_tile_2, CONV_ROWS, 2)
+CONV_DEFINE_TILE(conv_tile_1, CONV_ROWS, 1)
+#if CONV_ROWS != CONV_SHORT_ROWS
+CONV_DEFINE_TILE(conv_short_3, CONV_SHORT_ROWS, 3)
+CONV_DEFINE_TILE(conv_short_1, CONV_SHORT_ROWS, 1)
+#endif
+CONV_DEFINE_TILE(conv_long, 1, CONV_LONG_VECTORS)
+
+// Outputs [begin, end) of a group, which begin at a panel, at all spots.
+INLINE void conv_multiply(const ConvTarget *t, int depth, GLOBAL const int *offsets, GLOBAL const float *planes,
+                          GLOBAL const int *spots, int count, GLOBAL const float *packed, GLOBAL const float *bias,
+                          int begin, int end) {
+    // Weights that stay in the second-level cache while all spots pass by.
+    const int singles = t->g->outputs % CONV_ROWS < 3 ? t->g->outputs % CONV_ROWS : 0;
+    for (int first = begin, last; first < end; first = last) {
+        // The one or two outputs that panels leave over take more vectors at a time.
+        const int alone = first >= t->g->outputs - singles;
+        const int most = alone ? CONV_LONG_VECTORS : CONV_VECTORS;
+        last = conv_least(alone ? end : conv_least(end, t->g->outputs - singles), first + t->g->weight_rows);
+        for (int s = 0; s < count; s += most) {
+            const int vectors = conv_least(most, count - s);
+            for (int row = first; row < last;) {
+                const int height = conv_panel(t->g->outputs - row), rows = conv_least(height, t->g->outputs - row);
+                GLOBAL const float *weights = packed + (index_t)row * depth;
+#define CONV_TILE_ARGUMENTS(from, n)                                                                                   \
+    t, depth, offsets, planes, spots + (from) * CONV_SPOT, n, weights, bias, row, rows
+                if (height == 1) {
+                    conv_long(CONV_TILE_ARGUMENTS(s, vectors));
+#if CONV_ROWS != CONV_SHORT_ROWS
+                } else if (height == CONV_SHORT_ROWS) {
+                    if (vectors == 1) {
+                        conv_short_1(CONV_TILE_ARGUMENTS(s, 1));
+                    } else {
+                        conv_short_3(CONV_TILE_ARGUMENTS(s, vectors));
+                    }
+#endif
+                } else if (vectors == 3) {
+                    conv_tile_3(CONV_TILE_ARGUMENTS(s, 3));
+                } else if (vectors == 2) {
+                    conv_tile_2(CONV_TILE_ARGUMENTS(s, 2));
+                } else {
+                    conv_tile_1(CONV_TILE_ARGUMENTS(s, 1));
+                }
+                row += height;
+            }
+        }
+    }
+}
+
+// Workers [begin, end) of `workers`, each with `slot` floats of its own: planes, then spots. The work is cut into units:
+// a block of images, a strip of rows, a part of the outputs (whole groups when there are several).
+INLINE void conv_gather_workers(index_t begin, index_t end, index_t workers, const int *geometry,
+                                GLOBAL const float *source, GLOBAL const float *packed, GLOBAL const int *offsets,
+                                GLOBAL const float *bias, GLOBAL float *target, GLOBAL float *slots, index_t slot,
+                                index_t spots_at) {
+    const ConvGeometry *g = (const ConvGeometry *)geometry;
+    const int depth = conv_depth(g), padded = conv_padded(g->outputs);
+    const int blocks = (g->images + g->block_images - 1) / g->block_images;
+    const int strips = (g->rows + g->strip_rows - 1) / g->strip_rows;
+    const index_t units = (index_t)blocks * strips * g->parts;
+    const index_t source_channel = (index_t)g->source_height * g->source_width;
+    const index_t target_channel = (index_t)g->target_height * g->target_width;
+    for (index_t worker = begin; worker < end; worker++) {
+        GLOBAL float *planes = slots + worker * slot;
+        GLOBAL int *spots = (GLOBAL int *)(planes + spots_at);
+        for (index_t unit = units * worker / workers; unit < units * (worker + 1) / workers; unit++) {
+            const int part = (int)(unit % g->parts), strip = (int)(unit / g->parts % strips);
+            const int image0 = (int)(unit / g->parts / strips) * g->block_images;
+            ConvTarget t;
+            t.g = g;
+            t.images = conv_least(g->block_images, g->images - image0);
+            t.row0 = strip * g->strip_rows;
+            t.rows = conv_least(g->strip_rows, g->rows - t.row0);
+            t.channel_stride = target_channel;
+            t.image_stride = target_channel * g->outputs * g->groups;
+            const int count = conv_list_spots(g, t.images, t.row0, t.rows, spots);
+            int group0 = 0, group1 = 1, first = 0, last = g->outputs;
+            if (g->groups > 1) {
+                group0 = (int)((index_t)g->groups * part / g->parts);
+                group1 = (int)((index_t)g->groups * (part + 1) / g->parts);
+            } else {
+                const int panels = (g->outputs + CONV_ROWS - 1) / CONV_ROWS;
+                first = (int)((index_t)panels * part / g->parts) * CONV_ROWS;
+                last = conv_least(last, (int)((index_t)panels * (part + 1) / g->parts) * CONV_ROWS);
+            }
+            for (int group = group0; group < group1; group++) {
+                GLOBAL const float *from =
+                    source + ((index_t)image0 * g->groups + group) * g->channels * source_channel;
+                if (!g->in_place) conv_copy_planes(g, from, g->channels, t.images, t.row0, t.rows, planes);
+                t.target = target + ((index_t)image0 * g->groups + group) * g->outputs * target_channel;
+                conv_multiply(&t, depth, offsets, g->in_place ? from : planes, spots, count,
+                              packed + (index_t)group * padded * depth, bias + group * g->outputs, first, last);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Weight gradient: dweight[o][k] = Σ over spots of dy[o] · planes[offsets[k]], with a forward geometry. dy is copied too,
+// spot after spot, with zeros in lanes that are no pixel. Blocks and strips are dealt out to `chunks`; each chunk's sums
+// [outputs of all groups][depth + 1], the last one Σ dy, are added in order by conv_weight_sum.
+// ---------------------------------------------------------------------------------------------------------------------
+
+#define CONV_DEFINE_DOT(NAME, ROWS, TAPS)                                                                              \
+    CONV_SEPARATE void NAME(int count, GLOBAL const int *spots, GLOBAL const float *planes,                            \
+                            GLOBAL const int *offsets, int base, int taps, GLOBAL const float *dy, int dy_pitch,       \
+                            int rows, GLOBAL float *to, int to_pitch, int add) {                                       \
+        conv_t sum[ROWS][TAPS];                                                                                        \
+        GLOBAL const float *from[TAPS];                                                                                \
+        GLOBAL const float *down[ROWS];                                                                                \
+        CONV_UNROLL for (int r = 0; r < ROWS; r++)                                                                     \
+            CONV_UNROLL for (int k = 0; k < TAPS; k++) sum[r][k] = (conv_t)(0.0f);                                     \
+        CONV_UNROLL for (int k = 0; k < TAPS; k++) from[k] = planes + (offsets[k < taps ? k : 0] - base);              \
+        CONV_UNROLL for (int r = 0; r < ROWS; r++) down[r] = dy + (index_t)(r < rows ? r : 0) * dy_pitch;              \
+        for (int s = 0; s < count; s++) {                                                                              \
+            const index_t at = spots[s * CONV_SPOT], place = (index_t)s * CONV_LANES;                                  \
+            conv_t in[TAPS];                                                                                           \
+            CONV_UNROLL for (int k = 0; k < TAPS; k++) in[k] = CONV_LOAD(from[k] + at);                                \
+            CONV_UNROLL for (int r = 0; r < ROWS; r++) {                                                               \
+                const conv_t d = CONV_LOAD(down[r] + place);                                                           \
+                CONV_UNROLL for (int k = 0; k < TAPS; k++) sum[r][k] = CONV_FMA(d, in[k], sum[r][k]);                  \
+            }                                                                                                          \
+        }                                                                                                              \
+        CONV_UNROLL for (int r = 0; r < ROWS; r++)                                                                     \
+            CONV_UNROLL for (int k = 0; k < TAPS; k++) if (r < rows && k < taps) {                                     \
+                const float v = CONV_SUM(sum[r][k]);                                                                   \
+                to[(index_t)r * to_pitch + k] = add ? to[(index_t)r * to_pitch + k] + v : v;                           \
+            }                                                                                                          \
+    }
+
+CONV_DEFINE_DOT(conv_dot, 4, CONV_TAPS)
+CONV_DEFINE_DOT(conv_dot_long, 1, CONV_LONG_TAPS)
+
+// dy of outputs [0, outputs) at `from`, spot after spot.
+CONV_SEPARATE void conv_copy_lanes(const ConvGeometry *g, GLOBAL const float *from, index_t channel_stride,
+                                   index_t image_stride, int outputs, int images, int row0, int rows,
+                                   GLOBAL const int *spots, int count, GLOBAL float *to) {
+    for (int o = 0; o < outputs; o++, from += channel_stride)
+        for (int s = 0; s < count; s++, to += CONV_LANES) {
+            GLOBAL const int *spot = spots + s * CONV_SPOT;
+            if (spot[5]) {
+                CONV_STORE(to, CONV_LOAD(from + spot[1] * image_stride + spot[4]));
+            } else {
+                CONV_STORE(to, (conv_t)(0.0f));
+                CONV_WALK(g, spot, images, rows, if (inside) to[lane] = from[image * image_stride +
+                                                                             (index_t)(row0 + row) * g->target_width +
+                                                                             column])
+            }
+        }
+}
+
+// Workers [begin, end) of `workers`; a slot holds planes of block_channels channels, spots, and dy of a part's outputs.
+INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, const int *geometry,
+                                GLOBAL const float *source, GLOBAL const float *dy, GLOBAL const int *offsets,
+                                GLOBAL float *partials, GLOBAL float *slots, index_t slot, index_t spots_at,
+                                index_t lanes_at) {
+    const ConvGeometry *g = (const ConvGeometry *)geometry;
+    const int depth = conv_depth(g), taps = g->taps_y * g->taps_x, phases = g->phases_y * g->phases_x;
+    const int strips = (g->rows + g->strip_rows - 1) / g->strip_rows;
+    const index_t blocks = (index_t)((g->images + g->block_images - 1) / g->block_images) * strips;
+    const index_t units = (index_t)g->chunks * g->parts;
+    const index_t source_channel = (index_t)g->source_height * g->source_width;
+    const index_t target_channel = (index_t)g->target_height * g->target_width;
+    const index_t target_image = target_channel * g->outputs * g->groups;
+    for (index_t worker = begin; worker < end; worker++) {
+        GLOBAL float *planes = slots + worker * slot;
+        GLOBAL int *spots = (GLOBAL int *)(planes + spots_at);
+        GLOBAL float *lanes = planes + lanes_at;
+        for (index_t unit = units * worker / workers; unit < units * (worker + 1) / workers; unit++) {
+            const int chunk = (int)(unit / g->parts), part = (int)(unit % g->parts);
+            int group0 = 0, group1 = 1, first = 0, last = g->outputs;
+            if (g->groups > 1) {
+                group0 = (int)((index_t)g->groups * part / g->parts);
+                group1 = (int)((index_t)g->groups * (part + 1) / g->parts);
+            } else {
+                const int panels = (g->outputs + 3) / 4;
+                first = (int)((index_t)panels * part / g->parts) * 4;
+                last = conv_least(last, (int)((index_t)panels * (part + 1) / g->parts) * 4);
+            }
+            const index_t block0 = blocks * chunk / g->chunks, block1 = blocks * (chunk + 1) / g->chunks;
+            for (index_t block = block0; block < block1; block++) {
+                const int image0 = (int)(block / strips) * g->block_images;
+                const int row0 = (int)(block % strips) * g->strip_rows;
+                const int images = conv_least(g->block_images, g->images - image0);
+                const int rows = conv_least(g->strip_rows, g->rows - row0);
+                const int count = conv_list_spots(g, images, row0, rows, spots), add = block > block0;
+                const int dy_pitch = count * CONV_LANES;
+                for (int group = group0; group < group1; group++) {
+                    GLOBAL const float *from =
+                        source + ((index_t)image0 * g->groups + group) * g->channels * source_channel;
+                    GLOBAL const float *down =
+                        dy + (((index_t)image0 * g->groups + group) * g->outputs + first) * target_channel;
+                    GLOBAL float *sums =
+                        partials + ((index_t)chunk * g->groups + group) * g->outputs * (depth + 1);
+                    conv_copy_lanes(g, down, target_channel, target_image, last - first, images, row0, rows, spots,
+                                    count, lanes);
+                    for (int c = 0; c < g->channels; c += g->block_channels) {
+                        const int channels = conv_least(g->block_channels, g->channels - c);
+                        if (!g->in_place)
+                            conv_copy_planes(g, from + c * source_channel, channels, images, row0, rows, planes);
+                        GLOBAL const float *in = g->in_place ? from + c * source_channel : planes;
+                        const int base = c * phases * g->plane;
+                        for (int o = first; o < last;) {
+                            const int rest = last - o, height = rest < 3 ? 1 : 4, wide = height == 1;
+                            GLOBAL const float *d = lanes + (index_t)(o - first) * dy_pitch;
+                            const int step = wide ? CONV_LONG_TAPS : CONV_TAPS, stop = (c + channels) * taps;
+                            for (int k = c * taps; k < stop; k += step) {
+                                GLOBAL float *to = sums + (index_t)o * (depth + 1) + k;
+                                if (wide) {
+                                    conv_dot_long(count, spots, in, offsets + k, base, conv_least(step, stop - k), d,
+                                                  dy_pitch, 1, to, depth + 1, add);
+                                } else {
+                                    conv_dot(count, spots, in, offsets + k, base, conv_least(step, stop - k), d,
+                                             dy_pitch, conv_least(4, rest), to, depth + 1, add);
+                                }
+                            }
+                            o += height;
+                        }
+                    }
+                    if (g->has_bias)
+                        for (int o = first; o < last; o++) {
+                            conv_t sum = (conv_t)(0.0f);
+                            for (int s = 0; s < count; s++)
+                                sum += CONV_LOAD(lanes + ((index_t)(o - first) * count + s) * CONV_LANES);
+                            GLOBAL float *to = sums + (index_t)o * (depth + 1) + depth;
+                            *to = add ? *to + CONV_SUM(sum) : CONV_SUM(sum);
+                        }
+                }
+            }
+        }
+    }
+}
+
+// dweight[o][k] = Σ_chunks partials, in order, for outputs [begin, end) of all groups; dbias likewise. Each is written
+// only when wanted.
+INLINE void conv_weight_sum_rows(index_t begin, index_t end, GLOBAL const float *partials, int chunks, index_t outputs,
+                                 int depth, GLOBAL float *dweight, index_t pitch, int weight_accumulate,
+                                 GLOBAL float *dbias, int want_bias, int bias_accumulate) {
+    const index_t chunk_stride = outputs * (depth + 1);
+    for (index_t o = begin; o < end; o++) {
+        GLOBAL const float *from = partials + o * (depth + 1);
+        GLOBAL float *to = dweight + o * pitch;
+        for (int k = 0; k < depth; k += LANES) {
+            const int part = depth - k < LANES ? depth - k : 0;
+            real sum = SPLAT(0.0f);
+            for (int chunk = 0; chunk < chunks; chunk++) {
+                GLOBAL const float *p = from + chunk * chunk_stride + k;
+                sum += part ? load_part(p, part, 0.0f) : LOAD(p);
+            }
+            if (weight_accumulate) sum += part ? load_part(to + k, part, 0.0f) : LOAD(to + k);
+            if (part) {
+                store_part(to + k, sum, part);
+            } else {
+                STORE(to + k, sum);
+            }
+        }
+        if (want_bias) {
+            float sum = 0.0f;
+            for (int chunk = 0; chunk < chunks; chunk++) sum += from[chunk * chunk_stride + depth];
+            dbias[o] = bias_accumulate ? dbias[o] + sum : sum;
+        }
+    }
+}
+
+#endif  // VECTOR
+
+#ifdef __OPENCL_VERSION__
+#define CONV_ARGUMENT(name) , int name
+#define CONV_ARGUMENTS CONV_FIELDS(CONV_ARGUMENT)
+#define CONV_SET(name) g.name = name;
+#define CONV_GEOMETRY                                                                                                  \
+    ConvGeometry g;                                                                                                    \
+    CONV_FIELDS(CONV_SET)
+#define CONV_WEIGHT_SUM_ARGUMENTS                                                                                      \
+    __global const float *partials, long partials_at, int chunks, long outputs, int depth, __global float *dweight,    \
+        long dweight_at, long pitch, int weight_accumulate, __global float *dbias, long dbias_at, int want_bias,       \
+        int bias_accumulate
+#endif
+
+#if defined(VECTOR) && defined(__OPENCL_VERSION__)
+// Launched over rows: the outputs of all groups. `offsets` are ints.
+#if WANTED(conv_pack)
+__kernel void conv_pack(long rows_of_weights, long rows_per_item, __global const float *weight, long weight_at,
+                        __global float *packed, long packed_at, __global int *offsets,
+                        long offsets_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    const long begin = get_global_id(0) * rows_per_item, end = min(rows_of_weights, begin + rows_per_item);
+    conv_pack_rows(begin, end, (const int *)&g, weight + weight_at, packed + packed_at, offsets + offsets_at);
+}
+#endif
+// One work-item.
+#if WANTED(conv_offsets)
+__kernel void conv_offsets(__global int *offsets, long offsets_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    conv_offsets_all((const int *)&g, offsets + offsets_at);
+}
+#endif
+// A work-item for each worker.
+#if WANTED(conv_gather)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_gather(
+    __global const float *source, long source_at, __global const float *packed, long packed_at,
+    __global const int *offsets, long offsets_at, __global const float *bias, long bias_at, __global float *target,
+    long target_at, __global float *slots, long slots_at, long slot, long spots_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    const long worker = get_global_id(0);
+    conv_gather_workers(worker, worker + 1, get_global_size(0), (const int *)&g, source + source_at, packed + packed_at,
+                        offsets + offsets_at, bias + bias_at, target + target_at, slots + slots_at, slot, spots_at);
+}
+#endif
+#if WANTED(conv_weight)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_weight(
+    __global const float *source, long source_at, __global const float *dy, long dy_at, __global const int *offsets,
+    long offsets_at, __global float *partials, long partials_at, __global float *slots, long slots_at, long slot,
+    long spots_at, long lanes_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    const long worker = get_global_id(0);
+    conv_weight_workers(worker, worker + 1, get_global_size(0), (const int *)&g, source + source_at, dy + dy_at,
+                        offsets + offsets_at, partials + partials_at, slots + slots_at, slot, spots_at, lanes_at);
+}
+#endif
+// Launched over rows: the outputs of all groups.
+#if WANTED(conv_weight_sum)
+__kernel void conv_weight_sum(long rows_of_weights, long rows_per_item, CONV_WEIGHT_SUM_ARGUMENTS) {
+    const long begin = get_global_id(0) * rows_per_item, end = min(rows_of_weights, begin + rows_per_item);
+    conv_weight_sum_rows(begin, end, partials + partials_at, chunks, outputs, depth, dweight + dweight_at, pitch,
+                         weight_accumulate, dbias + dbias_at, want_bias, bias_accumulate);
+}
+#endif
+#endif
+
+#ifdef SIMT
+
+// ---------------------------------------------------------------------------------------------------------------------
+// SIMT family: implicit matrix products. A work-group of 256 shares a BM × BN tile of outputs × pixels (gather) or outputs
+// × products (weight gradient) in local memory, BK steps deep; addresses of the convolution are computed as its elements
+// are fetched. Each work-item owns 4 × 4 results. -DBM, -DBN: 64 × 64, 32 × 128 or 16 × 256, after the number of outputs.
+// ---------------------------------------------------------------------------------------------------------------------
+
+#ifndef BM
+#define BM 64
+#define BN 64
+#endif
+#define BK 16
+#define CONV_ITEMS_N (BN / 4)
+#define FETCHES_M (BM * BK / GROUP)
+#define FETCHES_N (BN * BK / GROUP)
+#define LD_M (BM + 4)
+#define LD_N (BN + 4)
+
+// n / d for n < 2^31 as a product (Granlund and Montgomery 1994): multiplier = ceil(2^(31 + shift) / d) with
+// shift = ceil(log2 d).
+static uint divide(uint n, uint multiplier, int shift) { return (uint)(((ulong)n * multiplier) >> (31 + shift)); }
+
+// One step of the product: left[kk][outputs] and right[kk][pixels or products] from local memory.
+#define CONV_STEP(left, right, sum)                                                                                    \
+    _Pragma("unroll") for (int kk = 0; kk < BK; kk++) {                                                                \
+        const float4 a = *(__local const float4 *)(left + kk * LD_M + item / CONV_ITEMS_N * 4);                        \
+        const float4 b = *(__local const float4 *)(right + kk * LD_N + item % CONV_ITEMS_N * 4);                       \
+        sum[0] = fma((float4)(a.x), b, sum[0]);                                                                        \
+        sum[1] = fma((float4)(a.y), b, sum[1]);                                                                        \
+        sum[2] = fma((float4)(a.z), b, sum[2]);                                                                        \
+        sum[3] = fma((float4)(a.w), b, sum[3]);                                                                        \
+    }
+
+static void conv_store(const ConvGeometry *g, __global float *p, float v, float bias) {
+    v += bias;
+    if (g->relu) v = fmax(v, 0.0f);
+    *p = g->accumulate ? *p + v : v;
+}
+
+// Launch: ceil(pixels / BN) · ceil(outputs / BM) · groups work-groups.
+#if WANTED(conv_gather)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void conv_gather(
+    __global const float *restrict source, long source_at, __global const float *restrict weight, long weight_at,
+    __global const float *bias, long bias_at, __global float *target, long target_at, int taps_multiplier,
+    int taps_shift, int columns_multiplier, int columns_shift CONV_ARGUMENTS) {
+    __local float left[BK * LD_M] __attribute__((aligned(16)));
+    __local float right[BK * LD_N] __attribute__((aligned(16)));
+    CONV_GEOMETRY
+    const int item = (int)get_local_id(0), taps = taps_y * taps_x, depth = channels * taps;
+    const uint pixels_of_image = (uint)rows * columns, pixels = (uint)images * pixels_of_image;
+    const uint tiles_n = (pixels + BN - 1) / BN, tiles_m = (outputs + BM - 1) / BM;
+    const uint tile = get_group_id(0), group = tile / (tiles_n * tiles_m);
+    const int output0 = (int)(tile % tiles_m) * BM;
+    const uint pixel0 = tile / tiles_m % tiles_n * BN;
+    const long source_channel = (long)source_height * source_width;
+    const long target_channel = (long)target_height * target_width;
+    weight += weight_at + weight_first + (long)group * weight_group;
+
+    // The pixel this item fetches for, and the output and product of its first weight.
+    const uint pixel = pixel0 + item % BN;
+    const int valid = pixel < pixels;
+    const uint image = valid ? pixel / pixels_of_image : 0, in_image = valid ? pixel % pixels_of_image : 0;
+    const int y0 = first_y + (int)(in_image / columns) * step_y, x0 = first_x + (int)(in_image % columns) * step_x;
+    source += source_at + ((long)image * groups + group) * channels * source_channel;
+
+    float4 sum[4];
+    for (int i = 0; i < 4; i++) sum[i] = 0.0f;
+    float fetched_m[FETCHES_M], fetched_n[FETCHES_N];
+    for (int k0 = 0; k0 < depth; k0 += BK) {
+        const int km = k0 + item % BK;
+        const int cm = divide(km, taps_multiplier, taps_shift), rm = km - cm * taps;
+        const int am = divide(rm, columns_multiplier, columns_shift), bm = rm - am * taps_x;
+        __global const float *w = weight + (long)cm * weight_channel + am * weight_y + bm * weight_x;
+#pragma unroll
+        for (int f = 0; f < FETCHES_M; f++) {
+            const int o = output0 + item / BK + f * (GROUP / BK);
+            fetched_m[f] = o < outputs && km < depth ? w[(long)o * weight_output] : 0.0f;
+        }
+#pragma unroll
+        for (int f = 0; f < FETCHES_N; f++) {
+            const int k = k0 + item / BN + f * (GROUP / BN);
+            const int c = divide(k, taps_multiplier, taps_shift), r = k - c * taps;
+            const int a = divide(r, columns_multiplier, columns_shift), b = r - a * taps_x;
+            const int y = y0 + a * tap_step_y, x = x0 + b * tap_step_x;
+            const int inside = valid && k < depth && y >= 0 && y < source_height && x >= 0 && x < source_width;
+            fetched_n[f] = inside ? source[c * source_channel + (long)y * source_width + x] : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int f = 0; f < FETCHES_M; f++) left[item % BK * LD_M + item / BK + f * (GROUP / BK)] = fetched_m[f];
+#pragma unroll
+        for (int f = 0; f < FETCHES_N; f++) right[(item / BN + f * (GROUP / BN)) * LD_N + item % BN] = fetched_n[f];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        CONV_STEP(left, right, sum)
+    }
+
+    target += target_at;
+    for (int j = 0; j < 4; j++) {
+        const uint p = pixel0 + item % CONV_ITEMS_N * 4 + j;
+        if (p < pixels) {
+            const uint z = p / pixels_of_image, rest = p % pixels_of_image;
+            __global float *to = target + ((long)z * groups + group) * outputs * target_channel +
+                                 (long)(target_y + (int)(rest / columns) * target_step_y) * target_width + target_x +
+                                 (int)(rest % columns) * target_step_x;
+            for (int i = 0; i < 4; i++) {
+                const int o = output0 + item / CONV_ITEMS_N * 4 + i;
+                const float v = j == 0 ? sum[i].x : j == 1 ? sum[i].y : j == 2 ? sum[i].z : sum[i].w;
+                if (o < outputs)
+                    conv_store(&g, to + o * target_channel, v,
+                               has_bias ? bias[bias_at + (long)group * outputs + o] : 0.0f);
+            }
+        }
+    }
+}
+#endif
+
+// Few products for each output (depthwise): a work-item for each output element, grid-stride.
+#if WANTED(conv_direct)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void conv_direct(
+    __global const float *restrict source, long source_at, __global const float *restrict weight, long weight_at,
+    __global const float *bias, long bias_at, __global float *target, long target_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    const long source_channel = (long)source_height * source_width;
+    const long target_channel = (long)target_height * target_width;
+    const long count = (long)images * groups * outputs * rows * columns;
+    for (long at = get_global_id(0); at < count; at += get_global_size(0)) {
+        const int i = (int)(at % columns), j = (int)(at / columns % rows);
+        const long plane_of_target = at / columns / rows, image_group = plane_of_target / outputs;
+        const int o = (int)(plane_of_target % outputs), group_index = (int)(image_group % groups);
+        __global const float *from = source + source_at + image_group * channels * source_channel;
+        __global const float *w =
+            weight + weight_at + weight_first + (long)group_index * weight_group + (long)o * weight_output;
+        const int y0 = first_y + j * step_y, x0 = first_x + i * step_x;
+        float sum = 0.0f;
+        for (int c = 0; c < channels; c++)
+            for (int a = 0; a < taps_y; a++) {
+                const int y = y0 + a * tap_step_y;
+                if (y < 0 || y >= source_height) continue;
+                for (int b = 0; b < taps_x; b++) {
+                    const int x = x0 + b * tap_step_x;
+                    if (x < 0 || x >= source_width) continue;
+                    sum = fma(w[(long)c * weight_channel + a * weight_y + b * weight_x],
+                              from[c * source_channel + (long)y * source_width + x], sum);
+                }
+            }
+        conv_store(&g,
+                   target + target_at + plane_of_target * target_channel +
+                       (long)(target_y + j * target_step_y) * target_width + target_x + i * target_step_x,
+                   sum, has_bias ? bias[bias_at + (long)group_index * outputs + o] : 0.0f);
+    }
+}
+#endif
+
+// Partial sums of dweight, [chunks][outputs of all groups][depth + 1]; the last column belongs to conv_bias. A chunk is a
+// share of the pixels of all images, in whole steps. Launch: ceil(depth / BN) · ceil(outputs / BM) · groups · chunks
+// work-groups.
+#if WANTED(conv_weight)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void conv_weight(
+    __global const float *restrict source, long source_at, __global const float *restrict dy, long dy_at,
+    __global float *partials, long partials_at CONV_ARGUMENTS) {
+    __local float left[BK * LD_M] __attribute__((aligned(16)));
+    __local float right[BK * LD_N] __attribute__((aligned(16)));
+    const int item = (int)get_local_id(0), taps = taps_y * taps_x, depth = channels * taps;
+    const uint pixels_of_image = (uint)rows * columns, pixels = (uint)images * pixels_of_image;
+    const uint tiles_n = (depth + BN - 1) / BN, tiles_m = (outputs + BM - 1) / BM;
+    const uint tile = get_group_id(0), plane_of_tiles = tile / (tiles_n * tiles_m);
+    const int output0 = (int)(tile % tiles_m) * BM, k0 = (int)(tile / tiles_m % tiles_n) * BN;
+    const int group = (int)(plane_of_tiles % groups), chunk = (int)(plane_of_tiles / groups);
+    const uint steps = (pixels + BK - 1) / BK;
+    const uint pixel_begin = (uint)((ulong)steps * chunk / chunks) * BK;
+    const uint pixel_end = min((uint)((ulong)steps * (chunk + 1) / chunks) * BK, pixels);
+    const long source_channel = (long)source_height * source_width;
+    const long target_channel = (long)target_height * target_width;
+    source += source_at + (long)group * channels * source_channel;
+    dy += dy_at + (long)group * outputs * target_channel;
+
+    // The products this item fetches for: relative place of their source elements.
+    long place[FETCHES_N];
+    int tap_y[FETCHES_N], tap_x[FETCHES_N];
+#pragma unroll
+    for (int f = 0; f < FETCHES_N; f++) {
+        const int k = k0 + item / BK + f * (GROUP / BK), c = k / taps, r = k % taps;
+        tap_y[f] = r / taps_x * tap_step_y;
+        tap_x[f] = r % taps_x * tap_step_x;
+        place[f] = c * source_channel + (long)tap_y[f] * source_width + tap_x[f];
+    }
+
+    float4 sum[4];
+    for (int i = 0; i < 4; i++) sum[i] = 0.0f;
+    float fetched_m[FETCHES_M], fetched_n[FETCHES_N];
+    for (uint p0 = pixel_begin; p0 < pixel_end; p0 += BK) {
+        const uint pixel = p0 + item % BK;
+        const int valid = pixel < pixel_end;
+        const uint image = valid ? pixel / pixels_of_image : 0, in_image = valid ? pixel % pixels_of_image : 0;
+        const int y0 = first_y + (int)(in_image / columns) * step_y, x0 = first_x + (int)(in_image % columns) * step_x;
+        __global const float *down = dy + (long)image * groups * outputs * target_channel + in_image;
+        // Only used where inside.
+        const long from = (long)image * groups * channels * source_channel + (long)y0 * source_width + x0;
+#pragma unroll
+        for (int f = 0; f < FETCHES_M; f++) {
+            const int o = output0 + item / BK + f * (GROUP / BK);
+            fetched_m[f] = o < outputs && valid ? down[o * target_channel] : 0.0f;
+        }
+#pragma unroll
+        for (int f = 0; f < FETCHES_N; f++) {
+            const int k = k0 + item / BK + f * (GROUP / BK), y = y0 + tap_y[f], x = x0 + tap_x[f];
+            const int inside = valid && k < depth && y >= 0 && y < source_height && x >= 0 && x < source_width;
+            fetched_n[f] = inside ? source[from + place[f]] : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int f = 0; f < FETCHES_M; f++) left[item % BK * LD_M + item / BK + f * (GROUP / BK)] = fetched_m[f];
+#pragma unroll
+        for (int f = 0; f < FETCHES_N; f++) right[item % BK * LD_N + item / BK + f * (GROUP / BK)] = fetched_n[f];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        CONV_STEP(left, right, sum)
+    }
+
+    partials += partials_at + (((long)chunk * groups + group) * outputs) * (depth + 1);
+    for (int i = 0; i < 4; i++) {
+        const int o = output0 + item / CONV_ITEMS_N * 4 + i, k = k0 + item % CONV_ITEMS_N * 4;
+        __global float *to = partials + (long)o * (depth + 1) + k;
+        if (o < outputs && k < depth) to[0] = sum[i].x;
+        if (o < outputs && k + 1 < depth) to[1] = sum[i].y;
+        if (o < outputs && k + 2 < depth) to[2] = sum[i].z;
+        if (o < outputs && k + 3 < depth) to[3] = sum[i].w;
+    }
+}
+#endif
+
+// The same sums for few products per output (depthwise): a work-group for each output of all groups, nine products at a
+// time, and chunk. Launch: ceil(depth / 9) · outputs · groups · chunks work-groups.
+#define DIRECT_TAPS 9
+#if WANTED(conv_weight_direct)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void conv_weight_direct(
+    __global const float *restrict source, long source_at, __global const float *restrict dy, long dy_at,
+    __global float *partials, long partials_at CONV_ARGUMENTS) {
+    __local float scratch[GROUP];
+    const int taps = taps_y * taps_x, depth = channels * taps, pieces = (depth + DIRECT_TAPS - 1) / DIRECT_TAPS;
+    const uint id = get_group_id(0), all_outputs = (uint)groups * outputs;
+    const int k0 = (int)(id % pieces) * DIRECT_TAPS, chunk = (int)(id / pieces / all_outputs);
+    const uint output = id / pieces % all_outputs, group = output / outputs;
+    const uint pixels_of_image = (uint)rows * columns, pixels = (uint)images * pixels_of_image;
+    const uint pixel_begin = (uint)((ulong)pixels * chunk / chunks);
+    const uint pixel_end = (uint)((ulong)pixels * (chunk + 1) / chunks);
+    const long source_channel = (long)source_height * source_width;
+    const long target_channel = (long)target_height * target_width;
+    source += source_at + (long)group * channels * source_channel;
+    dy += dy_at + (long)output * target_channel;
+    float sum[DIRECT_TAPS];
+#pragma unroll
+    for (int t = 0; t < DIRECT_TAPS; t++) sum[t] = 0.0f;
+    for (uint pixel = pixel_begin + get_local_id(0); pixel < pixel_end; pixel += GROUP) {
+        const uint image = pixel / pixels_of_image, in_image = pixel % pixels_of_image;
+        const int y0 = first_y + (int)(in_image / columns) * step_y, x0 = first_x + (int)(in_image % columns) * step_x;
+        const float d = dy[(long)image * all_outputs * target_channel + in_image];
+        __global const float *from = source + (long)image * groups * channels * source_channel;
+#pragma unroll
+        for (int t = 0; t < DIRECT_TAPS; t++) {
+            const int k = k0 + t, c = k / taps, r = k % taps;
+            const int y = y0 + r / taps_x * tap_step_y, x = x0 + r % taps_x * tap_step_x;
+            const int inside = k < depth && y >= 0 && y < source_height && x >= 0 && x < source_width;
+            sum[t] = fma(d, inside ? from[c * source_channel + (long)y * source_width + x] : 0.0f, sum[t]);
+        }
+    }
+    for (int t = 0; t < DIRECT_TAPS; t++) {
+        const float total = group_sum(sum[t], scratch);
+        if (get_local_id(0) == 0 && k0 + t < depth)
+            partials[partials_at + ((long)chunk * all_outputs + output) * (depth + 1) + k0 + t] = total;
+    }
+}
+#endif
+
+// The last column of the partial sums: Σ dy over a chunk's images. Launch: outputs of all groups · chunks work-groups.
+#if WANTED(conv_bias)
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void conv_bias(
+    __global const float *dy, long dy_at, __global float *partials, long partials_at CONV_ARGUMENTS) {
+    __local float scratch[GROUP];
+    const long all_outputs = (long)groups * outputs, depth = (long)channels * taps_y * taps_x;
+    const long output = get_group_id(0) % all_outputs, chunk = get_group_id(0) / all_outputs;
+    const long target_channel = (long)target_height * target_width;
+    const long begin = (long)images * chunk / chunks * target_channel;
+    const long end = (long)images * (chunk + 1) / chunks * target_channel;
+    float sum = 0.0f;
+    for (long at = begin + get_local_id(0); at < end; at += GROUP)
+        sum += dy[dy_at + (at / target_channel * all_outputs + output) * target_channel + at % target_channel];
+    const float total = group_sum(sum, scratch);
+    if (get_local_id(0) == 0) partials[partials_at + (chunk * all_outputs + output) * (depth + 1) + depth] = total;
+}
+#endif
+
+// Elementwise over the elements of [outputs of all groups][depth + 1].
+#if WANTED(conv_weight_sum)
+__kernel void conv_weight_sum(long count, long count_per_item, CONV_WEIGHT_SUM_ARGUMENTS) {
+    for (long at = get_global_id(0); at < count; at += get_global_size(0)) {
+        const long o = at / (depth + 1);
+        const int k = (int)(at % (depth + 1));
+        float sum = 0.0f;
+        for (int chunk = 0; chunk < chunks; chunk++)
+            if (k < depth || want_bias) sum += partials[partials_at + chunk * count + at];
+        if (k < depth) {
+            __global float *to = dweight + dweight_at + o * pitch + k;
+            *to = weight_accumulate ? *to + sum : sum;
+        } else if (want_bias) {
+            dbias[dbias_at + o] = bias_accumulate ? dbias[dbias_at + o] + sum : sum;
+        }
+    }
+}
+#endif
+#endif  // SIMT
