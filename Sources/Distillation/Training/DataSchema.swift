@@ -1,3 +1,5 @@
+import RetortData
+
 /// What may stand under `data`.
 enum DataSchema {
     static let sections = [csv, idx, cifar10, cifar100, images]
@@ -34,7 +36,27 @@ enum DataSchema {
 
     static let images = RecipeSection(
         "images", "A folder with train/<class>/*.png|jpg and test/<class>/…, or with class folders and a split.",
-        ImageFolderOptions.fields + [folder, rows] + imageFields)
+        [
+            folder,
+            RecipeField("height", .integer(1...65536), .required, "pixels"),
+            RecipeField("width", .integer(1...65536), .required, "pixels"),
+            RecipeField("channels", .integer(1...3), .defaulted("3"), "1 (grey) or 3 (colour)"),
+            RecipeField(
+                "sizing", .choice(ImageFolder.Options.Sizing.allCases.map(\.rawValue)), .defaulted("resize"),
+                "what becomes of images of another size: resize them, or refuse them (exact)"),
+            RecipeField(
+                "test", .section(split), .optional,
+                "split the class folders themselves; absent: there is a folder test beside train"),
+            rows,
+        ] + imageFields)
+
+    static func folderOptions(_ node: RecipeNode) -> ImageFolder.Options {
+        ImageFolder.Options(
+            height: node.required("height").integer, width: node.required("width").integer,
+            channels: node.required("channels").integer == 1 ? 1 : 3,
+            sizing: ImageFolder.Options.Sizing(rawValue: node.required("sizing").text) ?? .resize,
+            test: (node["test"]?.required("every").integer).map { .every($0) } ?? .folder("test"))
+    }
 
     private static let folder = RecipeField(
         "path", .text, .required, "the folder; relative to the recipe, else to the working directory")

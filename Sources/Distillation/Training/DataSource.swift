@@ -10,8 +10,8 @@ public struct DataSource: Sendable {
         case csv(label: String, scale: Float, testEvery: Int)
         case idx
         case cifar10
-        case cifar100(coarse: Bool)
-        case folder(ImageFolderOptions)
+        case cifar100(CIFAR100Labels)
+        case folder(ImageFolder.Options)
     }
 
     public let kind: Kind
@@ -30,8 +30,8 @@ public struct DataSource: Sendable {
         switch node.required("kind").text {
         case "idx": kind = .idx
         case "cifar10": kind = .cifar10
-        case "cifar100": kind = .cifar100(coarse: node.required("labels").text == "coarse")
-        case "images": kind = .folder(ImageFolderOptions(node))
+        case "cifar100": kind = .cifar100(CIFAR100Labels(rawValue: node.required("labels").text) ?? .fine)
+        case "images": kind = .folder(DataSchema.folderOptions(node))
         default:
             kind = .csv(
                 label: node.required("label").text, scale: Float(node.required("scale").number),
@@ -69,8 +69,8 @@ public struct DataSource: Sendable {
                 classNames: (0..<data.classes).map(String.init), normalization: nil)
         case .idx: return try examples(.idx(folder: path))
         case .cifar10: return try examples(.cifar10(folder: path))
-        case .cifar100(let coarse): return try examples(.cifar100(folder: path, coarse: coarse))
-        case .folder(let options): return try examples(options.read(path))
+        case .cifar100(let labels): return try examples(.cifar100(folder: path, labels: labels))
+        case .folder(let options): return try examples(.folder(path, options))
         }
     }
 
