@@ -9,9 +9,10 @@ import Testing
 @Suite("Goldens")
 struct GoldenTests {
     static let families: Set<String> = [
-        "ops/activations", "ops/cross_entropy", "ops/elementwise", "ops/embedding", "ops/gemm", "ops/kl_div",
+        "ops/activations", "ops/batchnorm", "ops/cross_entropy", "ops/elementwise", "ops/embedding", "ops/gemm",
+        "ops/kl_div",
         "ops/layernorm",
-        "ops/linear", "ops/matmul", "ops/reductions", "ops/simple_losses", "ops/softmax", "losses/gjsd",
+        "ops/linear", "ops/matmul", "ops/pooling", "ops/reductions", "ops/simple_losses", "ops/softmax", "losses/gjsd",
         "losses/hinton_kd",
         "losses/token_divergence", "misc/number_formats", "misc/optimizers", "misc/schedules",
     ]

@@ -4,6 +4,7 @@ enum GoldenFamilies {
 
     static let all: [String: any GoldenFamily] = [
         "ops/activations": activations,
+        "ops/batchnorm": batchNorm,
         "ops/cross_entropy": crossEntropy,
         "ops/elementwise": elementwise,
         "ops/embedding": embedding,
@@ -12,6 +13,7 @@ enum GoldenFamilies {
         "ops/layernorm": layerNorm,
         "ops/linear": linear,
         "ops/matmul": matmul,
+        "ops/pooling": pooling,
         "ops/reductions": reductions,
         "ops/simple_losses": simpleLosses,
         "ops/softmax": softmax,
