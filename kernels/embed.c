@@ -15,6 +15,9 @@ static const char augment_cl[] = {
 static const char conv_cl[] = {
 #embed "conv.cl" suffix(, )
     0};
+static const char batchnorm_cl[] = {
+#embed "batchnorm.cl" suffix(, )
+    0};
 static const char copy_cl[] = {
 #embed "copy.cl" suffix(, )
     0};
@@ -42,11 +45,17 @@ static const char layernorm_cl[] = {
 static const char optimizer_cl[] = {
 #embed "optimizer.cl" suffix(, )
     0};
+static const char pool_cl[] = {
+#embed "pool.cl" suffix(, )
+    0};
 static const char probe_cl[] = {
 #embed "probe.cl" suffix(, )
     0};
 static const char reduce_cl[] = {
 #embed "reduce.cl" suffix(, )
+    0};
+static const char resize_cl[] = {
+#embed "resize.cl" suffix(, )
     0};
 static const char roof_cl[] = {
 #embed "roof.cl" suffix(, )
@@ -63,6 +72,7 @@ static const ckernels_source sources[] = {
     {"math.clh", math_clh, sizeof math_clh - 1},
     {"augment.cl", augment_cl, sizeof augment_cl - 1},
     {"conv.cl", conv_cl, sizeof conv_cl - 1},
+    {"batchnorm.cl", batchnorm_cl, sizeof batchnorm_cl - 1},
     {"copy.cl", copy_cl, sizeof copy_cl - 1},
     {"cross_entropy.cl", cross_entropy_cl, sizeof cross_entropy_cl - 1},
     {"divergence.cl", divergence_cl, sizeof divergence_cl - 1},
@@ -72,8 +82,10 @@ static const ckernels_source sources[] = {
     {"gemm.cl", gemm_cl, sizeof gemm_cl - 1},
     {"layernorm.cl", layernorm_cl, sizeof layernorm_cl - 1},
     {"optimizer.cl", optimizer_cl, sizeof optimizer_cl - 1},
+    {"pool.cl", pool_cl, sizeof pool_cl - 1},
     {"probe.cl", probe_cl, sizeof probe_cl - 1},
     {"reduce.cl", reduce_cl, sizeof reduce_cl - 1},
+    {"resize.cl", resize_cl, sizeof resize_cl - 1},
     {"roof.cl", roof_cl, sizeof roof_cl - 1},
     {"softmax.cl", softmax_cl, sizeof softmax_cl - 1},
     {"topk.cl", topk_cl, sizeof topk_cl - 1},

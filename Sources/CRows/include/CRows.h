@@ -250,6 +250,62 @@ typedef struct {
     void (*layernorm_sums_range)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *dweight, float *dbias,
         int blocks, int columns, int want_weight, int want_bias, int accumulate);
 
+    // ---- batchnorm.cl: formulas, parts and layouts there --------------------------------------------------------------
+
+    void (*batchnorm_moments_planes_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *partials,
+        int channels, int inner);
+    void (*batchnorm_moments_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *partials,
+        ptrdiff_t samples, int columns);
+    void (*batchnorm_statistics_channels)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *mean, float
+        *rstd, float *running_mean, float *running_variance, ptrdiff_t samples, int channels, int inner, int fold, int
+        block, float epsilon, float momentum, int has_running);
+    void (*batchnorm_apply_planes_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *mean, const float
+        *spread, const float *weight, const float *bias, const float *residual, float *y, int channels, int inner, int
+        has_weight, int has_bias, int has_residual, int relu, int from_variance, float epsilon);
+    void (*batchnorm_apply_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *mean, const float
+        *spread, const float *weight, const float *bias, const float *residual, float *y, ptrdiff_t samples, int
+        channels, int inner, int has_weight, int has_bias, int has_residual, int relu, int from_variance, float
+        epsilon);
+    void (*batchnorm_products_planes_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *y, const float
+        *dy, const float *mean, const float *spread, float *partials, int channels, int inner, int relu, int
+        from_variance, float epsilon);
+    void (*batchnorm_products_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *y, const float
+        *dy, const float *mean, const float *spread, float *partials, ptrdiff_t samples, int channels, int inner, int
+        relu, int from_variance, float epsilon);
+    void (*batchnorm_sums_channels)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *sums, float *dweight,
+        float *dbias, ptrdiff_t blocks, int channels, int fold, int want_weight, int want_bias, int add_weight, int
+        add_bias);
+    void (*batchnorm_backward_planes_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *y, const float
+        *dy, const float *mean, const float *spread, const float *weight, const float *sums, float *dx, float
+        *dresidual, ptrdiff_t samples, int channels, int inner, int has_weight, int relu, int training, float epsilon,
+        int want_dx, int want_dresidual, int add_dx, int add_dresidual);
+    void (*batchnorm_backward_columns_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *y, const float
+        *dy, const float *mean, const float *spread, const float *weight, const float *sums, float *dx, float
+        *dresidual, ptrdiff_t samples, int channels, int inner, int has_weight, int relu, int training, float epsilon,
+        int want_dx, int want_dresidual, int add_dx, int add_dresidual);
+
+    // ---- pool.cl: windows there --------------------------------------------------------------------------------------
+
+    void (*average_pool_planes)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, const int *rows, const int
+        *columns, int divisor);
+    void (*average_pool_backward_planes)(ptrdiff_t begin, ptrdiff_t end, const float *dy, float *dx, const int *rows,
+        const int *columns, int divisor, int accumulate);
+    void (*max_pool_planes)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, int *indices, const int *rows,
+        const int *columns);
+    void (*max_pool_backward_planes)(ptrdiff_t begin, ptrdiff_t end, const float *dy, const int *indices, float *dx,
+        const int *rows, const int *columns, int accumulate);
+
+    // ---- resize.cl: formulas there ----------------------------------------------------------------------------------
+
+    void (*bilinear_planes)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, int height, int width, int
+        out_height, int out_width);
+    void (*bilinear_backward_planes)(ptrdiff_t begin, ptrdiff_t end, const float *dy, float *dx, int height, int width,
+        int out_height, int out_width, int accumulate);
+    void (*nearest_planes)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, int height, int width, int
+        out_height, int out_width, float scale_height, float scale_width);
+    void (*nearest_backward_planes)(ptrdiff_t begin, ptrdiff_t end, const float *dy, float *dx, int height, int width,
+        int out_height, int out_width, float scale_height, float scale_width, int accumulate);
+
     // ---- topk.cl: order of equal values and NaN there ---------------------------------------------------------------
 
     void (*topk_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int *indices,

@@ -7,6 +7,8 @@ extension GradientDescription {
     public static let all: [GradientDescription] =
         maps + arithmetic + shapes + products + convolutions + softmaxes + losses + divergences + norms + reductions
         + selections
+        maps + arithmetic + shapes + products + softmaxes + losses + divergences + norms + reductions + selections
+        + images
 
     // MARK: Element by element
 

@@ -66,6 +66,7 @@ extension OpDescription {
         + layerNorms
         + reductions
         + selections + gathers + augmentations + optimizers
+        + selections + gathers + optimizers + batchNorms + pools
 }
 
 extension [Int] {

@@ -5,6 +5,7 @@ enum GoldenFamilies {
     static let all: [String: any GoldenFamily] = [
         "ops/activations": activations,
         "ops/conv2d": conv2d,
+        "ops/batchnorm": batchNorm,
         "ops/cross_entropy": crossEntropy,
         "ops/elementwise": elementwise,
         "ops/embedding": embedding,
@@ -13,6 +14,7 @@ enum GoldenFamilies {
         "ops/layernorm": layerNorm,
         "ops/linear": linear,
         "ops/matmul": matmul,
+        "ops/pooling": pooling,
         "ops/reductions": reductions,
         "ops/simple_losses": simpleLosses,
         "ops/softmax": softmax,
