@@ -344,7 +344,11 @@ struct RecipeTests {
         #expect(none?.exit == .recipe && none?.location?.line != nil)
         let trained = try error("  model: {kind: mlp, layers: [4, 8, 3]}", "  path: x")
         #expect(trained?.exit == .recipe && trained?.what.contains("not trained") == true)
-        let huge = try error("layers: [4, 3]", "layers: [4, 1048576, 1048576, 3]")
+        let path = try folder.write(
+            Self.good.replacing("layers: [4, 3]", with: "layers: [4, 1048576, 1048576, 3]"), to: "r.yaml")
+        let huge = thrown(RetortError.self) {
+            _ = try Recipe.read(path).student.make(for: .init(sample: [4], classes: 3), who: "student")
+        }
         #expect(huge?.exit == .recipe && huge?.location?.line == 5)
     }
 

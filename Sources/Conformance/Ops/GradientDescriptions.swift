@@ -6,9 +6,7 @@ extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
         maps + arithmetic + shapes + products + convolutions + softmaxes + losses + divergences + norms + reductions
-        + selections
-        maps + arithmetic + shapes + products + softmaxes + losses + divergences + norms + reductions + selections
-        + images
+        + selections + images
 
     // MARK: Element by element
 

@@ -63,10 +63,7 @@ extension OpDescription {
     /// Every op, group by group.
     public static let all: [OpDescription] =
         [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence]
-        + layerNorms
-        + reductions
-        + selections + gathers + augmentations + optimizers
-        + selections + gathers + optimizers + batchNorms + pools
+        + layerNorms + batchNorms + pools + reductions + selections + gathers + augmentations + optimizers
 }
 
 extension [Int] {

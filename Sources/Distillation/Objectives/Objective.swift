@@ -107,7 +107,8 @@ public struct ObjectiveInput {
 
     /// The same with one teacher only.
     func with(teacher: ModelOutput) -> ObjectiveInput {
-        ObjectiveInput(student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, progress: progress)
+        ObjectiveInput(
+            student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, progress: progress)
     }
 
     /// The only teacher, or the first.

@@ -57,7 +57,8 @@ public struct Gallery: Sendable, Equatable {
                     "li", ["class": answer.predicted == picture.label ? "hit" : "miss"],
                     [
                         .text("\(answer.role): \(name(answer.predicted))"),
-                        .element("small", [:], [.text(" \(NumberFormat.percent(answer.probability).withUnitsAttached)")]),
+                        .element(
+                            "small", [:], [.text(" \(NumberFormat.percent(answer.probability).withUnitsAttached)")]),
                     ])
             }
             return .element(

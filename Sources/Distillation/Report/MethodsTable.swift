@@ -10,7 +10,9 @@ public func methodsTable(_ results: RunResults) -> String {
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     let others = results.arms.filter { $0.role != Role.teacher && $0.role != Role.alone }
-    let sorted = others.sorted { ($0.spread(.accuracy)?.mean ?? 0, $1.role) > ($1.spread(.accuracy)?.mean ?? 0, $0.role) }
+    let sorted = others.sorted {
+        ($0.spread(.accuracy)?.mean ?? 0, $1.role) > ($1.spread(.accuracy)?.mean ?? 0, $0.role)
+    }
     for arm in [teacher, alone].compactMap({ $0 }) + sorted {
         let isOther = arm.role != Role.teacher && arm.role != Role.alone
         let cells = [

@@ -41,7 +41,8 @@ extension RunResults {
             deviceSummary: try root.member("device_summary").string(),
             seeds: try root.member("seeds").elements().map(Self.seed),
             classes: try root.member("classes").elements().map { (name) throws(RetortError) in try name.string() },
-            arms: try root.member("arms").elements().map(Self.arm), gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) })
+            arms: try root.member("arms").elements().map(Self.arm),
+            gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) })
     }
 
     // MARK: Writing

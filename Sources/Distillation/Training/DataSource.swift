@@ -2,6 +2,7 @@ import Foundation
 import RetortData
 import RetortKernels
 import RetortModels
+import RetortRuntime
 import RetortSupport
 
 /// Where the examples come from, as a recipe states it.

@@ -74,7 +74,8 @@ extension RecipeSection {
         RecipeSection(
             "recipe", "A distillation: data, teacher, student and the ways to train it.",
             [
-                RecipeField("data", .variant(key: "kind", DataSchema.sections), .required, "where the examples come from"),
+                RecipeField(
+                    "data", .variant(key: "kind", DataSchema.sections), .required, "where the examples come from"),
                 RecipeField("teacher", .section(teacher), .required, "who teaches: a model to train, or a directory"),
                 RecipeField("student", .section(student), .required, "who learns"),
                 RecipeField(

@@ -65,3 +65,19 @@ extension Tensor {
         )
     }
 }
+
+/// Square windows.
+extension Tensor {
+    public func maxPool2d(kernel: Int, stride: Int? = nil, padding: Int = 0) throws -> Tensor {
+        try maxPool2d(
+            kernel: (kernel, kernel), stride: stride.map { ($0, $0) }, padding: (padding, padding))
+    }
+
+    public func averagePool2d(
+        kernel: Int, stride: Int? = nil, padding: Int = 0, countIncludesPadding: Bool = true
+    ) throws -> Tensor {
+        try averagePool2d(
+            kernel: (kernel, kernel), stride: stride.map { ($0, $0) }, padding: (padding, padding),
+            countIncludesPadding: countIncludesPadding)
+    }
+}

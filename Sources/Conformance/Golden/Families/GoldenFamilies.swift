@@ -4,8 +4,8 @@ enum GoldenFamilies {
 
     static let all: [String: any GoldenFamily] = [
         "ops/activations": activations,
-        "ops/conv2d": conv2d,
         "ops/batchnorm": batchNorm,
+        "ops/conv2d": conv2d,
         "ops/cross_entropy": crossEntropy,
         "ops/elementwise": elementwise,
         "ops/embedding": embedding,
