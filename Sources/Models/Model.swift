@@ -23,6 +23,9 @@ public protocol Model: Module, SendableMetatype {
     var task: ClassificationTask { get }
     /// What `forward` can show.
     var signals: SignalCatalog { get }
+    /// The batch norm whose weight and bias say how the signal at a path is distributed: the last one before a pre-activation. nil where
+    /// there is none.
+    func batchNorm(before path: String) -> BatchNorm2d?
 
     /// - Parameters:
     ///   - x: `[rows, …task.sample]`.
@@ -32,6 +35,8 @@ public protocol Model: Module, SendableMetatype {
 }
 
 extension Model {
+    public func batchNorm(before path: String) -> BatchNorm2d? { nil }
+
     public func callAsFunction(_ x: Tensor) throws -> Tensor { try forward(x, capturing: []).logits }
 
     public var classes: Int { task.classes }

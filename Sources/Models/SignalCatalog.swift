@@ -8,7 +8,7 @@ public struct SignalCatalog: Sendable, Equatable {
     public let preactivations: [String]
     /// What the classifier sees: `[rows, features]`.
     public let embedding: String?
-    /// Everything else that can be asked for.
+    /// Everything else that can be asked for: `activationMaps`, where a model's classifier is a mean over positions.
     public let others: [String]
 
     public init(stages: [String], preactivations: [String] = [], embedding: String? = nil, others: [String] = []) {
@@ -17,6 +17,10 @@ public struct SignalCatalog: Sendable, Equatable {
         self.embedding = embedding
         self.others = others
     }
+
+    /// Class activation maps `[rows, classes, height, width]`: the classifier, without its bias, at every position of the last stage. Their
+    /// mean over positions and the bias are the logits.
+    public static let activationMaps = "cam"
 
     /// Every path.
     public var paths: [String] {

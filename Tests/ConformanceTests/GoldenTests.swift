@@ -11,9 +11,10 @@ struct GoldenTests {
     static let families: Set<String> = [
         "ops/activations", "ops/batchnorm", "ops/conv2d", "ops/cross_entropy", "ops/elementwise", "ops/embedding",
         "ops/gemm", "ops/kl_div", "ops/layernorm", "ops/linear", "ops/matmul", "ops/pooling", "ops/reductions",
-        "ops/simple_losses", "ops/softmax", "losses/dkd", "losses/dml", "losses/federated", "losses/gjsd",
-        "losses/hinton_kd", "losses/logit_variants", "losses/multi_teacher", "losses/relational", "losses/rkd",
-        "losses/token_divergence", "misc/number_formats", "misc/optimizers", "misc/schedules",
+        "ops/simple_losses", "ops/softmax", "losses/at", "losses/cat_kd", "losses/crd", "losses/dkd", "losses/dml",
+        "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/logit_variants",
+        "losses/multi_teacher", "losses/relational", "losses/review_ofd", "losses/rkd", "losses/token_divergence",
+        "misc/number_formats", "misc/optimizers", "misc/schedules",
     ]
     /// What a CPU runs slowly with the GPU's kernels.
     static let large: Set<String> = ["ops/matmul"]

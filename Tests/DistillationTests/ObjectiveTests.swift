@@ -259,7 +259,10 @@ struct ObjectiveTests {
         "logit-standardization": "losses/logit_variants", "dist": "losses/logit_variants", "dkd": "losses/dkd",
         "ensemble": "losses/multi_teacher", "rkd": "losses/rkd", "sp": "losses/relational",
         "pkt": "losses/relational", "cc": "losses/relational", "hard-label": "ResponseLossTests",
-        "teacher-free": "ResponseLossTests", "irg": "SignalReferenceTests",
+        "teacher-free": "ResponseLossTests", "irg": "SignalReferenceTests", "fitnet": "losses/fitnet",
+        "at": "losses/at", "fsp": "losses/fsp", "cat-kd": "losses/cat_kd", "vid": "losses/relational",
+        "nst": "losses/relational", "ofd": "losses/review_ofd", "reviewkd": "losses/review_ofd", "crd": "losses/crd",
+        "ab": "SignalReferenceTests", "ft": "SignalReferenceTests", "masked-feature": "SignalReferenceTests",
     ]
 
     @Test("every loss of the registry but the continuous form's ends has a golden or a float64 reference")

@@ -168,6 +168,10 @@ public struct TermContext {
     public let classes: Int
     /// Examples of the training set.
     public let examples: Int
+    /// Their classes, int32 `[examples]`.
+    public let labels: View?
+    /// The teacher's batch norm that gives a signal its scale, where it shows one.
+    public let teacherNorm: (String) -> BatchNorm2d?
     /// Unique in the run: names a term's parameters, "arm.student.1".
     public let name: String
     public let seed: UInt64
@@ -175,13 +179,16 @@ public struct TermContext {
 
     public init(
         models: ModelPair, student: [String: [Int]], teacher: [String: [Int]], classes: Int, examples: Int,
-        name: String, seed: UInt64, device: Device
+        labels: View? = nil, teacherNorm: @escaping (String) -> BatchNorm2d? = { _ in nil }, name: String, seed: UInt64,
+        device: Device
     ) {
         self.models = models
         self.student = student
         self.teacher = teacher
         self.classes = classes
         self.examples = examples
+        self.labels = labels
+        self.teacherNorm = teacherNorm
         self.name = name
         self.seed = seed
         self.device = device

@@ -20,6 +20,10 @@ struct SignalChoice: Sendable {
         /// The second stage, "layer 2" of mdistiller, which counts the stem as 0; the only one of a model with one.
         case hint
         case embedding
+        /// Every stage and then the embedding; the teacher's stages before their activation where it shows them (ReviewKD).
+        case reviewed
+        /// The class activation maps.
+        case activationMaps
 
         fileprivate var phrase: String {
             switch self {
@@ -28,16 +32,23 @@ struct SignalChoice: Sendable {
             case .lastStage: "the last stage"
             case .hint: "the second stage"
             case .embedding: "what the classifier sees"
+            case .reviewed: "every stage and what the classifier sees"
+            case .activationMaps: "class activation maps"
             }
         }
 
-        fileprivate func paths(_ catalog: SignalCatalog) -> [String] {
+        fileprivate func paths(_ catalog: SignalCatalog, isTeacher: Bool) -> [String] {
+            let embedding = catalog.embedding.map { [$0] } ?? []
             switch self {
-            case .stages: catalog.stages
-            case .preactivations: catalog.preactivations
-            case .lastStage: catalog.stages.suffix(1)
-            case .hint: catalog.stages.prefix(2).suffix(1)
-            case .embedding: catalog.embedding.map { [$0] } ?? []
+            case .stages: return catalog.stages
+            case .preactivations: return catalog.preactivations
+            case .lastStage: return Array(catalog.stages.suffix(1))
+            case .hint: return Array(catalog.stages.prefix(2).suffix(1))
+            case .embedding: return embedding
+            case .reviewed:
+                let stages = isTeacher && !catalog.preactivations.isEmpty ? catalog.preactivations : catalog.stages
+                return stages.isEmpty ? [] : stages + embedding
+            case .activationMaps: return catalog.others.filter { $0 == SignalCatalog.activationMaps }
             }
         }
     }
@@ -116,7 +127,7 @@ struct SignalChoice: Sendable {
             }
             return named.paths
         }
-        let paths = layers.paths(catalog)
+        let paths = layers.paths(catalog, isTeacher: who == "teacher")
         guard !paths.isEmpty else {
             throw RetortError.recipe(
                 "the loss \(loss) compares \(layers.phrase), and the \(who) shows none",

@@ -21,6 +21,8 @@ public final class LocalTeacher: Teacher {
 
     public var catalog: SignalCatalog { models[0].signals }
 
+    public func batchNorm(before path: String) -> BatchNorm2d? { models[0].batchNorm(before: path) }
+
     public func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput] {
         try Autograd.withoutGradients {
             try models.enumerated().map { try $0.element.forward(x, capturing: $0.offset == 0 ? paths : []) }

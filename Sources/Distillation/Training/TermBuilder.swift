@@ -38,7 +38,8 @@ struct TermBuilder {
         context = { [student, teacher] name in
             TermContext(
                 models: pair, student: student, teacher: teacher, classes: model.classes, examples: data.rows,
-                name: name, seed: seed, device: device)
+                labels: data.labels, teacherNorm: { goal.teacher?.batchNorm(before: $0) }, name: name, seed: seed,
+                device: device)
         }
     }
 

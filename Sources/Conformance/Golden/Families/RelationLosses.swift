@@ -20,6 +20,12 @@ extension GoldenFamilies {
         switch kind {
         case "sp": trial.give("loss", try student.similarityDistance(teacher))
         case "pkt": trial.give("loss", try student.neighbourDivergence(teacher))
+        case "nst": trial.give("loss", try student.selectivityDistance(teacher))
+        case "vid":
+            // Three 1×1 convolutions with ReLU between them.
+            let mean = try student.conv2d(trial.tensor("w1")).relu().conv2d(trial.tensor("w2")).relu()
+                .conv2d(trial.tensor("w3"))
+            trial.give("loss", try mean.variationalLoss(target: teacher, logScale: trial.tensor("log_scale")))
         case "cc": trial.give("loss", try student.correlationCongruence(teacher))
         default: throw GoldenParameters.unknownValue("kind", kind)
         }

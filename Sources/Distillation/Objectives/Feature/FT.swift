@@ -1,0 +1,125 @@
+import RetortModels
+import RetortRuntime
+
+/// Factor transfer: mse(paraphrase(t), t) + alpha·mean |F(translator(s)) − F(encoder(t))|, F(f) = a / ‖a‖ with a the mean over channels of f², flattened
+/// `[rows, height · width]`; mean over rows and positions. The paraphraser is an autoencoder of the teacher's map, three 3×3 convolutions each way with
+/// leaky ReLU, whose code (`rate` of the teacher's channels) is what the student's translator, of the same form with batch norm, has to
+/// give; the larger map is adaptively averaged. Kim et al. 2018 (arXiv:1802.04977).
+///
+/// alpha 200, rate 0.5, the last stage are RepDistiller's. The authors train the paraphraser first and freeze it. Here its own term, which no gradient
+/// of the student's crosses, stays on, and the factors start after `paraphrase` of the epochs: 0.125, as their 30 before 240.
+public struct FTObjective: SignalObjective {
+    public static let section = RecipeSection(
+        "ft", "A code of the teacher's map that the student's translator has to give.",
+        [
+            AlphaField.field("200"),
+            RecipeField(
+                "rate", .number(0.01...4), .defaulted("0.5"), "channels of the code, as a share of the teacher's"),
+            RecipeField(
+                "paraphrase", .number(0...1), .defaulted("0.125"),
+                "share of the epochs, at the start, in which only the paraphraser learns"),
+        ] + SignalChoice.fields(.lastStage))
+    private let alpha: Float
+    private let rate: Double
+    private let share: Double
+    let choice: SignalChoice
+
+    public init(_ recipe: RecipeNode) {
+        alpha = AlphaField.value(recipe)
+        rate = recipe.required("rate").number
+        share = recipe.required("paraphrase").number
+        choice = SignalChoice("ft", .lastStage, recipe)
+    }
+
+    public var laws: Set<ObjectiveLaw> { [.nonNegative] }
+    public var contract: String {
+        "mse(paraphrase(t), t) + \(alpha.short)·|F(translator(s)) − F(encoder(t))| after \(Float(share).short) of the epochs, "
+            + "F = mean over channels of f², length 1, \(choice.contract), mean over rows and positions"
+    }
+
+    public func term(_ context: TermContext) throws -> any ObjectiveTerm {
+        try Term(
+            choice.pairs(context.models).enumerated().map { i, pair in
+                let maps = try context.maps(pair, "ft")
+                let code = max(1, Int(Double(maps.teacher.channels) * rate))
+                let name = "\(context.name).\(i)"
+                return (
+                    pair, Paraphraser(name + ".paraphraser", channels: maps.teacher.channels, code: code),
+                    ConvChain(
+                        name + ".translator", [maps.student.channels, maps.student.channels, code, code], norm: true)
+                )
+            }, alpha: alpha, share: share)
+    }
+
+    private final class Term: ObjectiveTerm {
+        private let pairs: [(pair: SignalPair, paraphraser: Paraphraser, translator: ConvChain)]
+        private let alpha: Float
+        private let share: Double
+
+        init(_ pairs: [(SignalPair, Paraphraser, ConvChain)], alpha: Float, share: Double) {
+            self.pairs = pairs
+            self.alpha = alpha
+            self.share = share
+        }
+
+        var modules: [any Module] { pairs.flatMap { [$0.paraphraser, $0.translator] as [any Module] } }
+
+        func loss(_ input: ObjectiveInput) throws -> Tensor {
+            let transfers = Double(input.progress.epoch) >= share * Double(input.progress.epochs)
+            return try Tensor.total(
+                pairs.map { pair, paraphraser, translator in
+                    let (student, teacher) = try input.signals(pair)
+                    let code = try paraphraser.encoder(teacher)
+                    let paraphrase = try paraphraser.decoder(code).meanSquaredError(teacher)
+                    guard transfers else { return paraphrase }
+                    return try paraphrase + translator(student).factorDistance(code) * alpha
+                })
+        }
+    }
+
+    private final class Paraphraser: Module {
+        let encoder: ConvChain
+        let decoder: ConvChain
+        var isTraining = true
+        var children: [any Module] { [encoder, decoder] }
+
+        init(_ name: String, channels: Int, code: Int) {
+            encoder = ConvChain(name + ".encoder", [channels, channels, code, code], norm: false)
+            decoder = ConvChain(name + ".decoder", [code, code, channels, channels], norm: false)
+        }
+    }
+
+    /// 3×3 convolutions that keep the size, each with leaky ReLU and, when asked, batch norm before it.
+    private final class ConvChain: Module {
+        let children: [any Module]
+        var isTraining = true
+        private let layers: [(convolution: Convolution2d, norm: BatchNorm2d?)]
+
+        init(_ name: String, _ channels: [Int], norm: Bool) {
+            layers = zip(channels, channels.dropFirst()).enumerated().map { i, ends in
+                (
+                    Convolution2d("\(name).\(i).conv", inputs: ends.0, outputs: ends.1, kernel: 3, padding: 1),
+                    norm ? BatchNorm2d("\(name).\(i).bn", channels: ends.1) : nil
+                )
+            }
+            children = layers.flatMap { [$0.convolution] + ($0.norm.map { [$0] } ?? []) as [any Module] }
+        }
+
+        func callAsFunction(_ x: Tensor) throws -> Tensor {
+            try layers.reduce(x) { x, layer in
+                let y = try layer.convolution(x)
+                return try (layer.norm.map { try $0(y) } ?? y).map(.leakyRelu(slope: 0.1))
+            }
+        }
+    }
+}
+
+extension Tensor {
+    /// FT's distance of codes `[rows, channels, height, width]`; the teacher's is constant.
+    public func factorDistance(_ teacher: Tensor) throws -> Tensor {
+        let (s, t) = try Tensor.atSmallerSize(self, teacher.detached)
+        return try s.factor().meanAbsoluteError(t.factor())
+    }
+
+    private func factor() throws -> Tensor { try squared().mean(1).flattenedRows().normalized() }
+}

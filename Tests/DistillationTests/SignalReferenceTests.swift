@@ -1,0 +1,200 @@
+import Foundation
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// Losses of features and relations that no golden covers, or only in part, against float64 on the host.
+@Suite("Signal losses against float64")
+struct SignalReferenceTests {
+    /// Compares value and gradient of a function of the student's features with a reference in double.
+    private func compare(
+        _ shape: [Int], teacher teacherShape: [Int], _ backend: TestBackend, tolerance: Double = 2e-6,
+        _ loss: (Tensor, Tensor) throws -> Tensor, reference: ([Double], [Double]) -> Double
+    ) throws {
+        let device = try backend.device()
+        let student = SignalSample.random("student", shape.reduce(1, *), 1.5)
+        let teacher = SignalSample.random("teacher", teacherShape.reduce(1, *), 1.5)
+        let (x, leaf) = try Tensor.variable(student, shape, on: device)
+        let value = try loss(x, Tensor(teacher, teacherShape, on: device))
+        let number = try value.item()
+        try value.backward()
+        let (s, t) = (student.map(Double.init), teacher.map(Double.init))
+        let expected = reference(s, t)
+        try #require(abs(expected) > 1e-3, "the reference is too small to compare with")
+        expectClose([number], [expected], absolute: 0, relative: tolerance, "value")
+        let gradient = Float64Reference.gradient(s) { reference($0, t) }
+        let largest = gradient.map { abs($0) }.max() ?? 0
+        expectClose(try leaf.gradientValues(), gradient, absolute: 4 * tolerance * largest, "gradient")
+    }
+
+    @Test("edges of the instance graph", arguments: TestBackend.available)
+    func edges(_ backend: TestBackend) throws {
+        func scaledDistances(_ x: [Double], _ width: Int) -> [Double] {
+            let rows = Float64Reference.rows(x, width)
+            let squares = rows.flatMap { a in
+                rows.map { b in zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } }
+            }
+            let largest = squares.max()!
+            return squares.map { $0 / largest }
+        }
+        try compare([5, 7], teacher: [5, 4], backend, tolerance: 5e-6) {
+            try $0.edgeDistance($1)
+        } reference: { s, t in
+            Float64Reference.mean(
+                zip(scaledDistances(s, 7), scaledDistances(t, 4)).map { ($0 - $1) * ($0 - $1) })
+        }
+    }
+
+    @Test("activation boundaries", arguments: TestBackend.available)
+    func boundaries(_ backend: TestBackend) throws {
+        try compare([3, 4, 5, 5], teacher: [3, 4, 5, 5], backend) {
+            try $0.boundaryDistance($1, margin: 0.8)
+        } reference: { s, t in
+            // The authors' form, condition by condition.
+            zip(s, t).reduce(0) { sum, pair in
+                let (s, t) = pair
+                if s > -0.8, t <= 0 { return sum + (s + 0.8) * (s + 0.8) }
+                if s <= 0.8, t > 0 { return sum + (s - 0.8) * (s - 0.8) }
+                return sum
+            } / 3
+        }
+    }
+
+    @Test("factors of two codes", arguments: TestBackend.available)
+    func factors(_ backend: TestBackend) throws {
+        func factor(_ x: [Double], channels: Int, positions: Int) -> [[Double]] {
+            Float64Reference.rows(x, channels * positions).map { row in
+                let a = (0..<positions).map { p in
+                    Float64Reference.mean((0..<channels).map { row[$0 * positions + p] * row[$0 * positions + p] })
+                }
+                let length = a.reduce(0) { $0 + $1 * $1 }.squareRoot()
+                return a.map { $0 / length }
+            }
+        }
+        try compare([3, 4, 3, 3], teacher: [3, 6, 3, 3], backend, tolerance: 5e-6) {
+            try $0.factorDistance($1)
+        } reference: { s, t in
+            let (a, b) = (factor(s, channels: 4, positions: 9), factor(t, channels: 6, positions: 9))
+            return Float64Reference.mean(zip(a, b).flatMap { zip($0, $1).map { abs($0 - $1) } })
+        }
+    }
+
+    @Test("the distance of a generated map", arguments: TestBackend.available)
+    func generation(_ backend: TestBackend) throws {
+        try compare([3, 4, 2, 2], teacher: [3, 4, 2, 2], backend) {
+            try $0.generationDistance($1)
+        } reference: { s, t in
+            zip(s, t).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / 3
+        }
+    }
+
+    @Test("what is hidden: whole channels or whole positions, about the share asked for, another at each step")
+    func masks() throws {
+        let device = try TestBackend.cpu.device()
+        for (hide, shares) in [("channels", [64, 1, 1]), ("positions", [1, 8, 8])] {
+            // A generator that is the identity would be a loss of 0 without a mask; here the mask's own places are seen through the gradient.
+            let objective = try Setting(
+                recipe: "loss: masked-feature, hide: \(hide), mask: 0.4, alpha: 1, student: [s1], teacher: [s1]"
+            ).make()
+            let sample = try SignalSample(objective, .alike, on: device)
+            let values = try sample.start()
+            let gradient = try sample.evaluate(values, teacher: try sample.teacher()).gradients["s1"]!
+            let (channels, positions) = (3, 64)
+            var hidden = 0
+            var places = 0
+            for row in 0..<SignalSample.rows {
+                let groups: [[Float]] =
+                    shares[0] > 1
+                    ? (0..<channels).map { c in (0..<positions).map { gradient[(row * channels + c) * positions + $0] }
+                    }
+                    : (0..<positions).map { p in (0..<channels).map { gradient[(row * channels + $0) * positions + p] }
+                    }
+                for group in groups {
+                    places += 1
+                    let zeros = group.count { $0 == 0 }
+                    #expect(zeros == 0 || zeros == group.count, "\(hide): a part of one is hidden")
+                    if zeros == group.count { hidden += 1 }
+                }
+            }
+            let share = Double(hidden) / Double(places)
+            #expect(share > 0.1 && share < 0.75, "\(hide): \(share)")
+        }
+    }
+
+    @Test(
+        "the margin of a normal distribution's negative part",
+        arguments: [(1.0, 0.0), (2.0, 0.5), (0.5, -0.7), (-1.5, 1.0), (0.1, 5.0)])
+    func margin(_ deviation: Double, _ mean: Double) {
+        // By summing x·density over the negative axis.
+        let s = abs(deviation)
+        var (mass, moment) = (0.0, 0.0)
+        let step = 1e-4
+        for i in 0..<400_000 {
+            let x = -(Double(i) + 0.5) * step
+            let density = exp(-(x - mean) * (x - mean) / (2 * s * s))
+            mass += density
+            moment += x * density
+        }
+        let share = mass * step / (s * (2 * Double.pi).squareRoot())
+        let expected = share > 0.001 ? moment / mass : -3 * s
+        expectClose(
+            [OFDObjective.margin(deviation: Float(deviation), mean: Float(mean))], [expected], absolute: 1e-5,
+            relative: 1e-4)
+    }
+
+    @Test("the mean negative response of a batch, by channel", arguments: TestBackend.available)
+    func negativeResponse(_ backend: TestBackend) throws {
+        // Channel 0: −1, 2 | −3, 4; channel 1: nothing below 0.
+        let x = try Tensor([-1, 2, 5, 0, -3, 4, 1, 1], [2, 2, 1, 2], on: try backend.device())
+        expectClose(try x.meanNegativeResponse().values(), [-2, 0], absolute: 1e-7)
+    }
+
+    // MARK: CRD
+
+    @Test(
+        "memories move by momentum, at the batch's rows only, and negatives are of other classes",
+        arguments: TestBackend.fast)
+    func contrast(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let start = SignalSample.random("memory", 6 * 3, 1)
+        let memory = ContrastMemory(try Tensor(start, [6, 3], on: device))
+        let ids = try device.compute.view([Int32(4), 1], [2], .i32)
+        let places = try Tensor.oneHot(ids, classes: 6, on: device.compute)
+        let embeddings = SignalSample.random("embedding", 2 * 3, 1)
+        try memory.update(places, try Tensor(embeddings, [2, 3], on: device), momentum: 0.25)
+        var expected = Float64Reference.rows(start.map(Double.init), 3)
+        for (row, id) in [4, 1].enumerated() {
+            let mixed = (0..<3).map { 0.25 * expected[id][$0] + 0.75 * Double(embeddings[row * 3 + $0]) }
+            let length = mixed.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            expected[id] = mixed.map { $0 / length }
+        }
+        expectClose(try memory.rows.values(), expected.flatMap { $0 }, absolute: 1e-6)
+    }
+
+    @Test(
+        "a step of CRD: the first batch sets Z, the step moves the memories, and the draw is repeatable",
+        arguments: TestBackend.fast)
+    func contrastiveStep(_ backend: TestBackend) throws {
+        func losses(_ negatives: Int) throws -> [Float] {
+            let objective = try Setting(recipe: "loss: crd, width: 8, negatives: \(negatives)").make()
+            let sample = try SignalSample(objective, .different, on: try backend.device())
+            let values = try sample.start()
+            let teacher = try sample.teacher()
+            return try (0..<3).map { _ in
+                let loss = try sample.evaluate(values, teacher: teacher).loss
+                try sample.term.afterStep(try sample.input(values, teacher: teacher).0)
+                return loss
+            }
+        }
+        let all = try losses(16384)
+        #expect(all == (try losses(16384)))
+        // The same inputs again: their own rows have come nearer.
+        #expect(all[1] < all[0] && all[2] < all[1], "\(all)")
+        let few = try losses(3)
+        #expect(few == (try losses(3)) && few != all)
+    }
+}
