@@ -105,7 +105,7 @@ public struct ReviewKDObjective: SignalObjective {
             if let attention, let deeper {
                 let above = try deeper.resized(y.shape[2], y.shape[3])
                 let shares = try attention(Tensor.concatenated([y, above], axis: 1)).map(.sigmoid)
-                y = try y * shares.narrowed(axis: 1, range: 0..<1) + above * shares.narrowed(axis: 1, range: 1..<2)
+                y = try y * shares.narrowed(axis: 1, 0..<1) + above * shares.narrowed(axis: 1, 1..<2)
             }
             y = try y.resized(output.height, output.width)
             return (try leave.1(leave.0(y)), y)
