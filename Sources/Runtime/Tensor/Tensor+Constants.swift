@@ -9,8 +9,8 @@ extension Tensor {
         return Tensor(y, device)
     }
 
-    /// `value` at each row's label, `elsewhere` at the others: int32 labels `[rows]` → `[rows, classes]`. The value is
-    /// the sum of `elsewhere` and the difference to it: exact where one of them is 0 or `value` is 0.
+    /// `value` at each row's label, `elsewhere` at the others: int32 labels `[rows]` → `[rows, classes]`; a label outside the classes marks
+    /// nothing. The value is computed as `elsewhere` + (value − elsewhere): exact where one of the two is 0.
     public static func oneHot(
         _ labels: View, classes: Int, value: Float = 1, elsewhere: Float = 0, on device: ComputeDevice
     ) throws -> Tensor {
@@ -35,18 +35,5 @@ extension Tensor {
         let ones = try Tensor.full(1, shape, on: device)
         try run(UnaryBackward(.relu), .init(x: try contiguousView(), dy: ones.view, dx: .write(y)), on: device)
         return Tensor(y, device)
-    }
-
-    /// Constants of one shape as `[tensors, …shape]`.
-    public static func stackedConstants(_ tensors: [Tensor]) throws -> Tensor {
-        guard let first = tensors.first, tensors.allSatisfy({ $0.shape == first.shape }) else {
-            throw TensorError("cannot stack shapes \(tensors.map(\.shape))")
-        }
-        let y = try first.device.empty([tensors.count] + first.shape)
-        for (i, tensor) in tensors.enumerated() {
-            let place = y.slice(i..<(i + 1)).reshaped(first.shape)
-            try run(Copy(), .init(x: try tensor.contiguousView(), y: .write(place)), on: first.device)
-        }
-        return Tensor(y, first.device)
     }
 }

@@ -103,11 +103,11 @@ public struct ReviewKDObjective: SignalObjective {
         func callAsFunction(_ x: Tensor, deeper: Tensor?) throws -> (features: Tensor, fused: Tensor) {
             var y = try enter.1(enter.0(x))
             if let attention, let deeper {
-                let above = try deeper.resized(y.shape[2], y.shape[3])
+                let above = try deeper.resizedNearest(height: y.shape[2], width: y.shape[3])
                 let shares = try attention(Tensor.concatenated([y, above], axis: 1)).map(.sigmoid)
                 y = try y * shares.narrowed(axis: 1, 0..<1) + above * shares.narrowed(axis: 1, 1..<2)
             }
-            y = try y.resized(output.height, output.width)
+            y = try y.resizedNearest(height: output.height, width: output.width)
             return (try leave.1(leave.0(y)), y)
         }
     }
@@ -131,9 +131,4 @@ extension Tensor {
 
     /// A vector `[rows, features]` as maps of one position.
     fileprivate func asMaps() throws -> Tensor { rank == 4 ? self : try reshaped([shape[0], shape[1], 1, 1]) }
-
-    /// The nearest neighbours at another size; itself where it has it.
-    fileprivate func resized(_ height: Int, _ width: Int) throws -> Tensor {
-        shape[2] == height && shape[3] == width ? self : try resizedNearest(height: height, width: width)
-    }
 }

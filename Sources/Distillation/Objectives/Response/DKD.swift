@@ -52,7 +52,7 @@ extension Tensor {
         target: Tensor, others: Tensor
     ) {
         let rows = shape[0]
-        let masks = try Tensor.stackedConstants([
+        let masks = try Tensor.stacked([
             // Adding it leaves nothing of a logit, and taking it away gives 0 exactly.
             Tensor.oneHot(labels, classes: shape[1], value: 0, elsewhere: -1e30, on: device),
             Tensor.oneHot(labels, classes: shape[1], value: -.infinity, on: device),

@@ -110,11 +110,11 @@ extension Tensor {
             return try sum(teachers, op, try weights.map { try Tensor.full($0, [shape[0]], on: device) })
         case .confidence:
             guard let labels else { throw RetortError.internalBug("teachers weighed by confidence without labels") }
-            let doubts = try Tensor.stackedConstants(teachers.map { try $0.crossEntropyPerRow(labels) }).softmax(0)
+            let doubts = try Tensor.stacked(teachers.map { try $0.crossEntropyPerRow(labels) }).softmax(0)
             let weights = try (-doubts).adding(1) * (1 / Float(teachers.count - 1))
             return try sum(teachers, op, try weights.rows())
         case .entropy:
-            let entropies = try Tensor.stackedConstants(teachers.map { try $0.entropyPerRow() })
+            let entropies = try Tensor.stacked(teachers.map { try $0.entropyPerRow() })
             return try sum(teachers, op, try (-entropies).softmax(0).rows())
         }
     }
