@@ -272,7 +272,10 @@ __kernel void transpose(long count, long count_per_item, __global const float *x
 
 #if WANTED(fill)
 __kernel WORK_GROUP void fill(long count, long count_per_item, __global float *y, long y_at, float value) {
-    FOR_EACH_ELEMENT y[y_at + i] = value;
+    const long whole = (y_at & 3) == 0 ? count / 4 : 0;
+    __global float4 *to = (__global float4 *)(y + y_at);
+    for (long q = get_global_id(0); q < whole; q += get_global_size(0)) to[q] = (float4)(value);
+    for (long i = 4 * whole + get_global_id(0); i < count; i += get_global_size(0)) y[y_at + i] = value;
 }
 #endif
 
@@ -286,17 +289,45 @@ __kernel WORK_GROUP void fill(long count, long count_per_item, __global float *y
         to += at_ * ys;                 \
         rest = r_;                      \
     }
+#define SPLIT_ALL                          \
+    long rest = i, from = x_at, to = y_at; \
+    SPLIT(n5, x5, y5)                      \
+    SPLIT(n4, x4, y4)                      \
+    SPLIT(n3, x3, y3)                      \
+    SPLIT(n2, x2, y2)                      \
+    SPLIT(n1, x1, y1)                      \
+    SPLIT(n0, x0, y0)
 __kernel WORK_GROUP void strided_copy(long count, long count_per_item, __global const float *x, long x_at,
                                       __global float *y, long y_at, SIZES_AND_STRIDES, int accumulate) {
-    FOR_EACH_ELEMENT {
-        long rest = i, from = x_at, to = y_at;
-        SPLIT(n5, x5, y5)
-        SPLIT(n4, x4, y4)
-        SPLIT(n3, x3, y3)
-        SPLIT(n2, x2, y2)
-        SPLIT(n1, x1, y1)
-        SPLIT(n0, x0, y0)
-        y[to] = (accumulate ? y[to] : 0.0f) + x[from];
+    const long start = get_global_id(0), step = get_global_size(0);
+    if (n5 == count && x5 == 1 && y5 == 1 && ((x_at | y_at) & 3) == 0) {
+        // Without gaps: two loads of 16 bytes in flight for each work-item.
+        __global const float4 *from = (__global const float4 *)(x + x_at);
+        __global float4 *to = (__global float4 *)(y + y_at);
+        const long quads = count / 4;
+        long q = start;
+        for (; q + step < quads; q += 2 * step) {
+            float4 a = from[q], b = from[q + step];
+            if (accumulate) a += to[q], b += to[q + step];
+            to[q] = a;
+            to[q + step] = b;
+        }
+        if (q < quads) to[q] = accumulate ? to[q] + from[q] : from[q];
+        const long i = 4 * quads + start;
+        if (i < count) y[y_at + i] = accumulate ? y[y_at + i] + x[x_at + i] : x[x_at + i];
+    } else if (x5 == 1 && y5 == 1 && ((n5 | x_at | y_at | x0 | x1 | x2 | x3 | x4 | y0 | y1 | y2 | y3 | y4) & 3) == 0) {
+        // Lines of whole float4, each on 16 bytes.
+        for (long i = 4 * start; i < count; i += 4 * step) {
+            SPLIT_ALL
+            const float4 v = *(__global const float4 *)(x + from);
+            __global float4 *out = (__global float4 *)(y + to);
+            *out = accumulate ? *out + v : v;
+        }
+    } else {
+        FOR_EACH_ELEMENT {
+            SPLIT_ALL
+            y[to] = accumulate ? y[to] + x[from] : x[from];
+        }
     }
 }
 #endif

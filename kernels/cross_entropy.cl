@@ -240,6 +240,12 @@ __kernel void token_weights(
 
 #ifdef SIMT
 
+// simt: rows_per_item is the size of a team (see math.clh), global a multiple of 256, local = 256.
+#define CROSS_ENTROPY_TEAM const int team = (int)rows_per_item, lane = (int)get_local_id(0) & (team - 1);
+#define CROSS_ENTROPY_ALIGNED(more)                                                                  \
+    (((logits_at | logits_pitch | (has_class_weight ? class_weight_at : 0) | (more)) & 3) == 0       \
+     && (!write_gradient || ((gradient_at | gradient_pitch) & 3) == 0))
+
 #if WANTED(cross_entropy)
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy(
     long rows, long rows_per_item, __global const float *logits, long logits_at, __global const int *target,
@@ -247,51 +253,70 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy(
     long row_weight_at, __global float *loss, long loss_at, __global float *gradient, long gradient_at,
     long logits_pitch, long gradient_pitch, int classes, int has_class_weight, int has_row_weight, int ignore_index,
     int write_gradient, float label_smoothing, float scale) {
-    __local float scratch[GROUP];
-    const int l = (int)get_local_id(0);
-    const long r = get_group_id(0);
-    logits += logits_at + r * logits_pitch;
-    gradient += gradient_at + r * gradient_pitch;
-    class_weight += class_weight_at;
-    const int label = target[target_at + r];
-    float factor = 0.0f;
-    if (label != ignore_index) factor = (has_row_weight ? row_weight[row_weight_at + r] : 1.0f) * scale;
-    const int read = factor == 0.0f ? 0 : classes;  // a row without weight is not looked at
-    const int known = label >= 0 && label < classes && read;
-    const float label_weight = has_class_weight && known ? class_weight[label] : 1.0f;
-    // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
-    const int owner = known ? label % GROUP : 0;
-    const float label_logit = known && l == owner ? logits[label] : 0.0f;
+    __local float scratch[2 * GROUP];
+    const int aligned = CROSS_ENTROPY_ALIGNED(0);
     const float spread = label_smoothing / (float)classes;
-    float sum;
-    const float top = softmax_statistics(logits, read, 1.0f, LOG2E, scratch, &sum);
-    const float log_sum = S_LOG(sum);
-    float differences = 0.0f, weights = 0.0f;
-    if (label_smoothing != 0.0f) {
-        for (int i = l; i < read; i += GROUP) {
-            const float w = has_class_weight ? class_weight[i] : 1.0f;
-            differences = fma(w, logits[i] - top, differences);
-            weights += w;
-        }
-    }
-    differences = group_sum(differences, scratch);
-    weights = group_sum(weights, scratch);
-    if (l == owner) {
-        const float hard = (1.0f - label_smoothing) * label_weight * (log_sum - (label_logit - top));
-        float value = known ? factor * hard : NAN;
-        if (label_smoothing != 0.0f) value += factor * spread * (weights * log_sum - differences);
-        loss[loss_at + r] = read ? value : 0.0f;
-    }
-    if (write_gradient) {
-        const float amount = factor * ((1.0f - label_smoothing) * label_weight + spread * weights) / sum;
-        for (int i = l; i < classes; i += GROUP) {
-            float v = 0.0f;
-            if (read) {
-                const float w = has_class_weight ? class_weight[i] : 1.0f;
-                v = v_exp2_scaled(logits[i] - top, LOG2E, -127.0f / LOG2E) * amount - factor * spread * w;
-                if (i == label) v -= factor * (1.0f - label_smoothing) * label_weight;
+    CROSS_ENTROPY_TEAM
+    class_weight += class_weight_at;
+    FOR_EACH_TEAM_TURN(rows, team) {
+        const long r = turn + get_local_id(0) / team;
+        const int here = r < rows ? classes : 0;
+        __global const float *x = logits + logits_at + r * logits_pitch;
+        __global float *g = gradient + gradient_at + r * gradient_pitch;
+        const int label = here ? target[target_at + r] : ignore_index;
+        float factor = 0.0f;
+        if (label != ignore_index) factor = (has_row_weight ? row_weight[row_weight_at + r] : 1.0f) * scale;
+        const int read = factor == 0.0f ? 0 : here;  // a row without weight is not looked at
+        const int quads = aligned ? read / 4 : 0, share = team_share(quads, lane, team);
+        const int known = label >= 0 && label < classes && read;
+        const float label_weight = has_class_weight && known ? class_weight[label] : 1.0f;
+        // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
+        const int owner = known ? team_owner(label, quads, team) : 0;
+        const float label_logit = known && lane == owner ? x[label] : 0.0f;
+        float sum;
+        const float top = softmax_statistics_team(x, read, quads, lane, team, 1.0f, LOG2E, scratch, &sum);
+        const float log_sum = S_LOG(sum);
+        float smooth[2] = {0.0f, 0.0f};  // Σ w (x - max), Σ w
+        if (label_smoothing != 0.0f) {
+            for (int k = 0; k < share; k++) {
+                const int q = lane + k * team;
+                const float4 w = has_class_weight ? QUAD_OF(class_weight, q) : (float4)(1.0f);
+                smooth[0] += quad_sum(w * (QUAD_OF(x, q) - top));
+                smooth[1] += quad_sum(w);
             }
-            gradient[i] = write_gradient == 2 ? gradient[i] + v : v;
+            for (int i = 4 * quads + lane; i < read; i += team) {
+                const float w = has_class_weight ? class_weight[i] : 1.0f;
+                smooth[0] = fma(w, x[i] - top, smooth[0]);
+                smooth[1] += w;
+            }
+            team_sums(2, smooth, team, scratch);
+        }
+        if (lane == owner && here) {
+            const float hard = (1.0f - label_smoothing) * label_weight * (log_sum - (label_logit - top));
+            float value = known ? factor * hard : NAN;
+            if (label_smoothing != 0.0f) value += factor * spread * (smooth[1] * log_sum - smooth[0]);
+            loss[loss_at + r] = read ? value : 0.0f;
+        }
+        if (write_gradient && read) {
+            const int add = write_gradient == 2;
+            const float amount = factor * ((1.0f - label_smoothing) * label_weight + spread * smooth[1]) / sum;
+            const float spread_factor = factor * spread;
+            for (int i = 4 * quads + lane; i < read; i += team) {
+                const float w = has_class_weight ? class_weight[i] : 1.0f;
+                const float v = v_exp2_scaled(x[i] - top, LOG2E, -127.0f / LOG2E) * amount - spread_factor * w;
+                g[i] = add ? g[i] + v : v;
+            }
+#define CROSS_ENTROPY_LOAD(q) \
+    ((quad_pair){QUAD_OF(x, q), has_class_weight ? QUAD_OF(class_weight, q) : (float4)(1.0f)})
+#define CROSS_ENTROPY_USE(q, v)                                                           \
+    {                                                                                     \
+        const float4 e = exp2_scaled_quad(v.first - top, LOG2E, -127.0f / LOG2E);         \
+        put_quad(g, q, e * amount - spread_factor * v.second, add);                       \
+    }
+            TEAM_QUADS_BACKWARDS(quad_pair, CROSS_ENTROPY_LOAD, CROSS_ENTROPY_USE)
+            if (known && lane == owner) g[label] -= factor * (1.0f - label_smoothing) * label_weight;
+        } else if (write_gradient == 1) {
+            for (int i = lane; i < here; i += team) g[i] = 0.0f;
         }
     }
 }
@@ -303,37 +328,57 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void cross_entropy_s
     long row_weight_at, __global float *loss, long loss_at, __global float *gradient, long gradient_at,
     long logits_pitch, long target_pitch, long gradient_pitch, int classes, int has_class_weight, int has_row_weight,
     int write_gradient, float label_smoothing, float scale) {
-    __local float scratch[GROUP];
-    const int l = (int)get_local_id(0);
-    const long r = get_group_id(0);
-    logits += logits_at + r * logits_pitch;
-    target += target_at + r * target_pitch;
-    gradient += gradient_at + r * gradient_pitch;
-    class_weight += class_weight_at;
-    const float factor = (has_row_weight ? row_weight[row_weight_at + r] : 1.0f) * scale;
-    const int read = factor == 0.0f ? 0 : classes;
+    __local float scratch[2 * GROUP];
+    const int aligned = CROSS_ENTROPY_ALIGNED(target_at | target_pitch);
     const float spread = label_smoothing / (float)classes;
-    float sum;
-    const float top = softmax_statistics(logits, read, 1.0f, LOG2E, scratch, &sum);
-    float products = 0.0f, weights = 0.0f;
-    for (int i = l; i < read; i += GROUP) {
-        const float wt = (has_class_weight ? class_weight[i] : 1.0f) * fma(target[i], 1.0f - label_smoothing, spread);
-        products += wt == 0.0f ? 0.0f : wt * (logits[i] - top);
-        weights += wt;
-    }
-    products = group_sum(products, scratch);
-    weights = group_sum(weights, scratch);
-    if (l == 0) loss[loss_at + r] = read ? factor * (weights * S_LOG(sum) - products) : 0.0f;
-    if (write_gradient) {
-        const float amount = factor * weights / sum;
-        for (int i = l; i < classes; i += GROUP) {
-            float v = 0.0f;
-            if (read) {
-                const float w = has_class_weight ? class_weight[i] : 1.0f;
-                const float wt = w * fma(target[i], 1.0f - label_smoothing, spread);
-                v = v_exp2_scaled(logits[i] - top, LOG2E, -127.0f / LOG2E) * amount - factor * wt;
+    CROSS_ENTROPY_TEAM
+    class_weight += class_weight_at;
+    FOR_EACH_TEAM_TURN(rows, team) {
+        const long r = turn + get_local_id(0) / team;
+        const int here = r < rows ? classes : 0;
+        __global const float *x = logits + logits_at + r * logits_pitch;
+        __global const float *t = target + target_at + r * target_pitch;
+        __global float *g = gradient + gradient_at + r * gradient_pitch;
+        const float factor = here ? (has_row_weight ? row_weight[row_weight_at + r] : 1.0f) * scale : 0.0f;
+        const int read = factor == 0.0f ? 0 : here;
+        const int quads = aligned ? read / 4 : 0, share = team_share(quads, lane, team);
+        float sum;
+        const float top = softmax_statistics_team(x, read, quads, lane, team, 1.0f, LOG2E, scratch, &sum);
+#define SOFT_TARGET(t, w) ((w) * fma((t), 1.0f - label_smoothing, spread))
+#define SOFT_TARGET_QUAD(q)                                              \
+    ((has_class_weight ? QUAD_OF(class_weight, q) : (float4)(1.0f))      \
+     * fma(QUAD_OF(t, q), (float4)(1.0f - label_smoothing), (float4)(spread)))
+        float sums[2] = {0.0f, 0.0f};  // Σ w t (x - max), Σ w t
+        for (int k = 0; k < share; k++) {
+            const int q = lane + k * team;
+            const float4 wt = SOFT_TARGET_QUAD(q), d = QUAD_OF(x, q) - top;
+            sums[0] += quad_sum(select(wt * d, (float4)(0.0f), wt == 0.0f));  // 0 counts nothing, even beside -inf
+            sums[1] += quad_sum(wt);
+        }
+        for (int i = 4 * quads + lane; i < read; i += team) {
+            const float wt = SOFT_TARGET(t[i], has_class_weight ? class_weight[i] : 1.0f);
+            sums[0] += wt == 0.0f ? 0.0f : wt * (x[i] - top);
+            sums[1] += wt;
+        }
+        team_sums(2, sums, team, scratch);
+        if (lane == 0 && here) loss[loss_at + r] = read ? factor * (sums[1] * S_LOG(sum) - sums[0]) : 0.0f;
+        if (write_gradient && read) {
+            const int add = write_gradient == 2;
+            const float amount = factor * sums[1] / sum;
+            for (int i = 4 * quads + lane; i < read; i += team) {
+                const float wt = SOFT_TARGET(t[i], has_class_weight ? class_weight[i] : 1.0f);
+                const float v = v_exp2_scaled(x[i] - top, LOG2E, -127.0f / LOG2E) * amount - factor * wt;
+                g[i] = add ? g[i] + v : v;
             }
-            gradient[i] = write_gradient == 2 ? gradient[i] + v : v;
+#define SOFT_LOAD(q) ((quad_pair){QUAD_OF(x, q), SOFT_TARGET_QUAD(q)})
+#define SOFT_USE(q, v)                                                                \
+    {                                                                                 \
+        const float4 e = exp2_scaled_quad(v.first - top, LOG2E, -127.0f / LOG2E);     \
+        put_quad(g, q, e * amount - factor * v.second, add);                          \
+    }
+            TEAM_QUADS_BACKWARDS(quad_pair, SOFT_LOAD, SOFT_USE)
+        } else if (write_gradient == 1) {
+            for (int i = lane; i < here; i += team) g[i] = 0.0f;
         }
     }
 }

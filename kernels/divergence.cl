@@ -477,83 +477,155 @@ DIVERGENCE_KERNEL(divergence_symmetric)
 
 #ifdef SIMT
 
-// One work-group of 256 per row: every work-item keeps its own running maxima and sums over classes l, l + 256, …; they
-// are brought to the row's maxima, added up in local memory, and a second (third) strided pass writes the gradient.
-void divergence_group(
-    const int kind, long r, __local float *scratch, __global const float *student, __global const float *teacher,
-    __global const int *labels, __global const float *row_weight, __global float *loss, __global float *divergence,
-    __global float *cross_entropy, __global float *gradient, int classes, int has_labels, int ignore_index,
-    int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,
-    float soft_part, float scale) {
-    const int l = (int)get_local_id(0);
+// A team of work-items per row (see math.clh). Every work-item keeps its own running maxima and sums over its quads; they
+// are brought to the row's maxima and added up in local memory, and a second (third) pass writes the gradient.
+
+// Moves a work-item's sums to maxima that are not below s and t.
+INLINE void divergence_raise(
+    const int kind, float s, float t, float inverse_temperature, divergence_row *row, divergence_sums *sums) {
+    if (s > row->student_max || t > row->teacher_max) {
+        const float s_max = fmax(s, row->student_max), t_max = fmax(t, row->teacher_max);
+        divergence_rescale(kind, s_max - row->student_max, t_max - row->teacher_max, inverse_temperature, sums);
+        row->student_max = s_max;
+        row->teacher_max = t_max;
+    }
+}
+
+INLINE void divergence_add_quad(
+    const int kind, float4 s, float4 t, float rate, float lowest, divergence_row row, divergence_sums *sums) {
+    const float4 ds = s - row.student_max, dt = t - row.teacher_max;
+    divergence_add(kind, row.separate_hard, ds.x, dt.x, rate, lowest, sums);
+    divergence_add(kind, row.separate_hard, ds.y, dt.y, rate, lowest, sums);
+    divergence_add(kind, row.separate_hard, ds.z, dt.z, rate, lowest, sums);
+    divergence_add(kind, row.separate_hard, ds.w, dt.w, rate, lowest, sums);
+}
+
+// One class's share of a mixture's value and of Σ q h.
+INLINE void divergence_mix(
+    const int kind, float s, float t, float rate, float lowest, float blend, divergence_row row, float *value,
+    float *mean) {
+    float h;
+    const float q = v_exp2_scaled(s - row.student_max, rate, lowest) * row.student_inverse;
+    const float p = v_exp2_scaled(t - row.teacher_max, rate, lowest) * row.teacher_inverse;
+    *value += divergence_mixture(kind, p, q, blend, &h);
+    *mean = fma(q, h, *mean);
+}
+
+INLINE float4 divergence_gradient_quad(
+    const int kind, float4 s, float4 t, float rate, float lowest, float inverse_temperature, float blend,
+    divergence_row row) {
+    return (float4)(divergence_gradient(kind, s.x, t.x, rate, lowest, inverse_temperature, blend, row),
+                    divergence_gradient(kind, s.y, t.y, rate, lowest, inverse_temperature, blend, row),
+                    divergence_gradient(kind, s.z, t.z, rate, lowest, inverse_temperature, blend, row),
+                    divergence_gradient(kind, s.w, t.w, rate, lowest, inverse_temperature, blend, row));
+}
+
+#define DIVERGENCE_SCRATCH 6  // floats of scratch for each work-item
+
+// `classes` is 0 for a team without a row: its work-items come along for the barriers.
+void divergence_team(
+    const int kind, long r, int lane, int team, int aligned, __local float *scratch, __global const float *student,
+    __global const float *teacher, __global const int *labels, __global const float *row_weight, __global float *loss,
+    __global float *divergence, __global float *cross_entropy, __global float *gradient, int classes, int has_labels,
+    int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,
+    float hard_scale, float soft_part, float scale) {
     const float inverse_temperature = 1.0f / temperature;
     const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
-    const float weight = has_row_weight ? row_weight[r] : 1.0f;
+    const float weight = has_row_weight && classes ? row_weight[r] : 1.0f;
     const int read = weight == 0.0f ? 0 : classes;  // a row without weight is not looked at
-    const int label = has_labels ? labels[r] : ignore_index;
+    const int label = has_labels && classes ? labels[r] : ignore_index;
     const int labelled = has_labels && label != ignore_index && read;
     const int label_ok = labelled && label >= 0 && label < classes;
+    const int quads = aligned ? classes / 4 : 0, share = team_share(read ? quads : 0, lane, team);
     // The work-item that will overwrite the label's logit (the gradient may be in place) is the one that reads it.
-    const int owner = label_ok ? label % GROUP : 0;
-    const float label_logit = label_ok && l == owner ? student[label] : 0.0f;
+    const int owner = label_ok ? team_owner(label, quads, team) : 0;
+    const float label_logit = label_ok && lane == owner ? student[label] : 0.0f;
 
     divergence_row row;
     row.student_max = row.teacher_max = LOWEST;
     row.separate_hard = labelled && temperature != 1.0f;
     divergence_sums sums = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-    for (int i = l; i < read; i += GROUP) {
+    int k = 0;
+    for (; k + 4 <= share; k += 4) {
+        const int q0 = lane + k * team, q1 = q0 + team, q2 = q1 + team, q3 = q2 + team;
+        const float4 s0 = QUAD_OF(student, q0), s1 = QUAD_OF(student, q1), s2 = QUAD_OF(student, q2);
+        const float4 s3 = QUAD_OF(student, q3), t0 = QUAD_OF(teacher, q0), t1 = QUAD_OF(teacher, q1);
+        const float4 t2 = QUAD_OF(teacher, q2), t3 = QUAD_OF(teacher, q3);
+        const float s = quad_max(fmax(fmax(s0, s1), fmax(s2, s3))), t = quad_max(fmax(fmax(t0, t1), fmax(t2, t3)));
+        divergence_raise(kind, s, t, inverse_temperature, &row, &sums);
+        divergence_add_quad(kind, s0, t0, rate, lowest, row, &sums);
+        divergence_add_quad(kind, s1, t1, rate, lowest, row, &sums);
+        divergence_add_quad(kind, s2, t2, rate, lowest, row, &sums);
+        divergence_add_quad(kind, s3, t3, rate, lowest, row, &sums);
+    }
+    for (; k < share; k++) {
+        const float4 s = QUAD_OF(student, lane + k * team), t = QUAD_OF(teacher, lane + k * team);
+        divergence_raise(kind, quad_max(s), quad_max(t), inverse_temperature, &row, &sums);
+        divergence_add_quad(kind, s, t, rate, lowest, row, &sums);
+    }
+    for (int i = 4 * quads + lane; i < read; i += team) {
         const float s = student[i], t = teacher[i];
-        if (s > row.student_max || t > row.teacher_max) {
-            const float s_max = fmax(s, row.student_max), t_max = fmax(t, row.teacher_max);
-            divergence_rescale(kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
-            row.student_max = s_max;
-            row.teacher_max = t_max;
-        }
+        divergence_raise(kind, s, t, inverse_temperature, &row, &sums);
         divergence_add(kind, row.separate_hard, s - row.student_max, t - row.teacher_max, rate, lowest, &sums);
     }
-    const float s_max = group_max(row.student_max, scratch), t_max = group_max(row.teacher_max, scratch);
-    divergence_rescale(kind, s_max - row.student_max, t_max - row.teacher_max, inverse_temperature, &sums);
-    row.student_max = s_max;
-    row.teacher_max = t_max;
-    const float student_sum = group_sum(sums.student, scratch), teacher_sum = group_sum(sums.teacher, scratch);
-    float hard_sum = group_sum(sums.hard, scratch);
-    if (!row.separate_hard) hard_sum = student_sum;
+    float maxima[2] = {row.student_max, row.teacher_max};
+    team_maxima(2, maxima, team, scratch);
+    divergence_rescale(
+        kind, maxima[0] - row.student_max, maxima[1] - row.teacher_max, inverse_temperature, &sums);
+    row.student_max = maxima[0];
+    row.teacher_max = maxima[1];
+    float totals[6] = {sums.student, sums.teacher, sums.hard, sums.excess, sums.forward, sums.reverse};
+    team_sums(6, totals, team, scratch);
+    const float student_sum = totals[0], teacher_sum = totals[1];
+    const float hard_sum = row.separate_hard ? totals[2] : student_sum;
     row.student_inverse = 1.0f / student_sum;
     row.teacher_inverse = 1.0f / teacher_sum;
     row.hard_inverse = 1.0f / hard_sum;
     row.ratio = divergence_ratio(student_sum, teacher_sum);
-    row.log_ratio = divergence_log_ratio(row.ratio, group_sum(sums.excess, scratch), row.teacher_inverse);
+    row.log_ratio = divergence_log_ratio(row.ratio, totals[3], row.teacher_inverse);
     row.mean = 0.0f;
     float value = 0.0f;
     if (DIVERGENCE_MIXES(kind)) {
-        float h;
-        for (int i = l; i < read; i += GROUP) {
-            const float q = v_exp2_scaled(student[i] - row.student_max, rate, lowest) * row.student_inverse;
-            const float p = v_exp2_scaled(teacher[i] - row.teacher_max, rate, lowest) * row.teacher_inverse;
-            value += divergence_mixture(kind, p, q, blend, &h);
-            row.mean = fma(q, h, row.mean);
+        float parts[2] = {0.0f, 0.0f};
+        for (k = 0; k < share; k++) {
+            const float4 s = QUAD_OF(student, lane + k * team), t = QUAD_OF(teacher, lane + k * team);
+            divergence_mix(kind, s.x, t.x, rate, lowest, blend, row, parts, parts + 1);
+            divergence_mix(kind, s.y, t.y, rate, lowest, blend, row, parts, parts + 1);
+            divergence_mix(kind, s.z, t.z, rate, lowest, blend, row, parts, parts + 1);
+            divergence_mix(kind, s.w, t.w, rate, lowest, blend, row, parts, parts + 1);
         }
-        value = group_sum(value, scratch);
-        row.mean = group_sum(row.mean, scratch);
+        for (int i = 4 * quads + lane; i < read; i += team) {
+            divergence_mix(kind, student[i], teacher[i], rate, lowest, blend, row, parts, parts + 1);
+        }
+        team_sums(2, parts, team, scratch);
+        value = parts[0];
+        row.mean = parts[1];
     } else {
-        const float forward = group_sum(sums.forward, scratch), reverse = group_sum(sums.reverse, scratch);
-        value = divergence_value(kind, forward, reverse, inverse_temperature, blend, student_sum, &row);
+        value = divergence_value(kind, totals[4], totals[5], inverse_temperature, blend, student_sum, &row);
     }
     const float total_weight = weight * scale;
     row.soft = total_weight * soft_scale * inverse_temperature;
     row.hard = labelled ? total_weight * hard_scale : 0.0f;
-    if (write_gradient) {
-        for (int i = l; i < classes; i += GROUP) {
-            float v = 0.0f;
-            if (read) {
-                v = divergence_gradient(
-                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row);
-                if (label_ok && i == label) v -= row.hard;
-            }
-            gradient[i] = write_gradient == 2 ? gradient[i] + v : v;
+    if (write_gradient && read) {
+        const int add = write_gradient == 2;
+        for (int i = 4 * quads + lane; i < classes; i += team) {
+            const float v =
+                divergence_gradient(kind, student[i], teacher[i], rate, lowest, inverse_temperature, blend, row);
+            gradient[i] = add ? gradient[i] + v : v;
         }
+#define DIVERGENCE_LOAD(q) ((quad_pair){QUAD_OF(student, q), QUAD_OF(teacher, q)})
+#define DIVERGENCE_USE(q, v)                                                                                     \
+    {                                                                                                            \
+        const float4 g = divergence_gradient_quad(                                                               \
+            kind, v.first, v.second, rate, lowest, inverse_temperature, blend, row);                             \
+        put_quad(gradient, q, g, add);                                                                           \
     }
-    if (l == owner) {
+        TEAM_QUADS_BACKWARDS(quad_pair, DIVERGENCE_LOAD, DIVERGENCE_USE)
+        if (label_ok && lane == owner) gradient[label] -= row.hard;
+    } else if (write_gradient == 1) {
+        for (int i = lane; i < classes; i += team) gradient[i] = 0.0f;
+    }
+    if (lane == owner && classes) {
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
         const float sum = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));
@@ -563,16 +635,23 @@ void divergence_group(
     }
 }
 
-// simt: global = rows · 256, local = 256, one group per row; vector: one work-item per rows_per_item rows.
+// simt: rows_per_item is the size of a team, global a multiple of 256, local = 256; vector: one work-item per
+// rows_per_item rows.
 #define DIVERGENCE_KERNEL(name, kind)                                                                                  \
     __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void name(DIVERGENCE_KERNEL_ARGUMENTS) {               \
-        __local float scratch[GROUP];                                                                                  \
+        __local float scratch[DIVERGENCE_SCRATCH * GROUP];                                                             \
+        const int team = (int)rows_per_item, lane = (int)get_local_id(0) & (team - 1);                                 \
+        const int aligned = ((student_at | teacher_at | student_pitch | teacher_pitch) & 3) == 0                       \
+            && (!write_gradient || ((gradient_at | gradient_pitch) & 3) == 0);                                         \
         DIVERGENCE_OFFSETS                                                                                             \
-        const long r = get_group_id(0);                                                                                \
-        divergence_group(                                                                                              \
-            kind, r, scratch, student + r * student_pitch, teacher + r * teacher_pitch, labels, row_weight, loss,      \
-            divergence, cross_entropy, gradient + r * gradient_pitch, classes, has_labels, ignore_index,               \
-            has_row_weight, write_gradient, temperature, blend, soft_scale, hard_scale, soft_part, scale);             \
+        FOR_EACH_TEAM_TURN(rows, team) {                                                                               \
+            const long r = turn + get_local_id(0) / team;                                                              \
+            divergence_team(                                                                                           \
+                kind, r, lane, team, aligned, scratch, student + r * student_pitch, teacher + r * teacher_pitch,       \
+                labels, row_weight, loss, divergence, cross_entropy, gradient + r * gradient_pitch,                    \
+                r < rows ? classes : 0, has_labels, ignore_index, has_row_weight, write_gradient, temperature, blend,  \
+                soft_scale, hard_scale, soft_part, scale);                                                             \
+        }                                                                                                              \
     }
 #if WANTED(divergence_forward_kl)
 DIVERGENCE_KERNEL(divergence_forward_kl, DIVERGENCE_FORWARD_KL)

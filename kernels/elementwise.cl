@@ -395,78 +395,149 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
 
 #ifdef SIMT
 
-#define FOR_EACH_ELEMENT for (long i = get_global_id(0); i < count; i += get_global_size(0))
 #define WORK_GROUP __attribute__((reqd_work_group_size(256, 1, 1)))
-#define PUT_ONE(target, v) (target) = (accumulate ? (target) : 0.0f) + (v)
+#define FOR_EACH_ELEMENT(first) for (long i = (first) + get_global_id(0); i < count; i += get_global_size(0))
+#define PUT(target, v) (target) = accumulate ? (target) + (v) : (v)
+#define QUAD(p) (*(__global float4 *)(p))
+#define CONST_QUAD(p) (*(__global const float4 *)(p))
+
+// How many elements are done four at a time, as loads and stores of 16 bytes: all but a short tail where every operand
+// begins on 16 bytes and is without gaps (`pitches` do not matter then) or made of rows that begin on 16 bytes.
+#define ELEMENTS_IN_QUADS(offsets, pitches) \
+    ((((offsets) | (count <= columns ? 0 : columns | (pitches))) & 3) == 0 ? count / 4 * 4 : 0)
+#define FOR_EACH_QUAD(whole) for (long i = 4 * get_global_id(0); i < (whole); i += 4 * get_global_size(0))
 
 // Where element i of a pitched matrix lies. Contiguous operands (one row) skip the 64-bit division.
 #define ROW_AND_COLUMN                            \
     long row = count <= columns ? 0 : i / columns; \
     long column = i - row * columns;
 
+// One function of a number, for four.
+#define ON_QUAD(f, four, p) ((float4)(f((four).s0, p), f((four).s1, p), f((four).s2, p), f((four).s3, p)))
+
 #define UNARY_KERNELS(fn)                                                                                     \
     __kernel WORK_GROUP void unary_##fn(UNARY_ARGUMENTS) {                                                    \
-        FOR_EACH_ELEMENT {                                                                                    \
+        const long whole = ELEMENTS_IN_QUADS(x_at | y_at, x_pitch | y_pitch);                                 \
+        FOR_EACH_QUAD(whole) {                                                                                \
             ROW_AND_COLUMN                                                                                    \
-            float v = value_##fn(x[x_at + row * x_pitch + column], p);                                        \
-            PUT_ONE(y[y_at + row * y_pitch + column], v);                                                     \
+            const float4 from = CONST_QUAD(x + x_at + row * x_pitch + column);                                \
+            PUT(QUAD(y + y_at + row * y_pitch + column), ON_QUAD(value_##fn, from, p));                       \
+        }                                                                                                     \
+        FOR_EACH_ELEMENT(whole) {                                                                             \
+            ROW_AND_COLUMN                                                                                    \
+            const float v = value_##fn(x[x_at + row * x_pitch + column], p);                                  \
+            PUT(y[y_at + row * y_pitch + column], v);                                                         \
         }                                                                                                     \
     }                                                                                                         \
     __kernel WORK_GROUP void unary_##fn##_backward(UNARY_BACKWARD_ARGUMENTS) {                                \
-        FOR_EACH_ELEMENT {                                                                                    \
+        const long whole = ELEMENTS_IN_QUADS(x_at | dy_at | dx_at, x_pitch | dy_pitch | dx_pitch);            \
+        FOR_EACH_QUAD(whole) {                                                                                \
             ROW_AND_COLUMN                                                                                    \
-            float v = slope_##fn(x[x_at + row * x_pitch + column], p);                                        \
-            PUT_ONE(dx[dx_at + row * dx_pitch + column], v * dy[dy_at + row * dy_pitch + column]);            \
+            const float4 from = CONST_QUAD(x + x_at + row * x_pitch + column);                                \
+            const float4 v = ON_QUAD(slope_##fn, from, p) * CONST_QUAD(dy + dy_at + row * dy_pitch + column); \
+            PUT(QUAD(dx + dx_at + row * dx_pitch + column), v);                                               \
+        }                                                                                                     \
+        FOR_EACH_ELEMENT(whole) {                                                                             \
+            ROW_AND_COLUMN                                                                                    \
+            const float v = slope_##fn(x[x_at + row * x_pitch + column], p);                                  \
+            PUT(dx[dx_at + row * dx_pitch + column], v * dy[dy_at + row * dy_pitch + column]);                \
         }                                                                                                     \
     }
 
 #define GATED_KERNELS(name, fn)                                                                                \
     __kernel WORK_GROUP void name(GATED_ARGUMENTS) {                                                           \
-        FOR_EACH_ELEMENT {                                                                                     \
+        const long whole = ELEMENTS_IN_QUADS(gate_at | up_at | y_at, gate_pitch | up_pitch | y_pitch);         \
+        FOR_EACH_QUAD(whole) {                                                                                 \
             ROW_AND_COLUMN                                                                                     \
-            float v = value_##fn(gate[gate_at + row * gate_pitch + column], 0.0f);                             \
-            PUT_ONE(y[y_at + row * y_pitch + column], v * up[up_at + row * up_pitch + column]);                \
+            const float4 g = CONST_QUAD(gate + gate_at + row * gate_pitch + column);                           \
+            const float4 v = ON_QUAD(value_##fn, g, 0.0f) * CONST_QUAD(up + up_at + row * up_pitch + column);  \
+            PUT(QUAD(y + y_at + row * y_pitch + column), v);                                                   \
+        }                                                                                                      \
+        FOR_EACH_ELEMENT(whole) {                                                                              \
+            ROW_AND_COLUMN                                                                                     \
+            const float v = value_##fn(gate[gate_at + row * gate_pitch + column], 0.0f);                       \
+            PUT(y[y_at + row * y_pitch + column], v * up[up_at + row * up_pitch + column]);                    \
         }                                                                                                      \
     }                                                                                                          \
     __kernel WORK_GROUP void name##_backward(GATED_BACKWARD_ARGUMENTS) {                                       \
-        FOR_EACH_ELEMENT {                                                                                     \
+        const long whole = ELEMENTS_IN_QUADS(gate_at | up_at | dy_at | dgate_at | dup_at,                      \
+                                             gate_pitch | up_pitch | dy_pitch | dgate_pitch | dup_pitch);      \
+        FOR_EACH_QUAD(whole) {                                                                                 \
             ROW_AND_COLUMN                                                                                     \
-            float g = gate[gate_at + row * gate_pitch + column], u = up[up_at + row * up_pitch + column];      \
-            float d = dy[dy_at + row * dy_pitch + column];                                                     \
-            PUT_ONE(dgate[dgate_at + row * dgate_pitch + column], d * u * slope_##fn(g, 0.0f));                \
-            PUT_ONE(dup[dup_at + row * dup_pitch + column], d * value_##fn(g, 0.0f));                          \
+            const float4 g = CONST_QUAD(gate + gate_at + row * gate_pitch + column);                           \
+            const float4 u = CONST_QUAD(up + up_at + row * up_pitch + column);                                 \
+            const float4 d = CONST_QUAD(dy + dy_at + row * dy_pitch + column);                                 \
+            PUT(QUAD(dgate + dgate_at + row * dgate_pitch + column), d * u * ON_QUAD(slope_##fn, g, 0.0f));    \
+            PUT(QUAD(dup + dup_at + row * dup_pitch + column), d * ON_QUAD(value_##fn, g, 0.0f));              \
+        }                                                                                                      \
+        FOR_EACH_ELEMENT(whole) {                                                                              \
+            ROW_AND_COLUMN                                                                                     \
+            const float g = gate[gate_at + row * gate_pitch + column];                                         \
+            const float u = up[up_at + row * up_pitch + column], d = dy[dy_at + row * dy_pitch + column];      \
+            PUT(dgate[dgate_at + row * dgate_pitch + column], d * u * slope_##fn(g, 0.0f));                    \
+            PUT(dup[dup_at + row * dup_pitch + column], d * value_##fn(g, 0.0f));                              \
         }                                                                                                      \
     }
 
-// The operands of element i. Dimensions of size 1 (most of them, once the host has merged dimensions) cost no division.
-#define BROADCAST_OPERANDS                                                                \
+// Where the operands of element i lie. Dimensions of size 1 (most of them, once the host has merged dimensions) cost no
+// division.
+#define BROADCAST_PLACES                                                                  \
     long r = i, i3 = r, i2 = 0, i1 = 0, i0 = 0;                                           \
     if (count > n3) r = i / n3, i3 = i - r * n3, i2 = r;                                  \
     if (count > n3 && n0 * n1 > 1) r = i2 / n2, i2 -= r * n2, i1 = r;                     \
     if (count > n3 && n0 > 1) r = i1 / n1, i1 -= r * n1, i0 = r;                          \
-    float u = a[a_at + i0 * a0 + i1 * a1 + i2 * a2 + i3 * a3];                            \
-    float v = b[b_at + i0 * b0 + i1 * b1 + i2 * b2 + i3 * b3];
+    __global const float *pa = a + a_at + i0 * a0 + i1 * a1 + i2 * a2 + i3 * a3;          \
+    __global const float *pb = b + b_at + i0 * b0 + i1 * b1 + i2 * b2 + i3 * b3;
+// Neighbours in the last dimension as four: rows that begin on 16 bytes, or one number for all of them (stride 0).
+#define STEPS_BY_QUADS(at, s0, s1, s2, s3) ((s3) == 0 || ((s3) == 1 && (((at) | (s0) | (s1) | (s2)) & 3) == 0))
+#define BROADCAST_IN_QUADS(offsets)                                                                             \
+    (((offsets) & 3) == 0 && (count <= n3 || (n3 & 3) == 0) && STEPS_BY_QUADS(a_at, a0, a1, a2, a3) &&           \
+             STEPS_BY_QUADS(b_at, b0, b1, b2, b3)                                                                \
+         ? count / 4 * 4                                                                                         \
+         : 0)
+#define BROADCAST_QUADS                                             \
+    const float4 u = a3 ? CONST_QUAD(pa) : (float4)(pa[0]);         \
+    const float4 v = b3 ? CONST_QUAD(pb) : (float4)(pb[0]);
 
-#define BINARY_KERNEL(op, value)                          \
+#define BINARY_KERNEL(op, value)                             \
     __kernel WORK_GROUP void binary_##op(BINARY_ARGUMENTS) { \
-        FOR_EACH_ELEMENT {                                \
-            BROADCAST_OPERANDS                            \
-            PUT_ONE(y[y_at + i], value);                  \
-        }                                                 \
+        const long whole = BROADCAST_IN_QUADS(y_at);         \
+        FOR_EACH_QUAD(whole) {                               \
+            BROADCAST_PLACES                                 \
+            BROADCAST_QUADS                                  \
+            PUT(QUAD(y + y_at + i), value);                  \
+        }                                                    \
+        FOR_EACH_ELEMENT(whole) {                            \
+            BROADCAST_PLACES                                 \
+            const float u = pa[0], v = pb[0];                \
+            PUT(y[y_at + i], value);                         \
+        }                                                    \
     }
 
 #if WANTED(affine)
 __kernel WORK_GROUP void affine(AFFINE_ARGUMENTS) {
-    FOR_EACH_ELEMENT {
+    const long whole = ELEMENTS_IN_QUADS(x_at | y_at, x_pitch | y_pitch);
+    FOR_EACH_QUAD(whole) {
         ROW_AND_COLUMN
-        PUT_ONE(y[y_at + row * y_pitch + column], fma(a, x[x_at + row * x_pitch + column], b));
+        const float4 v = fma((float4)(a), CONST_QUAD(x + x_at + row * x_pitch + column), (float4)(b));
+        PUT(QUAD(y + y_at + row * y_pitch + column), v);
+    }
+    FOR_EACH_ELEMENT(whole) {
+        ROW_AND_COLUMN
+        PUT(y[y_at + row * y_pitch + column], fma(a, x[x_at + row * x_pitch + column], b));
     }
 }
 #endif
 
 #if WANTED(axpby)
 __kernel WORK_GROUP void axpby(AXPBY_ARGUMENTS) {
-    FOR_EACH_ELEMENT {
+    const long whole = ((x_at | y_at) & 3) == 0 ? count / 4 * 4 : 0;
+    FOR_EACH_QUAD(whole) {
+        float4 v = a * CONST_QUAD(x + x_at + i);
+        if (b != 0.0f) v = fma((float4)(b), QUAD(y + y_at + i), v);
+        QUAD(y + y_at + i) = v;
+    }
+    FOR_EACH_ELEMENT(whole) {
         float v = a * x[x_at + i];
         if (b != 0.0f) v = fma(b, y[y_at + i], v);
         y[y_at + i] = v;
@@ -476,9 +547,16 @@ __kernel WORK_GROUP void axpby(AXPBY_ARGUMENTS) {
 
 #if WANTED(binary_div_backward_b)
 __kernel WORK_GROUP void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
-    FOR_EACH_ELEMENT {
-        BROADCAST_OPERANDS
-        PUT_ONE(db[db_at + i], -dy[dy_at + i] * (u / v) / v);
+    const long whole = BROADCAST_IN_QUADS(dy_at | db_at);
+    FOR_EACH_QUAD(whole) {
+        BROADCAST_PLACES
+        BROADCAST_QUADS
+        PUT(QUAD(db + db_at + i), -CONST_QUAD(dy + dy_at + i) * (u / v) / v);
+    }
+    FOR_EACH_ELEMENT(whole) {
+        BROADCAST_PLACES
+        const float u = pa[0], v = pb[0];
+        PUT(db[db_at + i], -dy[dy_at + i] * (u / v) / v);
     }
 }
 #endif

@@ -167,6 +167,16 @@ __kernel void log_softmax_backward(
 
 #ifdef SIMT
 
+// simt: rows_per_item is the size of a team (see math.clh), global a multiple of 256, local = 256.
+#define SOFTMAX_TEAM const int team = (int)rows_per_item, lane = (int)get_local_id(0) & (team - 1);
+#define SOFTMAX_ROW(places)                                   \
+    const long r = turn + get_local_id(0) / team;             \
+    const int here = r < rows ? columns : 0;                  \
+    const int quads = ((places) & 3) == 0 ? here / 4 : 0;     \
+    const int share = team_share(quads, lane, team);
+#define SOFTMAX_LOAD(q) QUAD_OF(from, q)
+#define SOFTMAX_BACKWARD_LOAD(q) ((quad_pair){QUAD_OF(a, q), QUAD_OF(b, q)})
+
 #if WANTED(softmax_forward)
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_forward(
     long rows, long rows_per_item, __global const float *x, long x_at, __global float *y, long y_at, long x_pitch,
@@ -174,14 +184,20 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_forward
     __local float scratch[GROUP];
     const float inverse_temperature = 1.0f / temperature;
     const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
-    const long r = get_group_id(0);
-    x += x_at + r * x_pitch;
-    y += y_at + r * y_pitch;
-    float sum;
-    const float top = softmax_statistics(x, columns, inverse_temperature, rate, scratch, &sum);
-    const float inverse = 1.0f / sum;
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) {
-        y[i] = v_exp2_scaled(x[i] - top, rate, lowest) * inverse;
+    SOFTMAX_TEAM
+    FOR_EACH_TEAM_TURN(rows, team) {
+        SOFTMAX_ROW(x_at | y_at | x_pitch | y_pitch)
+        __global const float *from = x + x_at + r * x_pitch;
+        __global float *to = y + y_at + r * y_pitch;
+        float sum;
+        const float top = softmax_statistics_team(
+            from, here, quads, lane, team, inverse_temperature, rate, scratch, &sum);
+        const float inverse = 1.0f / sum;
+        for (int i = 4 * quads + lane; i < here; i += team) {
+            to[i] = v_exp2_scaled(from[i] - top, rate, lowest) * inverse;
+        }
+#define SOFTMAX_USE(q, v) STORE_QUAD_OF(to, q, exp2_scaled_quad(v - top, rate, lowest) * inverse);
+        TEAM_QUADS_BACKWARDS(float4, SOFTMAX_LOAD, SOFTMAX_USE)
     }
 }
 #endif
@@ -191,13 +207,20 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void log_softmax_for
     long y_pitch, int columns, float temperature) {
     __local float scratch[GROUP];
     const float inverse_temperature = 1.0f / temperature;
-    const long r = get_group_id(0);
-    x += x_at + r * x_pitch;
-    y += y_at + r * y_pitch;
-    float sum;
-    const float top = softmax_statistics(x, columns, inverse_temperature, LOG2E * inverse_temperature, scratch, &sum);
-    const float log_sum = S_LOG(sum);
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) y[i] = fma(x[i] - top, inverse_temperature, -log_sum);
+    SOFTMAX_TEAM
+    FOR_EACH_TEAM_TURN(rows, team) {
+        SOFTMAX_ROW(x_at | y_at | x_pitch | y_pitch)
+        __global const float *from = x + x_at + r * x_pitch;
+        __global float *to = y + y_at + r * y_pitch;
+        float sum;
+        const float top = softmax_statistics_team(
+            from, here, quads, lane, team, inverse_temperature, LOG2E * inverse_temperature, scratch, &sum);
+        const float log_sum = S_LOG(sum);
+        for (int i = 4 * quads + lane; i < here; i += team) to[i] = fma(from[i] - top, inverse_temperature, -log_sum);
+#define LOG_SOFTMAX_USE(q, v) \
+    STORE_QUAD_OF(to, q, fma(v - top, (float4)(inverse_temperature), (float4)(-log_sum)));
+        TEAM_QUADS_BACKWARDS(float4, SOFTMAX_LOAD, LOG_SOFTMAX_USE)
+    }
 }
 #endif
 #if WANTED(softmax_backward)
@@ -207,16 +230,25 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_backwar
     float temperature) {
     __local float scratch[GROUP];
     const float inverse_temperature = 1.0f / temperature;
-    const long r = get_group_id(0);
-    y += y_at + r * y_pitch;
-    dy += dy_at + r * dy_pitch;
-    dx += dx_at + r * dx_pitch;
-    float dot_product = 0.0f;
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) dot_product = fma(y[i], dy[i], dot_product);
-    const float mean = group_sum(dot_product, scratch);
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) {
-        const float v = y[i] * (dy[i] - mean) * inverse_temperature;
-        dx[i] = accumulate ? dx[i] + v : v;
+    SOFTMAX_TEAM
+    FOR_EACH_TEAM_TURN(rows, team) {
+        SOFTMAX_ROW(y_at | dy_at | dx_at | y_pitch | dy_pitch | dx_pitch)
+        __global const float *a = y + y_at + r * y_pitch;
+        __global const float *b = dy + dy_at + r * dy_pitch;
+        __global float *to = dx + dx_at + r * dx_pitch;
+        float4 dots = 0.0f;
+        float mean = 0.0f;
+        for (int k = 0; k < share; k++) dots = fma(QUAD_OF(a, lane + k * team), QUAD_OF(b, lane + k * team), dots);
+        for (int i = 4 * quads + lane; i < here; i += team) mean = fma(a[i], b[i], mean);
+        mean += quad_sum(dots);
+        team_sums(1, &mean, team, scratch);
+        for (int i = 4 * quads + lane; i < here; i += team) {
+            const float v = a[i] * (b[i] - mean) * inverse_temperature;
+            to[i] = accumulate ? to[i] + v : v;
+        }
+#define SOFTMAX_BACKWARD_USE(q, v) \
+    put_quad(to, q, v.first * (v.second - mean) * inverse_temperature, accumulate);
+        TEAM_QUADS_BACKWARDS(quad_pair, SOFTMAX_BACKWARD_LOAD, SOFTMAX_BACKWARD_USE)
     }
 }
 #endif
@@ -227,16 +259,29 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void log_softmax_bac
     float temperature) {
     __local float scratch[GROUP];
     const float inverse_temperature = 1.0f / temperature;
-    const long r = get_group_id(0);
-    y += y_at + r * y_pitch;
-    dy += dy_at + r * dy_pitch;
-    dx += dx_at + r * dx_pitch;
-    float total = 0.0f;
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) total += dy[i];
-    const float sum = group_sum(total, scratch);
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) {
-        const float v = fma(v_exp2_scaled(y[i], LOG2E, -127.0f / LOG2E), -sum, dy[i]) * inverse_temperature;
-        dx[i] = accumulate ? dx[i] + v : v;
+    SOFTMAX_TEAM
+    FOR_EACH_TEAM_TURN(rows, team) {
+        SOFTMAX_ROW(y_at | dy_at | dx_at | y_pitch | dy_pitch | dx_pitch)
+        __global const float *a = y + y_at + r * y_pitch;
+        __global const float *b = dy + dy_at + r * dy_pitch;
+        __global float *to = dx + dx_at + r * dx_pitch;
+        float4 totals = 0.0f;
+        float sum = 0.0f;
+        for (int k = 0; k < share; k++) totals += QUAD_OF(b, lane + k * team);
+        for (int i = 4 * quads + lane; i < here; i += team) sum += b[i];
+        sum += quad_sum(totals);
+        team_sums(1, &sum, team, scratch);
+        for (int i = 4 * quads + lane; i < here; i += team) {
+            const float v = fma(v_exp2_scaled(a[i], LOG2E, -127.0f / LOG2E), -sum, b[i]) * inverse_temperature;
+            to[i] = accumulate ? to[i] + v : v;
+        }
+#define LOG_SOFTMAX_BACKWARD_USE(q, v)                                          \
+    {                                                                           \
+        const float4 e = exp2_scaled_quad(v.first, LOG2E, -127.0f / LOG2E);     \
+        const float4 slope = fma(e, (float4)(-sum), v.second);                  \
+        put_quad(to, q, slope * inverse_temperature, accumulate);               \
+    }
+        TEAM_QUADS_BACKWARDS(quad_pair, SOFTMAX_BACKWARD_LOAD, LOG_SOFTMAX_BACKWARD_USE)
     }
 }
 #endif

@@ -48,6 +48,27 @@ extension OpenCLDevice {
         }
     }
 
+    /// Launches a kernel over rows that are shared by teams of work-items (`simt`; kernels/math.clh): a team has one work-item for
+    /// each four columns or fewer, up to a group of 256, and the kernel gets its size where `vector` gets rows per item.
+    func launchTeams(
+        _ file: String, _ kernel: String, rows: Int, columns: Int, grain: Int = 2048, _ arguments: [KernelArgument]
+    ) throws {
+        guard family == .simt, rows > 0 else {
+            return try launchRows(file, kernel, rows: rows, columns: columns, grain: grain, arguments)
+        }
+        var team = 4
+        while team < 256, team * 4 < columns { team *= 2 }
+        let turns = (rows * team + 255) / 256
+        // Wide rows: few at a time, so that a row is still in the second-level cache when it is read again.
+        let groups = columns >= Self.wideRow ? min(turns, info.computeUnits * Self.groupsPerUnit) : turns
+        try enqueue(
+            Launch(file, kernel, range: (rows, team), arguments, global: (groups * 256, 1, 1), local: (256, 1, 1)))
+    }
+
+    /// Columns from which a row fills a group's loads many times over.
+    private static let wideRow = 8192
+    private static let groupsPerUnit = 2
+
     /// Launches a kernel that is one item (`vector`) or one group of 256 (`simt`).
     func launchOne(_ file: String, _ kernel: String, _ arguments: [KernelArgument]) throws {
         let items = family == .vector ? 1 : 256

@@ -6,7 +6,7 @@ extension CrossEntropy {
         let buffers =
             try o.logits.arguments() + o.labels.arguments() + (o.classWeights ?? o.loss).arguments()
             + (o.rowWeights ?? o.loss).arguments() + o.loss.arguments() + (o.gradient ?? o.loss).arguments()
-        try device.launchRows(
+        try device.launchTeams(
             "cross_entropy.cl", "cross_entropy", rows: r.rows, columns: r.columns,
             buffers
                 + [
@@ -24,7 +24,7 @@ extension SoftCrossEntropy {
         let buffers =
             try o.logits.arguments() + o.targets.arguments() + (o.classWeights ?? o.loss).arguments()
             + (o.rowWeights ?? o.loss).arguments() + o.loss.arguments() + (o.gradient ?? o.loss).arguments()
-        try device.launchRows(
+        try device.launchTeams(
             "cross_entropy.cl", "cross_entropy_soft", rows: r.rows, columns: r.columns,
             buffers
                 + [

@@ -7,7 +7,7 @@ extension Divergence {
             try o.student.arguments() + o.teacher.arguments() + (o.labels ?? o.loss).arguments()
             + (o.rowWeights ?? o.loss).arguments() + o.loss.arguments() + o.divergence.arguments()
             + o.crossEntropy.arguments() + (o.gradient ?? o.loss).arguments()
-        try device.launchRows(
+        try device.launchTeams(
             "divergence.cl", name, rows: rs.rows, columns: rs.columns,
             buffers
                 + [
