@@ -94,10 +94,12 @@ extension GoldenFamilies {
         guard let z1 = teachers.normalizer, let z2 = students.normalizer else { throw RetortError.badData("no Z") }
         trial.give("Z1", z1)
         trial.give("Z2", z2)
-        try students.update(places.positives, v, momentum: momentum)
-        try teachers.update(places.positives, w, momentum: momentum)
-        trial.give("mem1_new", students.rows)
-        trial.give("mem2_new", teachers.rows)
+        // Copies: the tape of the loss still reads the memories.
+        for (name, embeddings) in [("mem1", v), ("mem2", w)] {
+            let memory = ContrastMemory(try trial.tensor(name))
+            try memory.update(places.positives, embeddings, momentum: momentum)
+            trial.give(name + "_new", memory.rows)
+        }
     }
 
     /// Indices [rows, 1 + negatives] as counts [rows, examples]; the first is the row's own example.

@@ -170,7 +170,8 @@ public final class ContrastMemory {
         return z
     }
 
-    /// Rows of a batch become momentum·row + (1 − momentum)·embedding, of length 1.
+    /// Rows of a batch become momentum·row + (1 − momentum)·embedding, of length 1. In place, so only once backward has passed the losses
+    /// against this memory.
     /// - Parameter places: a 1 at each row's example, `[batch, examples]`; no example twice.
     public func update(_ places: Tensor, _ embeddings: Tensor, momentum: Float) throws {
         let old = try places.matmul(rows)
