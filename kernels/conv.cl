@@ -66,9 +66,19 @@ typedef struct {
 #define CONV_SHORT_ROWS 4
 #define CONV_VECTORS 3
 #define CONV_LONG_VECTORS 8  // of one output alone
-#define CONV_TAPS (24 / CONV_ROWS * (CONV_LANES / 8))
+#if CONV_LANES == 16
+#define CONV_TAPS 6  // of four outputs in a weight gradient
+#else
+#define CONV_TAPS 3
+#endif
 #define CONV_LONG_TAPS 9
 
+#ifdef __OPENCL_VERSION__
+#define CONV_STORE_HALF(p, v) vstore8((v), 0, (p))
+#else
+typedef float conv_half __attribute__((ext_vector_type(8), aligned(4)));
+#define CONV_STORE_HALF(p, v) (*(conv_half *)(p) = (v))
+#endif
 #if CONV_LANES == 16
 typedef real conv_t;
 #define CONV_LOAD(p) LOAD(p)
@@ -80,9 +90,8 @@ typedef float8 conv_t;
 #define CONV_STORE(p, v) vstore8((v), 0, (p))
 #else
 typedef real8 conv_t;
-typedef float conv_unaligned __attribute__((ext_vector_type(8), aligned(4)));
-#define CONV_LOAD(p) ((conv_t)(*(const conv_unaligned *)(p)))
-#define CONV_STORE(p, v) (*(conv_unaligned *)(p) = (v))
+#define CONV_LOAD(p) ((conv_t)(*(const conv_half *)(p)))
+#define CONV_STORE(p, v) (*(conv_half *)(p) = (v))
 #endif
 #if CONV_LANES == 8
 INLINE float conv_lane_sum(conv_t v) {
@@ -144,81 +153,109 @@ INLINE void conv_offsets_all(const int *geometry, GLOBAL int *offsets) {
             }
 }
 
-// Packs the weights of outputs [begin, end), counted through all groups: panel after panel, packed[k][row of the panel].
-INLINE void conv_pack_rows(index_t begin, index_t end, const int *geometry, GLOBAL const float *weight,
-                           GLOBAL float *packed, GLOBAL int *offsets) {
+INLINE int conv_panels(int outputs) {
+    int panels = 0;
+    for (int row = 0; row < outputs; row += conv_panel(outputs - row)) panels++;
+    return panels;
+}
+
+#define CONV_PACK(HEIGHT)                                                                                              \
+    for (int c = 0; c < g->channels; c++) {                                                                            \
+        GLOBAL const float *of_channel = from + (index_t)c * g->weight_channel;                                        \
+        for (int a = 0; a < g->taps_y; a++)                                                                            \
+            for (int b = 0; b < g->taps_x; b++, to += HEIGHT)                                                          \
+                CONV_UNROLL for (int r = 0; r < HEIGHT; r++)                                                           \
+                    to[r] = of_channel[place[r] + a * g->weight_y + b * g->weight_x];                                  \
+    }
+
+// Packs the weights of panels [begin, end), counted through all groups: packed[k][row of the panel], panel after panel.
+INLINE void conv_pack_panels(index_t begin, index_t end, const int *geometry, GLOBAL const float *weight,
+                             GLOBAL float *packed, GLOBAL int *offsets) {
     const ConvGeometry *g = (const ConvGeometry *)geometry;
-    const int depth = conv_depth(g), padded = conv_padded(g->outputs);
+    const int depth = conv_depth(g), padded = conv_padded(g->outputs), panels = conv_panels(g->outputs);
     if (begin == 0) conv_offsets_all(geometry, offsets);
     for (index_t item = begin; item < end; item++) {
-        const int group = (int)(item / g->outputs), row = (int)(item % g->outputs);
-        int start = 0, height = conv_panel(g->outputs);
-        while (start + height <= row) {
-            start += height;
-            height = conv_panel(g->outputs - start);
+        const index_t group = item / panels;
+        int start = 0;
+        for (int panel = 0; panel < item % panels; panel++) start += conv_panel(g->outputs - start);
+        GLOBAL float *to = packed + (group * padded + start) * depth;
+        GLOBAL const float *from = weight + g->weight_first + group * g->weight_group;
+        // Rows behind the last output repeat it; nobody stores what comes of them.
+        index_t place[CONV_ROWS];
+        for (int r = 0; r < CONV_ROWS; r++)
+            place[r] = (index_t)conv_least(start + r, g->outputs - 1) * g->weight_output;
+        const int height = conv_panel(g->outputs - start);
+        if (height == CONV_ROWS) {
+            CONV_PACK(CONV_ROWS)
+        } else if (height == CONV_SHORT_ROWS) {
+            CONV_PACK(CONV_SHORT_ROWS)
+        } else {
+            CONV_PACK(1)
         }
-        // The last output also fills the rows behind it.
-        const int copies = row == g->outputs - 1 ? start + height - row : 1;
-        GLOBAL float *to = packed + ((index_t)group * padded + start) * depth + (row - start);
-        GLOBAL const float *from =
-            weight + g->weight_first + (index_t)group * g->weight_group + (index_t)row * g->weight_output;
-        for (int c = 0; c < g->channels; c++)
-            for (int a = 0; a < g->taps_y; a++)
-                for (int b = 0; b < g->taps_x; b++, to += height) {
-                    const float w = from[(index_t)c * g->weight_channel + a * g->weight_y + b * g->weight_x];
-                    for (int i = 0; i < copies; i++) to[i] = w;
-                }
     }
 }
 
-// One row of a plane: to[v] = from[start + step · v] where that is inside [0, width), else 0; v < pitch.
-INLINE void conv_copy_row(GLOBAL const float *from, int width, int start, int step, GLOBAL float *to, int pitch) {
-    int first = start < 0 ? (-start + step - 1) / step : 0;
-    int last = start < width ? (width - start + step - 1) / step : 0;
-    first = conv_least(first, pitch);
-    last = conv_most(first, conv_least(last, pitch));
-    for (int v = 0; v < first; v++) to[v] = 0.0f;
+// to[i] = from[step · i] for i < n; reads nothing beyond from[step · (n - 1)].
+INLINE void conv_copy_row(GLOBAL const float *from, int n, int step, GLOBAL float *to) {
+    int i = 0;
     if (step == 1) {
-        GLOBAL const float *p = from + start;
-        int v = first;
-        for (; v + LANES <= last; v += LANES) STORE(to + v, LOAD(p + v));
-        if (v < last) store_part(to + v, load_part(p + v, last - v, 0.0f), last - v);
-    } else {
-        for (int v = first; v < last; v++) to[v] = from[start + step * v];
+        for (; i + LANES <= n; i += LANES) STORE(to + i, LOAD(from + i));
+        if (i < n) store_part(to + i, load_part(from + i, n - i, 0.0f), n - i);
+        return;
     }
-    for (int v = last; v < pitch; v++) to[v] = 0.0f;
+    if (step == 2)
+        for (; i + 8 < n; i += 8) {
+            real v = LOAD(from + 2 * i);
+            CONV_STORE_HALF(to + i, v.even);
+        }
+    for (; i < n; i++) to[i] = from[(index_t)step * i];
+}
+
+// First and last + 1 of the elements start + step · i, i < count, that lie in [0, size).
+INLINE int conv_first(int start, int step, int count) {
+    return conv_least(count, start < 0 ? (-start + step - 1) / step : 0);
+}
+INLINE int conv_last(int start, int step, int count, int size) {
+    return conv_most(conv_first(start, step, count),
+                     conv_least(count, start < size ? (size - start + step - 1) / step : 0));
 }
 
 // Planes of channels [0, channels) at `source` (the first of them, of the block's first image) for `rows` rows of
-// outputs that begin with output row `row0`.
+// outputs that begin with output row `row0`. Only what lies inside the image is written: the rest is zero already, unless
+// `clear`, and stays so from block to block.
 CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *source, int channels, int images,
-                                    int row0, int rows, GLOBAL float *planes) {
+                                    int row0, int rows, int clear, GLOBAL float *planes) {
     const index_t channel_stride = (index_t)g->source_height * g->source_width;
     const index_t image_stride = channel_stride * g->channels * g->groups;
     // First source row and column that any tap meets.
     const int top = g->first_y + g->step_y * row0 - (g->tap_step_y < 0 ? (g->taps_y - 1) * -g->tap_step_y : 0);
     const int left = g->first_x - (g->tap_step_x < 0 ? (g->taps_x - 1) * -g->tap_step_x : 0);
     const int reach_y = g->tap_step_y < 0 ? 0 : g->tap_step_y, reach_x = g->tap_step_x < 0 ? 0 : g->tap_step_x;
-    GLOBAL float *plane = planes;
-    for (int c = 0; c < channels; c++)
-        for (int phase_y = 0; phase_y < g->phases_y; phase_y++)
-            for (int phase_x = 0; phase_x < g->phases_x; phase_x++, plane += g->plane) {
-                const int y0 = top + phase_y * reach_y % g->step_y, x0 = left + phase_x * reach_x % g->step_x;
-                GLOBAL float *to = plane;
+    if (clear) {
+        // With what the last vectors read behind the last plane.
+        const index_t count = (index_t)channels * g->phases_y * g->phases_x * g->plane + CONV_LANES;
+        for (index_t i = 0; i < count; i += CONV_LANES) CONV_STORE(planes + i, (conv_t)(0.0f));
+    }
+    for (int phase_y = 0; phase_y < g->phases_y; phase_y++)
+        for (int phase_x = 0; phase_x < g->phases_x; phase_x++) {
+            const int y0 = top + phase_y * reach_y % g->step_y, x0 = left + phase_x * reach_x % g->step_x;
+            const int first_x = conv_first(x0, g->step_x, g->pitch);
+            const int last_x = conv_last(x0, g->step_x, g->pitch, g->source_width);
+            const int first_y = conv_first(y0, g->step_y, rows + g->shift_y);
+            const int last_y = conv_last(y0, g->step_y, rows + g->shift_y, g->source_height);
+            const int row_step = g->step_y * g->source_width;
+            for (int c = 0; c < channels; c++) {
+                GLOBAL float *plane = planes + (index_t)((c * g->phases_y + phase_y) * g->phases_x + phase_x) * g->plane;
                 for (int image = 0; image < images; image++) {
-                    GLOBAL const float *from = source + image * image_stride + c * channel_stride;
-                    const int filled = image == images - 1 ? rows + g->shift_y : g->image_rows;
-                    for (int u = 0; u < filled; u++, to += g->pitch) {
-                        const int y = y0 + g->step_y * u;
-                        const int inside = y >= 0 && y < g->source_height;
-                        conv_copy_row(from + (inside ? (index_t)y * g->source_width : 0),
-                                      inside ? g->source_width : 0, inside ? x0 : 0, g->step_x, to, g->pitch);
-                    }
+                    GLOBAL const float *from = source + image * image_stride + c * channel_stride +
+                                               (index_t)(y0 + g->step_y * first_y) * g->source_width + x0 +
+                                               g->step_x * first_x;
+                    GLOBAL float *to = plane + (image * g->image_rows + first_y) * g->pitch + first_x;
+                    for (int u = first_y; u < last_y; u++, from += row_step, to += g->pitch)
+                        conv_copy_row(from, last_x - first_x, g->step_x, to);
                 }
-                for (; to < plane + g->plane; to++) *to = 0.0f;
             }
-    // What the last vectors read behind the last plane.
-    for (int i = 0; i < CONV_LANES; i++) plane[i] = 0.0f;
+        }
 }
 
 // Lists the spots of `rows` rows of outputs of `images` images: each begins at the first pixel that the one before left
@@ -244,14 +281,16 @@ CONV_SEPARATE int conv_list_spots(const ConvGeometry *g, int images, int row0, i
     return count;
 }
 
-// The lanes of a spot one by one: lane l is pixel (image, row, column) if `inside`.
-#define CONV_WALK(g, spot, images, rows, BODY)                                                                         \
+// The lanes of a spot run by run: BODY sees lanes [lane, lane + run), the pixels (image, row, column …).
+#define CONV_RUNS(g, spot, images, rows, BODY)                                                                         \
     {                                                                                                                  \
         int image = (spot)[1], row = (spot)[2], column = (spot)[3];                                                    \
-        for (int lane = 0; lane < CONV_LANES && image < images; lane++) {                                              \
-            const int inside = row < rows && column < g->columns;                                                      \
-            BODY;                                                                                                      \
-            if (++column == g->pitch) {                                                                                \
+        for (int lane = 0; lane < CONV_LANES && image < images;) {                                                     \
+            int run = conv_least(CONV_LANES - lane, (column < g->columns ? g->columns : g->pitch) - column);           \
+            if (row < rows && column < g->columns) BODY;                                                               \
+            lane += run;                                                                                               \
+            column += run;                                                                                             \
+            if (column == g->pitch) {                                                                                  \
                 column = 0;                                                                                            \
                 if (++row == g->image_rows) row = 0, image++;                                                          \
             }                                                                                                          \
@@ -266,28 +305,31 @@ typedef struct {
     int images, row0, rows;
 } ConvTarget;
 
-CONV_SEPARATE void conv_scatter(const ConvTarget *t, GLOBAL const int *spot, const float *lanes, GLOBAL float *to) {
+// Stores lanes[row][lane] of `outputs` neighbouring outputs; `to` is the first of them, of the block's first image.
+CONV_SEPARATE void conv_scatter(const ConvTarget *t, GLOBAL const int *spot, const float *lanes, int outputs,
+                                GLOBAL float *to) {
     const ConvGeometry *g = t->g;
-    CONV_WALK(g, spot, t->images, t->rows, if (inside) {
+    const int step = g->target_step_x;
+    CONV_RUNS(g, spot, t->images, t->rows, {
         GLOBAL float *p = to + image * t->image_stride +
                           (index_t)(g->target_y + (t->row0 + row) * g->target_step_y) * g->target_width + g->target_x +
-                          column * g->target_step_x;
-        *p = g->accumulate ? *p + lanes[lane] : lanes[lane];
+                          column * step;
+        const float *from = lanes + lane;
+        for (int r = 0; r < outputs; r++, p += t->channel_stride, from += CONV_LANES) {
+            if (g->accumulate) {
+                for (int i = 0; i < run; i++) p[i * step] += from[i];
+            } else if (run == CONV_LANES) {
+                CONV_UNROLL for (int i = 0; i < CONV_LANES; i++) p[i * step] = from[i];
+            } else {
+                for (int i = 0; i < run; i++) p[i * step] = from[i];
+            }
+        }
     })
 }
 
-INLINE void conv_finish(const ConvTarget *t, GLOBAL const int *spot, conv_t value, float bias, GLOBAL float *to) {
-    value += (conv_t)(bias);
-    if (t->g->relu) value = CONV_MAX(value, (conv_t)(0.0f));
-    if (spot[5]) {
-        GLOBAL float *p = to + spot[1] * t->image_stride + spot[4];
-        if (t->g->accumulate) value += CONV_LOAD(p);
-        CONV_STORE(p, value);
-    } else {
-        float lanes[CONV_LANES];
-        CONV_STORE(lanes, value);
-        conv_scatter(t, spot, lanes, to);
-    }
+INLINE conv_t conv_activated(const ConvTarget *t, conv_t sum, float bias) {
+    sum += (conv_t)(bias);
+    return t->g->relu ? CONV_MAX(sum, (conv_t)(0.0f)) : sum;
 }
 
 // Outputs [output, output + rows) at `count` (1…VECTORS) spots; ROWS outputs are computed. A macro, because the sums
@@ -312,11 +354,21 @@ INLINE void conv_finish(const ConvTarget *t, GLOBAL const int *spot, conv_t valu
             }                                                                                                          \
             weights += ROWS;                                                                                           \
         }                                                                                                              \
-        CONV_UNROLL for (int r = 0; r < ROWS; r++) {                                                                   \
-            const float b = t->g->has_bias && r < rows ? bias[output + r] : 0.0f;                                      \
-            GLOBAL float *to = t->target + (output + r) * t->channel_stride;                                           \
-            CONV_UNROLL for (int v = 0; v < VECTORS; v++) if (r < rows && v < count)                                   \
-                conv_finish(t, spots + v * CONV_SPOT, sum[r][v], b, to);                                               \
+        float b[ROWS];                                                                                                 \
+        GLOBAL float *to = t->target + output * t->channel_stride;                                                     \
+        CONV_UNROLL for (int r = 0; r < ROWS; r++) b[r] = t->g->has_bias && r < rows ? bias[output + r] : 0.0f;        \
+        CONV_UNROLL for (int v = 0; v < VECTORS; v++) if (v < count) {                                                 \
+            GLOBAL const int *spot = spots + v * CONV_SPOT;                                                            \
+            GLOBAL float *p = to + spot[1] * t->image_stride + spot[4];                                                \
+            if (spot[5] && !t->g->accumulate) {                                                                        \
+                CONV_UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)                                               \
+                    CONV_STORE(p + r * t->channel_stride, conv_activated(t, sum[r][v], b[r]));                         \
+            } else {                                                                                                   \
+                float lanes[ROWS * CONV_LANES];                                                                        \
+                CONV_UNROLL for (int r = 0; r < ROWS; r++)                                                             \
+                    CONV_STORE(lanes + r * CONV_LANES, conv_activated(t, sum[r][v], b[r]));                            \
+                conv_scatter(t, spot, lanes, rows, to);                                                                \
+            }                                                                                                          \
         }                                                                                                              \
     }
 
@@ -386,6 +438,7 @@ INLINE void conv_gather_workers(index_t begin, index_t end, index_t workers, con
     for (index_t worker = begin; worker < end; worker++) {
         GLOBAL float *planes = slots + worker * slot;
         GLOBAL int *spots = (GLOBAL int *)(planes + spots_at);
+        index_t layout_of_planes = -1;
         for (index_t unit = units * worker / workers; unit < units * (worker + 1) / workers; unit++) {
             const int part = (int)(unit % g->parts), strip = (int)(unit / g->parts % strips);
             const int image0 = (int)(unit / g->parts / strips) * g->block_images;
@@ -397,6 +450,8 @@ INLINE void conv_gather_workers(index_t begin, index_t end, index_t workers, con
             t.channel_stride = target_channel;
             t.image_stride = target_channel * g->outputs * g->groups;
             const int count = conv_list_spots(g, t.images, t.row0, t.rows, spots);
+            // Planes with the same zeros as before need not be cleared.
+            const index_t layout = (index_t)strip * (g->block_images + 1) + t.images;
             int group0 = 0, group1 = 1, first = 0, last = g->outputs;
             if (g->groups > 1) {
                 group0 = (int)((index_t)g->groups * part / g->parts);
@@ -409,7 +464,10 @@ INLINE void conv_gather_workers(index_t begin, index_t end, index_t workers, con
             for (int group = group0; group < group1; group++) {
                 GLOBAL const float *from =
                     source + ((index_t)image0 * g->groups + group) * g->channels * source_channel;
-                if (!g->in_place) conv_copy_planes(g, from, g->channels, t.images, t.row0, t.rows, planes);
+                if (!g->in_place) {
+                    conv_copy_planes(g, from, g->channels, t.images, t.row0, t.rows, layout != layout_of_planes, planes);
+                    layout_of_planes = layout;
+                }
                 t.target = target + ((index_t)image0 * g->groups + group) * g->outputs * target_channel;
                 conv_multiply(&t, depth, offsets, g->in_place ? from : planes, spots, count,
                               packed + (index_t)group * padded * depth, bias + group * g->outputs, first, last);
@@ -465,9 +523,11 @@ CONV_SEPARATE void conv_copy_lanes(const ConvGeometry *g, GLOBAL const float *fr
                 CONV_STORE(to, CONV_LOAD(from + spot[1] * image_stride + spot[4]));
             } else {
                 CONV_STORE(to, (conv_t)(0.0f));
-                CONV_WALK(g, spot, images, rows, if (inside) to[lane] = from[image * image_stride +
-                                                                             (index_t)(row0 + row) * g->target_width +
-                                                                             column])
+                CONV_RUNS(g, spot, images, rows, {
+                    GLOBAL const float *p =
+                        from + image * image_stride + (index_t)(row0 + row) * g->target_width + column;
+                    for (int i = 0; i < run; i++) to[lane + i] = p[i];
+                })
             }
         }
 }
@@ -488,6 +548,7 @@ INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, con
     for (index_t worker = begin; worker < end; worker++) {
         GLOBAL float *planes = slots + worker * slot;
         GLOBAL int *spots = (GLOBAL int *)(planes + spots_at);
+        index_t layout_of_planes = -1;
         GLOBAL float *lanes = planes + lanes_at;
         for (index_t unit = units * worker / workers; unit < units * (worker + 1) / workers; unit++) {
             const int chunk = (int)(unit / g->parts), part = (int)(unit % g->parts);
@@ -508,6 +569,7 @@ INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, con
                 const int rows = conv_least(g->strip_rows, g->rows - row0);
                 const int count = conv_list_spots(g, images, row0, rows, spots), add = block > block0;
                 const int dy_pitch = count * CONV_LANES;
+                const index_t layout = block % strips * (g->block_images + 1) + images;
                 for (int group = group0; group < group1; group++) {
                     GLOBAL const float *from =
                         source + ((index_t)image0 * g->groups + group) * g->channels * source_channel;
@@ -520,7 +582,9 @@ INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, con
                     for (int c = 0; c < g->channels; c += g->block_channels) {
                         const int channels = conv_least(g->block_channels, g->channels - c);
                         if (!g->in_place)
-                            conv_copy_planes(g, from + c * source_channel, channels, images, row0, rows, planes);
+                            conv_copy_planes(g, from + c * source_channel, channels, images, row0, rows,
+                                             layout != layout_of_planes, planes);
+                        layout_of_planes = layout;
                         GLOBAL const float *in = g->in_place ? from + c * source_channel : planes;
                         const int base = c * phases * g->plane;
                         for (int o = first; o < last;) {
@@ -601,14 +665,14 @@ INLINE void conv_weight_sum_rows(index_t begin, index_t end, GLOBAL const float 
 #endif
 
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)
-// Launched over rows: the outputs of all groups. `offsets` are ints.
+// Launched over rows: the panels of all groups. `offsets` are ints.
 #if WANTED(conv_pack)
-__kernel void conv_pack(long rows_of_weights, long rows_per_item, __global const float *weight, long weight_at,
+__kernel void conv_pack(long panels, long panels_per_item, __global const float *weight, long weight_at,
                         __global float *packed, long packed_at, __global int *offsets,
                         long offsets_at CONV_ARGUMENTS) {
     CONV_GEOMETRY
-    const long begin = get_global_id(0) * rows_per_item, end = min(rows_of_weights, begin + rows_per_item);
-    conv_pack_rows(begin, end, (const int *)&g, weight + weight_at, packed + packed_at, offsets + offsets_at);
+    const long begin = get_global_id(0) * panels_per_item, end = min(panels, begin + panels_per_item);
+    conv_pack_panels(begin, end, (const int *)&g, weight + weight_at, packed + packed_at, offsets + offsets_at);
 }
 #endif
 // One work-item.

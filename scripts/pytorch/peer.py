@@ -1,4 +1,4 @@
-"""What the three measurements share: options, timing, the round protocol, one JSON object per result.
+"""What the measurements share: options, timing, the round protocol, one JSON object per result.
 
 Two ways to run each script:
 
@@ -28,13 +28,15 @@ TUNED_ALLOCATOR = {
 }
 
 
-def arguments(description, shapes, tuned=False):
-    """Parses the common options. `shapes` are the defaults, `ROWSxCOLUMNS` or `MxNxK`."""
+def arguments(description, shapes, tuned=False, passes=None):
+    """Parses the common options. `shapes` are the defaults, `ROWSxCOLUMNS` or `MxNxK`; `passes` the choices of --pass."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--shape", action="append", metavar="AxB", help=f"repeatable; default: {' '.join(shapes)}")
     parser.add_argument("--repeat", type=int, default=7, help="timed repetitions of a plain run (default 7)")
     parser.add_argument("--rounds", type=int, help='wait for "go N" lines on stdin; 0 = until it closes')
     parser.add_argument("--threads", type=int, help="threads inside an operation (default: PyTorch's own choice)")
+    if passes:
+        parser.add_argument("--pass", dest="direction", choices=passes, default=passes[0], help="what is computed")
     if tuned:
         parser.add_argument("--tuned", action="store_true", help="run again with glibc's allocator told to keep memory")
     options = parser.parse_args()

@@ -59,8 +59,8 @@ typedef struct {
 
     /// Lanes of a vector of pixels and outputs of a full panel: what the sizes of workspaces depend on.
     int conv_lanes, conv_rows;
-    /// Packs the weights of outputs [begin, end) of all groups; the call with begin = 0 also fills `offsets`.
-    void (*conv_pack_rows)(ptrdiff_t begin, ptrdiff_t end, const int *geometry, const float *weight, float *packed,
+    /// Packs the weights of panels [begin, end) of all groups; the call with begin = 0 also fills `offsets`.
+    void (*conv_pack_panels)(ptrdiff_t begin, ptrdiff_t end, const int *geometry, const float *weight, float *packed,
                            int *offsets);
     void (*conv_offsets_all)(const int *geometry, int *offsets);
     /// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots, its spots `spots_at` into them.

@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// The groups a user can name on the command line.
 public enum BenchGroup: String, Sendable, CaseIterable {
-    case gemm, kd, softmax, rows, optimizer, step, start
+    case gemm, conv, kd, softmax, rows, optimizer, step, start
 }
 
 /// One kernel at one shape: how to make operands for it.

@@ -53,7 +53,9 @@ public struct BenchSuite {
 
     /// Every kernel that a row can be measured for.
     public static var cases: [BenchCase] {
-        GemmCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [StepCase.mlp()]
+        GemmCases.all + ConvCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [
+            StepCase.mlp()
+        ]
     }
 
     /// A signal ends it early: the report then holds what was measured before.

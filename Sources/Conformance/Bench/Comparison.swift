@@ -119,14 +119,14 @@ extension ComparisonPlan {
         }
     }
 
-    /// Products, divergence rows and the training step against PyTorch.
+    /// Products, convolutions, divergence rows and the training step against PyTorch.
     /// - Parameters:
     ///   - python: an interpreter that has torch.
-    ///   - scripts: the folder with gemm.py, kd_rows.py, mlp_step.py.
+    ///   - scripts: the folder with gemm.py, conv.py, kd_rows.py, mlp_step.py.
     static func pyTorch(_ groups: Set<BenchGroup>, python: String, scripts: String, device: String) -> [ComparisonPlan]
     {
         func plan(
-            _ name: String, _ kernel: String, _ script: String, _ shape: String, _ more: [String] = [], goal: Double
+            _ name: String, _ kernel: String, _ script: String, _ shape: String, _ more: [String] = [], goal: Double?
         ) -> ComparisonPlan {
             ComparisonPlan(
                 name: name, shape: shape, ours: .ours(kernel, shape, device),
@@ -140,6 +140,15 @@ extension ComparisonPlan {
                 plan(
                     "gemm, \(device) / PyTorch", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"),
                     goal: 1.6)
+            }
+        }
+        if groups.contains(.conv) {
+            for layer in ConvCases.compared {
+                let shape = layer.sizes.map(String.init).joined(separator: "x")
+                plans += [
+                    ("conv2d", "forward"), ("conv2d_backward_input", "input"), ("conv2d_backward_weight", "weight"),
+                ]
+                .map { plan("\($0), \(device) / PyTorch", $0, "conv.py", shape, ["--pass", $1], goal: nil) }
             }
         }
         if groups.contains(.kd) {

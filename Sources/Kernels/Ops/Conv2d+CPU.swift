@@ -12,7 +12,7 @@ extension Conv2d {
 
 extension Conv2dBackwardInput {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
-        for problem in ConvProblem.backwardInput(geometry, dy: o.dy, weight: o.weight, dx: o.dx) {
+        for problem in try gathers(o, clear: { try Fill(0).cpu(.init(y: $0), on: device) }) {
             try problem.gather(source: o.dy, weight: o.weight, bias: nil, target: o.dx.view, on: device)
         }
     }
@@ -44,7 +44,7 @@ extension ConvProblem {
 
     fileprivate func gather(source: View, weight: View, bias: View?, target: View, on device: CPUDevice) throws {
         guard pixels > 0, allOutputs > 0 else { return }
-        let plan = ConvPlan.gather(self, Self.unit(device), units: device.threads)
+        let plan = ConvPlan.gather(self, Self.unit(device), workers: device.threads)
         let table = device.table
         let (from, to) = (try source.pointer(as: Float.self), try target.pointer(as: Float.self))
         let (weights, biases) = (try weight.pointer(as: Float.self), try bias?.pointer(as: Float.self))
@@ -55,8 +55,8 @@ extension ConvProblem {
         let own = slots.pointer.assumingMemoryBound(to: Float.self)
         fields(plan).withUnsafeBufferPointer { list in
             nonisolated(unsafe) let geometry = list.baseAddress
-            device.parallel(allOutputs, work: allOutputs * depth) {
-                table.pointee.conv_pack_rows($0, $1, geometry, weights, packed, offsets)
+            device.parallel(groups * Self.unit(device).panels(outputs), work: allOutputs * depth) {
+                table.pointee.conv_pack_panels($0, $1, geometry, weights, packed, offsets)
             }
             device.parallel(plan.workers, work: plan.workers > 1 ? Int.max : 0) {
                 table.pointee.conv_gather_workers(
@@ -67,7 +67,7 @@ extension ConvProblem {
 
     /// Partial sums of the weight gradient, and how many.
     fileprivate func partialWeights(_ o: Conv2dBackwardWeight.Operands, on device: CPUDevice) throws -> (Block?, Int) {
-        let plan = ConvPlan.weight(self, Self.unit(device), units: device.threads)
+        let plan = ConvPlan.weight(self, Self.unit(device), workers: device.threads)
         let table = device.table
         let (x, dy) = (try o.x.pointer(as: Float.self), try o.dy.pointer(as: Float.self))
         let sums = try device.arena.allocate(plan.chunks * allOutputs * (depth + 1) * 4, for: .workspace)

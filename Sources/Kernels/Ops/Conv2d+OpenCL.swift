@@ -10,7 +10,7 @@ extension Conv2d {
 
 extension Conv2dBackwardInput {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
-        for problem in ConvProblem.backwardInput(geometry, dy: o.dy, weight: o.weight, dx: o.dx) {
+        for problem in try gathers(o, clear: { try Fill(0).openCL(.init(y: $0), on: device) }) {
             try problem.gather(source: o.dy, weight: o.weight, bias: nil, target: o.dx.view, on: device)
         }
     }
@@ -68,12 +68,13 @@ extension ConvProblem {
     private func gatherVector(_ source: View, _ weight: View, _ bias: View?, _ target: View, _ device: OpenCLDevice)
         throws
     {
-        let plan = ConvPlan.gather(self, Self.unit(device), units: device.info.computeUnits)
+        let plan = ConvPlan.gather(self, Self.unit(device), workers: 2 * device.info.computeUnits)
         let packed = try workspace(plan.packed + 1, device)
         let offsets = try workspace(depth + 1, device)
         let slots = try workspace(plan.workers * plan.slot, device)
         try device.launchRows(
-            "conv.cl", "conv_pack", options: options(device), rows: allOutputs, columns: depth,
+            "conv.cl", "conv_pack", options: options(device), rows: groups * Self.unit(device).panels(outputs),
+            columns: Self.unit(device).rows * depth,
             weight.arguments() + packed.arguments() + offsets.arguments() + arguments(plan))
         try device.enqueue(
             Launch(
@@ -111,7 +112,7 @@ extension ConvProblem {
     fileprivate func weightPlan(_ device: OpenCLDevice) -> ConvPlan {
         var plan: ConvPlan
         switch device.family {
-        case .vector: plan = ConvPlan.weight(self, Self.unit(device), units: device.info.computeUnits)
+        case .vector: plan = ConvPlan.weight(self, Self.unit(device), workers: 2 * device.info.computeUnits)
         case .simt:
             plan = ConvPlan()
             let tile = Tile(outputs, pixels: false)

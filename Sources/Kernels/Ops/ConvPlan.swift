@@ -35,14 +35,21 @@ struct ConvPlan {
         var rows = 8
         static let narrow = Unit(lanes: 8, rows: 4)
 
-        /// As conv_padded in conv.cl.
-        func padded(_ outputs: Int) -> Int {
-            var total = 0
-            while total < outputs {
-                let rest = outputs - total
-                total += rest > rows - 4 && rest >= 3 ? rows : rest >= 3 ? 4 : 1
+        /// Height of the panel that begins where `rest` outputs are left: conv_panel in conv.cl.
+        private func panel(_ rest: Int) -> Int { rest > rows - 4 && rest >= 3 ? rows : rest >= 3 ? 4 : 1 }
+
+        /// Panels of so many outputs, and their rows together.
+        func panels(_ outputs: Int) -> Int { heights(outputs).count }
+        func padded(_ outputs: Int) -> Int { heights(outputs).reduce(0, +) }
+
+        private func heights(_ outputs: Int) -> [Int] {
+            var heights: [Int] = []
+            var at = 0
+            while at < outputs {
+                heights.append(panel(outputs - at))
+                at += panel(outputs - at)
             }
-            return total
+            return heights
         }
     }
 
@@ -54,51 +61,48 @@ struct ConvPlan {
     private static let leastWork = 1 << 17
 
     /// `vector` and CPU, forward or input gradient.
-    static func gather(_ p: ConvProblem, _ unit: Unit, units: Int) -> ConvPlan {
+    /// - Parameter most: workers that the device can keep busy.
+    static func gather(_ p: ConvProblem, _ unit: Unit, workers most: Int) -> ConvPlan {
         var plan = ConvPlan()
         let pixels = p.y.count * p.x.count
-        // Reading in place needs whole vectors, and channels that do not all fall into one set of the cache.
-        plan.inPlace =
-            p.y.count == 1 && p.y.isIdentity && p.x.isIdentity && pixels % unit.lanes == 0
-            && (pixels % 512 != 0 || p.outputs <= 2 * unit.rows)
+        plan.inPlace = p.fitsInPlace(unit)
         // Small images fill vectors together.
         let wanted = plan.inPlace ? 1 : max(1, 32 * unit.lanes / pixels)
         plan.layOut(p, unit, channels: p.channels, images: min(wanted, p.images))
-        if p.depth > 0 {
-            plan.weightRows = max(unit.rows, weightsLimit / p.depth / unit.rows * unit.rows)
-        } else {
-            plan.weightRows = 1 << 20
-        }
+        plan.weightRows = max(unit.rows, weightsLimit / max(1, p.depth) / unit.rows * unit.rows)
         plan.packed = p.groups * unit.padded(p.outputs) * p.depth
 
-        let work = Double(p.pixels) * Double(p.allOutputs) * Double(max(1, p.depth))
-        plan.workers = max(1, min(2 * units, Int(work / Double(leastWork))))
+        plan.workers = worthwhile(p, most)
         let blocks = p.images.dividedUp(by: plan.blockImages) * p.y.count.dividedUp(by: plan.stripRows)
-        let most = p.groups > 1 ? p.groups : p.outputs.dividedUp(by: unit.rows)
-        // Even shares: at least four units for each worker, unless copying planes again would cost more.
-        if blocks < 4 * plan.workers { plan.parts = min(most, (2 * plan.workers).dividedUp(by: blocks)) }
+        // Each part copies the planes again; fewer than four blocks for each worker may leave one of them alone at the end.
+        if blocks < 4 * plan.workers {
+            let pieces = p.groups > 1 ? p.groups : p.outputs.dividedUp(by: unit.rows)
+            plan.parts = min(pieces, (2 * plan.workers).dividedUp(by: blocks))
+        }
         plan.workers = min(plan.workers, blocks * plan.parts)
         return plan
     }
 
     /// `vector` and CPU, weight gradient of a forward problem.
-    static func weight(_ p: ConvProblem, _ unit: Unit, units: Int) -> ConvPlan {
+    static func weight(_ p: ConvProblem, _ unit: Unit, workers most: Int) -> ConvPlan {
         var plan = ConvPlan()
         let pixels = p.y.count * p.x.count
-        plan.inPlace = p.y.count == 1 && p.y.isIdentity && p.x.isIdentity && pixels % unit.lanes == 0
         // The sums of lanes at the end of a block are small beside 96 vectors.
-        let wanted = plan.inPlace ? 1 : max(1, 96 * unit.lanes / pixels)
-        plan.layOut(p, unit, channels: min(p.channels, 16), images: min(wanted, p.images))
+        let block = 96 * unit.lanes
+        plan.inPlace = pixels >= block && p.fitsInPlace(unit)
+        let wanted = plan.inPlace ? 1 : max(1, block / pixels)
+        plan.layOut(p, unit, channels: min(p.channels, 16), images: min(wanted, p.images), pixels: 4 * block)
         plan.blockChannels =
             plan.inPlace ? p.channels : max(1, min(p.channels, planesLimit / (plan.plane * p.y.phases * p.x.phases)))
 
         let blocks = p.images.dividedUp(by: plan.blockImages) * p.y.count.dividedUp(by: plan.stripRows)
         let sums = max(1, p.allOutputs * (p.depth + 1))
         plan.chunks = min(blocks, max(1, min(8, (1 << 22) / sums)))
-        let work = Double(p.pixels) * Double(p.allOutputs) * Double(max(1, p.depth))
-        plan.workers = max(1, min(2 * units, Int(work / Double(leastWork))))
-        let most = p.groups > 1 ? p.groups : p.outputs.dividedUp(by: 4)
-        if plan.chunks < plan.workers { plan.parts = min(most, plan.workers.dividedUp(by: max(1, plan.chunks))) }
+        plan.workers = worthwhile(p, most)
+        if plan.chunks < plan.workers {
+            let pieces = p.groups > 1 ? p.groups : p.outputs.dividedUp(by: 4)
+            plan.parts = min(pieces, plan.workers.dividedUp(by: max(1, plan.chunks)))
+        }
         plan.workers = min(plan.workers, max(1, plan.chunks * plan.parts))
         let planes = plan.inPlace ? 0 : plan.blockChannels * p.y.phases * p.x.phases * plan.plane + unit.lanes
         plan.place(
@@ -106,8 +110,15 @@ struct ConvPlan {
         return plan
     }
 
+    private static func worthwhile(_ p: ConvProblem, _ most: Int) -> Int {
+        let work = Double(p.pixels) * Double(p.allOutputs) * Double(max(1, p.depth))
+        return max(1, min(most, Int(work / Double(leastWork))))
+    }
+
     /// Chooses images and rows of a block so that the planes of `channels` stay in the cache.
-    private mutating func layOut(_ p: ConvProblem, _ unit: Unit, channels: Int, images: Int) {
+    private mutating func layOut(
+        _ p: ConvProblem, _ unit: Unit, channels: Int, images: Int, pixels: Int = .max
+    ) {
         pitch = p.x.pitch
         imageRows = p.y.count == 1 && p.y.taps == 1 ? 1 : p.y.pitch
         let phases = max(1, channels * p.y.phases * p.x.phases)
@@ -122,7 +133,8 @@ struct ConvPlan {
         stripRows = max(1, p.y.count)
         if !inPlace {
             while blockImages > 1, plane(blockImages, stripRows) * phases > Self.planesLimit { blockImages -= 1 }
-            while stripRows > 1, blockImages == 1, plane(1, stripRows) * phases > 2 * Self.planesLimit,
+            while stripRows > 1, blockImages == 1,
+                plane(1, stripRows) * phases > 2 * Self.planesLimit || stripRows * p.x.count > pixels,
                 // Rows that strips share are copied twice.
                 stripRows > 4 * p.y.shift, stripRows * pitch > 16 * unit.lanes
             {
@@ -142,6 +154,16 @@ struct ConvPlan {
         slot = lanesAt + (outputs * spots * unit.lanes).roundedUp(to: 32)
         // Slots of two workers that are a power of two apart would compete for the same sets of a shared cache.
         slot += 160
+    }
+}
+
+extension ConvProblem {
+    /// Whether the source itself can serve as planes: a kernel of one element, whole vectors, and channels that do not fall into the
+    /// same few sets of a first-level cache of 64 sets by 8 lines, where a tile's two lines of each of them would not stay.
+    fileprivate func fitsInPlace(_ unit: ConvPlan.Unit) -> Bool {
+        guard y.count == 1, y.isIdentity, x.isIdentity, x.count % unit.lanes == 0 else { return false }
+        let sets = 64 / greatestCommonDivisor(64, x.count.dividedUp(by: 16))
+        return 2 * channels <= 8 * sets
     }
 }
 

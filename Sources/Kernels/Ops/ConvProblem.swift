@@ -116,6 +116,9 @@ struct ConvProblem {
         }
     }
 
+    /// Whether any product goes into the results.
+    var isEmpty: Bool { depth == 0 }
+
     /// A kernel of one element that leaves images as they are sees them as one row.
     private var flattened: ConvProblem {
         guard y.isIdentity, x.isIdentity else { return self }
@@ -140,6 +143,17 @@ struct ConvProblem {
             plan.chunks,
         ]
         return numbers.map(Int32.init)
+    }
+}
+
+extension Conv2dBackwardInput {
+    /// The gathers that dx takes. Positions that no element of the kernel reaches are left out, after `clear` has zeroed what is not
+    /// added to.
+    func gathers(_ o: Operands, clear: (View) throws -> Void) throws -> [ConvProblem] {
+        let all = ConvProblem.backwardInput(geometry, dy: o.dy, weight: o.weight, dx: o.dx)
+        let useful = all.filter { !$0.isEmpty }
+        if useful.count < all.count, o.dx.mode == .write { try clear(o.dx.view) }
+        return useful
     }
 }
 
