@@ -100,20 +100,35 @@ INLINE void copy_line(GLOBAL const float *x, index_t x_stride, GLOBAL float *y, 
 // space.
 INLINE void strided_copy_range(index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, const index_t *sizes,
                                const index_t *x_strides, const index_t *y_strides, int accumulate) {
-    for (index_t i = begin; i < end;) {
-        index_t rest = i, line = 0;
-        GLOBAL const float *in = x;
-        GLOBAL float *out = y;
+    if (begin < end) {
+        index_t at[6], rest = begin;
         for (int d = 5; d >= 0; d--) {
-            index_t at = rest % sizes[d];
+            at[d] = rest % sizes[d];
             rest /= sizes[d];
-            in += at * x_strides[d];
-            out += at * y_strides[d];
-            if (d == 5) line = sizes[5] - at;
+            x += at[d] * x_strides[d];
+            y += at[d] * y_strides[d];
         }
-        if (line > end - i) line = end - i;
-        copy_line(in, x_strides[5], out, y_strides[5], line, accumulate);
-        i += line;
+        for (index_t i = begin; i < end;) {
+            index_t line = sizes[5] - at[5];
+            if (line > end - i) line = end - i;
+            copy_line(x, x_strides[5], y, y_strides[5], line, accumulate);
+            i += line;
+            // On to the next line: counted, not divided, because lines of images are short.
+            x -= at[5] * x_strides[5];
+            y -= at[5] * y_strides[5];
+            at[5] = 0;
+            for (int d = 4, carry = 1; d >= 0 && carry; d--) {
+                at[d]++;
+                x += x_strides[d];
+                y += y_strides[d];
+                carry = at[d] == sizes[d];
+                if (carry) {
+                    x -= sizes[d] * x_strides[d];
+                    y -= sizes[d] * y_strides[d];
+                    at[d] = 0;
+                }
+            }
+        }
     }
 }
 
@@ -262,10 +277,10 @@ __kernel WORK_GROUP void fill(long count, long count_per_item, __global float *y
 #endif
 
 #if WANTED(strided_copy)
-// The position in one dimension is split off; dimensions of size 1 cost no division.
-#define SPLIT(n, xs, ys)                \
-    if (n > 1) {                        \
-        long r_ = rest / n;             \
+// The position in one dimension is split off; dimensions of size 1 cost no division, and most others one of 32 bits.
+#define SPLIT(n, xs, ys)                                                     \
+    if (n > 1) {                                                             \
+        long r_ = count <= 0x7fffffff ? (long)((uint)rest / (uint)n) : rest / n; \
         long at_ = rest - r_ * n;       \
         from += at_ * xs;               \
         to += at_ * ys;                 \

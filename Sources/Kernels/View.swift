@@ -105,12 +105,23 @@ public struct View: Sendable {
     }
 
     /// Rows `range` of the first dimension.
-    public func slice(_ range: Range<Int>) -> View {
-        precondition(range.lowerBound >= 0 && range.upperBound <= shape[0], "slice \(range) of \(shape)")
+    public func slice(_ range: Range<Int>) -> View { narrowed(0, range) }
+
+    /// Positions `range` of one dimension.
+    public func narrowed(_ axis: Int, _ range: Range<Int>) -> View {
+        precondition(range.lowerBound >= 0 && range.upperBound <= shape[axis], "\(range) of axis \(axis) of \(shape)")
         var shape = shape
-        shape[0] = range.count
+        shape[axis] = range.count
         return View(
-            storage: storage, offset: offset + range.lowerBound * strides[0], shape: shape, strides: strides,
+            storage: storage, offset: offset + range.lowerBound * strides[axis], shape: shape, strides: strides,
+            dtype: dtype)
+    }
+
+    /// The dimensions in another order: dimension i is the present dimension `axes[i]`.
+    public func permuted(_ axes: [Int]) -> View {
+        precondition(axes.sorted() == Array(shape.indices), "\(axes) of \(shape)")
+        return View(
+            storage: storage, offset: offset, shape: axes.map { shape[$0] }, strides: axes.map { strides[$0] },
             dtype: dtype)
     }
 }

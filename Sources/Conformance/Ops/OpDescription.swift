@@ -64,7 +64,7 @@ extension OpDescription {
     public static let all: [OpDescription] =
         [matmul] + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence] + layerNorms
         + reductions
-        + selections + gathers + optimizers + batchNorms + pools
+        + selections + gathers + optimizers + batchNorms + pools + resizes
 }
 
 extension [Int] {

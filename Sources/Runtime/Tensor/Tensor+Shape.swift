@@ -19,16 +19,75 @@ extension Tensor {
         }
     }
 
+    /// The dimensions in another order, dimension i the present dimension `axes[i]`; no bytes move.
+    public func permuted(_ axes: [Int]) throws -> Tensor {
+        guard axes.sorted() == Array(0..<rank) else {
+            throw TensorError("\(axes) is not an order of the dimensions of shape \(shape)")
+        }
+        var inverse = axes
+        for (i, axis) in axes.enumerated() { inverse[axis] = i }
+        return Tensor.recorded(view.permuted(axes), device, from: [self]) { [input = node, inverse] node, gradient in
+            let dy = try node.materialize(gradient)
+            try run(Copy(), .init(x: dy.permuted(inverse), y: try input!.sink()), on: node.device)
+        }
+    }
+
     /// Rows `range` of the first dimension; no bytes move.
     public func slice(_ range: Range<Int>) throws -> Tensor {
         guard rank > 0, range.lowerBound >= 0, range.upperBound <= shape[0] else {
             throw TensorError("rows \(range) of a tensor of shape \(shape)")
         }
-        return Tensor.recorded(view.slice(range), device, from: [self]) { [input = node] node, gradient in
+        return try narrowed(axis: 0, range)
+    }
+
+    /// Positions `range` of one dimension, counted from the end when negative; no bytes move.
+    public func narrowed(axis: Int, _ range: Range<Int>) throws -> Tensor {
+        let axis = axis < 0 ? rank + axis : axis
+        guard (0..<rank).contains(axis), range.lowerBound >= 0, range.upperBound <= shape[axis] else {
+            throw TensorError("positions \(range) of dimension \(axis) of a tensor of shape \(shape)")
+        }
+        return Tensor.recorded(view.narrowed(axis, range), device, from: [self]) { [input = node] node, gradient in
             let dy = try node.materialize(gradient)
             let dx = try input!.sink()
             if dx.mode == .write { try run(Fill(0), .init(y: dx.view), on: node.device) }
-            try run(Copy(), .init(x: dy, y: .accumulate(dx.view.slice(range))), on: node.device)
+            try run(Copy(), .init(x: dy, y: .accumulate(dx.view.narrowed(axis, range))), on: node.device)
+        }
+    }
+
+    /// The parts one behind the other along one dimension, counted from the end when negative; other dimensions must agree.
+    public static func concatenated(_ parts: [Tensor], axis: Int) throws -> Tensor {
+        guard let first = parts.first else { throw TensorError("concatenation of no tensors") }
+        let axis = axis < 0 ? first.rank + axis : axis
+        guard (0..<first.rank).contains(axis) else {
+            throw TensorError("no dimension \(axis) in shape \(first.shape)")
+        }
+        var shape = first.shape
+        shape[axis] = 0
+        var ranges: [Range<Int>] = []
+        for part in parts {
+            var others = part.shape
+            guard part.rank == first.rank else {
+                throw TensorError("concatenation of shapes \(first.shape) and \(part.shape)")
+            }
+            others[axis] = first.shape[axis]
+            guard others == first.shape else {
+                throw TensorError("concatenation of shapes \(first.shape) and \(part.shape) along dimension \(axis)")
+            }
+            ranges.append(shape[axis]..<shape[axis] + part.shape[axis])
+            shape[axis] += part.shape[axis]
+        }
+        if parts.count == 1 { return first }
+        let y = try first.device.empty(shape)
+        for (part, range) in zip(parts, ranges) {
+            try run(Copy(), .init(x: part.view, y: .write(y.narrowed(axis, range))), on: first.device)
+        }
+        return Tensor.recorded(y, first.device, from: parts) { [nodes = parts.map(\.node)] node, gradient in
+            if case .constant = gradient { return try nodes.forEach { try $0?.give(gradient) } }
+            let dy = try node.materialize(gradient)
+            for (input, range) in zip(nodes, ranges) {
+                guard let input else { continue }
+                try run(Copy(), .init(x: dy.narrowed(axis, range), y: try input.sink()), on: node.device)
+            }
         }
     }
 }
