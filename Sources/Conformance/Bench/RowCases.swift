@@ -26,7 +26,7 @@ enum RowCases {
             map(.rows, "relu", hidden, Unary(.relu)) { $0.map { max($0, 0) } },
             columnSum(hidden), rowSum(hidden), copy([8192, 4096]), transpose([4096, 4096]),
             gather(hidden, table: 32000),
-        ]
+        ] + ImageCases.all
     }
 
     // MARK: One row in, one row out

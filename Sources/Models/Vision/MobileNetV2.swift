@@ -62,6 +62,10 @@ public final class MobileNetV2: Model {
         return SignalCatalog(stages: groups, preactivations: groups, embedding: "pooled", others: ["stem", "cam"])
     }
 
+    public func batchNorm(before path: String) -> BatchNorm2d? {
+        blocks.enumerated().first { path == "blocks\($0.offset)" }?.element.last?.project.norm
+    }
+
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
         var recorder = SignalRecorder(paths)
         var x = try stem(x)
@@ -82,7 +86,7 @@ public final class MobileNetV2: Model {
         let children: [any Module]
         private let expand: ConvolutionNorm
         private let filter: ConvolutionNorm
-        private let project: ConvolutionNorm
+        let project: ConvolutionNorm
         private let isResidual: Bool
         var isTraining = true
 

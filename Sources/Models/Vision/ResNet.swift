@@ -71,6 +71,10 @@ public final class ResNet: Model {
             embedding: "pooled", others: ["stem", "cam"])
     }
 
+    public func batchNorm(before path: String) -> BatchNorm2d? {
+        stages.enumerated().first { path == "layer\($0.offset + 1).preactivation" }?.element.last?.second.norm
+    }
+
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
         var recorder = SignalRecorder(paths)
         var x = try stem(x)

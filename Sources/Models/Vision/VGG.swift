@@ -66,6 +66,10 @@ public final class VGG: Model {
             embedding: "pooled", others: ["cam"])
     }
 
+    public func batchNorm(before path: String) -> BatchNorm2d? {
+        blocks.enumerated().first { path == "block\($0.offset).preactivation" }?.element.last?.norm
+    }
+
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
         var recorder = SignalRecorder(paths)
         var x = x

@@ -54,6 +54,10 @@ public final class WideResNet: Model {
             embedding: "pooled", others: ["stem", "cam"])
     }
 
+    public func batchNorm(before path: String) -> BatchNorm2d? {
+        (0..<3).first { path == "block\($0 + 1).preactivation" }.map { $0 < 2 ? stages[$0 + 1][0].first : norm }
+    }
+
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
         var recorder = SignalRecorder(paths)
         var x = try stem(x)
