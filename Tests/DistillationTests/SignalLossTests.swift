@@ -67,11 +67,15 @@ struct SignalLossTests {
         let then: (Tensor) throws -> Tensor = { try $0.abs().adding(1).log() }
         // Constants of the first batch (CRD's Z) are set before anything is compared.
         _ = try sample.evaluate(values, teacher: teacher)
-        let gradients = try sample.evaluate(values, teacher: teacher, then: then).gradients
-        #expect(Set(gradients.keys) == Set(values.keys))
+        let gradients = try [0, 5].map {
+            try sample.evaluate(values, teacher: teacher, epoch: $0, then: then).gradients
+        }
+        #expect(Set(gradients[1].keys) == Set(values.keys))
         let step: Float = 0.02
         var seen = 0
         for (name, value) in values.sorted(by: { $0.key < $1.key }) {
+            // FT's code is a constant where the translator has to give it; alone, at the start, the paraphraser has all of its gradient.
+            let epoch = name.contains("paraphraser") ? 0 : 5
             for number in 0..<2 {
                 var direction = SignalSample.random("direction\(number)" + name, value.count, 1)
                 let length = direction.reduce(0) { $0 + $1 * $1 }.squareRoot()
@@ -79,11 +83,13 @@ struct SignalLossTests {
                 func at(_ offset: Float) throws -> Double {
                     var moved = values
                     moved[name] = zip(value, direction).map { $0 + offset * $1 }
-                    return Double(try sample.evaluate(moved, teacher: teacher, then: then).loss)
+                    return Double(try sample.evaluate(moved, teacher: teacher, epoch: epoch, then: then).loss)
                 }
                 let numeric =
                     try (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * Double(step))
-                let analytic = zip(gradients[name]!, direction).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+                let analytic = zip(gradients[epoch == 0 ? 0 : 1][name]!, direction).reduce(0.0) {
+                    $0 + Double($1.0) * Double($1.1)
+                }
                 #expect(
                     abs(analytic - numeric) <= 2e-4 + 0.01 * abs(numeric), "\(name): \(analytic), expected \(numeric)")
                 if abs(numeric) > 2e-3 { seen += 1 }

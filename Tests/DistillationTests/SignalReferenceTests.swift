@@ -92,11 +92,11 @@ struct SignalReferenceTests {
         }
     }
 
-    @Test("what is hidden: whole channels or whole positions, about the share asked for, another at each step")
+    @Test("what is hidden: whole channels or whole positions, about the share asked for")
     func masks() throws {
         let device = try TestBackend.cpu.device()
-        for (hide, shares) in [("channels", [64, 1, 1]), ("positions", [1, 8, 8])] {
-            // A generator that is the identity would be a loss of 0 without a mask; here the mask's own places are seen through the gradient.
+        for hide in ["channels", "positions"] {
+            // No gradient reaches what is hidden.
             let objective = try Setting(
                 recipe: "loss: masked-feature, hide: \(hide), mask: 0.4, alpha: 1, student: [s1], teacher: [s1]"
             ).make()
@@ -108,7 +108,7 @@ struct SignalReferenceTests {
             var places = 0
             for row in 0..<SignalSample.rows {
                 let groups: [[Float]] =
-                    shares[0] > 1
+                    hide == "channels"
                     ? (0..<channels).map { c in (0..<positions).map { gradient[(row * channels + c) * positions + $0] }
                     }
                     : (0..<positions).map { p in (0..<channels).map { gradient[(row * channels + $0) * positions + p] }
@@ -192,8 +192,8 @@ struct SignalReferenceTests {
         }
         let all = try losses(16384)
         #expect(all == (try losses(16384)))
-        // The same inputs again: their own rows have come nearer.
-        #expect(all[1] < all[0] && all[2] < all[1], "\(all)")
+        // The inputs are the same each time; what they are compared with is not.
+        #expect(all[1] != all[0] && all[2] != all[1], "\(all)")
         let few = try losses(3)
         #expect(few == (try losses(3)) && few != all)
     }

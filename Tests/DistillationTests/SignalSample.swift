@@ -94,7 +94,9 @@ struct SignalSample {
         let gradients: Values
     }
 
-    func input(_ values: Values, teacher: ModelOutput) throws -> (ObjectiveInput, leaves: [String: Parameter]) {
+    func input(_ values: Values, teacher: ModelOutput, epoch: Int = 5) throws -> (
+        ObjectiveInput, leaves: [String: Parameter]
+    ) {
         var leaves: [String: Parameter] = [:]
         func leaf(_ path: String, _ shape: [Int]) throws -> Tensor {
             let (tensor, parameter) = try Tensor.variable(values[path]!, [Self.rows] + shape, on: device)
@@ -107,17 +109,17 @@ struct SignalSample {
         let input = ObjectiveInput(
             student: student, teachers: [teacher], labels: try device.compute.view(Self.labels, [Self.rows], .i32),
             ids: try device.compute.view(Self.ids, [Self.rows], .i32),
-            progress: TrainingProgress(epoch: 5, epochs: 10, step: 3))
+            progress: TrainingProgress(epoch: epoch, epochs: 10, step: 3))
         return (input, leaves)
     }
 
     /// The loss and its gradients, through `then`.
     func evaluate(
-        _ values: Values, teacher: ModelOutput, then: (Tensor) throws -> Tensor = { $0 }
+        _ values: Values, teacher: ModelOutput, epoch: Int = 5, then: (Tensor) throws -> Tensor = { $0 }
     ) throws -> Result {
         for parameter in projectors.parameters { try parameter.assign(values[parameter.name]!) }
         arena.clearGradients()
-        let (input, leaves) = try input(values, teacher: teacher)
+        let (input, leaves) = try input(values, teacher: teacher, epoch: epoch)
         let loss = try then(term.loss(input))
         let value = try loss.item()
         if loss.needsGradient { try loss.backward() }

@@ -82,17 +82,20 @@ struct ParameterArenaTests {
     func unused(_ backend: TestBackend) throws {
         let device = try backend.device()
         let used = Parameter("used", [4], .constant(1))
-        let unused = Parameter("unused", [2, 3], .constant(2))
-        let arena = try ParameterArena([used, unused], on: device.compute, seed: 0)
+        // A kernel's rows are padded behind all its dimensions but the first.
+        let unused = [Parameter("matrix", [2, 3], .constant(2)), Parameter("kernel", [2, 3, 3, 1], .constant(2))]
+        let arena = try ParameterArena([used] + unused, on: device.compute, seed: 0)
         let optimizer = try SGD(arena)
-        // A first step reaches both, so that the second finds an old gradient lying there.
-        try (used.tensor.sum() + unused.tensor.sum()).backward()
+        // A first step reaches all, so that the second finds an old gradient lying there.
+        try (used.tensor.sum() + unused[0].tensor.sum() + unused[1].tensor.sum()).backward()
         try optimizer.step(learningRate: 0.5)
-        #expect(try unused.values() == [Float](repeating: 1.5, count: 6))
+        for parameter in unused { #expect(try parameter.values() == [Float](repeating: 1.5, count: parameter.count)) }
         try used.tensor.sum().backward()
-        #expect(try unused.gradientValues() == [Float](repeating: 0, count: 6))
+        for parameter in unused {
+            #expect(try parameter.gradientValues() == [Float](repeating: 0, count: parameter.count))
+        }
         try optimizer.step(learningRate: 0.5)
-        #expect(try unused.values() == [Float](repeating: 1.5, count: 6))
+        for parameter in unused { #expect(try parameter.values() == [Float](repeating: 1.5, count: parameter.count)) }
         #expect(try used.values() == [0, 0, 0, 0])
         #expect(try optimizer.lastGradientNorm() == 2)
     }

@@ -54,8 +54,17 @@ public final class ParameterArena {
     /// Zeroes the gradients that backward did not reach, so that the flat array is what the optimizer may read.
     func completeGradients() throws {
         for parameter in parameters where !parameter.hasGradient {
-            try run(Fill(0), .init(y: parameter.gradient), on: device)
+            try run(Fill(0), .init(y: Self.matrix(parameter.gradient)), on: device)
         }
+    }
+
+    /// A parameter's window as the matrix it is kept as: its first dimension by all others.
+    private static func matrix(_ window: View) -> View {
+        guard window.rank > 2 else { return window }
+        let columns = window.shape.dropFirst().reduce(1, *)
+        return View(
+            storage: window.storage, offset: window.offset, shape: [window.shape[0], columns],
+            strides: [window.strides[0], 1])
     }
 
     /// The part of a flat array of this layout (gradients, an optimizer's state) that belongs to one of the parameters.
