@@ -53,7 +53,9 @@ struct ResNetGoldenTests {
             let output = try model.forward(images, capturing: step == 0 ? Set(stages) : [])
             let loss = try output.logits.crossEntropy(labelView, scale: 1 / Float(labels.count)).total
             // Training amplifies rounding: a few roundings of the loss for each step.
-            #expect(abs(Double(try loss.item()) - reference) < 2e-6 * Double(step * 4 + 1) * reference + 2e-6, "step \(step)")
+            #expect(
+                abs(Double(try loss.item()) - reference) < 2e-6 * Double(step * 4 + 1) * reference + 2e-6,
+                "step \(step)")
             if step == 0 {
                 expectClose(
                     try output.logits.values(), try golden.floats("logits_train").map(Double.init),

@@ -77,8 +77,7 @@ public final class ArmSession {
     ///   - isLast: whether this is the training whose curve is kept.
     public func fit(_ trainer: any EpochTrainer, label: String = "", isLast: Bool = true) throws {
         device.compute.resetPeakMemory()
-        // Some 60 points draw a curve; measuring each of 600 epochs would cost more than training them.
-        let every = max(1, (training.epochs + 59) / 60)
+        let every = measuringInterval
         var points: [CurvePoint] = []
         var times: [Double] = []
         let clock = ContinuousClock()
@@ -101,5 +100,13 @@ public final class ArmSession {
             curve = points
             projectors = trainer.projectors
         }
+    }
+
+    /// Epochs from one measurement to the next. Some 60 points draw a curve; where the test set is large beside the training, fewer,
+    /// so that measuring costs no more than training, but never fewer than 8.
+    private var measuringInterval: Int {
+        let affordable = 3 * Double(data.rows) * Double(training.epochs) / Double(max(1, test.rows))
+        let points = Int(min(60, max(8, affordable)))
+        return max(1, (training.epochs + points - 1) / points)
     }
 }

@@ -56,7 +56,8 @@ public final class TrainingRun {
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         for arm in recipe.arms {
-            for line in arm.contract { try say("\(arm.name): minimise \(line)") }
+            for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
+            if !arm.scheme.contract.isEmpty { try say("\(arm.name): \(arm.scheme.contract)") }
         }
 
         for seed in recipe.seeds {

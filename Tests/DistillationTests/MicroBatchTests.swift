@@ -1,0 +1,76 @@
+import RetortData
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// A batch trained in parts gives the gradient of the whole batch: also for losses that compare examples with each other.
+@Suite("Micro-batches")
+struct MicroBatchTests {
+    /// The parameters after a few steps with momentum, which keep every difference of a gradient.
+    private func trained(_ objective: String, microBatch: Int?, _ backend: TestBackend) throws -> [[Float]] {
+        let device = try backend.device()
+        let random = Philox(seed: 3, stream: Philox.stream("micro"))
+        let data = try TabularDataset(
+            features: random.uniforms(42 * 6, -1, 1), labels: (0..<42).map { Int32($0 % 3) },
+            columnNames: (0..<6).map { "x\($0)" }, classes: 3)
+        let part = microBatch.map { ", micro-batch: \($0)" } ?? ""
+        let recipe = try Recipe.parse(
+            """
+            data: {kind: csv, path: none.csv, label: none, test: {every: 5}}
+            teacher: {model: {kind: mlp, layers: [6, 9, 3]}}
+            student: {model: {kind: mlp, layers: [6, 5, 3]}}
+            arms: {student: {objective: \(objective)}}
+            train: {epochs: 2, batch: 21\(part), optimizer: {kind: sgd, lr: 0.02, momentum: 0.9}}
+            """, name: "micro")
+        let teacher = MLP([6, 9, 3])
+        _ = try teacher.materialize(on: device, seed: 1)
+        let student = MLP([6, 5, 3])
+        let arena = try student.materialize(on: device, seed: 2)
+        let trainer = try Trainer(
+            student, arena, goal: .init(recipe.arms[0].terms, teacher: LocalTeacher(teacher)),
+            data: try DeviceRows(data, on: device), spec: recipe.train, seed: 5, on: device)
+        var losses: [Float] = []
+        for epoch in 0..<2 { losses += try trainer.epoch(epoch) }
+        return try student.parameters.map { try $0.values() } + trainer.projectors.parameters.map { try $0.values() }
+            + [losses]
+    }
+
+    @Test(
+        "parts of 8 and of 1 are as the whole",
+        arguments: [
+            "[{loss: cross-entropy}]", "[{loss: hinton, temperature: 3, alpha: 0.7}]", "[{loss: rkd}]",
+            "[{loss: sp, alpha: 30}]", "[{loss: pkt, alpha: 300}]", "[{loss: dist}]",
+            "[{loss: cross-entropy}, {loss: rkd}, {loss: cc, alpha: 1}]",
+        ], TestBackend.fast)
+    func wholeAndParts(_ objective: String, _ backend: TestBackend) throws {
+        let whole = try trained(objective, microBatch: nil, backend)
+        for size in [8, 1] {
+            let parts = try trained(objective, microBatch: size, backend)
+            for (index, (a, b)) in zip(parts, whole).enumerated() {
+                let scale = b.map { Double(abs($0)) }.max() ?? 1
+                expectClose(a, b.map(Double.init), absolute: 2e-5 * max(scale, 1e-3), "\(size) \(index)")
+            }
+        }
+    }
+
+    @Test("a loss that spans the batch is not the mean of its parts: the two passes are needed")
+    func spanningLossesDiffer() throws {
+        let device = try TestBackend.cpu.device()
+        let random = Philox(seed: 4, stream: Philox.stream("span"))
+        let s = random.uniforms(8 * 4, -1, 1)
+        let t = random.uniforms(8 * 5, -1, 1)
+        func distance(_ range: Range<Int>) throws -> Float {
+            let a = try Tensor(Array(s[(range.lowerBound * 4)..<(range.upperBound * 4)]), [range.count, 4], on: device)
+            let b = try Tensor(Array(t[(range.lowerBound * 5)..<(range.upperBound * 5)]), [range.count, 5], on: device)
+            return try a.similarityDistance(b).item()
+        }
+        let whole = try distance(0..<8)
+        let mean = try (distance(0..<4) + distance(4..<8)) / 2
+        #expect(abs(whole - mean) > 0.01 * abs(whole))
+    }
+}
