@@ -64,7 +64,9 @@ struct BatchMixingTests {
         }
     }
 
-    @Test("pictures and targets agree: a picture of one number is mixed as its class is", arguments: TestBackend.available)
+    @Test(
+        "pictures and targets agree: a picture of one number is mixed as its class is", arguments: TestBackend.available
+    )
     func consistency(_ backend: TestBackend) throws {
         let device = try backend.device()
         let (rows, classes) = (13, 5)
@@ -103,27 +105,36 @@ struct ImageTableTests {
     @Test("batches are the same however they are cut, on every device", arguments: TestBackend.available)
     func batches(_ backend: TestBackend) throws {
         let device = try backend.device()
-        let pixels = (0..<(11 * 3 * 8 * 9)).map { UInt8($0 * 89 % 256) }
+        let count = 11 * 216
+        let pixels: [UInt8] = (0..<count).map { UInt8(truncatingIfNeeded: $0 * 89) }
         let normalization = PixelNormalization(mean: [0.5, 0.4, 0.3], deviation: [0.25, 0.5, 0.2])
         let table = try ImageTable(pixels, [11, 3, 8, 9], normalization: normalization, on: device)
         let plain = try table.batch([4, 10, 0]).values()
-        for (row, id) in [4, 10, 0].enumerated() {
+        var expected: [Float] = []
+        for id in [4, 10, 0] {
             for k in 0..<216 {
-                let (c, byte) = (k / 72, Float(pixels[id * 216 + k]))
-                #expect(plain[row * 216 + k] == (byte / 255 - normalization.mean[c]) / normalization.deviation[c])
+                let (mean, deviation) = (normalization.mean[k / 72], normalization.deviation[k / 72])
+                expected.append((Float(pixels[id * 216 + k]) / 255 - mean) / deviation)
             }
         }
+        #expect(plain == expected)
         let augmentation = ImageAugmentation(padding: 2, flipProbability: 0.5)
         let ids = (0..<11).map { Int32($0 * 7 % 11) }
-        let whole = try table.batch(ids, augmentation: augmentation, seed: 9, epoch: 2).values()
-        let parts = try [ids[..<4], ids[4...]].flatMap {
-            try table.batch(Array($0), augmentation: augmentation, seed: 9, epoch: 2).values()
+        func batch(_ table: ImageTable, _ ids: [Int32], samples: [Int32]? = nil, epoch: Int = 2) throws -> [Float] {
+            try table.batch(ids, samples: samples, augmentation: augmentation, seed: 9, epoch: epoch).values()
         }
+        let whole = try batch(table, ids)
+        let parts = try batch(table, Array(ids[..<4])) + batch(table, Array(ids[4...]))
         #expect(whole == parts)
-        #expect(try table.batch(ids, augmentation: augmentation, seed: 9, epoch: 3).values() != whole)
-        let cpu = try ImageTable(
+        #expect(try batch(table, ids, epoch: 3) != whole)
+        // A table of some pictures that says which they are.
+        let part = try ImageTable(
+            Array(pixels[(3 * 216)..<(8 * 216)]), [5, 3, 8, 9], normalization: normalization, on: device)
+        #expect(try batch(part, [4, 0], samples: [7, 3]) == batch(table, [7, 3]))
+        #expect(throws: TensorError.self) { try part.batch([4, 0], samples: [7]) }
+        let other = try ImageTable(
             pixels, [11, 3, 8, 9], normalization: normalization, on: Device(.cpu(CPUDevice(threads: 1))))
-        #expect(try cpu.batch(ids, augmentation: augmentation, seed: 9, epoch: 2).values() == whole)
+        #expect(try batch(other, ids) == whole)
     }
 
     @Test("what does not fit is an error", arguments: TestBackend.available)
