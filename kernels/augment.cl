@@ -5,8 +5,9 @@
 //   mix_targets    y [rows, classes]: weight at labels[row] + (1 - weight) at others[row], else 0
 //
 // gather_images: for image id, of pass `epoch` over the data, four words are drawn by Philox (dropout.cl says how):
-//     counter = (low(first + id), epoch, low(stream), high(stream))    key = (low(seed), high(seed))
-// so that they depend on nothing but the seed, the pass and the image's number in the whole dataset. From them
+//     counter = (samples[row], epoch, low(stream), high(stream))    key = (low(seed), high(seed))
+// so that they depend on nothing but the seed, the pass and samples[row], the image's number in the whole dataset: its id,
+// where the table is the whole dataset. From them
 //     down = high(word 0 · (2 · padding + 1)) - padding,  right = the same of word 1       -padding … padding
 //     flip = word 2 < threshold,  threshold = round(p · 2^32)
 // (high: the upper 32 of 64 bits; the last value of 2p + 1 is rarer by less than one part in 2^32 / (2p + 1)). Then
@@ -29,7 +30,7 @@ INLINE void augment_philox(uint w[4], uint k0, uint k1) {
 }
 
 // down, right and flip of one image.
-INLINE void augment_choose(int choice[3], ulong sample, uint epoch, ulong seed, ulong stream, int padding,
+INLINE void augment_choose(int choice[3], int sample, uint epoch, ulong seed, ulong stream, int padding,
                            index_t threshold) {
     choice[0] = choice[1] = choice[2] = 0;
     if (padding > 0 || threshold > 0) {
@@ -61,9 +62,9 @@ INLINE void augment_copy(GLOBAL const float *from, GLOBAL float *to, int n) {
 
 // The range counts planes: rows · channels.
 INLINE void gather_images_planes(
-    index_t begin, index_t end, GLOBAL const uchar *table, GLOBAL const int *ids, GLOBAL const float *values,
-    GLOBAL float *y, int images, int channels, int height, int width, index_t seed, index_t stream, index_t first,
-    int epoch, int padding, index_t threshold) {
+    index_t begin, index_t end, GLOBAL const uchar *table, GLOBAL const int *ids, GLOBAL const int *samples,
+    GLOBAL const float *values, GLOBAL float *y, int images, int channels, int height, int width, index_t seed,
+    index_t stream, int epoch, int padding, index_t threshold) {
     const index_t size = (index_t)height * width;
     for (index_t p = begin; p < end; p++) {
         const int id = ids[p / channels], channel = (int)(p % channels), known = id >= 0 && id < images;
@@ -71,7 +72,8 @@ INLINE void gather_images_planes(
         GLOBAL const uchar *plane = table + ((known ? id : 0) * (index_t)channels + channel) * size;
         const float outside = known ? value[0] : NAN;
         int choice[3];
-        augment_choose(choice, (ulong)(first + id), (uint)epoch, (ulong)seed, (ulong)stream, padding, threshold);
+        augment_choose(
+            choice, samples[p / channels], (uint)epoch, (ulong)seed, (ulong)stream, padding, threshold);
         const int right = choice[1], flip = choice[2];
         // Columns x0 … x1 - 1 of the crop lie in the picture.
         int x0 = right < 0 ? -right : 0, x1 = right > 0 ? width - right : width;
@@ -147,8 +149,9 @@ INLINE void mix_targets_rows(
 
 #define GATHER_IMAGES_ARGUMENTS                                                                                        \
     long planes, long planes_per_item, __global const uchar *table, long table_at, __global const int *ids,            \
-        long ids_at, __global const float *values, long values_at, __global float *y, long y_at, int images,           \
-        int channels, int height, int width, long seed, long stream, long first, int epoch, int padding, long threshold
+        long ids_at, __global const int *samples, long samples_at, __global const float *values, long values_at,       \
+        __global float *y, long y_at, int images, int channels, int height, int width, long seed, long stream,         \
+        int epoch, int padding, long threshold
 #define MIX_IMAGES_ARGUMENTS                                                                                           \
     long rows, long rows_per_item, __global const float *x, long x_at, __global const float *pool, long pool_at,       \
         __global const int *partners, long partners_at, __global float *y, long y_at, int pool_rows, int channels,     \
@@ -162,8 +165,8 @@ INLINE void mix_targets_rows(
 __kernel void gather_images(GATHER_IMAGES_ARGUMENTS) {
     const long begin = get_global_id(0) * planes_per_item, end = min(planes, begin + planes_per_item);
     gather_images_planes(
-        begin, end, table + table_at, ids + ids_at, values + values_at, y + y_at, images, channels, height, width, seed,
-        stream, first, epoch, padding, threshold);
+        begin, end, table + table_at, ids + ids_at, samples + samples_at, values + values_at, y + y_at, images,
+        channels, height, width, seed, stream, epoch, padding, threshold);
 }
 #endif
 #if WANTED(mix_images)
@@ -189,7 +192,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_images(G
     const long p = get_group_id(0), size = (long)height * width;
     const int id = ids[ids_at + p / channels], channel = (int)(p % channels), known = id >= 0 && id < images;
     int choice[3];
-    augment_choose(choice, (ulong)(first + id), (uint)epoch, (ulong)seed, (ulong)stream, padding, threshold);
+    augment_choose(
+        choice, samples[samples_at + p / channels], (uint)epoch, (ulong)seed, (ulong)stream, padding, threshold);
     values += values_at + channel * 256;
     table += table_at + ((known ? id : 0) * (long)channels + channel) * size;
     y += y_at + p * size;

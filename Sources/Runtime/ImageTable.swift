@@ -54,22 +54,28 @@ public struct ImageTable {
     /// A batch `[ids, channels, height, width]` of the pictures `ids`, a constant.
     ///
     /// - Parameters:
+    ///   - samples: the pictures' numbers in the whole dataset, from 0, where the table is a part of it; nil: their ids.
     ///   - augmentation: `.none` for evaluation.
-    ///   - seed: the run's; with `epoch` and a picture's id it fixes what becomes of the picture, wherever and in whichever batch it
+    ///   - seed: the run's; with `epoch` and a picture's number it fixes what becomes of the picture, wherever and in whichever batch it
     ///     is made.
     ///   - epoch: the pass over the data, from 0.
-    /// - Throws: `TensorError` for an id that is no picture.
+    /// - Throws: `TensorError` for an id that is no picture, or another number of samples than ids.
     public func batch(
-        _ ids: [Int32], augmentation: ImageAugmentation = .none, seed: UInt64 = 0, epoch: Int = 0
+        _ ids: [Int32], samples: [Int32]? = nil, augmentation: ImageAugmentation = .none, seed: UInt64 = 0,
+        epoch: Int = 0
     ) throws -> Tensor {
         if let wrong = ids.first(where: { $0 < 0 || Int($0) >= count }) {
             throw TensorError("picture \(wrong) of a table of \(count)")
         }
+        guard samples.map({ $0.count == ids.count }) ?? true else {
+            throw TensorError("\(samples?.count ?? 0) samples for \(ids.count) pictures")
+        }
         guard let epoch = UInt32(exactly: epoch) else { throw TensorError("epoch \(epoch)") }
         let idView = try device.view(ids, [ids.count], .i32)
+        let sampleView = try samples.map { try device.view($0, [$0.count], .i32) }
         let y = try device.empty([ids.count] + images.shape.dropFirst())
         let op = GatherImages(augmentation, seed: seed, stream: Self.stream, epoch: epoch)
-        try run(op, .init(table: images, ids: idView, values: values, y: y), on: device)
+        try run(op, .init(table: images, ids: idView, samples: sampleView, values: values, y: y), on: device)
         return Tensor(y, device)
     }
 

@@ -326,10 +326,10 @@ typedef struct {
 
     // ---- augment.cl: what is random, and how ------------------------------------------------------------------------
 
-    /// seed, stream and first are 64-bit patterns, epoch a 32-bit one.
-    void (*gather_images_planes)(ptrdiff_t begin, ptrdiff_t end, const unsigned char *table, const int *ids, const float
-        *values, float *y, int images, int channels, int height, int width, ptrdiff_t seed, ptrdiff_t stream,
-        ptrdiff_t first, int epoch, int padding, ptrdiff_t threshold);
+    /// seed and stream are 64-bit patterns, epoch a 32-bit one.
+    void (*gather_images_planes)(ptrdiff_t begin, ptrdiff_t end, const unsigned char *table, const int *ids, const int
+        *samples, const float *values, float *y, int images, int channels, int height, int width, ptrdiff_t seed,
+        ptrdiff_t stream, int epoch, int padding, ptrdiff_t threshold);
     void (*mix_images_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, const float *pool, const int *partners,
         float *y, int pool_rows, int channels, int height, int width, int top, int bottom, int left, int right, float
         weight);

@@ -9,7 +9,8 @@ private struct GatherImagesSample {
     let count: Int
     var augmentation = ImageAugmentation.none
     var epoch: UInt32 = 0
-    var firstSample = 0
+    /// Pictures are numbered otherwise than in the table.
+    var renumbered = false
     var seed: UInt64 = 0x1234_5678_9ABC_DEF0
     var outside = false
     var size = SampleSize.tiny
@@ -18,13 +19,14 @@ private struct GatherImagesSample {
         "\(count) of \(images)x\(channels)x\(height)x\(width)"
             + (augmentation.padding > 0 ? " padding=\(augmentation.padding)" : "")
             + (augmentation.flipProbability > 0 ? " flip=\(augmentation.flipProbability)" : "")
-            + (epoch > 0 ? " epoch=\(epoch)" : "") + (firstSample > 0 ? " first=\(firstSample)" : "")
+            + (epoch > 0 ? " epoch=\(epoch)" : "") + (renumbered ? " renumbered" : "")
             + (seed == .max ? " seed=max" : "") + (outside ? " outside" : "")
     }
 
     /// The picture of `id` as the definition says it: zeros around it, a crop, a flip, then each byte's value.
-    private func picture(_ table: [UInt32], _ values: [Float], _ id: Int, _ stream: UInt64) -> [Float] {
-        let words = Philox(seed: seed, stream: stream).block(UInt64(epoch) << 32 | UInt64(firstSample + id))
+    private func picture(_ table: [UInt32], _ values: [Float], _ id: Int, _ sample: Int32, _ stream: UInt64) -> [Float]
+    {
+        let words = Philox(seed: seed, stream: stream).block(UInt64(epoch) << 32 | UInt64(sample))
         let p = augmentation.padding
         func offset(_ word: UInt32) -> Int { Int((UInt64(word) * UInt64(2 * p + 1)) >> 32) }
         let (down, right) = (offset(words.0), offset(words.1))
@@ -55,25 +57,32 @@ private struct GatherImagesSample {
                 for (i, id) in [Int32(-1), Int32(images), .max, .min].enumerated() where i < count { chosen[i] = id }
             }
             let ids = chosen
+            let samples = renumbered ? random.integers(count, 0...Int(Int32.max)).map(Int32.init) : ids
             let values = PixelNormalization(
                 mean: random.uniform(channels, 0.2, 0.6), deviation: random.uniform(channels, 0.2, 0.4)
             ).values
             let op = GatherImages(
-                augmentation, seed: seed, stream: stream, epoch: epoch, firstSample: firstSample)
+                augmentation, seed: seed, stream: stream, epoch: epoch)
             var c = OpCase()
             c.input("table", bits: table, .u8, [images, channels, height, width])
             c.input("ids", ints: ids, [count])
+            if renumbered { c.input("samples", ints: samples, [count]) }
             c.input("values", values, [channels, 256])
             c.output("y", [count, channels, height, width])
-            c.run(op) { .init(table: $0["table"], ids: $0["ids"], values: $0["values"], y: $0["y"]) }
+            c.run(op) {
+                .init(
+                    table: $0["table"], ids: $0["ids"], samples: $0.optional("samples"), values: $0["values"],
+                    y: $0["y"])
+            }
             c.reference = {
-                [
-                    "y": .exact(
-                        ids.flatMap { id in
-                            id < 0 || Int(id) >= images
-                                ? [Float](repeating: .nan, count: plane) : picture(table, values, Int(id), stream)
-                        })
-                ]
+                var y: [Float] = []
+                for (id, sample) in zip(ids, samples) {
+                    let isKnown = id >= 0 && Int(id) < images
+                    y +=
+                        isKnown
+                        ? picture(table, values, Int(id), sample, stream) : [Float](repeating: .nan, count: plane)
+                }
+                return ["y": .exact(y)]
             }
             return c
         }
@@ -89,7 +98,7 @@ private struct GatherImagesSample {
             images: 5, channels: 3, height: 6, width: 19, count: 9, augmentation: cifar, epoch: 1),
         GatherImagesSample(
             images: 5, channels: 3, height: 6, width: 19, count: 9, augmentation: cifar, epoch: .max,
-            firstSample: 4_294_967_000),
+            renumbered: true),
         GatherImagesSample(
             images: 5, channels: 2, height: 7, width: 33, count: 11,
             augmentation: ImageAugmentation(flipProbability: 0.5), seed: .max),

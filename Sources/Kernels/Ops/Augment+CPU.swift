@@ -2,13 +2,15 @@ internal import CRows
 
 extension GatherImages {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
-        let (table, ids) = (try o.table.pointer(as: UInt8.self), try o.ids.pointer(as: Int32.self))
+        let table = try o.table.pointer(as: UInt8.self)
+        let (ids, samples) = (try o.ids.pointer(as: Int32.self), try o.samples.pointer(as: Int32.self))
         let (values, y) = (try o.values.pointer(as: Float.self), try o.y.pointer(as: Float.self))
         let shape = o.table.shape.map(Int32.init)
         device.parallel(o.planes, work: o.y.count) {
             device.table.pointee.gather_images_planes(
-                $0, $1, table, ids, values, y, shape[0], shape[1], shape[2], shape[3], Int(bitPattern: UInt(seed)),
-                Int(bitPattern: UInt(stream)), firstSample, Int32(bitPattern: epoch), Int32(augmentation.padding),
+                $0, $1, table, ids, samples, values, y, shape[0], shape[1], shape[2], shape[3],
+                Int(bitPattern: UInt(seed)),
+                Int(bitPattern: UInt(stream)), Int32(bitPattern: epoch), Int32(augmentation.padding),
                 augmentation.flipThreshold)
         }
     }

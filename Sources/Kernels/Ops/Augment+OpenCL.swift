@@ -3,9 +3,10 @@ extension GatherImages {
         let sizes: [KernelArgument] = o.table.shape.map { .int($0) }
         try device.launchRows(
             "augment.cl", "gather_images", rows: o.planes, columns: o.table.shape[2] * o.table.shape[3],
-            o.table.arguments() + o.ids.arguments() + o.values.arguments() + o.y.arguments() + sizes
+            o.table.arguments() + o.ids.arguments() + o.samples.arguments() + o.values.arguments() + o.y.arguments()
+                + sizes
                 + [
-                    .long(Int(bitPattern: UInt(seed))), .long(Int(bitPattern: UInt(stream))), .long(firstSample),
+                    .long(Int(bitPattern: UInt(seed))), .long(Int(bitPattern: UInt(stream))),
                     .int(Int32(bitPattern: epoch)), .int(augmentation.padding), .long(augmentation.flipThreshold),
                 ])
     }

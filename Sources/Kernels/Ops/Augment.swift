@@ -20,36 +20,35 @@ public struct ImageAugmentation: Sendable, Equatable {
 /// `[images, channels, height, width]`, ids int32 `[rows]`, values f32 `[channels, 256]` (`(byte / 255 − mean) / deviation`),
 /// y f32 `[rows, channels, height, width]`. Contiguous. An id outside 0..<images reads nothing: its picture becomes NaN.
 ///
-/// The choices for a picture are a function of (seed, stream, epoch, firstSample + id) alone: the words of Philox's block
-/// `epoch · 2³² + firstSample + id`. Every device and every batch split sees the same pictures.
+/// The choices for a picture are a function of (seed, stream, epoch, samples[i]) alone: the words of Philox's block
+/// `epoch · 2³² + samples[i]`. samples, int32 `[rows]` from 0, are the pictures' numbers in the whole dataset; without them the
+/// table is the whole, and they are the ids. Every device, every batch split and every way to hold the data sees the same pictures.
 public struct GatherImages: Op {
     public let augmentation: ImageAugmentation
     public let seed: UInt64
     public let stream: UInt64
     /// The pass over the data, from 0.
     public let epoch: UInt32
-    /// Number of the table's first picture in the whole dataset, where the table is a part of it.
-    public let firstSample: Int
 
     public init(
-        _ augmentation: ImageAugmentation = .none, seed: UInt64 = 0, stream: UInt64 = 0, epoch: UInt32 = 0,
-        firstSample: Int = 0
+        _ augmentation: ImageAugmentation = .none, seed: UInt64 = 0, stream: UInt64 = 0, epoch: UInt32 = 0
     ) {
         self.augmentation = augmentation
         self.seed = seed
         self.stream = stream
         self.epoch = epoch
-        self.firstSample = firstSample
     }
 
     public struct Operands {
         public let table: View
         public let ids: View
+        public let samples: View
         public let values: View
         public let y: View
-        public init(table: View, ids: View, values: View, y: View) {
+        public init(table: View, ids: View, samples: View? = nil, values: View, y: View) {
             self.table = table
             self.ids = ids
+            self.samples = samples ?? ids
             self.values = values
             self.y = y
         }
@@ -60,10 +59,13 @@ public struct GatherImages: Op {
     public var name: String { "gather_images" }
     public func validate(_ o: Operands) throws {
         try require(
-            o.table.dtype == .u8 && o.ids.dtype == .i32, "table is \(o.table.dtype), not u8, or ids are not i32")
+            o.table.dtype == .u8 && o.ids.dtype == .i32 && o.samples.dtype == .i32,
+            "table is \(o.table.dtype), not u8, or ids or samples are not i32")
         try requireF32(("values", o.values), ("y", o.y))
         try require(
-            [o.table, o.ids, o.values, o.y].allSatisfy(\.isContiguous), "table, ids, values and y must be contiguous")
+            [o.table, o.ids, o.samples, o.values, o.y].allSatisfy(\.isContiguous),
+            "table, ids, samples, values and y must be contiguous")
+        try require(o.samples.count == o.ids.count, "\(o.samples.count) samples for \(o.ids.count) ids")
         try require(
             o.table.rank == 4 && o.y.shape == [o.ids.count] + o.table.shape.dropFirst(),
             "y \(o.y.shape) is not \(o.ids.count) pictures of table \(o.table.shape)")
@@ -75,9 +77,6 @@ public struct GatherImages: Op {
         try require(
             augmentation.flipProbability >= 0 && augmentation.flipProbability <= 1,
             "flip probability \(augmentation.flipProbability) is outside [0, 1]")
-        try require(
-            firstSample >= 0 && firstSample <= Int(UInt32.max) - o.table.shape[0],
-            "pictures \(firstSample) and on are numbered in 32 bits")
     }
     public func cost(_ o: Operands) -> Cost { Cost(bytes: 5 * Double(o.y.count) + 4 * Double(o.ids.count)) }
 }
