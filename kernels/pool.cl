@@ -21,14 +21,15 @@
 
 // The positions of window o: begin ..< end.
 INLINE int pool_begin(const int *axis, int o) {
-    const int adaptive = o * axis[POOL_LENGTH] / axis[POOL_WINDOWS];
-    const int regular = o * axis[POOL_STRIDE] - axis[POOL_PADDING];
-    return axis[POOL_KERNEL] == 0 ? adaptive : regular < 0 ? 0 : regular;
+    if (axis[POOL_KERNEL] == 0) return o * axis[POOL_LENGTH] / axis[POOL_WINDOWS];
+    const int at = o * axis[POOL_STRIDE] - axis[POOL_PADDING];
+    return at < 0 ? 0 : at;
 }
 INLINE int pool_end(const int *axis, int o) {
-    const int adaptive = ((o + 1) * axis[POOL_LENGTH] + axis[POOL_WINDOWS] - 1) / axis[POOL_WINDOWS];
-    const int regular = o * axis[POOL_STRIDE] - axis[POOL_PADDING] + axis[POOL_KERNEL];
-    return axis[POOL_KERNEL] == 0 ? adaptive : regular < axis[POOL_LENGTH] ? regular : axis[POOL_LENGTH];
+    const int length = axis[POOL_LENGTH], windows = axis[POOL_WINDOWS];
+    if (axis[POOL_KERNEL] == 0) return ((o + 1) * length + windows - 1) / windows;
+    const int at = o * axis[POOL_STRIDE] - axis[POOL_PADDING] + axis[POOL_KERNEL];
+    return at < length ? at : length;
 }
 
 #endif
@@ -138,11 +139,26 @@ INLINE void average_pool_at(
     y[o] = sum / (float)(divisor ? divisor : (r1 - r0) * (c1 - c0));
 }
 
+// The sums of n windows that begin at x; `side` and `stride` are constants where this is called with common ones.
+INLINE real average_pool_strip(GLOBAL const float *x, int lines, int width, int n, const int side, const int stride) {
+    real sum = SPLAT(0.0f);
+    for (int r = 0; r < lines; r++, x += width) {
+        int k = 0;
+        for (; stride == 2 && k + 1 < side; k += 2) {
+            real even, odd;
+            pool_split(x + k, n, &even, &odd);
+            sum += even + odd;
+        }
+        for (; k < side; k++) sum += pool_lanes(x + k, n, stride);
+    }
+    return sum;
+}
+
 INLINE void average_pool_planes(
     index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, const int *rows, const int *columns,
     int divisor) {
     const int width = columns[POOL_LENGTH], windows = columns[POOL_WINDOWS], stride = columns[POOL_STRIDE];
-    const int side = columns[POOL_KERNEL], halves = pool_halves(columns);
+    const int side = columns[POOL_KERNEL];
     int inside, outside;
     pool_inside(columns, &inside, &outside);
     for (index_t p = begin; p < end; p++) {
@@ -154,16 +170,14 @@ INLINE void average_pool_planes(
             for (int o = 0; o < inside; o++) average_pool_at(plane, to, columns, o, r0, r1, divisor);
             for (int o = inside; o < outside; o += LANES) {
                 const int n = outside - o < LANES ? outside - o : LANES;
-                GLOBAL const float *from = plane + o * stride - columns[POOL_PADDING];
-                real sum = SPLAT(0.0f);
-                for (int r = r0; r < r1; r++) {
-                    if (halves) {
-                        real even, odd;
-                        pool_split(from + r * width, n, &even, &odd);
-                        sum += even + odd;
-                    } else {
-                        for (int k = 0; k < side; k++) sum += pool_lanes(from + r * width + k, n, stride);
-                    }
+                GLOBAL const float *from = plane + r0 * width + o * stride - columns[POOL_PADDING];
+                real sum;
+                if (stride == 2 && side == 2) {
+                    sum = average_pool_strip(from, r1 - r0, width, n, 2, 2);
+                } else if (stride == 2 && side == 3) {
+                    sum = average_pool_strip(from, r1 - r0, width, n, 3, 2);
+                } else {
+                    sum = average_pool_strip(from, r1 - r0, width, n, side, stride);
                 }
                 pool_store(to + o, sum * share, n);
             }
@@ -235,11 +249,31 @@ INLINE void pool_better(real *best, mask_t *where, real v, mask_t at) {
     *where = SELECT_INT(*where, at, better);
 }
 
+// The n windows that begin at x, which is element `at` of its plane. As above.
+INLINE void max_pool_strip(
+    GLOBAL const float *x, GLOBAL float *y, GLOBAL int *indices, int at, int lines, int width, int n, const int side,
+    const int stride) {
+    mask_t ids = LANE_IDS * (mask_t)(stride) + (mask_t)(at), where = ids;
+    real best = SPLAT(-INFINITY);  // where nothing is larger, the first element wins
+    for (int r = 0; r < lines; r++, x += width, ids += (mask_t)(width)) {
+        int k = 0;
+        for (; stride == 2 && k + 1 < side; k += 2) {
+            real even, odd;
+            pool_split(x + k, n, &even, &odd);
+            pool_better(&best, &where, even, ids + (mask_t)(k));
+            pool_better(&best, &where, odd, ids + (mask_t)(k + 1));
+        }
+        for (; k < side; k++) pool_better(&best, &where, pool_lanes(x + k, n, stride), ids + (mask_t)(k));
+    }
+    pool_store(y, best, n);
+    pool_store_int(indices, where, n);
+}
+
 INLINE void max_pool_planes(
     index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, GLOBAL int *indices, const int *rows,
     const int *columns) {
     const int width = columns[POOL_LENGTH], windows = columns[POOL_WINDOWS], stride = columns[POOL_STRIDE];
-    const int side = columns[POOL_KERNEL], halves = pool_halves(columns);
+    const int side = columns[POOL_KERNEL];
     int inside, outside;
     pool_inside(columns, &inside, &outside);
     for (index_t p = begin; p < end; p++) {
@@ -249,29 +283,18 @@ INLINE void max_pool_planes(
             const index_t at = (p * rows[POOL_WINDOWS] + row) * windows;
             for (int o = 0; o < inside; o++) max_pool_at(plane, y + at, indices + at, columns, o, r0, r1);
             for (int o = inside; o < outside; o += LANES) {
-                const int n = outside - o < LANES ? outside - o : LANES, c = o * stride - columns[POOL_PADDING];
-                const mask_t lanes = LANE_IDS * (mask_t)(stride) + (mask_t)(c + r0 * width);
-                real best = SPLAT(0.0f);
-                mask_t where = lanes;
-                for (int r = r0; r < r1; r++) {
-                    GLOBAL const float *from = plane + r * width + c;
-                    const mask_t ids = lanes + (mask_t)((r - r0) * width);
-                    if (halves) {
-                        real even, odd;
-                        pool_split(from, n, &even, &odd);
-                        if (r == r0) best = even;
-                        pool_better(&best, &where, even, ids);
-                        pool_better(&best, &where, odd, ids + (mask_t)(1));
-                    } else {
-                        for (int k = 0; k < side; k++) {
-                            const real v = pool_lanes(from + k, n, stride);
-                            if (r == r0 && k == 0) best = v;
-                            pool_better(&best, &where, v, ids + (mask_t)(k));
-                        }
-                    }
+                const int n = outside - o < LANES ? outside - o : LANES;
+                const int first = r0 * width + o * stride - columns[POOL_PADDING];
+                GLOBAL const float *from = plane + first;
+                GLOBAL float *to = y + at + o;
+                GLOBAL int *winners = indices + at + o;
+                if (stride == 2 && side == 2) {
+                    max_pool_strip(from, to, winners, first, r1 - r0, width, n, 2, 2);
+                } else if (stride == 2 && side == 3) {
+                    max_pool_strip(from, to, winners, first, r1 - r0, width, n, 3, 2);
+                } else {
+                    max_pool_strip(from, to, winners, first, r1 - r0, width, n, side, stride);
                 }
-                pool_store(y + at + o, best, n);
-                pool_store_int(indices + at + o, where, n);
             }
             for (int o = outside; o < windows; o++) max_pool_at(plane, y + at, indices + at, columns, o, r0, r1);
         }

@@ -128,10 +128,27 @@ INLINE real load_part(const float *p, int n, float fill) {
     t.hi = (real8)_mm256_maskload_ps(p + 8, (__m256i)wanted.hi);
     return SELECT(SPLAT(fill), t, wanted);
 }
+// Pieces of 8, 4, 2 and 1: AMD's masked AVX2 stores take a dozen cycles and more, and rows of a kind take one path.
 INLINE void store_part(float *p, real v, int n) {
-    mask_t wanted = LANE_IDS < (mask_t)n;
-    _mm256_maskstore_ps(p, (__m256i)wanted.lo, (__m256)v.lo);
-    _mm256_maskstore_ps(p + 8, (__m256i)wanted.hi, (__m256)v.hi);
+    real8 rest = v.lo;
+    if (n & 8) {
+        memcpy(p, &rest, sizeof rest);
+        rest = v.hi;
+        p += 8;
+    }
+    real4 four = rest.lo;
+    if (n & 4) {
+        memcpy(p, &four, sizeof four);
+        four = rest.hi;
+        p += 4;
+    }
+    real2 two = four.lo;
+    if (n & 2) {
+        memcpy(p, &two, sizeof two);
+        two = four.hi;
+        p += 2;
+    }
+    if (n & 1) *p = two.x;
 }
 #else
 INLINE real load_part(const float *p, int n, float fill) {

@@ -53,6 +53,16 @@ struct ViewTests {
         #expect(try view([3, 1]).broadcast(to: [0, 7]) == nil)
     }
 
+    @Test("narrowing moves the offset, permuting reorders shape and strides")
+    func narrowedAndPermuted() throws {
+        let x = try view([2, 5, 7], offset: 3)
+        let part = x.narrowed(1, 2..<4)
+        #expect(part.shape == [2, 2, 7] && part.strides == [35, 7, 1] && part.offset == 17)
+        #expect(x.narrowed(2, 7..<7).count == 0)
+        let order = x.permuted([2, 0, 1])
+        #expect(order.shape == [7, 2, 5] && order.strides == [1, 35, 7] && order.offset == 3)
+    }
+
     @Test("transposition exchanges strides, slicing moves the offset")
     func transposedAndSliced() throws {
         let x = try view([2, 5, 7], offset: 3)
