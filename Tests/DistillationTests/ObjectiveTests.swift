@@ -320,7 +320,7 @@ struct ObjectiveTests {
     @Test("a divergence without a teacher is a bug, not a crash")
     func noTeacher() throws {
         let device = try TestBackend.cpu.device()
-        let objective = try Setting(recipe: "loss: hinton").make()
+        let objective = try #require(try Setting(recipe: "loss: hinton").make() as? any LogitObjective)
         let input = ObjectiveInput(
             student: try Tensor([1, 2], [1, 2], on: device), teacher: nil,
             labels: try device.compute.view([Int32(0)], [1], .i32))

@@ -1,3 +1,4 @@
+import Foundation
 import RetortSupport
 import TestSupport
 import Testing
@@ -71,15 +72,28 @@ struct RecipeTests {
         #expect(recipe.arms.map(\.name) == ["student-alone", "student"])
         #expect(recipe.arms.map(\.needsTeacher) == [false, true])
         #expect(recipe.train.rows == (name == "digits.yaml" ? 150 : nil))
-        #expect(recipe.student.widths == [64, 16, 10])
+        #expect(recipe.student.settings.integers("layers") == [64, 16, 10])
         guard case .train(let model, let train) = recipe.teacher else {
             Issue.record("the teacher is not trained")
             return
         }
-        #expect(model.widths == [64, 256, 256, 10])
+        #expect(model.settings.integers("layers") == [64, 256, 256, 10])
         #expect(train.epochs == 60 && train.rows == nil && train.batch == 64)
-        let contract = recipe.arms[1].objectives[0].contract
+        let contract = recipe.arms[1].terms[0].contract
         #expect(contract.contains("0.9·T²·KL(p‖q) + 0.1·CE"), "\(contract)")
+    }
+
+    @Test("every shipped recipe is valid, and its resolved text means the same")
+    func everyRecipe() throws {
+        let folder = Project.root + "/recipes"
+        let names = try FileManager.default.subpathsOfDirectory(atPath: folder).filter { $0.hasSuffix(".yaml") }
+        #expect(names.count > 3)
+        for name in names {
+            let recipe = try Recipe.read(folder + "/" + name)
+            #expect(!recipe.arms.isEmpty, "\(name)")
+            let text = recipe.node.yaml()
+            #expect(try RecipeReader.read(text, file: name).yaml() == text, "\(name)")
+        }
     }
 
     @Test("what was resolved reads back to the same text", arguments: ["digits.yaml", "digits-full.yaml", "good"])

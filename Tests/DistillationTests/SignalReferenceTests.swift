@@ -88,7 +88,8 @@ struct SignalReferenceTests {
         try compare([3, 4, 2, 2], teacher: [3, 4, 2, 2], backend) {
             try $0.generationDistance($1)
         } reference: { s, t in
-            zip(s, t).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / 3
+            let squares: [Double] = zip(s, t).map { pair in (pair.0 - pair.1) * (pair.0 - pair.1) }
+            return squares.reduce(0, +) / 3
         }
     }
 
