@@ -10,7 +10,9 @@
 //   forward          source x, target y: step = stride, tap_step = dilation, first = -padding.
 //   input gradient   source dy, target dx: one gather for each residue of the input position by the stride. It has step
 //                    1, a negative tap_step, and only the taps whose products reach that residue, so nothing is
-//                    multiplied by the zeros that a "transposed convolution" would insert.
+//                    multiplied by the zeros that a "transposed convolution" would insert. Where a channel has few taps
+//                    (depthwise) the vector family does insert them, `spread` - 1 between neighbours: one pass over
+//                    neighbouring results is worth more there than the products saved.
 // The weight gradient is a sum over images and pixels, cut into pieces that depend on the shape alone and are added in
 // order.
 //
@@ -20,13 +22,13 @@
     DO(images) DO(groups) DO(channels) DO(outputs) DO(source_height) DO(source_width)                                  \
     DO(target_height) DO(target_width) DO(rows) DO(columns)                                                            \
     DO(first_y) DO(first_x) DO(step_y) DO(step_x) DO(taps_y) DO(taps_x) DO(tap_step_y) DO(tap_step_x)                  \
-    DO(target_y) DO(target_x) DO(target_step_y) DO(target_step_x)                                                      \
+    DO(target_y) DO(target_x) DO(target_step_y) DO(target_step_x) DO(spread_y) DO(spread_x)                            \
     /* weight(output, channel, a, b) = weight[first + group · … + output · … + channel · … + a · … + b · …] */         \
     DO(weight_first) DO(weight_group) DO(weight_output) DO(weight_channel) DO(weight_y) DO(weight_x)                   \
     DO(has_bias) DO(relu) DO(accumulate)                                                                               \
     /* how the vector family cuts it up; explained below */                                                            \
     DO(block_images) DO(strip_rows) DO(phases_y) DO(phases_x) DO(shift_y) DO(shift_x) DO(pitch) DO(image_rows)         \
-    DO(plane) DO(in_place) DO(parts) DO(weight_rows) DO(block_channels) DO(chunks)
+    DO(plane) DO(in_place) DO(parts) DO(weight_rows) DO(block_groups) DO(block_channels) DO(chunks)
 
 #define CONV_MEMBER(name) int name;
 typedef struct {
@@ -195,20 +197,29 @@ INLINE void conv_pack_panels(index_t begin, index_t end, const int *geometry, GL
     }
 }
 
-// to[i] = from[step · i] for i < n; reads nothing beyond from[step · (n - 1)].
-INLINE void conv_copy_row(GLOBAL const float *from, int n, int step, GLOBAL float *to) {
+// to[spread · i] = row[column + step · i] for i < n; reads nothing outside the row of `width` elements.
+INLINE void conv_copy_row(GLOBAL const float *row, int width, int column, int n, int step, int spread,
+                          GLOBAL float *to) {
+    GLOBAL const float *from = row + column;
     int i = 0;
-    if (step == 1) {
+    if (step == 1 && spread == 1) {
         for (; i + LANES <= n; i += LANES) STORE(to + i, LOAD(from + i));
         if (i < n) store_part(to + i, load_part(from + i, n - i, 0.0f), n - i);
         return;
     }
-    if (step == 2)
-        for (; i + 8 < n; i += 8) {
+    if (step == 2 && spread == 1) {
+        for (; i + 8 <= n && column + 2 * i + 16 <= width; i += 8) {
             real v = LOAD(from + 2 * i);
             CONV_STORE_HALF(to + i, v.even);
         }
-    for (; i < n; i++) to[i] = from[(index_t)step * i];
+        // The last eight begin one element earlier, where the row ends with them.
+        if (i < n && n >= 8 && column + 2 * (n - 8) > 0) {
+            real v = LOAD(from + 2 * (n - 8) - 1);
+            CONV_STORE_HALF(to + n - 8, v.odd);
+            return;
+        }
+    }
+    for (; i < n; i++) to[(index_t)spread * i] = from[(index_t)step * i];
 }
 
 // First and last + 1 of the elements start + step · i, i < count, that lie in [0, size).
@@ -221,8 +232,8 @@ INLINE int conv_last(int start, int step, int count, int size) {
 }
 
 // Planes of channels [0, channels) at `source` (the first of them, of the block's first image) for `rows` rows of
-// outputs that begin with output row `row0`. Only what lies inside the image is written: the rest is zero already, unless
-// `clear`, and stays so from block to block.
+// outputs that begin with output row `row0`. Only what lies inside the image is written: the rest is zero and stays so
+// from block to block, once the planes of `clear` channels were cleared.
 CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *source, int channels, int images,
                                     int row0, int rows, int clear, GLOBAL float *planes) {
     const index_t channel_stride = (index_t)g->source_height * g->source_width;
@@ -233,26 +244,31 @@ CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *s
     const int reach_y = g->tap_step_y < 0 ? 0 : g->tap_step_y, reach_x = g->tap_step_x < 0 ? 0 : g->tap_step_x;
     if (clear) {
         // With what the last vectors read behind the last plane.
-        const index_t count = (index_t)channels * g->phases_y * g->phases_x * g->plane + CONV_LANES;
+        const index_t count = (index_t)clear * g->phases_y * g->phases_x * g->plane + CONV_LANES;
         for (index_t i = 0; i < count; i += CONV_LANES) CONV_STORE(planes + i, (conv_t)(0.0f));
     }
     for (int phase_y = 0; phase_y < g->phases_y; phase_y++)
         for (int phase_x = 0; phase_x < g->phases_x; phase_x++) {
             const int y0 = top + phase_y * reach_y % g->step_y, x0 = left + phase_x * reach_x % g->step_x;
-            const int first_x = conv_first(x0, g->step_x, g->pitch);
-            const int last_x = conv_last(x0, g->step_x, g->pitch, g->source_width);
-            const int first_y = conv_first(y0, g->step_y, rows + g->shift_y);
-            const int last_y = conv_last(y0, g->step_y, rows + g->shift_y, g->source_height);
-            const int row_step = g->step_y * g->source_width;
+            // Either the step or the spread is 1. A spread source has elements at its multiples only.
+            const int height = (g->source_height - 1) * g->spread_y + 1, width = (g->source_width - 1) * g->spread_x + 1;
+            int first_x = conv_first(x0, g->step_x, g->pitch), first_y = conv_first(y0, g->step_y, rows + g->shift_y);
+            const int last_x = conv_last(x0, g->step_x, g->pitch, width);
+            const int last_y = conv_last(y0, g->step_y, rows + g->shift_y, height);
+            while ((x0 + g->step_x * first_x) % g->spread_x) first_x++;
+            while ((y0 + g->step_y * first_y) % g->spread_y) first_y++;
+            const int count_x = (last_x - first_x + g->spread_x - 1) / g->spread_x;
+            const int count_y = (last_y - first_y + g->spread_y - 1) / g->spread_y;
+            const index_t start = (index_t)((y0 + g->step_y * first_y) / g->spread_y) * g->source_width;
+            const int column = (x0 + g->step_x * first_x) / g->spread_x;
+            const int row_step = g->step_y * g->source_width, pitch = g->spread_y * g->pitch;
             for (int c = 0; c < channels; c++) {
                 GLOBAL float *plane = planes + (index_t)((c * g->phases_y + phase_y) * g->phases_x + phase_x) * g->plane;
                 for (int image = 0; image < images; image++) {
-                    GLOBAL const float *from = source + image * image_stride + c * channel_stride +
-                                               (index_t)(y0 + g->step_y * first_y) * g->source_width + x0 +
-                                               g->step_x * first_x;
+                    GLOBAL const float *from = source + image * image_stride + c * channel_stride + start;
                     GLOBAL float *to = plane + (image * g->image_rows + first_y) * g->pitch + first_x;
-                    for (int u = first_y; u < last_y; u++, from += row_step, to += g->pitch)
-                        conv_copy_row(from, last_x - first_x, g->step_x, to);
+                    for (int u = 0; u < count_y; u++, from += row_step, to += pitch)
+                        conv_copy_row(from, g->source_width, column, count_x, g->step_x, g->spread_x, to);
                 }
             }
         }
@@ -379,7 +395,7 @@ CONV_DEFINE_TILE(conv_tile_1, CONV_ROWS, 1)
 CONV_DEFINE_TILE(conv_short_3, CONV_SHORT_ROWS, 3)
 CONV_DEFINE_TILE(conv_short_1, CONV_SHORT_ROWS, 1)
 #endif
-CONV_DEFINE_TILE(conv_long, 1, CONV_LONG_VECTORS)
+CONV_DEFINE_TILE(conv_long_tile, 1, CONV_LONG_VECTORS)
 
 // Outputs [begin, end) of a group, which begin at a panel, at all spots.
 INLINE void conv_multiply(const ConvTarget *t, int depth, GLOBAL const int *offsets, GLOBAL const float *planes,
@@ -400,7 +416,7 @@ INLINE void conv_multiply(const ConvTarget *t, int depth, GLOBAL const int *offs
 #define CONV_TILE_ARGUMENTS(from, n)                                                                                   \
     t, depth, offsets, planes, spots + (from) * CONV_SPOT, n, weights, bias, row, rows
                 if (height == 1) {
-                    conv_long(CONV_TILE_ARGUMENTS(s, vectors));
+                    conv_long_tile(CONV_TILE_ARGUMENTS(s, vectors));
 #if CONV_ROWS != CONV_SHORT_ROWS
                 } else if (height == CONV_SHORT_ROWS) {
                     if (vectors == 1) {
@@ -461,16 +477,24 @@ INLINE void conv_gather_workers(index_t begin, index_t end, index_t workers, con
                 first = (int)((index_t)panels * part / g->parts) * CONV_ROWS;
                 last = conv_least(last, (int)((index_t)panels * (part + 1) / g->parts) * CONV_ROWS);
             }
-            for (int group = group0; group < group1; group++) {
+            const int planes_of_group = g->channels * g->phases_y * g->phases_x;
+            for (int start = group0; start < group1; start += g->block_groups) {
+                const int stop = conv_least(group1, start + g->block_groups);
                 GLOBAL const float *from =
-                    source + ((index_t)image0 * g->groups + group) * g->channels * source_channel;
+                    source + ((index_t)image0 * g->groups + start) * g->channels * source_channel;
                 if (!g->in_place) {
-                    conv_copy_planes(g, from, g->channels, t.images, t.row0, t.rows, layout != layout_of_planes, planes);
+                    conv_copy_planes(g, from, (stop - start) * g->channels, t.images, t.row0, t.rows,
+                                     layout == layout_of_planes ? 0 : g->block_groups * g->channels, planes);
                     layout_of_planes = layout;
                 }
-                t.target = target + ((index_t)image0 * g->groups + group) * g->outputs * target_channel;
-                conv_multiply(&t, depth, offsets, g->in_place ? from : planes, spots, count,
-                              packed + (index_t)group * padded * depth, bias + group * g->outputs, first, last);
+                for (int group = start; group < stop; group++) {
+                    GLOBAL const float *in =
+                        g->in_place ? from + (index_t)(group - start) * g->channels * source_channel
+                                    : planes + (index_t)(group - start) * planes_of_group * g->plane;
+                    t.target = target + ((index_t)image0 * g->groups + group) * g->outputs * target_channel;
+                    conv_multiply(&t, depth, offsets, in, spots, count, packed + (index_t)group * padded * depth,
+                                  bias + group * g->outputs, first, last);
+                }
             }
         }
     }
@@ -532,13 +556,36 @@ CONV_SEPARATE void conv_copy_lanes(const ConvGeometry *g, GLOBAL const float *fr
         }
 }
 
+// Products of outputs [first, last) of a group, whose dy is at `lanes`, with channels [channel0, channel0 + channels).
+INLINE void conv_sum_products(const ConvGeometry *g, int count, GLOBAL const int *spots, GLOBAL const float *planes,
+                              GLOBAL const int *offsets, int channel0, int channels, GLOBAL const float *lanes,
+                              int dy_pitch, int first, int last, GLOBAL float *sums, int add) {
+    const int taps = g->taps_y * g->taps_x, pitch = g->channels * taps + 1;
+    const int base = channel0 * g->phases_y * g->phases_x * g->plane, stop = (channel0 + channels) * taps;
+    for (int o = first; o < last;) {
+        const int rest = last - o, height = rest < 3 ? 1 : 4, step = height == 1 ? CONV_LONG_TAPS : CONV_TAPS;
+        GLOBAL const float *d = lanes + (index_t)(o - first) * dy_pitch;
+        for (int k = channel0 * taps; k < stop; k += step) {
+            GLOBAL float *to = sums + (index_t)o * pitch + k;
+            const int some = conv_least(step, stop - k);
+            if (height == 1) {
+                conv_dot_long(count, spots, planes, offsets + k, base, some, d, dy_pitch, 1, to, pitch, add);
+            } else {
+                conv_dot(count, spots, planes, offsets + k, base, some, d, dy_pitch, conv_least(4, rest), to, pitch,
+                         add);
+            }
+        }
+        o += height;
+    }
+}
+
 // Workers [begin, end) of `workers`; a slot holds planes of block_channels channels, spots, and dy of a part's outputs.
 INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, const int *geometry,
                                 GLOBAL const float *source, GLOBAL const float *dy, GLOBAL const int *offsets,
                                 GLOBAL float *partials, GLOBAL float *slots, index_t slot, index_t spots_at,
                                 index_t lanes_at) {
     const ConvGeometry *g = (const ConvGeometry *)geometry;
-    const int depth = conv_depth(g), taps = g->taps_y * g->taps_x, phases = g->phases_y * g->phases_x;
+    const int depth = conv_depth(g), phases = g->phases_y * g->phases_x;
     const int strips = (g->rows + g->strip_rows - 1) / g->strip_rows;
     const index_t blocks = (index_t)((g->images + g->block_images - 1) / g->block_images) * strips;
     const index_t units = (index_t)g->chunks * g->parts;
@@ -570,46 +617,43 @@ INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, con
                 const int count = conv_list_spots(g, images, row0, rows, spots), add = block > block0;
                 const int dy_pitch = count * CONV_LANES;
                 const index_t layout = block % strips * (g->block_images + 1) + images;
-                for (int group = group0; group < group1; group++) {
+                for (int start = group0; start < group1; start += g->block_groups) {
+                    const int stop = conv_least(group1, start + g->block_groups);
                     GLOBAL const float *from =
-                        source + ((index_t)image0 * g->groups + group) * g->channels * source_channel;
-                    GLOBAL const float *down =
-                        dy + (((index_t)image0 * g->groups + group) * g->outputs + first) * target_channel;
-                    GLOBAL float *sums =
-                        partials + ((index_t)chunk * g->groups + group) * g->outputs * (depth + 1);
-                    conv_copy_lanes(g, down, target_channel, target_image, last - first, images, row0, rows, spots,
-                                    count, lanes);
+                        source + ((index_t)image0 * g->groups + start) * g->channels * source_channel;
+                    // All outputs of several groups, or a part's of one.
+                    const index_t output0 = (index_t)start * g->outputs + first;
+                    const int outputs = (stop - start) * (last - first);
+                    conv_copy_lanes(g, dy + ((index_t)image0 * g->groups * g->outputs + output0) * target_channel,
+                                    target_channel, target_image, outputs, images, row0, rows, spots, count, lanes);
+                    // Channels in blocks, unless planes of several groups fit.
                     for (int c = 0; c < g->channels; c += g->block_channels) {
                         const int channels = conv_least(g->block_channels, g->channels - c);
                         if (!g->in_place)
-                            conv_copy_planes(g, from + c * source_channel, channels, images, row0, rows,
-                                             layout != layout_of_planes, planes);
+                            conv_copy_planes(g, from + c * source_channel, (stop - start) * channels, images, row0,
+                                             rows, layout == layout_of_planes ? 0 : g->block_groups * g->block_channels,
+                                             planes);
                         layout_of_planes = layout;
-                        GLOBAL const float *in = g->in_place ? from + c * source_channel : planes;
-                        const int base = c * phases * g->plane;
-                        for (int o = first; o < last;) {
-                            const int rest = last - o, height = rest < 3 ? 1 : 4, wide = height == 1;
-                            GLOBAL const float *d = lanes + (index_t)(o - first) * dy_pitch;
-                            const int step = wide ? CONV_LONG_TAPS : CONV_TAPS, stop = (c + channels) * taps;
-                            for (int k = c * taps; k < stop; k += step) {
-                                GLOBAL float *to = sums + (index_t)o * (depth + 1) + k;
-                                if (wide) {
-                                    conv_dot_long(count, spots, in, offsets + k, base, conv_least(step, stop - k), d,
-                                                  dy_pitch, 1, to, depth + 1, add);
-                                } else {
-                                    conv_dot(count, spots, in, offsets + k, base, conv_least(step, stop - k), d,
-                                             dy_pitch, conv_least(4, rest), to, depth + 1, add);
-                                }
-                            }
-                            o += height;
+                        for (int group = start; group < stop; group++) {
+                            GLOBAL const float *in =
+                                g->in_place
+                                    ? from + ((index_t)(group - start) * g->channels + c) * source_channel
+                                    : planes + (index_t)(group - start) * channels * phases * g->plane;
+                            GLOBAL float *sums =
+                                partials + ((index_t)chunk * g->groups + group) * g->outputs * (depth + 1);
+                            conv_sum_products(g, count, spots, in, offsets, c, channels,
+                                              lanes + (index_t)(group - start) * g->outputs * dy_pitch, dy_pitch, first,
+                                              last, sums, add);
                         }
                     }
                     if (g->has_bias)
-                        for (int o = first; o < last; o++) {
+                        for (int o = 0; o < outputs; o++) {
                             conv_t sum = (conv_t)(0.0f);
                             for (int s = 0; s < count; s++)
-                                sum += CONV_LOAD(lanes + ((index_t)(o - first) * count + s) * CONV_LANES);
-                            GLOBAL float *to = sums + (index_t)o * (depth + 1) + depth;
+                                sum += CONV_LOAD(lanes + ((index_t)o * count + s) * CONV_LANES);
+                            GLOBAL float *to = partials +
+                                               ((index_t)chunk * g->groups * g->outputs + output0 + o) * (depth + 1) +
+                                               depth;
                             *to = add ? *to + CONV_SUM(sum) : CONV_SUM(sum);
                         }
                 }

@@ -254,6 +254,12 @@ private let shapes: [ConvSample] = [
     ConvSample(
         channels: 2, height: 6, width: 5, outputs: 14, kernel: (5, 5), padding: (2, 2), groups: 2, bias: true,
         accumulate: true, pitched: 2),
+    ConvSample(
+        channels: 37, height: 6, width: 7, outputs: 37, kernel: (3, 3), stride: (2, 1), padding: (1, 1), groups: 37,
+        accumulate: true, pitched: 7),
+    ConvSample(
+        n: 3, channels: 4, height: 11, width: 10, outputs: 8, kernel: (5, 3), stride: (2, 2), padding: (2, 3),
+        dilation: (1, 2), groups: 4, bias: true, integers: true),
     // Every width of a vector and its neighbours, panels of all heights.
     ConvSample(n: 1, channels: 3, height: 3, width: 16, outputs: 17, kernel: (3, 3), padding: (1, 1), integers: true),
     ConvSample(n: 1, channels: 2, height: 5, width: 31, outputs: 11, kernel: (3, 3), padding: (1, 1), integers: true),

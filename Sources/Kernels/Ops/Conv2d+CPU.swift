@@ -12,7 +12,7 @@ extension Conv2d {
 
 extension Conv2dBackwardInput {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
-        for problem in try gathers(o, clear: { try Fill(0).cpu(.init(y: $0), on: device) }) {
+        for problem in try gathers(o, maySpread: true, clear: { try Fill(0).cpu(.init(y: $0), on: device) }) {
             try problem.gather(source: o.dy, weight: o.weight, bias: nil, target: o.dx.view, on: device)
         }
     }

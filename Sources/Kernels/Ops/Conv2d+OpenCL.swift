@@ -10,7 +10,10 @@ extension Conv2d {
 
 extension Conv2dBackwardInput {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
-        for problem in try gathers(o, clear: { try Fill(0).openCL(.init(y: $0), on: device) }) {
+        let problems = try gathers(o, maySpread: device.family == .vector) {
+            try Fill(0).openCL(.init(y: $0), on: device)
+        }
+        for problem in problems {
             try problem.gather(source: o.dy, weight: o.weight, bias: nil, target: o.dx.view, on: device)
         }
     }

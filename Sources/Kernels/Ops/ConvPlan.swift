@@ -15,6 +15,8 @@ struct ConvPlan {
     var parts = 1
     /// Outputs whose weights stay in the cache.
     var weightRows = 0
+    /// Groups whose planes a worker copies together.
+    var blockGroups = 1
     /// Weight gradient: channels whose planes a worker holds at a time.
     var blockChannels = 0
     /// Weight gradient: partial sums.
@@ -57,6 +59,8 @@ struct ConvPlan {
     /// Floats of planes and of weights that share the second-level cache (512 KiB and up).
     private static let planesLimit = 1 << 17
     private static let weightsLimit = 1 << 16
+    /// Floats of planes of several groups together.
+    private static let groupsLimit = 1 << 13
     /// Multiply-adds that are worth another worker.
     private static let leastWork = 1 << 17
 
@@ -69,6 +73,12 @@ struct ConvPlan {
         // Small images fill vectors together.
         let wanted = plan.inPlace ? 1 : max(1, 32 * unit.lanes / pixels)
         plan.layOut(p, unit, channels: p.channels, images: min(wanted, p.images))
+        plan.blockGroups = plan.groupsTogether(p)
+        plan.place(
+            p, unit,
+            planes: plan.inPlace
+                ? 0 : plan.blockGroups * p.channels * p.y.phases * p.x.phases * plan.plane + unit.lanes,
+            lanesOf: 0)
         plan.weightRows = max(unit.rows, weightsLimit / max(1, p.depth) / unit.rows * unit.rows)
         plan.packed = p.groups * unit.padded(p.outputs) * p.depth
 
@@ -92,8 +102,10 @@ struct ConvPlan {
         plan.inPlace = pixels >= block && p.fitsInPlace(unit)
         let wanted = plan.inPlace ? 1 : max(1, block / pixels)
         plan.layOut(p, unit, channels: min(p.channels, 16), images: min(wanted, p.images), pixels: 4 * block)
+        plan.blockGroups = plan.groupsTogether(p)
         plan.blockChannels =
-            plan.inPlace ? p.channels : max(1, min(p.channels, planesLimit / (plan.plane * p.y.phases * p.x.phases)))
+            plan.inPlace || plan.blockGroups > 1
+            ? p.channels : max(1, min(p.channels, planesLimit / (plan.plane * p.y.phases * p.x.phases)))
 
         let blocks = p.images.dividedUp(by: plan.blockImages) * p.y.count.dividedUp(by: plan.stripRows)
         let sums = max(1, p.allOutputs * (p.depth + 1))
@@ -104,10 +116,17 @@ struct ConvPlan {
             plan.parts = min(pieces, plan.workers.dividedUp(by: max(1, plan.chunks)))
         }
         plan.workers = min(plan.workers, max(1, plan.chunks * plan.parts))
-        let planes = plan.inPlace ? 0 : plan.blockChannels * p.y.phases * p.x.phases * plan.plane + unit.lanes
+        let channels = plan.blockGroups * plan.blockChannels
         plan.place(
-            p, unit, planes: planes, lanesOf: p.groups > 1 ? p.outputs : (p.outputs.dividedUp(by: plan.parts) + 4))
+            p, unit, planes: plan.inPlace ? 0 : channels * p.y.phases * p.x.phases * plan.plane + unit.lanes,
+            lanesOf: p.groups > 1 ? plan.blockGroups * p.outputs : p.outputs.dividedUp(by: plan.parts) + 4)
         return plan
+    }
+
+    /// As many groups as leave their planes in the first-level cache: small ones then share what a copy takes to begin.
+    private func groupsTogether(_ p: ConvProblem) -> Int {
+        let planes = max(1, p.channels * p.y.phases * p.x.phases) * plane
+        return max(1, min(p.groups, 16, Self.groupsLimit / planes))
     }
 
     private static func worthwhile(_ p: ConvProblem, _ most: Int) -> Int {
@@ -142,7 +161,6 @@ struct ConvPlan {
             }
         }
         self.plane = inPlace ? p.x.source : plane(blockImages, stripRows)
-        place(p, unit, planes: inPlace ? 0 : p.channels * p.y.phases * p.x.phases * self.plane + unit.lanes, lanesOf: 0)
     }
 
     /// Where planes, spots and a copy of dy lie in a slot.

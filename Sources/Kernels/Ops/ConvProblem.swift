@@ -13,6 +13,8 @@ struct ConvProblem {
         var tapStep = 1
         var targetFirst = 0
         var targetStep = 1
+        /// Source elements lie this far apart, zeros between them.
+        var spread = 1
         /// Which element of the kernel tap 0 is, and from one tap to the next.
         var kernelFirst = 0
         var kernelStep = 1
@@ -31,6 +33,7 @@ struct ConvProblem {
         var zeros: (before: Int, after: Int) {
             let start = first - (tapStep < 0 ? (taps - 1) * -tapStep : 0)
             let length = count + shift
+            let source = (source - 1) * spread + 1
             var (before, after) = (length, length)
             for phase in 0..<phases {
                 let at = start + (tapStep < 0 ? 0 : phase * tapStep % step)
@@ -84,11 +87,21 @@ struct ConvProblem {
         ).flattened
     }
 
-    /// dx from dy and the weights: one gather for each residue of the input position by the stride.
-    static func backwardInput(_ geometry: Conv2dGeometry, dy: View, weight: View, dx: Output) -> [ConvProblem] {
+    /// dx from dy and the weights: one gather for each residue of the input position by the stride; or, `spread`, one gather from dy with
+    /// stride − 1 zeros between neighbours.
+    static func backwardInput(
+        _ geometry: Conv2dGeometry, dy: View, weight: View, dx: Output, spread: Bool = false
+    ) -> [ConvProblem] {
         let (xs, ws, ys) = (dx.view.shape, weight.shape, dy.shape)
         func axes(_ d: Int, _ stride: Int, _ padding: Int, _ dilation: Int) -> [Axis] {
-            (0..<stride).compactMap { residue in
+            if spread {
+                return [
+                    Axis(
+                        count: xs[d], source: ys[d], target: xs[d], first: padding, taps: ws[d], tapStep: -dilation,
+                        spread: stride)
+                ]
+            }
+            return (0..<stride).compactMap { residue in
                 // Positions i with (i + padding) mod stride = residue; taps with dilation · tap mod stride = residue.
                 let first = ((residue - padding) % stride + stride) % stride
                 guard first < xs[d] else { return nil }
@@ -96,7 +109,7 @@ struct ConvProblem {
                 let tap = (0..<min(ws[d], kernelStep)).first { $0 * dilation % stride == residue }
                 return Axis(
                     count: (xs[d] - first + stride - 1) / stride, source: ys[d], target: xs[d],
-                    first: tap.map { (first + padding - $0 * dilation) / stride } ?? 0, step: 1,
+                    first: tap.map { (first + padding - $0 * dilation) / stride } ?? 0,
                     taps: tap.map { (ws[d] - 1 - $0) / kernelStep + 1 } ?? 0,
                     tapStep: -(kernelStep * dilation / stride), targetFirst: first, targetStep: stride,
                     kernelFirst: tap ?? 0, kernelStep: kernelStep)
@@ -136,10 +149,11 @@ struct ConvProblem {
         let numbers = [
             images, groups, channels, outputs, y.source, x.source, y.target, x.target, y.count, x.count, y.first,
             x.first, y.step, x.step, y.taps, x.taps, y.tapStep, x.tapStep, y.targetFirst, x.targetFirst, y.targetStep,
-            x.targetStep, first, weightStrides.group, weightStrides.output, weightStrides.channel,
+            x.targetStep, y.spread, x.spread, first, weightStrides.group, weightStrides.output, weightStrides.channel,
             y.kernelStep * weightStrides.y, x.kernelStep * weightStrides.x, hasBias ? 1 : 0, relu ? 1 : 0,
             accumulate ? 1 : 0, plan.blockImages, plan.stripRows, y.phases, x.phases, y.shift, x.shift, plan.pitch,
-            plan.imageRows, plan.plane, plan.inPlace ? 1 : 0, plan.parts, plan.weightRows, plan.blockChannels,
+            plan.imageRows, plan.plane, plan.inPlace ? 1 : 0, plan.parts, plan.weightRows, plan.blockGroups,
+            plan.blockChannels,
             plan.chunks,
         ]
         return numbers.map(Int32.init)
@@ -149,8 +163,13 @@ struct ConvProblem {
 extension Conv2dBackwardInput {
     /// The gathers that dx takes. Positions that no element of the kernel reaches are left out, after `clear` has zeroed what is not
     /// added to.
-    func gathers(_ o: Operands, clear: (View) throws -> Void) throws -> [ConvProblem] {
-        let all = ConvProblem.backwardInput(geometry, dy: o.dy, weight: o.weight, dx: o.dx)
+    /// - Parameter maySpread: whether the kernels can put zeros between elements of dy.
+    func gathers(_ o: Operands, maySpread: Bool, clear: (View) throws -> Void) throws -> [ConvProblem] {
+        // One output for each channel and few products: stores one by one would cost more than the products with zeros.
+        let few = o.weight.shape[1] == 1 && o.weight.shape[0] <= 2 * geometry.groups
+        let strides = (geometry.stride.vertical, geometry.stride.horizontal)
+        let spread = maySpread && few && strides != (1, 1) && max(strides.0, strides.1) <= 2
+        let all = ConvProblem.backwardInput(geometry, dy: o.dy, weight: o.weight, dx: o.dx, spread: spread)
         let useful = all.filter { !$0.isEmpty }
         if useful.count < all.count, o.dx.mode == .write { try clear(o.dx.view) }
         return useful
