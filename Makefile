@@ -9,7 +9,7 @@ SWIFT_FILES = Sources Tests Examples Package.swift
 DOCUMENTED = RetortSupport RetortKernels RetortRuntime RetortData RetortModels RetortDistillation RetortConformance
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all golden bench lint format docs oclgrind clean setup build
+.PHONY: help demo test test-all golden bench methods lint format docs oclgrind clean setup build
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ golden: build  ## reference results on both backends, from RETORT_GOLDEN or Test
 
 bench: build  ## ceilings of this machine, then one row per kernel
 	$(RETORT) bench $(ARGS)
+
+methods: build  ## every method on one pair: docs/METHODS.md; DATA is the folder of Fashion-MNIST's four files
+	scripts/methods.sh "$(RETORT)" "$(DATA)" $(ARGS)
 
 lint: setup  ## formatting, and kernels compiled for the GPU targets that a clang here knows
 	swift format lint --strict --recursive --parallel $(SWIFT_FILES)

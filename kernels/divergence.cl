@@ -33,7 +33,9 @@
 // second none.
 //
 // Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay
-// in the first-level cache; then the gradient. Differences to the maximum are taken before any scaling, so logits of
+// in the first-level cache; then the gradient. On CPUs the forward kinds keep their exponentials for the second pass:
+// `kept` holds them, [1, classes] for each worker, or [2, classes] with labels and T != 1: they stay in its second-level
+// cache. Differences to the maximum are taken before any scaling, so logits of
 // 1e4 are exact.
 
 #define DIVERGENCE_FORWARD_KL 0
@@ -66,8 +68,8 @@ typedef struct {
     real excess;    // Σ e^(ds / T) - e^(dt / T), only for KL
 } divergence_sums;
 
-// Adds one vector; returns e^(ds / T).
-INLINE real divergence_add(
+// Adds one vector.
+INLINE void divergence_add(
     const int kind, int separate_hard, real ds, real dt, float rate, float lowest, divergence_sums *sums) {
     real es = v_exp2_scaled(ds, rate, lowest);
     real et = v_exp2_scaled(dt, rate, lowest);
@@ -85,7 +87,6 @@ INLINE real divergence_add(
     if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
         sums->reverse += SELECT(es * (ds - dt), SPLAT(0.0f), es == SPLAT(0.0f));
     }
-    return es;
 }
 
 // Moves sums to new maxima, `student_step` and `teacher_step` >= 0 above the old ones.
@@ -221,12 +222,57 @@ INLINE float divergence_value(
 #define DIVERGENCE_CHUNK 2048
 #define DIVERGENCE_CHUNKS 128
 
+// Kinds whose gradient follows from e^(ds / T) and e^(dt / T) alone.
+#define DIVERGENCE_KEEPS(kind) ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_FORWARD_CE)
+
+// Sums of a chunk of such a kind. e^(dt / T) goes to `kept`, e^ds (where the hard part needs it) to `kept_hard`, and
+// e^(ds / T) to the gradient, which may be the student's row. A loop for each exponential: the sums and constants of
+// one fill the registers of AVX2. Meanwhile the next chunk is on its way from memory.
+INLINE void divergence_keep(
+    const int kind, int separate_hard, GLOBAL const float *s, GLOBAL const float *t, GLOBAL float *gradient,
+    GLOBAL float *kept, GLOBAL float *kept_hard, int count, int ahead, float s_max, float t_max, float rate,
+    float lowest, divergence_sums *sums) {
+    real teacher = SPLAT(0.0f);
+    for (int i = 0; i < count; i += LANES) {
+        const real et = v_exp2_scaled(LOAD(t + i) - SPLAT(t_max), rate, lowest);
+        STORE(kept + i, et);
+        PREFETCH(t + i + ahead);
+        teacher += et;
+    }
+    sums->teacher = teacher;
+    if (separate_hard) {
+        real hard = SPLAT(0.0f);
+        for (int i = 0; i < count; i += LANES) {
+            const real e = v_exp2_scaled(LOAD(s + i) - SPLAT(s_max), LOG2E, DIVERGENCE_LOWEST_1);
+            STORE(kept_hard + i, e);
+            hard += e;
+        }
+        sums->hard = hard;
+    }
+    real forward = SPLAT(0.0f), student = SPLAT(0.0f), excess = SPLAT(0.0f);
+    for (int i = 0; i < count; i += LANES) {
+        const real ds = LOAD(s + i) - SPLAT(s_max), et = LOAD(kept + i);
+        const real es = v_exp2_scaled(ds, rate, lowest);
+        PREFETCH(s + i + ahead);
+        STORE(gradient + i, es);
+        // What a probability of 0 meets does not count, whatever it is (0 · inf).
+        const real d = kind == DIVERGENCE_FORWARD_KL ? LOAD(t + i) - SPLAT(t_max) - ds : -ds;
+        forward += SELECT(et * d, SPLAT(0.0f), et == SPLAT(0.0f));
+        student += es;
+        if (DIVERGENCE_COMPARES(kind)) excess += es - et;
+    }
+    sums->forward = forward;
+    sums->student = student;
+    sums->excess = excess;
+}
+
 INLINE void divergence_rows(
     const int kind, index_t begin, index_t end, GLOBAL const float *student, index_t student_pitch,
     GLOBAL const float *teacher, index_t teacher_pitch, GLOBAL const int *labels, GLOBAL const float *row_weight,
     GLOBAL float *loss, GLOBAL float *divergence, GLOBAL float *cross_entropy, GLOBAL float *gradient,
-    index_t gradient_pitch, int classes, int has_labels, int ignore_index, int has_row_weight, int write_gradient,
-    float temperature, float blend, float soft_scale, float hard_scale, float soft_part, float scale) {
+    GLOBAL float *kept, index_t gradient_pitch, int classes, int has_labels, int ignore_index, int has_row_weight,
+    int write_gradient, float temperature, float blend, float soft_scale, float hard_scale, float soft_part,
+    float scale) {
     const float inverse_temperature = 1.0f / temperature;
     const float rate = LOG2E * inverse_temperature, lowest = -127.0f / rate;
     const int whole = classes / LANES * LANES, part = classes - whole;
@@ -260,9 +306,7 @@ INLINE void divergence_rows(
         divergence_sums total = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
         const real s_part = part ? load_part(s + whole, part, -INFINITY) : SPLAT(-INFINITY);
         const real t_part = part ? load_part(t + whole, part, -INFINITY) : SPLAT(-INFINITY);
-        // forward_kl keeps e^(ds / T) where the gradient will be, unless the hard part needs the logits again.
-        const int keep = kind == DIVERGENCE_FORWARD_KL && write_gradient == 1
-            && !(row.separate_hard && hard_scale != 0.0f);
+        const int keep = DIVERGENCE_KEEPS(kind) && write_gradient == 1;
         for (int start = 0; start < classes; start += chunk) {
             const int stop = whole - start < chunk ? whole : start + chunk;
             const int last = classes - start <= chunk && part;
@@ -293,10 +337,15 @@ INLINE void divergence_rows(
             student_maxima[start / chunk] = s_max;
             teacher_maxima[start / chunk] = t_max;
             divergence_sums sums = {SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f), SPLAT(0.0f)};
-            for (i = start; i < stop; i += LANES) {
-                const real ds = LOAD(s + i) - SPLAT(s_max), dt = LOAD(t + i) - SPLAT(t_max);
-                const real es = divergence_add(kind, row.separate_hard, ds, dt, rate, lowest, &sums);
-                if (keep) STORE(g + i, es);
+            if (keep) {
+                divergence_keep(
+                    kind, row.separate_hard, s + start, t + start, g + start, kept + start, kept + classes + start,
+                    stop - start, chunk, s_max, t_max, rate, lowest, &sums);
+            } else {
+                for (i = start; i < stop; i += LANES) {
+                    const real ds = LOAD(s + i) - SPLAT(s_max), dt = LOAD(t + i) - SPLAT(t_max);
+                    divergence_add(kind, row.separate_hard, ds, dt, rate, lowest, &sums);
+                }
             }
             if (last) {
                 divergence_add(
@@ -352,19 +401,28 @@ INLINE void divergence_rows(
         row.soft = total_weight * soft_scale * inverse_temperature;
         row.hard = labelled ? total_weight * hard_scale : 0.0f;
         if (write_gradient) {
-            for (int start = 0; keep && start < whole; start += chunk) {
+            // Backwards: what was kept last is the likeliest to be in the cache.
+            for (int start = (whole - 1) / chunk * chunk; keep && whole > 0 && start >= 0; start -= chunk) {
                 const int stop = whole - start < chunk ? whole : start + chunk;
-                const float s_max = student_maxima[start / chunk], t_max = teacher_maxima[start / chunk];
-                float s_factor = 1.0f, t_factor = 1.0f;
-                if (s_max != row.student_max) s_factor = S_EXP((s_max - row.student_max) * inverse_temperature);
-                if (t_max != row.teacher_max) t_factor = S_EXP((t_max - row.teacher_max) * inverse_temperature);
-                const real a = SPLAT((row.soft * row.student_inverse + row.hard * row.hard_inverse) * s_factor);
-                const real b = SPLAT(row.soft * row.teacher_inverse * t_factor);
-                for (int i = start; i < stop; i += LANES) {
-                    // Two products of their own, not a fused multiply-add: equal rows give exactly 0.
-                    const real q = LOAD(g + i) * a;
-                    const real p = v_exp2_scaled(LOAD(t + i) - SPLAT(t_max), rate, lowest) * b;
-                    STORE(g + i, q - p);
+                const float s_step = student_maxima[start / chunk] - row.student_max;
+                const float s_factor = s_step != 0.0f ? S_EXP(s_step * inverse_temperature) : 1.0f;
+                const float t_step = teacher_maxima[start / chunk] - row.teacher_max;
+                const float t_factor = t_step != 0.0f ? S_EXP(t_step * inverse_temperature) : 1.0f;
+                // Equal rows give exactly 0: the factors are then equal, and products and difference are rounded apart.
+                float soft = row.soft * row.student_inverse * s_factor, hard = 0.0f;
+                if (row.separate_hard) {
+                    hard = row.hard * row.hard_inverse * (s_step != 0.0f ? S_EXP(s_step) : 1.0f);
+                } else {
+                    soft = (row.soft * row.student_inverse + row.hard * row.hard_inverse) * s_factor;
+                }
+                const real a = SPLAT(soft), b = SPLAT(row.soft * row.teacher_inverse * t_factor), c = SPLAT(hard);
+                if (hard != 0.0f) {
+                    for (int i = start; i < stop; i += LANES) {
+                        const real v = LOAD(g + i) * a - LOAD(kept + i) * b;
+                        STORE(g + i, V_FMA(LOAD(kept + classes + i), c, v));
+                    }
+                } else {
+                    for (int i = start; i < stop; i += LANES) STORE(g + i, LOAD(g + i) * a - LOAD(kept + i) * b);
                 }
             }
             for (int i = keep ? whole : 0; i < whole; i += LANES) {
@@ -390,13 +448,13 @@ INLINE void divergence_rows(
 #define DIVERGENCE_ARGUMENTS                                                                                           \
     GLOBAL const float *student, index_t student_pitch, GLOBAL const float *teacher, index_t teacher_pitch,            \
         GLOBAL const int *labels, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *divergence,        \
-        GLOBAL float *cross_entropy, GLOBAL float *gradient, index_t gradient_pitch, int classes, int has_labels,      \
-        int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale,    \
-        float hard_scale, float soft_part, float scale
+        GLOBAL float *cross_entropy, GLOBAL float *gradient, GLOBAL float *kept, index_t gradient_pitch, int classes,  \
+        int has_labels, int ignore_index, int has_row_weight, int write_gradient, float temperature, float blend,      \
+        float soft_scale, float hard_scale, float soft_part, float scale
 #define DIVERGENCE_PASS                                                                                                \
     begin, end, student, student_pitch, teacher, teacher_pitch, labels, row_weight, loss, divergence, cross_entropy,   \
-        gradient, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient, temperature,      \
-        blend, soft_scale, hard_scale, soft_part, scale
+        gradient, kept, gradient_pitch, classes, has_labels, ignore_index, has_row_weight, write_gradient,             \
+        temperature, blend, soft_scale, hard_scale, soft_part, scale
 
 #define DIVERGENCE_ROWS(name, kind)                                                    \
     INLINE void name##_rows(index_t begin, index_t end, DIVERGENCE_ARGUMENTS) {        \
@@ -421,9 +479,9 @@ DIVERGENCE_ROWS(divergence_symmetric, DIVERGENCE_SYMMETRIC)
         long teacher_at, __global const int *labels, long labels_at, __global const float *row_weight,                 \
         long row_weight_at, __global float *loss, long loss_at, __global float *divergence, long divergence_at,        \
         __global float *cross_entropy, long cross_entropy_at, __global float *gradient, long gradient_at,              \
-        long student_pitch, long teacher_pitch, long gradient_pitch, int classes, int has_labels, int ignore_index,    \
-        int has_row_weight, int write_gradient, float temperature, float blend, float soft_scale, float hard_scale,    \
-        float soft_part, float scale
+        __global float *kept, long kept_at, long student_pitch, long teacher_pitch, long gradient_pitch,               \
+        long kept_pitch, int classes, int has_labels, int ignore_index, int has_row_weight, int write_gradient,        \
+        float temperature, float blend, float soft_scale, float hard_scale, float soft_part, float scale
 #define DIVERGENCE_OFFSETS          \
     student += student_at;          \
     teacher += teacher_at;          \
@@ -439,6 +497,7 @@ DIVERGENCE_ROWS(divergence_symmetric, DIVERGENCE_SYMMETRIC)
 #define DIVERGENCE_KERNEL(name)                                           \
     __kernel void name(DIVERGENCE_KERNEL_ARGUMENTS) {                     \
         DIVERGENCE_OFFSETS                                                \
+        kept += kept_at + (long)get_global_id(0) * kept_pitch;            \
         const long begin = get_global_id(0) * rows_per_item;              \
         const long end = min(rows, begin + rows_per_item);                \
         name##_rows(DIVERGENCE_PASS);                                     \

@@ -47,6 +47,7 @@ typedef uchar uchar_unaligned __attribute__((ext_vector_type(16), aligned(1)));
 #define LOAD_USHORT(p) __builtin_convertvector(*(const ushort_unaligned *)(p), mask_t)
 #define LOAD_UCHAR(p) __builtin_convertvector(*(const uchar_unaligned *)(p), mask_t)
 #define STORE_USHORT(p, v) (*(ushort_unaligned *)(p) = __builtin_convertvector((v), ushort_lanes))
+#define PREFETCH(p) __builtin_prefetch(p)
 #define AS_BITS(v) __builtin_bit_cast(bits_t, (v))
 #define BITS_AS_INT(v) __builtin_bit_cast(mask_t, (v))
 #define WIDEN(v) __builtin_convertvector((bits_t)(v), wide_bits)

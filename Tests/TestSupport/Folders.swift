@@ -1,8 +1,10 @@
 import Foundation
 import RetortSupport
+import Synchronization
 public import Testing
 
-/// A fresh directory, removed with everything in it at the end.
+/// A fresh directory, removed with everything in it when the process ends: optimised code may let go of the object as soon as its
+/// path has been asked for.
 public final class ScratchFolder {
     public let path: String
 
@@ -10,9 +12,16 @@ public final class ScratchFolder {
         let base = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
         path = base + "/retort-test-\(ProcessInfo.processInfo.processIdentifier)-\(UInt64.random(in: 0...UInt64.max))"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        Self.made.withLock { $0.append(path) }
+        _ = Self.removesAtExit
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    private static let made = Mutex<[String]>([])
+    private static let removesAtExit: Void = {
+        atexit {
+            for path in ScratchFolder.made.withLock({ $0 }) { try? FileManager.default.removeItem(atPath: path) }
+        }
+    }()
 
     public func path(_ name: String) -> String { path + "/" + name }
 

@@ -46,7 +46,7 @@ typedef void (*crows_binary)(ptrdiff_t begin, ptrdiff_t end, const float *a, con
 typedef void (*crows_divergence)(ptrdiff_t begin, ptrdiff_t end, const float *student, ptrdiff_t student_pitch,
                                  const float *teacher, ptrdiff_t teacher_pitch, const int *labels,
                                  const float *row_weight, float *loss, float *divergence, float *cross_entropy,
-                                 float *gradient, ptrdiff_t gradient_pitch, int classes, int has_labels,
+                                 float *gradient, float *kept, ptrdiff_t gradient_pitch, int classes, int has_labels,
                                  int ignore_index, int has_row_weight, int write_gradient, float temperature,
                                  float blend, float soft_scale, float hard_scale, float soft_part, float scale);
 

@@ -93,6 +93,14 @@ private struct DivergenceSample {
                 size: .small),
             DivergenceSample(kind: kind, rows: 3, classes: 4099, temperature: 20, inPlace: true, size: .small),
         ]
+        // Several chunks and maxima; on GPU kernels several turns of a team of work-items.
+        if kind == .forwardKL || kind == .jsd {
+            samples.append(
+                DivergenceSample(
+                    kind: kind, rows: 11, classes: 8204, temperature: 3, hardWeight: 0.4, labels: true,
+                    rowWeights: true,
+                    inPlace: kind == .forwardKL, size: .small))
+        }
         switch kind {
         case .forwardKL, .forwardCrossEntropy, .jsd, .continuousJSD, .skewKL, .skewCrossEntropy, .totalVariation:
             samples.append(DivergenceSample(kind: kind, rows: 4, classes: 23, teacherMask: true))

@@ -58,12 +58,17 @@ public final class CPUDevice: Sendable {
     /// Calls `body` on ranges that together cover `0..<count`, in parallel when the work is worth waking a thread.
     /// - Parameter work: elements of row-kernel work in the whole call; a second thread needs about 30 µs to join.
     func parallel(_ count: Int, work: Int, _ body: (Int, Int) -> Void) {
-        guard threads > 1, count > 1, work >= 65_536 else { return body(0, count) }
+        parallelParts(count, work: work) { body($1, $2) }
+    }
+
+    /// The same, also telling `body` which of at most `threads` parts a range is: what a part needs to itself goes by that number.
+    func parallelParts(_ count: Int, work: Int, _ body: (_ part: Int, Int, Int) -> Void) {
+        guard threads > 1, count > 1, work >= 65_536 else { return body(0, 0, count) }
         let parts = min(count, threads)
         withoutActuallyEscaping(body) { body in
             nonisolated(unsafe) let body = body
             DispatchQueue.concurrentPerform(iterations: parts) { part in
-                body(count * part / parts, count * (part + 1) / parts)
+                body(part, count * part / parts, count * (part + 1) / parts)
             }
         }
     }

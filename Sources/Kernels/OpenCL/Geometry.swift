@@ -2,6 +2,18 @@ extension OpenCLDevice {
     /// How many ranges a CPU device's work is cut into: enough to balance, few enough that starting one is nothing.
     private var ranges: Int { info.computeUnits * 4 }
 
+    /// How rows are cut for `vector`: items of at least `grain` elements and, as long as every unit has one, of at least `fewest` rows.
+    func rowRanges(_ rows: Int, columns: Int, grain: Int = 2048, fewest: Int = 1) -> (items: Int, perItem: Int) {
+        let least = max(1, grain / max(1, columns), min(fewest, (rows + info.computeUnits - 1) / info.computeUnits))
+        let perItem = max(least, (rows + ranges - 1) / ranges)
+        return ((rows + perItem - 1) / perItem, perItem)
+    }
+
+    /// Floats that are free again once the op is enqueued: the queue is in order.
+    func workspace(_ count: Int) throws -> View {
+        View(storage: .openCL(try arena.allocate(count * 4, for: .workspace)), shape: [count])
+    }
+
     /// Launches an elementwise kernel: `vector` gets ranges of at least `grain` elements, `simt` a grid-stride loop of groups of 256.
     /// The kernel's first two arguments, count and count per item, are put in front of `arguments`.
     func launchElements(
@@ -29,17 +41,16 @@ extension OpenCLDevice {
     /// `simt` one group of 256 for each.
     func launchRows(
         _ file: String, _ kernel: String, options: String = "", rows: Int, columns: Int, grain: Int = 2048,
-        _ arguments: [KernelArgument]
+        fewest: Int = 1, _ arguments: [KernelArgument]
     ) throws {
         guard rows > 0 else { return }
         switch family {
         case .vector:
-            let least = max(1, grain / max(1, columns))
-            let perItem = max(least, (rows + ranges - 1) / ranges)
+            let (items, perItem) = rowRanges(rows, columns: columns, grain: grain, fewest: fewest)
             try enqueue(
                 Launch(
-                    file, kernel, options: options, range: (rows, perItem), arguments,
-                    global: ((rows + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
+                    file, kernel, options: options, range: (rows, perItem), arguments, global: (items, 1, 1),
+                    local: (1, 1, 1)))
         case .simt:
             try enqueue(
                 Launch(
@@ -51,10 +62,10 @@ extension OpenCLDevice {
     /// Launches a kernel over rows that are shared by teams of work-items (`simt`; kernels/math.clh): a team has one work-item for
     /// each four columns or fewer, up to a group of 256, and the kernel gets its size where `vector` gets rows per item.
     func launchTeams(
-        _ file: String, _ kernel: String, rows: Int, columns: Int, grain: Int = 2048, _ arguments: [KernelArgument]
+        _ file: String, _ kernel: String, rows: Int, columns: Int, fewest: Int = 1, _ arguments: [KernelArgument]
     ) throws {
         guard family == .simt, rows > 0 else {
-            return try launchRows(file, kernel, rows: rows, columns: columns, grain: grain, arguments)
+            return try launchRows(file, kernel, rows: rows, columns: columns, fewest: fewest, arguments)
         }
         var team = 4
         while team < 256, team * 4 < columns { team *= 2 }

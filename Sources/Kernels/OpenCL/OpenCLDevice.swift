@@ -94,7 +94,9 @@ public final class OpenCLDevice: Sendable {
         for family in candidates {
             do {
                 let options = Self.commonOptions + " -D\(family == .vector ? "VECTOR" : "SIMT")=1 -DALL=1"
-                let kernel = try programs.kernel("probe.cl", "probe", options: options)
+                // The program that the device is going to need anyway.
+                let file = info.isPoCL && family == .vector ? KernelSources.together : "probe.cl"
+                let kernel = try programs.kernel(file, "probe", options: options)
                 defer { clReleaseKernel(kernel) }
                 var status: Int32 = 0
                 guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), 256 * 4, nil, &status),
@@ -139,7 +141,9 @@ public final class OpenCLDevice: Sendable {
             if let known = kernels[key] {
                 kernel = known
             } else {
-                kernel = Kernel(try programs.kernel(launch.file, launch.kernel, options: buildOptions(launch)))
+                let isShared = info.isPoCL && family == .vector && launch.options.isEmpty
+                let file = isShared ? KernelSources.together : launch.file
+                kernel = Kernel(try programs.kernel(file, launch.kernel, options: buildOptions(launch)))
                 kernels[key] = kernel
             }
             try setArguments(launch, kernel)

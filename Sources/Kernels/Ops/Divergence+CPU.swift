@@ -12,10 +12,15 @@ extension Divergence {
         let crossEntropy = try o.crossEntropy.pointer(as: Float.self)
         let gradient = try o.gradient?.pointer(as: Float.self)
         let kernel = entry(device.table)
-        device.parallel(rs.rows, work: o.student.count * 4) {
+        // Each part's exponentials of a row, from the sums to the gradient.
+        let kept = keptRows(o) * rs.columns
+        let space = try device.arena.allocate(device.threads * kept * 4, for: .workspace)
+        nonisolated(unsafe) let workspace = space.pointer.assumingMemoryBound(to: Float.self)
+        device.parallelParts(rs.rows, work: o.student.count * 4) { part, begin, end in
             kernel(
-                $0, $1, student, rs.pitch, teacher, rt.pitch, labels, weights, loss, divergence, crossEntropy, gradient,
-                rg?.pitch ?? 0, Int32(rs.columns), labels == nil ? 0 : 1, ignoreIndex, weights == nil ? 0 : 1,
+                begin, end, student, rs.pitch, teacher, rt.pitch, labels, weights, loss, divergence, crossEntropy,
+                gradient, workspace + part * kept, rg?.pitch ?? 0, Int32(rs.columns), labels == nil ? 0 : 1,
+                ignoreIndex, weights == nil ? 0 : 1,
                 gradient == nil ? 0 : 1, temperature, mix, softWeight, hardWeight, reportedFactor, scale)
         }
     }

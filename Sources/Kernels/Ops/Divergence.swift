@@ -123,6 +123,13 @@ public struct Divergence: Op {
             try require(try rows(gradient, "gradient").columns == student.columns, "gradient is like student")
         }
     }
+    /// Rows of exponentials that a worker keeps (divergence.cl): forward kinds with a gradient keep the teacher's, and the student's at
+    /// temperature 1 where hard labels need them.
+    func keptRows(_ o: Operands) -> Int {
+        guard o.gradient != nil, kind == .forwardKL || kind == .forwardCrossEntropy else { return 0 }
+        return o.labels != nil && temperature != 1 ? 2 : 1
+    }
+
     public func cost(_ o: Operands) -> Cost {
         Cost(flops: 15 * Double(o.student.count), bytes: (o.gradient == nil ? 8 : 12) * Double(o.student.count))
     }

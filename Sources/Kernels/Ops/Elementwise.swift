@@ -120,11 +120,28 @@ struct MatchedElements {
             pitches = views.map { _ in max(1, views[0].count) }
             return
         }
-        let matched = try views.enumerated().map { try op.rows($0.element, "operand \($0.offset)") }
+        let matched = try views.enumerated().map { try op.rows($0.element.mergingTail, "operand \($0.offset)") }
         guard matched.allSatisfy({ $0.rows == matched[0].rows && $0.columns == matched[0].columns }) else {
             throw operandError(op.name, "shapes \(views.map(\.shape)) differ")
         }
         columns = max(1, matched[0].columns)
         pitches = matched.map(\.pitch)
+    }
+}
+
+extension View {
+    /// The same elements with as many trailing dimensions as follow each other without gaps seen as one: a convolution's weight in
+    /// its arena is rows of channels · height · width.
+    fileprivate var mergingTail: View {
+        var columns = 1
+        var kept = rank
+        while kept > 1, shape[kept - 1] == 1 || strides[kept - 1] == columns {
+            columns *= shape[kept - 1]
+            kept -= 1
+        }
+        guard kept < rank - 1 else { return self }
+        return View(
+            storage: storage, offset: offset, shape: Array(shape[..<kept]) + [columns],
+            strides: Array(strides[..<kept]) + [1], dtype: dtype)
     }
 }
