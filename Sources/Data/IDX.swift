@@ -141,15 +141,11 @@ private struct IDXFile {
     private static func header(
         _ stream: ByteStream, _ count: Int, _ dimensions: Int, _ content: String
     ) throws(RetortError) -> [UInt8] {
-        guard stream.largestSize >= count else {
-            throw stream.failure(
-                "it has \(stream.largestSize) bytes; the header alone has \(count)",
-                help: "Perhaps an incomplete download.")
-        }
-        let header = try stream.read(count)
+        // The magic number first: a small file of another kind is told what it is, not that it is short.
+        let magic = try stream.read(min(4, stream.largestSize))
         let wanted: [UInt8] = [0, 0, 8, UInt8(dimensions)]
-        guard header.starts(with: wanted) else {
-            let found = header[..<4].reduce(0) { $0 << 8 | Int($1) }
+        guard magic == wanted || magic.count < 4 else {
+            let found = magic.reduce(0) { $0 << 8 | Int($1) }
             let help =
                 switch found {
                 case 0x801: "This is a file of labels."
@@ -161,7 +157,12 @@ private struct IDXFile {
                 "its magic number, at byte 0, is 0x\(String(found, radix: 16)); \(content) have 0x80\(dimensions)",
                 help: help)
         }
-        return header
+        guard stream.largestSize >= count else {
+            throw stream.failure(
+                "it has \(stream.largestSize) bytes; the header alone has \(count)",
+                help: "Perhaps an incomplete download.")
+        }
+        return try magic + stream.read(count - 4)
     }
 
     /// All elements; the file must end with them.

@@ -16,7 +16,13 @@ struct ImageDecoder: Sendable {
     /// - Throws: exit 66 when the file is not there; 65 when it is no such picture, damaged, beyond a limit, or of another size
     ///   where that is refused; 69 when the library for it is not installed; 74 on I/O errors.
     func decode(_ path: String, into result: UnsafeMutableBufferPointer<UInt8>) throws(RetortError) {
-        let bytes = try InputFile.read(path, limit: options.limits.fileBytes)
+        try decode(InputFile.read(path, limit: options.limits.fileBytes), from: path, into: result)
+    }
+
+    /// Decodes a file that is already in memory; `path` is what errors call it. Throws as `decode(_:into:)`.
+    func decode(
+        _ bytes: [UInt8], from path: String, into result: UnsafeMutableBufferPointer<UInt8>
+    ) throws(RetortError) {
         let format = try Format(bytes, path)
         try bytes.withUnsafeBufferPointer { (bytes) throws(RetortError) in
             try decode(UnsafeRawBufferPointer(bytes), format, path, into: result)

@@ -1,7 +1,8 @@
 /// Changes the size of a plane of bytes: each output pixel is a weighted mean of the input around its centre, by a triangle as wide
 /// as the larger of an input and an output pixel on each side. Enlarging, this is bilinear interpolation; reducing, every input
 /// pixel counts (no aliasing). The columns first, then the lines, each rounded to bytes; weights in fixed point of 22 bits, so the
-/// result is the same on every machine. It is, bit for bit, what Pillow's `resize` with `BILINEAR` gives.
+/// result is the same on every machine. Pillow's `resize` with `BILINEAR` gives the same bytes, or one more or less where it takes the
+/// lines first.
 struct ImageResampler {
     private let columns: Weights
     private let lines: Weights

@@ -34,7 +34,8 @@ private func folder(compressed: Bool = false, _ change: (TemporaryFolder) throws
 struct IDXTests {
     @Test("a folder of plain or compressed files", arguments: [false, true])
     func reads(compressed: Bool) throws {
-        let split = try ImageSplit.idx(folder: folder(compressed: compressed).path)
+        let folder = try folder(compressed: compressed)
+        let split = try ImageSplit.idx(folder: folder.path)
         #expect(split.train.pixels == trainPixels)
         #expect(split.test.pixels == testPixels)
         #expect(split.train.labels == [3, 0, 1, 1, 2])
@@ -58,7 +59,8 @@ struct IDXTests {
 
     @Test("the first images")
     func first() throws {
-        let train = try ImageSplit.idx(folder: folder().path).train
+        let folder = try folder()
+        let train = try ImageSplit.idx(folder: folder.path).train
         let part = try train.first(2)
         #expect(part.labels == [3, 0] && part.pixels == Array(trainPixels[..<24]) && part.classes == 5)
         #expect(error { _ = try train.first(0) }?.exit == .recipe)
@@ -193,7 +195,8 @@ struct IDXTests {
         #expect(failure?.exit == .badData)
         #expect(failure?.why.contains("60000 × 3000 × 3000 bytes, 540000000000; after it come") == true)
         let tight = ImageDataset.Limits(pixelBytes: 59)
-        let limited = error { _ = try ImageSplit.idx(folder: IDXTests.plain().path, limits: tight) }
+        let plain = try Self.plain()
+        let limited = error { _ = try ImageSplit.idx(folder: plain.path, limits: tight) }
         #expect(limited?.why.contains("the limit is 59 B") == true, "\(limited?.why ?? "")")
     }
 
@@ -203,7 +206,8 @@ struct IDXTests {
     func withoutZlib() async {
         await #expect(processExitsWith: .success) {
             setenv("RETORT_ZLIB_LIBRARY", "/nonexistent.so", 1)
-            let split = try ImageSplit.idx(folder: IDXTests.plain().path)
+            let plain = try IDXTests.plain()
+            let split = try ImageSplit.idx(folder: plain.path)
             let compressed = try TemporaryFolder()
             let path = try compressed.write(gzip([1, 2, 3]), "x.gz")
             let failure = error { _ = try ByteStream(path: path) }
