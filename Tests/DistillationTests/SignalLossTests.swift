@@ -71,7 +71,8 @@ struct SignalLossTests {
             try sample.evaluate(values, teacher: teacher, epoch: $0, then: then).gradients
         }
         #expect(Set(gradients[1].keys) == Set(values.keys))
-        let step: Float = 0.02
+        // Small, for projectors have kinks (ReLU); the loss is near 1, so its rounding costs 5e-5.
+        let step: Float = 0.002
         var seen = 0
         for (name, value) in values.sorted(by: { $0.key < $1.key }) {
             // FT's code is a constant where the translator has to give it; alone, at the start, the paraphraser has all of its gradient.

@@ -192,10 +192,10 @@ extension Tensor {
         let scores = try matmul(memory.rows.transposed(0, 1)) * (1 / temperature)
         let weights = try positives + negatives
         let z = try memory.normalize(scores, weights: weights)
-        // ln(P₊ / u) = score − ln Z − ln u and ln(k/N / u) = ln k/N − ln u, with u = P + k/N + ε.
-        let logU = try (scores.exp() / z).adding(noise.level + 1e-7).log()
-        let gains = try positives * (scores - z.log())
-        let constant = try negatives.sum() * noise.logLevel
-        return try ((weights * logU).sum() - gains.sum() - constant) * (1 / Float(shape[0]))
+        // With v = (P + ε) / (k/N): −ln(P₊ / u) = ln(1 + v) + ln k/N + ln Z − score, −ln(k/N / u) = ln(1 + v). No large constant is added and
+        // taken away again, as it would be with k far above N.
+        let logV = try (scores.exp() / z * (1 / noise.level)).adding(1 + 1e-7 / noise.level).log()
+        let gains = try positives * (scores - z.log()).adding(-noise.logLevel)
+        return try ((weights * logV).sum() - gains.sum()) * (1 / Float(shape[0]))
     }
 }
