@@ -19,6 +19,19 @@ struct RandomTests {
         }
     }
 
+    @Test("normal numbers: mean, deviation, and the same whatever the count")
+    func normals() {
+        let random = Philox(seed: 3, stream: 5)
+        let many = random.normals(20_000, deviation: 2)
+        let mean = many.reduce(0.0) { $0 + Double($1) } / 20_000
+        let variance = many.reduce(0.0) { $0 + Double($1) * Double($1) } / 20_000
+        // Five standard errors.
+        #expect(abs(mean) < 5 * 2 / 20_000.0.squareRoot())
+        #expect(abs(variance - 4) < 5 * 4 * (2 / 20_000.0).squareRoot())
+        #expect(abs(Double(many.filter { abs($0) < 2 }.count) / 20_000 - 0.6827) < 0.017)
+        for count in [0, 1, 2, 3, 5, 1003] { #expect(random.normals(count, deviation: 2) == Array(many.prefix(count))) }
+    }
+
     @Test("a permutation holds every number once")
     func permutation() {
         let order = Philox(seed: 7, stream: 9).permutation(1000)

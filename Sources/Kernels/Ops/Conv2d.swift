@@ -185,14 +185,19 @@ extension Op {
         try require(
             weight.1.hasContiguousRows,
             "\(weight.0) \(ws), strides \(weight.1.strides): an output's elements must be adjacent")
-        // Kernels count pixels, and elements of one image, in 31 bits; images lie further apart than that.
+        // Kernels count pixels, elements of one image and places in the padded planes of a group in 31 bits; images lie further
+        // apart than that.
         let pitch = ws[0] > 1 ? weight.1.strides[0] : depth
+        let padded =
+            (xs[2] + 2 * geometry.padding.vertical + size.vertical)
+            * (xs[3] + 2 * geometry.padding.horizontal + size.horizontal) + 32
         let limits = [
             xs[0] * xs[2] * xs[3], xs[0] * size.vertical * size.horizontal, xs[1] * xs[2] * xs[3],
-            ws[0] * size.vertical * size.horizontal, ws[0] * pitch,
+            ws[0] * size.vertical * size.horizontal, ws[0] * pitch, max(xs[1], ws[0]) / geometry.groups * padded,
         ]
         try require(
-            limits.allSatisfy { $0 < 1 << 31 }, "\(x.0) \(xs), \(weight.0) \(ws): more than 2^31 − 1 pixels or weights")
+            limits.allSatisfy { $0 < 1 << 31 },
+            "\(x.0) \(xs), \(weight.0) \(ws), \(geometry): more than 2^31 − 1 pixels, weights or padded elements")
     }
 
     fileprivate func requireBias(_ bias: View?, outputs: Int) throws {
