@@ -83,7 +83,9 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "ModelsTests",
-            dependencies: ["RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport", "TestSupport"],
+            dependencies: [
+                "RetortModels", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "DistillationTests",

@@ -31,7 +31,32 @@ public final class TrainingRun {
         for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
         if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try examples.train.first(rows) }
         test = try DeviceRows(examples.test, normalization: examples.normalization, on: device)
+        try Self.rehearse(recipe, examples, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
+    }
+
+    /// Builds the losses of every arm once, on fresh models: what does not fit is refused before anything is trained, not when its
+    /// arm's turn comes.
+    private static func rehearse(_ recipe: Recipe, _ examples: Examples, on device: Device) throws {
+        func fresh(_ spec: ModelSpec, _ who: String) throws -> any Model {
+            let model = try spec.make(for: examples.task, who: who)
+            _ = try model.materialize(on: device, seed: 0)
+            return model
+        }
+        let teacher: (any Teacher)? =
+            switch recipe.teacher {
+            case .train(let spec, _): LocalTeacher(try fresh(spec, "teacher"))
+            case .directory(let path): LocalTeacher(try ModelDirectory.load(path, on: device).model)
+            }
+        let data = try DeviceRows(
+            try examples.train.first(min(2, examples.train.count)), normalization: examples.normalization, on: device)
+        for arm in recipe.arms {
+            let goal = Trainer.Goal(
+                arm.terms, teacher: arm.needsTeacher ? teacher : nil, name: arm.name, hasPeers: arm.scheme.bringsTeacher
+            )
+            _ = try TermBuilder(try fresh(recipe.student, "student"), goal: goal, data: data, seed: 0, on: device)
+                .build()
+        }
     }
 
     public var path: String { directory.path }

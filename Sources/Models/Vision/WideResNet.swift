@@ -62,16 +62,23 @@ public final class WideResNet: Model {
         var recorder = SignalRecorder(paths)
         var x = try stem(x)
         recorder.keep("stem", x)
+        // What the norm in front of the next convolution gives, where a loss wants to see it: computed once, or its running
+        // statistics would move twice.
+        var normed: Tensor?
         for (index, blocks) in stages.enumerated() {
-            for block in blocks { x = try block(x) }
+            for block in blocks {
+                x = try block(x, normed: normed)
+                normed = nil
+            }
             let path = "block\(index + 1)"
             recorder.keep(path, x)
             if recorder.wants(path + ".preactivation") {
-                let next = index < 2 ? stages[index + 1][0].first : norm
-                recorder.keep(path + ".preactivation", try next(x, relu: false))
+                let before = try (index < 2 ? stages[index + 1][0].first : norm)(x, relu: false)
+                recorder.keep(path + ".preactivation", before)
+                normed = before
             }
         }
-        x = try norm(x, relu: true)
+        x = try normed?.relu() ?? norm(x, relu: true)
         if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(fc)) }
         let pooled = try x.globalAveragePool()
         recorder.keep("pooled", pooled)
@@ -108,8 +115,9 @@ public final class WideResNet: Model {
             [first, convolution1, second, convolution2] + (shortcut.map { [$0] } ?? [])
         }
 
-        func callAsFunction(_ x: Tensor) throws -> Tensor {
-            let active = try first(x, relu: true)
+        /// - Parameter normed: `first` of x where that is known already.
+        func callAsFunction(_ x: Tensor, normed: Tensor? = nil) throws -> Tensor {
+            let active = try normed?.relu() ?? first(x, relu: true)
             let out = try convolution2(second(convolution1(active), relu: true))
             // Where the width changes, the shortcut too starts from the activated input.
             return try out + (shortcut.map { try $0(active) } ?? x)

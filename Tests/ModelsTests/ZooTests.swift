@@ -1,0 +1,103 @@
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortModels
+
+/// The published CIFAR-100 zoo: sizes, and that every architecture runs, shows what it says it shows, and survives its directory.
+@Suite("Vision zoo")
+struct ZooTests {
+    struct Entry: Sendable, CustomTestStringConvertible {
+        let kind: String
+        let settings: [String: SettingValue]
+        /// Trained numbers with 100 classes and 3 × 32 × 32 images.
+        let parameters: Int
+        var testDescription: String { "\(kind) \(settings)" }
+
+        func make(_ sample: [Int] = [3, 32, 32], classes: Int = 100) throws -> any Model {
+            let type = try #require(ModelRegistry.find(kind))
+            return try type.init(
+                ModelSettings(settings, of: type.architecture),
+                for: ClassificationTask(sample: sample, classes: classes))
+        }
+    }
+
+    static let published = [
+        Entry(kind: "resnet", settings: ["depth": .integer(20)], parameters: 278_324),
+        Entry(kind: "resnet", settings: ["depth": .integer(56)], parameters: 861_620),
+        Entry(kind: "resnet", settings: ["depth": .integer(110)], parameters: 1_736_564),
+        Entry(kind: "resnet", settings: ["depth": .integer(8), "factor": .integer(4)], parameters: 1_233_540),
+        Entry(kind: "resnet", settings: ["depth": .integer(32), "factor": .integer(4)], parameters: 7_433_860),
+        Entry(kind: "wrn", settings: ["depth": .integer(16), "factor": .integer(2)], parameters: 703_284),
+        Entry(kind: "wrn", settings: ["depth": .integer(40), "factor": .integer(1)], parameters: 569_780),
+        Entry(kind: "wrn", settings: ["depth": .integer(40), "factor": .integer(2)], parameters: 2_255_156),
+        Entry(kind: "vgg", settings: ["depth": .integer(8)], parameters: 3_965_028),
+        Entry(kind: "vgg", settings: ["depth": .integer(13)], parameters: 9_462_180),
+        Entry(kind: "mobilenetv2", settings: [:], parameters: 812_836),
+        Entry(kind: "shufflenetv1", settings: [:], parameters: 949_258),
+        Entry(kind: "shufflenetv2", settings: [:], parameters: 1_355_528),
+    ]
+
+    @Test("sizes of the published zoo", arguments: published)
+    func sizes(_ entry: Entry) throws {
+        #expect(try entry.make().parameterCount == entry.parameters)
+    }
+
+    static let small = [
+        Entry(kind: "cnn", settings: ["channels": .integers([3, 5]), "hidden": .integer(7)], parameters: 0),
+        Entry(kind: "resnet", settings: ["depth": .integer(8), "widths": .integers([4, 4, 6, 8])], parameters: 0),
+        Entry(kind: "wrn", settings: ["depth": .integer(10), "factor": .integer(1)], parameters: 0),
+        Entry(kind: "mobilenetv2", settings: ["width": .integer(10), "expansion": .integer(2)], parameters: 0),
+        Entry(kind: "shufflenetv2", settings: ["width": .integer(50)], parameters: 0),
+        Entry(
+            kind: "vit",
+            settings: [
+                "hidden": .integer(12), "layers": .integer(2), "heads": .integer(3), "intermediate": .integer(20),
+                "patch": .integer(8),
+            ], parameters: 0),
+    ]
+
+    @Test(
+        "every signal is shown, every parameter gets a gradient, the directory gives the same logits", arguments: small)
+    func runs(_ entry: Entry) throws {
+        let device = try TestBackend.cpu.device()
+        let model = try entry.make([2, 16, 16], classes: 5)
+        _ = try model.materialize(on: device, seed: 1)
+        let random = Philox(seed: 2, stream: Philox.stream("zoo"))
+        let x = try Tensor(random.uniforms(3 * 2 * 256, -1, 1), [3, 2, 16, 16], on: device)
+        model.setTraining(true)
+        let output = try model.forward(x, capturing: Set(model.signals.paths))
+        #expect(output.logits.shape == [3, 5])
+        #expect(Set(output.signals.keys) == Set(model.signals.paths))
+        for path in model.signals.stages { #expect(output.signals[path]?.shape[0] == 3, "\(path)") }
+        let labels = try device.compute.view([Int32(0), 3, 4], [3], .i32)
+        try output.logits.crossEntropy(labels, scale: 1.0 / 3).total.backward()
+        for parameter in model.parameters { #expect(parameter.hasGradient, "\(parameter.name)") }
+
+        model.setTraining(false)
+        let logits = try model(x).values()
+        let folder = try ScratchFolder()
+        try ModelDirectory.save(model, to: folder.path("m"))
+        let again = try ModelDirectory.load(folder.path("m"), on: device).model
+        again.setTraining(false)
+        #expect(try again(x).values() == logits)
+        // Capturing changes nothing but what is kept.
+        let shown = try model.forward(x, capturing: Set(model.signals.paths)).logits.values()
+        expectClose(shown, logits.map(Double.init), absolute: 1e-5 * Double(logits.map(abs).max() ?? 1))
+    }
+
+    @Test("what cannot be built is refused by the setting's name")
+    func refused() throws {
+        func error(_ kind: String, _ settings: [String: SettingValue], _ sample: [Int] = [3, 32, 32]) -> ModelError? {
+            thrown(ModelError.self) { _ = try Entry(kind: kind, settings: settings, parameters: 0).make(sample) }
+        }
+        #expect(error("resnet", ["depth": .integer(21)])?.setting == "depth")
+        #expect(error("resnet", ["widths": .integers([4, 4])])?.setting == "widths")
+        #expect(error("wrn", ["depth": .integer(17)])?.setting == "depth")
+        #expect(error("vgg", ["depth": .integer(9)])?.setting == "depth")
+        #expect(error("cnn", ["channels": .integers([4, 4, 4])], [1, 7, 7])?.setting == "channels")
+        #expect(error("vit", ["patch": .integer(5)])?.setting == "patch")
+        #expect(error("resnet", [:], [64])?.setting == "kind")
+    }
+}
