@@ -119,8 +119,7 @@ public struct TrainSpec: Sendable {
     /// Rows of one forward and backward pass; nil: the whole batch.
     public let microBatch: Int?
     public let optimizer: OptimizerSpec
-    public let schedule: String
-    public let warmup: Int
+    public let schedule: ScheduleSpec
     public let clip: Float?
 
     /// - Parameters:
@@ -133,16 +132,29 @@ public struct TrainSpec: Sendable {
         batch = find("batch").integer
         microBatch = (node?["micro-batch"] ?? fallback?["micro-batch"])?.integer
         optimizer = OptimizerSpec(find("optimizer"))
-        schedule = find("schedule").required("kind").text
-        warmup = find("schedule").required("warmup").integer
+        schedule = ScheduleSpec(find("schedule"))
         let clip = find("clip").number
         self.clip = clip > 0 ? Float(clip) : nil
     }
+}
 
-    func schedule(steps: Int) -> Schedule {
-        switch schedule {
-        case "linear": .linear(warmup: warmup, total: steps)
-        case "cosine": .cosine(warmup: warmup, total: steps)
+/// How the learning rate moves over a training.
+public struct ScheduleSpec: Sendable {
+    private let node: RecipeNode
+
+    init(_ node: RecipeNode) { self.node = node }
+
+    /// The schedule of a training of this length; epochs become steps here.
+    func make(epochs: Int, stepsPerEpoch: Int) -> Schedule {
+        let warmup = node["warmup"]?.integer ?? 0
+        let total = epochs * stepsPerEpoch
+        return switch node.required("kind").text {
+        case "linear": .linear(warmup: warmup, total: total)
+        case "cosine": .cosine(warmup: warmup, total: total)
+        case "multi-step":
+            .multiStep(
+                milestones: node.required("milestones").list.map { $0.integer * stepsPerEpoch },
+                gamma: node.required("gamma").number)
         default: warmup > 0 ? .constantWithWarmup(warmup: warmup) : .constant
         }
     }

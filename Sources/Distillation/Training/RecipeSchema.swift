@@ -191,6 +191,14 @@ extension RecipeSection {
             RecipeSection("constant", "The same learning rate throughout.", [warmup]),
             RecipeSection("linear", "Down to 0 in a straight line.", [warmup]),
             RecipeSection("cosine", "Down to 0 along half a cosine.", [warmup]),
+            RecipeSection(
+                "multi-step", "Times gamma after each of some epochs.",
+                [
+                    RecipeField(
+                        "milestones", .list(of: .integer(1...1_000_000), count: 1...100), .required,
+                        "whole epochs after which the rate falls; those past the end never come"),
+                    RecipeField("gamma", .number(1e-6...1), .defaulted("0.1"), "what the rate is multiplied by"),
+                ]),
         ])
     private static let warmup = RecipeField(
         "warmup", .integer(0...Int(Int32.max)), .defaulted("0"), "steps during which the rate rises from 0")

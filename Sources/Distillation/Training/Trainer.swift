@@ -69,7 +69,8 @@ public final class Trainer {
         self.device = device
         batch = spec.batch
         microBatch = spec.microBatch ?? spec.batch
-        schedule = spec.schedule(steps: spec.epochs * ((data.rows + spec.batch - 1) / spec.batch))
+        schedule = spec.schedule.make(
+            epochs: spec.epochs, stepsPerEpoch: (data.rows + spec.batch - 1) / spec.batch)
         learningRate = spec.optimizer.learningRate
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
         order = Philox(seed: seed, stream: Philox.stream("order"))
