@@ -1,4 +1,5 @@
 import Foundation
+import RetortRuntime
 import RetortSupport
 import TestSupport
 import Testing
@@ -154,6 +155,34 @@ struct RecipeTests {
         }
         try visit(RecipeSection.recipe.fields)
         #expect(checked > 20)
+    }
+
+    @Test("every recipe of the project is a good one")
+    func recipes() throws {
+        let folder = Project.recipe("")
+        let names = try #require(FileManager.default.subpaths(atPath: folder)).filter { $0.hasSuffix(".yaml") }
+        #expect(names.count > 10)
+        for name in names {
+            let text = try String(contentsOfFile: folder + name, encoding: .utf8)
+            #expect(throws: Never.self, "\(name)") { try RecipeReader.read(text, file: name, overrides: []) }
+        }
+    }
+
+    @Test("schedules of a recipe: steps from epochs")
+    func schedules() throws {
+        func schedule(_ flow: String) throws -> Schedule {
+            let text = Self.good.replacing("train: {epochs: 3,", with: "train: {schedule: \(flow), epochs: 3,")
+            return ScheduleSpec(try read(text).required("train").required("schedule")).make(
+                epochs: 6, stepsPerEpoch: 10)
+        }
+        #expect(try schedule("{kind: multi-step, milestones: [2, 4]}") == .multiStep(milestones: [20, 40], gamma: 0.1))
+        #expect(try schedule("{kind: cosine, warmup: 5}") == .cosine(warmup: 5, total: 60))
+        #expect(try schedule("{kind: linear}") == .linear(warmup: 0, total: 60))
+        #expect(try schedule("{kind: constant, warmup: 3}") == .constantWithWarmup(warmup: 3))
+        #expect(try schedule("{kind: constant}") == .constant)
+        #expect(
+            error("epochs: 3", "schedule: {kind: multi-step}, epochs: 3")?.what
+                == "train.schedule.milestones is missing")
     }
 
     @Test("help names every key and every loss")
