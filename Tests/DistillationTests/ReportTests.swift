@@ -125,6 +125,20 @@ struct ReportTests {
         #expect(verdict.warnings == ["broken: the accuracy is not a finite number in every seed."])
     }
 
+    @Test("many arms are named in groups: above the student alone, below it, unclear")
+    func manyArms() {
+        let values: [(String, [Double])] = [
+            ("a", [0.90, 0.90]), ("b", [0.85, 0.85]), ("c", [0.86, 0.86]), ("d", [0.7, 0.7]), ("e", [0.8, 0.8]),
+            ("f", [0.6, 1.0]), ("g", [0.8, 0.8]), ("h", [0.8, 0.8]),
+        ]
+        let verdict = Verdict(
+            Samples.results(accuracies: [("teacher", [0.98, 0.98]), ("student-alone", [0.8, 0.8])] + values))
+        #expect(
+            verdict.others == [
+                "Also above the student alone: c, b.", "Below it: d.", "4 of 7 are not clearly different from it.",
+            ])
+    }
+
     // MARK: Text and JSON
 
     @Test("the summary for a terminal")

@@ -38,7 +38,8 @@ struct Verdict {
         case (nil, nil):
             if let teacher { headline = "The teacher reached \(percent(teacher.mean)), \(teacher.seedsText)." }
         }
-        others = measured.filter { $0.role != chosen?.role }.map { Self.other($0, alone: alone) }
+        let rest = measured.filter { $0.role != chosen?.role }
+        others = rest.count > 6 ? Self.groups(rest, alone: alone) : rest.map { Self.other($0, alone: alone) }
         for arm in results.arms where Measured(arm) == nil {
             if arm.seeds.contains(where: { $0.metrics[Metric.accuracy.rawValue] != nil }) {
                 warnings.append("\(arm.role): the accuracy is not a finite number in every seed.")
@@ -96,6 +97,25 @@ struct Verdict {
         let amount = "\(points(difference.mean)) \(difference.mean < 0 ? "below" : "above") the student alone"
         guard let margin = difference.margin else { return "\(text), \(amount) (one seed)." }
         return "\(text), \(amount)\(abs(difference.mean) > margin ? "" : ", within the noise")."
+    }
+
+    /// Many arms: the names of those that stand clearly above or below the student alone; the table has the numbers.
+    private static func groups(_ arms: [Measured], alone: Measured?) -> [String] {
+        guard let alone else { return [] }
+        func names(_ fits: (Double) -> Bool) -> [String] {
+            arms.sorted { $0.mean > $1.mean }.filter { arm in
+                let difference = Difference(arm, alone)
+                guard let margin = difference.margin else { return false }
+                return abs(difference.mean) > margin && fits(difference.mean)
+            }.map(\.role)
+        }
+        let (above, below) = (names { $0 > 0 }, names { $0 < 0 })
+        let unclear = arms.count - above.count - below.count
+        return [
+            above.isEmpty ? "" : "Also above the student alone: \(above.joined(separator: ", ")).",
+            below.isEmpty ? "" : "Below it: \(below.joined(separator: ", ")).",
+            unclear == 0 ? "" : "\(unclear) of \(arms.count) are not clearly different from it.",
+        ].filter { !$0.isEmpty }
     }
 
     private static func subject(_ student: Measured, among count: Int) -> String {
