@@ -36,7 +36,7 @@ public struct NumericCSV: Sendable {
     public var columns: Int { columnNames.count }
 
     /// Reads a file.
-    /// - Parameter label: the name of the label column.
+    /// - `label`: the name of the label column.
     /// - Throws: exit 66 when it is not there; 65, with file:line:column, when it is not what the type promises; 74 on
     ///   I/O errors.
     public static func read(

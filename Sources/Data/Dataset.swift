@@ -40,9 +40,8 @@ public struct TabularDataset: Sendable {
     }
 
     /// Reads a CSV file (`NumericCSV`) and multiplies every feature by `scale`.
-    /// - Parameters:
-    ///   - label: the name of the label column.
-    ///   - scale: 0.0625 for pixels from 0 to 16, for example; finite and not 0.
+    /// - `label`: the name of the label column.
+    /// - `scale`: 0.0625 for pixels from 0 to 16, for example; finite and not 0.
     /// - Throws: exit 66 when the file is not there, 65 with file:line:column when it is malformed, 74 on I/O errors,
     ///   78 for an impossible scale.
     public static func csv(

@@ -48,7 +48,7 @@ extension ImageSplit {
     }
 
     /// Reads IDX files: images `[count, height, width]` of bytes (one channel) and labels `[count]` of bytes.
-    /// - Parameter classNames: the names of the classes; nil numbers as many as the largest label needs.
+    /// - `classNames`: the names of the classes; nil numbers as many as the largest label needs.
     /// - Throws: exit 66 when a file is not there; 65 when its magic number, sizes or length are wrong, the counts of
     ///   images and labels or the sizes of training and test images differ, or a label has no name; 69 when a file is
     ///   compressed and zlib is not installed; 74 on I/O errors.

@@ -124,7 +124,7 @@ public struct ImageFolder: Sendable {
     }
 
     /// Decodes files, several at a time.
-    /// - Parameter result: `[files, channels, height, width]`.
+    /// - `result`: `[files, channels, height, width]`.
     /// - Throws: of the files that cannot be decoded, the first one's error: exit 66 when it is not there; 65 when it is damaged,
     ///   beyond a limit, no picture, or of another size where that is refused; 69 when the library for it is not installed; 74 on
     ///   I/O errors. 70 when `result` has another size.

@@ -49,7 +49,7 @@ public final class Arena: Sendable {
     /// Every block is a chunk of exactly its size, never used again: for tools that watch the bounds of device buffers.
     private let isIsolated: Bool
 
-    /// - Parameter makeChunk: obtains a chunk of that many bytes, or throws a `KernelError` of kind `memory`.
+    /// - `makeChunk`: obtains a chunk of that many bytes, or throws a `KernelError` of kind `memory`.
     public init(isolated: Bool = false, makeChunk: @escaping @Sendable (Int) throws -> any Chunk) {
         isIsolated = isolated
         self.makeChunk = makeChunk

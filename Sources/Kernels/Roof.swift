@@ -17,7 +17,7 @@ public struct Roof: Sendable {
 extension Roof {
     /// Measures the ceilings: the best of several rounds, for a ceiling is what was reached, not what is typical.
     ///
-    /// - Parameter bytes: size of each of the two arrays of the copy; far more than the last cache.
+    /// - `bytes`: size of each of the two arrays of the copy; far more than the last cache.
     /// - Throws: `KernelError`; `.operands` on a planned device.
     public init(_ device: ComputeDevice, bytes: Int = 256 << 20) throws {
         let count = bytes / 4

@@ -58,7 +58,7 @@ public enum SettingValue: Sendable, Equatable {
 public struct ModelSettings: Sendable, Equatable {
     private let values: [String: SettingValue]
 
-    /// - Parameter values: of the types the architecture states; the others take their fallbacks.
+    /// - `values`: of the types the architecture states; the others take their fallbacks.
     public init(_ values: [String: SettingValue] = [:], of architecture: Architecture) {
         var all = values
         for setting in architecture.settings where all[setting.key] == nil { all[setting.key] = setting.fallback }

@@ -23,9 +23,8 @@ public struct BatchMix: Sendable, Equatable {
     /// Draws the mixture of a batch. The counters: λ from stream "mix/lambda", block `step`; the box's line and column from
     /// "mix/box", `integer(2 · step)` and `integer(2 · step + 1)`; the partners from "mix/partners", a stream of its own for each step.
     ///
-    /// - Parameters:
-    ///   - rows: pictures in the whole batch, its micro-batches taken together.
-    ///   - step: the number of the batch in the run, from 0; below 2^38.
+    /// - `rows`: pictures in the whole batch, its micro-batches taken together.
+    /// - `step`: the number of the batch in the run, from 0; below 2^38.
     /// - Throws: `TensorError` for an α that is not a positive number, or sizes below 1.
     public init(
         _ mixing: BatchMixing, rows: Int, height: Int, width: Int, seed: UInt64, step: Int
@@ -79,9 +78,8 @@ public struct BatchMix: Sendable, Equatable {
     }
 
     /// The mixed targets, probabilities `[rows, classes]`, a constant.
-    /// - Parameters:
-    ///   - labels: `[batch]`, each in `0..<classes`.
-    ///   - rows: which rows of the batch are wanted; nil: all.
+    /// - `labels`: `[batch]`, each in `0..<classes`.
+    /// - `rows`: which rows of the batch are wanted; nil: all.
     /// - Throws: `TensorError` for a number of labels that is not the batch's, or a label that is no class.
     public func targets(_ labels: [Int32], classes: Int, rows: Range<Int>? = nil, on device: Device) throws -> Tensor {
         let rows = rows ?? 0..<partners.count

@@ -29,8 +29,7 @@ public struct ImageTable {
 
     public var count: Int { images.shape[0] }
 
-    /// - Parameters:
-    ///   - pixels: row-major, shape `[images, channels, height, width]`.
+    /// - `pixels`: row-major, shape `[images, channels, height, width]`.
     /// - Throws: `TensorError` when sizes do not agree or a deviation is not a positive number; `KernelError` of kind `memory` when
     ///   the device has no room for the pictures.
     public init(_ pixels: [UInt8], _ shape: [Int], normalization: PixelNormalization, on device: Device) throws {
@@ -53,12 +52,11 @@ public struct ImageTable {
 
     /// A batch `[ids, channels, height, width]` of the pictures `ids`, a constant.
     ///
-    /// - Parameters:
-    ///   - samples: the pictures' numbers in the whole dataset, from 0, where the table is a part of it; nil: their ids.
-    ///   - augmentation: `.none` for evaluation.
-    ///   - seed: the run's; with `epoch` and a picture's number it fixes what becomes of the picture, wherever and in whichever batch it
-    ///     is made.
-    ///   - epoch: the pass over the data, from 0.
+    /// - `samples`: the pictures' numbers in the whole dataset, from 0, where the table is a part of it; nil: their ids.
+    /// - `augmentation`: `.none` for evaluation.
+    /// - `seed`: the run's; with `epoch` and a picture's number it fixes what becomes of the picture, wherever and in whichever batch it
+    ///   is made.
+    /// - `epoch`: the pass over the data, from 0.
     /// - Throws: `TensorError` for an id that is no picture, or another number of samples than ids.
     public func batch(
         _ ids: [Int32], samples: [Int32]? = nil, augmentation: ImageAugmentation = .none, seed: UInt64 = 0,

@@ -3,7 +3,7 @@ import Glibc
 /// Arrays whose size comes from a file. `Array` aborts the process when memory runs out; here that is an error.
 public enum Allocation {
     /// An array of `count` elements of a plain number type, filled by `fill`, which gets zeroed memory.
-    /// - Parameter subject: whose data it is ("tensor 'weight'"), for the error.
+    /// - `subject`: whose data it is ("tensor 'weight'"), for the error.
     /// - Throws: exit 65 when the size overflows or the system refuses the memory; whatever `fill` throws.
     public static func array<Element: BitwiseCopyable>(
         count: Int, of subject: String,

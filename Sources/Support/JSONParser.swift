@@ -17,7 +17,7 @@ extension JSON {
 
     /// Parses exactly one JSON text, strictly: RFC 8259 without extensions, well-formed UTF-8 without byte order mark,
     /// no key twice (after escapes are resolved, by bytes), no lone surrogates, no number beyond the range of Double.
-    /// - Parameter file: what errors call the text.
+    /// - `file`: what errors call the text.
     /// - Throws: exit 65 with file:line:column and an excerpt.
     public static func parse(
         _ bytes: [UInt8], file: String, limits: Limits = Limits()

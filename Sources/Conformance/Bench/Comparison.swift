@@ -14,7 +14,7 @@ public struct Comparison: Sendable, Equatable {
     /// What issue 2, section 6 asks for.
     public var goal: Double?
 
-    /// - Parameter rounds: each the medians of one turn of both; at least one.
+    /// - `rounds`: each the medians of one turn of both; at least one.
     public init(name: String, shape: String, rounds: [(ours: Double, theirs: Double)], goal: Double? = nil) {
         self.name = name
         self.shape = shape

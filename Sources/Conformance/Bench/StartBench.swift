@@ -13,7 +13,7 @@ public enum StartBench {
     }
 
     /// The child's side of "first step".
-    /// - Parameter kernel: `digits_step`, or else the large step.
+    /// - `kernel`: `digits_step`, or else the large step.
     public static func firstStep(_ kernel: String, batch: Int, device: String?) throws {
         try StepCase.firstStep(digits: kernel == "digits_step", batch: batch, device: device)
     }

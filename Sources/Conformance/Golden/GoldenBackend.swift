@@ -18,7 +18,7 @@ public struct GoldenBackend: Sendable {
     public var name: String { device.description }
 
     /// The devices named; without names those of `RETORT_DEVICE`, else `cpu` and the first OpenCL device.
-    /// - Parameter note: gets a line when there is no OpenCL device, so that its absence is seen.
+    /// - `note`: gets a line when there is no OpenCL device, so that its absence is seen.
     /// - Throws: `KernelError` of kind `device` (exit 69) when a named device is not there, or when there is no OpenCL
     ///   device and `RETORT_REQUIRE_OPENCL` is 1.
     public static func open(_ names: [String], note: (String) -> Void) throws -> [GoldenBackend] {

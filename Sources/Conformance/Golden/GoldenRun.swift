@@ -8,9 +8,8 @@ public struct GoldenRun {
     private let caseName: String?
     private let backends: [GoldenBackend]
 
-    /// - Parameters:
-    ///   - suite: "softmax" or "ops/softmax"; nil for all.
-    ///   - caseName: one case of that suite; nil for all.
+    /// - `suite`: "softmax" or "ops/softmax"; nil for all.
+    /// - `caseName`: one case of that suite; nil for all.
     /// - Throws: exit 64 when there is no such suite or case.
     public init(_ folder: GoldenFolder, suite: String? = nil, caseName: String? = nil, on backends: [GoldenBackend])
         throws

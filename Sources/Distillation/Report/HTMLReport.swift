@@ -1,7 +1,7 @@
 import RetortSupport
 
 /// The report of a run: one HTML page that needs nothing else. No script, nothing from outside; every text is escaped.
-/// - Parameter facts: name and value of what else the reader should know (versions, date, …), in this order; a fact of
+/// - `facts`: name and value of what else the reader should know (versions, date, …), in this order; a fact of
 ///   the same name replaces one that the report knows by itself (recipe, device, seeds, classes).
 public func htmlReport(_ results: RunResults, facts: [(String, String)]) -> String {
     "<!DOCTYPE html>\n" + ReportPage(results: results, facts: facts).markup.rendered

@@ -20,7 +20,7 @@ extension RunResults {
     }
 
     /// Reads what `fileJSON` made.
-    /// - Parameter file: what errors call the text.
+    /// - `file`: what errors call the text.
     /// - Throws: exit 65 with the path of the value that is missing, unknown or of the wrong kind.
     public init(json: JSON, file: String) throws(RetortError) {
         let root = JSONCursor(json, file: file)

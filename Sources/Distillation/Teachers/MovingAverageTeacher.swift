@@ -11,8 +11,7 @@ public final class MovingAverageTeacher: Teacher {
     private let leaderArena: ParameterArena
     private let decay: Double
 
-    /// - Parameters:
-    ///   - model: starts equal to the leader; of the same architecture, on the same device.
+    /// - `model`: starts equal to the leader; of the same architecture, on the same device.
     public init(
         _ model: any Model, _ arena: ParameterArena, follows leader: any Model, _ leaderArena: ParameterArena,
         decay: Double

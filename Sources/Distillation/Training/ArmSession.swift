@@ -72,9 +72,8 @@ public final class ArmSession {
     }
 
     /// Trains for the epochs of the recipe and measures now and then.
-    /// - Parameters:
-    ///   - label: tells the parts of a longer training apart in the log.
-    ///   - isLast: whether this is the training whose curve is kept.
+    /// - `label`: tells the parts of a longer training apart in the log.
+    /// - `isLast`: whether this is the training whose curve is kept.
     public func fit(_ trainer: any EpochTrainer, label: String = "", isLast: Bool = true) throws {
         device.compute.resetPeakMemory()
         let every = measuringInterval

@@ -18,7 +18,7 @@ public struct DeviceRows {
     private let augmentation: ImageAugmentation
     private let mixing: BatchMixing?
 
-    /// - Parameter normalization: of images.
+    /// - `normalization`: of images.
     public init(
         _ examples: ExampleSet, normalization: ImageNormalization? = nil, augmentation: ImageAugmentation = .none,
         mixing: BatchMixing? = nil, on device: Device

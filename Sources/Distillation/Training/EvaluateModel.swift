@@ -5,7 +5,7 @@ import RetortSupport
 
 /// `retort eval`: a saved model, and optionally its teacher, on labelled data.
 ///
-/// - Parameter testEvery: keep only every n-th row, counted from the first; nil keeps all.
+/// - `testEvery`: keep only every n-th row, counted from the first; nil keeps all.
 /// - Throws: `RetortError` 65 or 66 for the model or the data.
 public func evaluate(
     model path: String, teacher teacherPath: String?, data: String, label: String, scale: Float, testEvery: Int?,

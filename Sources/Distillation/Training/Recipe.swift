@@ -54,7 +54,7 @@ public struct Recipe: Sendable {
     }
 
     /// Reads and validates a recipe's text; relative paths in it start in the working directory.
-    /// - Parameter name: names the run, and the text in messages.
+    /// - `name`: names the run, and the text in messages.
     /// - Throws: `RetortError` 78 when it is wrong.
     public static func parse(_ text: String, name: String) throws -> Recipe {
         try Recipe(try RecipeReader.read(text, file: name), name: name, folder: ".")

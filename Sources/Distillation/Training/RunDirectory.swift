@@ -17,7 +17,7 @@ public final class RunDirectory {
 
     /// Creates the directory, or reopens it when it holds the same run, unfinished.
     ///
-    /// - Parameter output: nil chooses `runs/<recipe>-<date>-<n>`.
+    /// - `output`: nil chooses `runs/<recipe>-<date>-<n>`.
     /// - Throws: `RetortError` 73 when the directory holds something else or cannot be created, 74 on a full disk.
     public init(output: String?, recipe: Recipe, device: Device) throws {
         let resolved = recipe.node.yaml()

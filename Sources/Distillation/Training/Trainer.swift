@@ -55,9 +55,8 @@ public final class Trainer {
     /// Optimizer steps taken.
     public var step: Int { progress.step }
 
-    /// - Parameters:
-    ///   - arena: the model's parameters, already placed.
-    ///   - seed: draws the order of the rows, by epoch, and starts projectors.
+    /// - `arena`: the model's parameters, already placed.
+    /// - `seed`: draws the order of the rows, by epoch, and starts projectors.
     /// - Throws: `RetortError` 78 when a loss asks for what the models cannot show.
     public init(
         _ model: any Model, _ arena: ParameterArena, goal: Goal, data: DeviceRows, spec: TrainSpec, seed: UInt64,
@@ -92,7 +91,7 @@ public final class Trainer {
     }
 
     /// One pass over the rows.
-    /// - Parameter order: the rows' order; nil draws it.
+    /// - `order`: the rows' order; nil draws it.
     /// - Returns: the loss of each step.
     /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
     @discardableResult

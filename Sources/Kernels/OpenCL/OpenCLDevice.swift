@@ -48,9 +48,8 @@ public final class OpenCLDevice: Sendable {
     }
 
     /// Opens the device and settles its kernel family by running a probe of each candidate.
-    /// - Parameters:
-    ///   - family: forces one; else `RETORT_FAMILY`, else the first that passes its probe.
-    ///   - kernelCache: a folder for built programs, or "off"; else `RETORT_KERNEL_CACHE`.
+    /// - `family`: forces one; else `RETORT_FAMILY`, else the first that passes its probe.
+    /// - `kernelCache`: a folder for built programs, or "off"; else `RETORT_KERNEL_CACHE`.
     /// - Throws: `KernelError` of kind `device` or `build`.
     public init(
         _ info: OpenCLDeviceInfo, family: KernelFamily? = nil, profiler: Profiler? = nil, kernelCache: String? = nil

@@ -40,7 +40,7 @@ public struct IDBuckets {
     let distinct: Int
     let positions: Int
 
-    /// - Parameter paddingIndex: an id that gets no gradient.
+    /// - `paddingIndex`: an id that gets no gradient.
     public init(_ hostIDs: [Int32], paddingIndex: Int32?, on device: ComputeDevice) throws {
         let kept = hostIDs.indices.filter { hostIDs[$0] != paddingIndex }
         let sorted = kept.sorted { (hostIDs[$0], $0) < (hostIDs[$1], $1) }

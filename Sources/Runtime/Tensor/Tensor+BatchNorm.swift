@@ -4,12 +4,11 @@ extension Tensor {
     /// (x − mean) / √(variance + epsilon) · weight + bias (+ residual), then ReLU when asked: one op, as a residual block ends.
     /// `[n, channels, ...]`; statistics over all dimensions but the second.
     ///
-    /// - Parameters:
-    ///   - weight: `[channels]`, as bias.
-    ///   - running: moved by `momentum` towards the statistics of the batch in training (the variance unbiased), what is
-    ///     normalised by otherwise.
-    ///   - training: whether the batch's own statistics are used. A batch then has two values per channel at least.
-    ///   - residual: added before ReLU; like x.
+    /// - `weight`: `[channels]`, as bias.
+    /// - `running`: moved by `momentum` towards the statistics of the batch in training (the variance unbiased), what is
+    ///   normalised by otherwise.
+    /// - `training`: whether the batch's own statistics are used. A batch then has two values per channel at least.
+    /// - `residual`: added before ReLU; like x.
     public func batchNorm(
         weight: Tensor? = nil, bias: Tensor? = nil, running: RunningStatistics? = nil, momentum: Float = 0.1,
         epsilon: Float = 1e-5, training: Bool, residual: Tensor? = nil, relu: Bool = false

@@ -3,7 +3,7 @@ import RetortKernels
 extension Tensor {
     /// activation(self ∗ weight + bias), two-dimensional cross-correlation as `torch.nn.functional.conv2d`: self `[n, channels, height, width]`,
     /// weight `[outputs, channels / groups, kh, kw]`, bias `[outputs]` → `[n, outputs, height', width']`.
-    /// - Parameter activation: `none` or `relu`, fused into the convolution.
+    /// - `activation`: `none` or `relu`, fused into the convolution.
     public func conv2d(
         _ weight: Tensor, bias: Tensor? = nil, geometry: Conv2dGeometry = .init(), activation: MatmulActivation = .none
     ) throws -> Tensor {

@@ -4,9 +4,8 @@ extension Tensor {
     /// Each element 0 with `probability`, else x / (1 − probability). The mask is a function of (seed, stream, index) and is never
     /// stored: backward computes it again.
     ///
-    /// - Parameters:
-    ///   - stream: the call site and step, see `Philox.stream(_:)`.
-    ///   - firstElement: global index of the first element, so that a micro-batch sees the mask of its place in the batch.
+    /// - `stream`: the call site and step, see `Philox.stream(_:)`.
+    /// - `firstElement`: global index of the first element, so that a micro-batch sees the mask of its place in the batch.
     public func dropout(_ probability: Float, seed: UInt64, stream: UInt64, firstElement: Int = 0) throws -> Tensor {
         guard probability >= 0, probability < 1 else { throw TensorError("dropout probability \(probability)") }
         guard probability > 0 else { return self }

@@ -3,7 +3,7 @@ import RetortKernels
 extension Tensor {
     /// Rows of a table: table `[n, columns]`, ids int32 `[...]` → `[..., columns]`. Rows of `paddingIndex` get no gradient.
     ///
-    /// - Parameter hostIDs: the same ids on the host; backward needs them sorted to add in a fixed order.
+    /// - `hostIDs`: the same ids on the host; backward needs them sorted to add in a fixed order.
     public func gatherRows(_ hostIDs: [Int32], shape idShape: [Int], paddingIndex: Int32? = nil) throws -> Tensor {
         guard rank == 2, hostIDs.count == idShape.reduce(1, *) else {
             throw TensorError("gather \(hostIDs.count) rows as \(idShape) from shape \(shape)")

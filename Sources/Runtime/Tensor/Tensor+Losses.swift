@@ -15,10 +15,9 @@ public struct FusedLoss {
 extension Tensor {
     /// Cross entropy of logits `[rows, classes]` against int32 labels `[rows]`, gradient computed in the same launch.
     ///
-    /// - Parameters:
-    ///   - rowWeights: `[rows]`, e.g. valid / number of valid for a token mean (`tokenWeights`); nil weights each row with `scale`.
-    ///   - classWeights: `[classes]`; as `torch.nn.functional.cross_entropy`'s weight.
-    ///   - scale: 1 / rows for the mean over rows.
+    /// - `rowWeights`: `[rows]`, e.g. valid / number of valid for a token mean (`tokenWeights`); nil weights each row with `scale`.
+    /// - `classWeights`: `[classes]`; as `torch.nn.functional.cross_entropy`'s weight.
+    /// - `scale`: 1 / rows for the mean over rows.
     public func crossEntropy(
         _ labels: View, rowWeights: View? = nil, classWeights: View? = nil, ignoreIndex: Int32 = -100,
         labelSmoothing: Float = 0, scale: Float

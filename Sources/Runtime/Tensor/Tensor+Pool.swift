@@ -2,9 +2,8 @@ import RetortKernels
 
 extension Tensor {
     /// The largest element of each window of `[n, channels, height, width]`; ties, NaN and padding as PyTorch.
-    /// - Parameters:
-    ///   - kernel: height and width of a window, as stride and padding.
-    ///   - stride: nil: windows lie side by side.
+    /// - `kernel`: height and width of a window, as stride and padding.
+    /// - `stride`: nil: windows lie side by side.
     public func maxPool2d(
         kernel: (height: Int, width: Int), stride: (height: Int, width: Int)? = nil,
         padding: (height: Int, width: Int) = (0, 0)
@@ -21,7 +20,7 @@ extension Tensor {
     }
 
     /// The mean of each window of `[n, channels, height, width]`.
-    /// - Parameter countIncludesPadding: whether padding counts as zeros (PyTorch's default), or not at all.
+    /// - `countIncludesPadding`: whether padding counts as zeros (PyTorch's default), or not at all.
     public func averagePool2d(
         kernel: (height: Int, width: Int), stride: (height: Int, width: Int)? = nil,
         padding: (height: Int, width: Int) = (0, 0), countIncludesPadding: Bool = true

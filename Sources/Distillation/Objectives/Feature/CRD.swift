@@ -172,7 +172,7 @@ public final class ContrastMemory {
 
     /// Rows of a batch become momentum·row + (1 − momentum)·embedding, of length 1. In place, so only once backward has passed the losses
     /// against this memory.
-    /// - Parameter places: a 1 at each row's example, `[batch, examples]`; no example twice.
+    /// - `places`: a 1 at each row's example, `[batch, examples]`; no example twice.
     public func update(_ places: Tensor, _ embeddings: Tensor, momentum: Float) throws {
         let old = try places.matmul(rows)
         let new = try (old * momentum + embeddings.detached * (1 - momentum)).normalized()
@@ -183,9 +183,8 @@ public final class ContrastMemory {
 
 extension Tensor {
     /// One side of CRD: embeddings `[rows, width]` of length 1 against a memory `[examples, width]` of the other side.
-    /// - Parameters:
-    ///   - positives: 1 at each row's own example, `[rows, examples]`.
-    ///   - negatives: how often each example counts as a negative, `[rows, examples]`.
+    /// - `positives`: 1 at each row's own example, `[rows, examples]`.
+    /// - `negatives`: how often each example counts as a negative, `[rows, examples]`.
     public func contrastiveLoss(
         _ memory: ContrastMemory, positives: Tensor, negatives: Tensor, noise: ContrastNoise, temperature: Float
     ) throws -> Tensor {

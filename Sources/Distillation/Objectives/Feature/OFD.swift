@@ -95,7 +95,7 @@ public struct OFDObjective: SignalObjective {
 
 extension Tensor {
     /// OFD's distance of pre-activations `[rows, channels, height, width]`, sum over features and mean over rows; the teacher is constant.
-    /// - Parameter margin: `[channels]`, negative.
+    /// - `margin`: `[channels]`, negative.
     public func partialDistance(_ teacher: Tensor, margin: Tensor) throws -> Tensor {
         let teacher = teacher.detached
         let floor = try margin.reshaped([1, shape[1], 1, 1])

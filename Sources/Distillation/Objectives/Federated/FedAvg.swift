@@ -4,10 +4,9 @@ import RetortSupport
 
 /// Federated averaging: w = Σ nᵢ·wᵢ / Σ nᵢ over clients with nᵢ examples each. McMahan et al. 2017 (arXiv:1602.05629).
 public enum FedAvg {
-    /// - Parameters:
-    ///   - clients: arrays of one shape, e.g. whole parameter arenas of clients of one architecture.
-    ///   - examples: of each client; at least one is positive.
-    ///   - mean: gets the weighted mean; not one of `clients`.
+    /// - `clients`: arrays of one shape, e.g. whole parameter arenas of clients of one architecture.
+    /// - `examples`: of each client; at least one is positive.
+    /// - `mean`: gets the weighted mean; not one of `clients`.
     /// - Throws: `RetortError` 70 when counts differ: a bug of the caller.
     public static func average(_ clients: [View], examples: [Int], into mean: View, on device: ComputeDevice) throws {
         let total = examples.reduce(0, +)

@@ -84,7 +84,7 @@ public enum TeacherCombination: Sendable, Equatable {
 
 extension Tensor {
     /// T²·KL(teachers‖student), mean over the rows of logits `[rows, classes]`; teachers are constants.
-    /// - Parameter labels: int32 `[rows]`; needed for `confidence`.
+    /// - `labels`: int32 `[rows]`; needed for `confidence`.
     /// - Throws: `RetortError` 78 when weights are given for another number of teachers.
     public func divergence(
         fromTeachers teachers: [Tensor], _ combination: TeacherCombination, labels: View? = nil, temperature: Float
