@@ -2,6 +2,7 @@
 # Runs recipes/methods.yaml and writes docs/METHODS.md from it: what `make methods DATA=FOLDER` does.
 #   scripts/methods.sh RETORT DATA_FOLDER [further arguments of `retort train`]
 set -euo pipefail
+cd "$(dirname "$0")/.."
 retort=$1 data=${2:-}
 shift 2
 if [ ! -d "$data" ]; then

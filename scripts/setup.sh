@@ -38,6 +38,10 @@ fi
 
 # --- System packages -------------------------------------------------------------------------------------------------------------
 
+# Ubuntu's name for what Debian calls libturbojpeg0.
+turbojpeg="libturbojpeg0 libturbojpeg"
+if grep -qi "^ID.*ubuntu" /etc/os-release 2>/dev/null; then turbojpeg="libturbojpeg libturbojpeg0"; fi
+
 # One need a line: the package to install, then others that serve as well.
 needs="
 ocl-icd-libopencl1 nvidia-libopencl1 intel-oneapi-runtime-opencl
@@ -46,7 +50,7 @@ libopenblas0-pthread libopenblas0-openmp libopenblas0-serial
 pocl-opencl-icd
 zlib1g
 libpng16-16 libpng16-16t64
-libturbojpeg0 libturbojpeg
+$turbojpeg
 "
 
 # Prints what is missing, one package after the other.
@@ -65,7 +69,7 @@ missing_packages() {
     for program in git "$@"; do
         command -v "$program" >/dev/null 2>&1 || printf '%s ' "$program"
     done
-    # git fetches the two Swift packages over https.
+    # git fetches the Swift packages over https.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || printf 'ca-certificates '
 }
 

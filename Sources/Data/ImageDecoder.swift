@@ -145,7 +145,8 @@ struct ImageDecoder: Sendable {
                     path, bytes.isEmpty ? "it is empty" : "it is neither PNG nor JPEG", help: "Convert or remove it.")
             }
             if let unavailable {
-                let (library, package) = self == .png ? ("libpng", "libpng16-16") : ("TurboJPEG", "libturbojpeg0")
+                let (library, package) =
+                    self == .png ? ("libpng", "libpng16-16") : ("TurboJPEG", "libturbojpeg0, on Ubuntu libturbojpeg")
                 throw .device(
                     "\(library) cannot be loaded, and \(path.quoted(limit: 200)) is a \(name) file: "
                         + String(cString: unavailable),
