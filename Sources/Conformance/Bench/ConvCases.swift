@@ -65,7 +65,8 @@ enum ConvCases {
             let op = Conv2dBackwardInput(layer.geometry)
             let operands = Conv2dBackwardInput.Operands(dy: dy, weight: weight, dx: .write(dx))
             return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [dx], tolerance: tolerance(layer.weight[...]),
+                on: compute, cost: op.cost(operands), outputs: [dx],
+                tolerance: tolerance([layer.outputs / layer.groups, layer.kernel, layer.kernel]),
                 run: { try run(op, operands, on: compute) },
                 reference: { _ in
                     let (a, b): ([Float], [Float]) = (try compute.read(dy), try compute.read(weight))
