@@ -20,6 +20,15 @@ protocol PairObjective: SignalObjective {
     func loss(student: Tensor, teacher: Tensor) throws -> Tensor
 }
 
+/// A loss of how examples of a batch stand to each other: any two signals can be compared, equal ones cost nothing.
+protocol RelationObjective: PairObjective {}
+
+extension RelationObjective {
+    public var spansBatch: Bool { true }
+    public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
+    func check(_ pair: SignalPair, _ context: TermContext) throws {}
+}
+
 extension PairObjective {
     public func term(_ context: TermContext) throws -> any ObjectiveTerm {
         let pairs = try choice.pairs(context.models)

@@ -4,7 +4,7 @@ import RetortRuntime
 /// Probabilistic knowledge transfer: alpha·mean over all pairs (i, j) of the batch of t_ij·ln((t_ij + ε) / (m_ij + ε)), ε = 1e−7; t and m are
 /// the teacher's and the student's similarities (cos + 1) / 2 with each row brought to sum 1. Widths may differ. Defined on the
 /// whole batch. Passalis & Tefas 2018 (arXiv:1803.10837); alpha 30000 at the embedding is RepDistiller's and mdistiller's.
-public struct PKTObjective: PairObjective {
+public struct PKTObjective: RelationObjective {
     public static let section = RecipeSection(
         "pkt", "The probability that two examples of a batch are neighbours.",
         [AlphaField.field("30000")] + SignalChoice.fields(.embedding))
@@ -16,13 +16,9 @@ public struct PKTObjective: PairObjective {
         choice = SignalChoice("pkt", .embedding, recipe)
     }
 
-    public var spansBatch: Bool { true }
-    public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·t·ln(t/m) of cosine similarities as probabilities \(choice.contract), mean over pairs of the batch"
     }
-
-    func check(_ pair: SignalPair, _ context: TermContext) throws {}
 
     func loss(student: Tensor, teacher: Tensor) throws -> Tensor { try student.neighbourDivergence(teacher) }
 }

@@ -8,7 +8,7 @@ import RetortRuntime
 /// triples, mean over rows³. Widths of student and teacher may differ. Defined on the whole batch.
 ///
 /// distance 25, angle 50 at the embedding are RepDistiller's and mdistiller's (the paper: 1 and 2 for metric learning).
-public struct RKDObjective: PairObjective {
+public struct RKDObjective: RelationObjective {
     public static let section = RecipeSection(
         "rkd", "Distances and angles between the examples of a batch.",
         [
@@ -28,14 +28,10 @@ public struct RKDObjective: PairObjective {
         choice = SignalChoice("rkd", .embedding, recipe)
     }
 
-    public var spansBatch: Bool { true }
-    public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·(\(distance.short)·smoothL1(distances / mean) + \(angle.short)·smoothL1(cos of angles)) "
             + "\(choice.contract), mean over pairs and over triples of the batch"
     }
-
-    func check(_ pair: SignalPair, _ context: TermContext) throws {}
 
     func loss(student: Tensor, teacher: Tensor) throws -> Tensor {
         let parts = try student.relationalDistances(teacher, angles: angle > 0)

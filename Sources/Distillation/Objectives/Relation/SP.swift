@@ -4,7 +4,7 @@ import RetortRuntime
 /// Similarity preserving: alpha·‖G(s) − G(t)‖² / rows², G(f) the matrix f·fᵀ of the flattened features `[rows, …]` with each row brought to
 /// length 1; a sum over pairs of signals. Widths and sizes may differ. Defined on the whole batch. Tung & Mori 2019
 /// (arXiv:1907.09682); alpha 3000 at the last stage is RepDistiller's and mdistiller's.
-public struct SPObjective: PairObjective {
+public struct SPObjective: RelationObjective {
     public static let section = RecipeSection(
         "sp", "Which examples of a batch excite the same features.",
         [AlphaField.field("3000")] + SignalChoice.fields(.lastStage))
@@ -16,13 +16,9 @@ public struct SPObjective: PairObjective {
         choice = SignalChoice("sp", .lastStage, recipe)
     }
 
-    public var spansBatch: Bool { true }
-    public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
         "\(alpha.short)·‖G(s) − G(t)‖² of similarities with rows of length 1 \(choice.contract), mean over pairs of the batch"
     }
-
-    func check(_ pair: SignalPair, _ context: TermContext) throws {}
 
     func loss(student: Tensor, teacher: Tensor) throws -> Tensor { try student.similarityDistance(teacher) }
 }
