@@ -52,7 +52,8 @@ private struct Numbers {
 
     /// The logarithm of a number from Gamma(shape).
     mutating func logGamma(_ shape: Double) -> Double {
-        guard shape >= 1 else { return logGamma(shape + 1) + log(uniform()) / shape }
+        // Never −∞: of two of them the quotient would be NaN.
+        guard shape >= 1 else { return max(logGamma(shape + 1) + log(uniform()) / shape, -.greatestFiniteMagnitude) }
         let d = shape - 1.0 / 3
         let c = 1 / (9 * d).squareRoot()
         while true {

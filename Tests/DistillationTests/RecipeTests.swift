@@ -88,7 +88,7 @@ struct RecipeTests {
     func everyRecipe() throws {
         let folder = Project.root + "/recipes"
         let names = try FileManager.default.subpathsOfDirectory(atPath: folder).filter { $0.hasSuffix(".yaml") }
-        #expect(names.count > 3)
+        #expect(names.count > 10)
         for name in names {
             let recipe = try Recipe.read(folder + "/" + name)
             #expect(!recipe.arms.isEmpty, "\(name)")
@@ -157,17 +157,6 @@ struct RecipeTests {
         #expect(checked > 20)
     }
 
-    @Test("every recipe of the project is a good one")
-    func recipes() throws {
-        let folder = Project.recipe("")
-        let names = try #require(FileManager.default.subpaths(atPath: folder)).filter { $0.hasSuffix(".yaml") }
-        #expect(names.count > 10)
-        for name in names {
-            let text = try String(contentsOfFile: folder + name, encoding: .utf8)
-            #expect(throws: Never.self, "\(name)") { try RecipeReader.read(text, file: name, overrides: []) }
-        }
-    }
-
     @Test("schedules of a recipe: steps from epochs")
     func schedules() throws {
         func schedule(_ flow: String) throws -> Schedule {
@@ -195,6 +184,46 @@ struct RecipeTests {
     }
 
     // MARK: What is wrong
+
+    @Test(
+        "keys that cannot work together",
+        arguments: [
+            (
+                "objective:\n      - loss: hinton",
+                "scheme: {kind: mutual}\n    train: {micro-batch: 2}\n    objective:\n      - loss: hinton",
+                "side by side"
+            ),
+            (
+                "- loss: hinton\n        temperature: 4", "- {loss: at, ramp: {kind: between, first: 5, last: 2}}",
+                "comes before its first"
+            ),
+        ])
+    func together(_ piece: String, _ replacement: String, _ words: String) {
+        let text = Self.good.replacing(piece, with: replacement)
+        #expect(text != Self.good)
+        let error = thrown(RetortError.self) { _ = try Recipe.parse(text, name: "r") }
+        #expect(error?.exit == .recipe && error?.what.contains(words) == true, "\(error?.what ?? "")")
+    }
+
+    @Test(
+        "losses that want one label refuse mixed examples",
+        arguments: ["dkd", "crd", "teacher-free", "ensemble, combine: confidence"])
+    func mixedExamples(_ loss: String) {
+        func text(_ mix: String) -> String {
+            """
+            data: {kind: cifar10, path: nowhere, augment: {\(mix)}}
+            teacher: {model: {kind: resnet}}
+            student: {model: {kind: resnet, depth: 8}}
+            arms: {a: {objective: [{loss: \(loss)}]}}
+            train: {epochs: 1, batch: 8, optimizer: {kind: adam, lr: 0.01}}
+            """
+        }
+        #expect(throws: Never.self) { try Recipe.parse(text("crop: 2"), name: "r") }
+        for mix in ["mixup: 0.2", "cutmix: 1"] {
+            let error = thrown(RetortError.self) { _ = try Recipe.parse(text(mix), name: "r") }
+            #expect(error?.exit == .recipe && error?.what.contains("one label") == true)
+        }
+    }
 
     @Test("unknown keys, with the nearest")
     func unknownKey() {

@@ -21,6 +21,10 @@ public protocol Objective: Sendable {
     /// Whether the loss compares examples with each other, so that it is not the mean of its values on parts of the batch. Such
     /// losses see the whole batch even when it is trained in micro-batches.
     var spansBatch: Bool { get }
+    /// Whether the loss looks at all teachers at once; others are asked for each and averaged.
+    var takesAllTeachers: Bool { get }
+    /// Whether it knows what to do with mixed examples (mixup, CutMix), which have no label of their own.
+    var takesMixedExamples: Bool { get }
 
     /// The signals to keep of both models.
     /// - Throws: `RetortError` 78 when a model cannot show what is asked for.
@@ -32,6 +36,8 @@ public protocol Objective: Sendable {
 
 extension Objective {
     public var spansBatch: Bool { false }
+    public var takesAllTeachers: Bool { false }
+    public var takesMixedExamples: Bool { true }
     public func signals(_ models: ModelPair) throws -> SignalRequest { SignalRequest() }
 }
 

@@ -40,7 +40,7 @@ enum DataSchema {
             folder,
             RecipeField("height", .integer(1...65536), .required, "pixels"),
             RecipeField("width", .integer(1...65536), .required, "pixels"),
-            RecipeField("channels", .integer(1...3), .defaulted("3"), "1 (grey) or 3 (colour)"),
+            RecipeField("channels", .choice(["1", "3"]), .defaulted("3"), "1 (grey) or 3 (colour)"),
             RecipeField(
                 "sizing", .choice(ImageFolder.Options.Sizing.allCases.map(\.rawValue)), .defaulted("resize"),
                 "what becomes of images of another size: resize them, or refuse them (exact)"),
@@ -53,7 +53,7 @@ enum DataSchema {
     static func folderOptions(_ node: RecipeNode) -> ImageFolder.Options {
         ImageFolder.Options(
             height: node.required("height").integer, width: node.required("width").integer,
-            channels: node.required("channels").integer == 1 ? 1 : 3,
+            channels: node.required("channels").text == "1" ? 1 : 3,
             sizing: ImageFolder.Options.Sizing(rawValue: node.required("sizing").text) ?? .resize,
             test: (node["test"]?.required("every").integer).map { .every($0) } ?? .folder("test"))
     }

@@ -1,4 +1,5 @@
 import Foundation
+import RetortSupport
 
 /// A factor on one loss over the epochs: warm-up, fading, two stages.
 public enum Ramp: Sendable, Equatable {
@@ -59,14 +60,19 @@ public enum Ramp: Sendable, Equatable {
         RecipeField("to", .number(0...1e6), .defaulted("0"), "factor in the last epoch"),
     ]
 
-    init(_ node: RecipeNode) {
+    /// - Throws: `RetortError` 78 when the last epoch comes before the first.
+    init(_ node: RecipeNode) throws {
         switch node.required("kind").text {
         case "warm-up": self = .warmUp(epochs: node.required("epochs").integer)
         case "linear": self = .linear(from: node.required("from").number, to: node.required("to").number)
         case "cosine": self = .cosine(from: node.required("from").number, to: node.required("to").number)
         case "between":
             let (first, last) = (node.required("first").integer, node.required("last").integer)
-            self = .between(first: min(first, last), last: max(first, last))
+            guard first <= last else {
+                throw RetortError.recipe(
+                    "the ramp's last epoch, \(last), comes before its first, \(first)", at: node.location)
+            }
+            self = .between(first: first, last: last)
         default: self = .constant
         }
     }
@@ -82,8 +88,8 @@ public struct ArmTerm: Sendable {
         self.ramp = ramp
     }
 
-    init(_ recipe: RecipeNode) {
-        self.init(ObjectiveRegistry.make(recipe), ramp: Ramp(recipe.required("ramp")))
+    init(_ recipe: RecipeNode) throws {
+        try self.init(ObjectiveRegistry.make(recipe), ramp: Ramp(recipe.required("ramp")))
     }
 
     /// What is minimised, in one line.

@@ -30,7 +30,21 @@ public struct Recipe: Sendable {
         public let train: TrainSpec
         /// Whether it looks at the recipe's teacher.
         public var needsTeacher: Bool {
-            scheme.needsTeacher || !scheme.bringsTeacher && terms.contains { $0.objective.needsTeacher }
+            !scheme.bringsTeacher && terms.contains { $0.objective.needsTeacher }
+        }
+        /// - Throws: `RetortError` 78 for keys that cannot work together.
+        func check(mixes: Bool, at location: RetortError.Location?) throws {
+            if scheme.trainsPeers, let part = train.microBatch, part < train.batch {
+                throw RetortError.recipe(
+                    "the arm \(name) trains students side by side, which does not go in micro-batches", at: location,
+                    help: "give the arm a smaller batch, or train.micro-batch: \(train.batch)")
+            }
+            if mixes, let term = terms.first(where: { !$0.objective.takesMixedExamples }) {
+                throw RetortError.recipe(
+                    "the arm \(name) has a loss that wants one label for each image, and data.augment mixes them",
+                    at: location,
+                    why: term.contract, help: "remove mixup or cutmix, or the loss")
+            }
         }
         /// What is minimised and how, a line each.
         public var contract: [String] { terms.map(\.contract) + (scheme.contract.isEmpty ? [] : [scheme.contract]) }
@@ -83,12 +97,13 @@ public struct Recipe: Sendable {
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
         }
-        arms = node.required("arms").fields.map { name, arm in
-            Arm(
-                name: name, terms: arm.required("objective").list.map { ArmTerm($0) },
+        arms = try node.required("arms").fields.map { name, arm in
+            try Arm(
+                name: name, terms: arm.required("objective").list.map { try ArmTerm($0) },
                 scheme: SchemeRegistry.make(arm.required("scheme")),
                 train: TrainSpec(arm["train"], fallback: node.required("train"), inheritsRows: true))
         }
+        for arm in arms { try arm.check(mixes: self.data.mixing != nil, at: node.required("arms")[arm.name]?.location) }
         teacher = try Self.teacher(node.required("teacher"), fallback: node.required("train"), resolve)
     }
 

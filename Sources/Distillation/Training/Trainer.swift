@@ -165,8 +165,14 @@ public final class Trainer {
 
     /// The answers of all who teach, off the tape. Stale peers are a teacher like any other.
     private func teachers(_ x: Tensor, peers: [ModelOutput]) throws -> [ModelOutput] {
+        guard counts({ $0.needsTeacher }) else { return [] }
         if let teacher = goal.teacher { return try teacher.answer(x, capturing: request.teacher) }
         return goal.hasPeers ? peers.map(\.detached) : []
+    }
+
+    /// Whether a loss of this kind counts in this epoch.
+    private func counts(_ kind: (any Objective) -> Bool) -> Bool {
+        zip(goal.terms, terms).contains { $1.ramp.factor(progress) != 0 && kind($0.objective) }
     }
 
     private func learn(_ input: ObjectiveInput, lossInto slot: View) throws {
@@ -193,7 +199,7 @@ public final class Trainer {
             let objective = goal.terms[index].objective
             let factor = Float(ramp.factor(progress))
             guard factor != 0, spanning == nil || spanning == objective.spansBatch else { continue }
-            let single = !goal.hasPeers || !objective.needsTeacher
+            let single = !goal.hasPeers || !objective.needsTeacher || objective.takesAllTeachers
             let inputs = single ? [input] : input.teachers.map { input.with(teacher: $0) }
             for seen in inputs {
                 var loss = try term.loss(seen)
@@ -220,7 +226,7 @@ public final class Trainer {
                 student: student, teachers: teachers, labels: batch.labels.slice(range),
                 targets: batch.targets?.slice(range), ids: batch.ids.slice(range), progress: progress)
         }
-        let whole = goal.terms.contains { $0.objective.spansBatch }
+        let whole = counts(\.spansBatch)
         var cached: [(path: String?, gradient: Parameter)] = []
         if whole {
             let statistics = try model.buffers.map { try Tensor(view: $0.view, on: device).copied() }

@@ -46,7 +46,7 @@ public final class TrainingRun {
         let teacher: (any Teacher)? =
             switch recipe.teacher {
             case .train(let spec, _): LocalTeacher(try fresh(spec, "teacher"))
-            case .directory(let path): LocalTeacher(try ModelDirectory.load(path, on: device).model)
+            case .directory(let path): LocalTeacher(try Self.load(teacher: path, for: examples.task, on: device))
             }
         let data = try DeviceRows(
             try examples.train.first(min(2, examples.train.count)), normalization: examples.normalization, on: device)
@@ -113,7 +113,8 @@ public final class TrainingRun {
         let teacher =
             switch recipe.teacher {
             case .train: try evaluation("teacher")
-            case .directory(let path): try Evaluation(try ModelDirectory.load(path, on: device).model, test, on: device)
+            case .directory(let path):
+                try Evaluation(try Self.load(teacher: path, for: task, on: device), test, on: device)
             }
         return Gallery(
             images,
@@ -131,16 +132,23 @@ public final class TrainingRun {
 
     private static let teacherObjective = CrossEntropyObjective(smoothing: 0)
 
+    /// - Throws: `RetortError` 65 when the teacher is for other data.
+    private static func load(teacher path: String, for task: ClassificationTask, on device: Device) throws -> any Model
+    {
+        let (model, _) = try ModelDirectory.load(path, on: device)
+        guard model.accepts(task.sample), model.classes == task.classes else {
+            throw RetortError.badData(
+                "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
+                    + "\(task.sample) and \(task.classes)", at: .init(file: path + "/config.json"))
+        }
+        model.freeze()
+        return model
+    }
+
     private func teacher(_ seed: UInt64) throws -> (any Model, SeedResult) {
         switch recipe.teacher {
         case .directory(let path):
-            let (model, _) = try ModelDirectory.load(path, on: device)
-            guard model.accepts(task.sample), model.classes == task.classes else {
-                throw RetortError.badData(
-                    "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
-                        + "\(task.sample) and \(task.classes)", at: .init(file: path + "/config.json"))
-            }
-            model.freeze()
+            let model = try Self.load(teacher: path, for: task, on: device)
             return (model, try measure(model, seed: seed, curve: [], session: nil, reference: nil))
         case .train(let spec, let train):
             if let done = try directory.finished("teacher", seed) {

@@ -63,7 +63,7 @@ public struct ABObjective: SignalObjective {
                 pairs.enumerated().map { i, part in
                     let (student, teacher) = try input.signals(part.pair)
                     let mapped = try part.connector.map { try $0(student) } ?? student
-                    let weight = alpha * 0.003 / Float(1 << (pairs.count - 1 - i))
+                    let weight = alpha * 0.003 * Float(sign: .plus, exponent: i + 1 - pairs.count, significand: 1)
                     return try mapped.boundaryDistance(teacher, margin: margin) * weight
                 })
         }

@@ -43,6 +43,9 @@ public struct CRDObjective: SignalObjective {
         choice = SignalChoice("crd", .embedding, recipe)
     }
 
+    /// The memories and their normalisation are of whole batches: the loss is asked once a step, and what it saw is remembered then.
+    public var spansBatch: Bool { true }
+    public var takesMixedExamples: Bool { false }
     public var laws: Set<ObjectiveLaw> { [.nonNegative] }
     public var contract: String {
         "\(alpha.short)·noise contrastive loss of embeddings of \(width) numbers against memories, \(negatives) negatives of other "

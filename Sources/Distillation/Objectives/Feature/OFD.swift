@@ -69,7 +69,7 @@ public struct OFDObjective: SignalObjective {
                     let (s, t) = try input.signals(part.pair)
                     let target = try t.averaged(s.shape[2], s.shape[3])
                     let margin = try part.margin ?? target.meanNegativeResponse()
-                    let weight = alpha / Float(1 << (pairs.count - 1 - i))
+                    let weight = alpha * Float(sign: .plus, exponent: i + 1 - pairs.count, significand: 1)
                     return try part.connector(s).partialDistance(target, margin: margin) * weight
                 })
         }

@@ -82,8 +82,11 @@ private final class VariationalRegressor: Module {
         children = convolutions
         // softplus of it, and epsilon, are the variance.
         logScale = Parameter(
-            name + ".log_scale", [outputs], .constant(Float(log(exp(variance - Double(VIDObjective.epsilon)) - 1))))
+            name + ".log_scale", [outputs], .constant(Self.inverseSoftplus(variance - Double(VIDObjective.epsilon))))
     }
+
+    /// ln(eˣ − 1), for large x too.
+    private static func inverseSoftplus(_ x: Double) -> Float { Float(x + log(-expm1(-x))) }
 
     var parameters: [Parameter] { children.flatMap { $0.parameters } + [logScale] }
 

@@ -31,6 +31,7 @@ public struct DKDObjective: LogitObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public var takesMixedExamples: Bool { false }
     public var laws: Set<ObjectiveLaw> { Set(ObjectiveLaw.allCases) }
     public var contract: String {
         "(\(alpha.short)·KL(target) + \(beta.short)·KL(other classes))·T², KL(p‖q), T=\(temperature.short), mean over rows"

@@ -39,6 +39,8 @@ public struct EnsembleObjective: LogitObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public var takesAllTeachers: Bool { true }
+    public var takesMixedExamples: Bool { combination != .confidence }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant, .paddingInvariant] }
     public var contract: String {
         "\(alpha.short)·T²·KL(teachers‖q), teachers: \(combination.contract), T=\(temperature.short), mean over rows"

@@ -31,6 +31,7 @@ public struct TeacherFreeObjective: LogitObjective {
     }
 
     public var needsTeacher: Bool { false }
+    public var takesMixedExamples: Bool { false }
     public var laws: Set<ObjectiveLaw> { [.nonNegative, .shiftInvariant] }
     public var contract: String {
         "\(alpha.short)·KL(u‖q at T=1), u = softmax(virtual probabilities / \(temperature.short)) with "

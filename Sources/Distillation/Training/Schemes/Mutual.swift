@@ -28,6 +28,7 @@ public struct MutualScheme: Scheme {
         refresh = recipe.required("refresh").integer
     }
 
+    public var trainsPeers: Bool { true }
     public var bringsTeacher: Bool { true }
     public var contract: String {
         "\(peers) students teach each other" + (refresh > 1 ? ", with weights up to \(refresh) steps old" : "")

@@ -8,8 +8,8 @@ public protocol Scheme: Sendable {
     /// The word under `kind` of an arm's `scheme` and the keys beside it.
     static var section: RecipeSection { get }
     init(_ recipe: RecipeNode)
-    /// Whether it looks at the recipe's teacher even if no loss does.
-    var needsTeacher: Bool { get }
+    /// Whether several students learn side by side, batch by batch.
+    var trainsPeers: Bool { get }
     /// Whether losses have a teacher without the recipe's.
     var bringsTeacher: Bool { get }
     /// In one line; "" for the plain one.
@@ -19,7 +19,7 @@ public protocol Scheme: Sendable {
 }
 
 extension Scheme {
-    public var needsTeacher: Bool { false }
+    public var trainsPeers: Bool { false }
 }
 
 /// Every scheme a recipe can name.
