@@ -59,40 +59,13 @@ INLINE real batchnorm_rstd_lanes(real spread, int from_variance, float epsilon) 
 // Mean and Σ (x - mean)² of planes [begin, end), blocks of one sample.
 INLINE void batchnorm_moments_planes_items(
     index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *partials, int channels, int inner) {
-    const int whole = inner / LANES * LANES, part = inner - whole;
     const float share = 1.0f / (float)inner;
     for (index_t p = begin; p < end; p++) {
         GLOBAL const float *from = x + p * inner;
         GLOBAL float *to = partials + p / channels * 2 * channels + p % channels;
-        real s0 = SPLAT(0.0f), s1 = s0;
-        int i = 0;
-        for (; i + 2 * LANES <= whole; i += 2 * LANES) {
-            s0 += LOAD(from + i);
-            s1 += LOAD(from + i + LANES);
-        }
-        if (i < whole) s0 += LOAD(from + i);
-        if (part) s1 += load_part(from + whole, part, 0.0f);
-        const float m = lane_sum(s0 + s1) * share;
-        // The sum of the differences corrects for the rounding of the mean.
-        real q0 = SPLAT(0.0f), q1 = q0, e0 = q0, e1 = q0;
-        for (i = 0; i + 2 * LANES <= whole; i += 2 * LANES) {
-            real a = LOAD(from + i) - SPLAT(m), b = LOAD(from + i + LANES) - SPLAT(m);
-            q0 = V_FMA(a, a, q0);
-            q1 = V_FMA(b, b, q1);
-            e0 += a;
-            e1 += b;
-        }
-        if (i < whole) {
-            real a = LOAD(from + i) - SPLAT(m);
-            q0 = V_FMA(a, a, q0);
-            e0 += a;
-        }
-        if (part) {
-            real a = load_part(from + whole, part, m) - SPLAT(m);
-            q1 = V_FMA(a, a, q1);
-            e1 += a;
-        }
-        const float error = lane_sum(e0 + e1), squares = lane_sum(q0 + q1) - error * error * share;
+        float error, squares;
+        const float m = row_moments(from, inner, &error, &squares);
+        squares -= error * error * share;
         to[0] = m + error * share;
         to[channels] = squares < 0.0f ? 0.0f : squares;
     }

@@ -20,41 +20,14 @@ INLINE void layernorm_forward_rows(
     for (index_t r = begin; r < end; r++) {
         GLOBAL const float *from = x + r * x_pitch;
         GLOBAL float *to = y + r * y_pitch;
-        real s0 = SPLAT(0.0f), s1 = s0;
-        int i = 0;
-        for (; i + 2 * LANES <= whole; i += 2 * LANES) {
-            s0 += LOAD(from + i);
-            s1 += LOAD(from + i + LANES);
-        }
-        if (i < whole) s0 += LOAD(from + i);
-        if (part) s1 += load_part(from + whole, part, 0.0f);
-        const float m = lane_sum(s0 + s1) * share;
-        // Squares of differences, not difference of squares: the mean may be large. The sum of the differences
-        // themselves corrects for the rounding of the mean.
-        real q0 = SPLAT(0.0f), q1 = q0, e0 = q0, e1 = q0;
-        for (i = 0; i + 2 * LANES <= whole; i += 2 * LANES) {
-            real a = LOAD(from + i) - SPLAT(m), b = LOAD(from + i + LANES) - SPLAT(m);
-            q0 = V_FMA(a, a, q0);
-            q1 = V_FMA(b, b, q1);
-            e0 += a;
-            e1 += b;
-        }
-        if (i < whole) {
-            real a = LOAD(from + i) - SPLAT(m);
-            q0 = V_FMA(a, a, q0);
-            e0 += a;
-        }
-        if (part) {
-            real a = load_part(from + whole, part, m) - SPLAT(m);
-            q1 = V_FMA(a, a, q1);
-            e1 += a;
-        }
-        const float rest = lane_sum(e0 + e1) * share;
-        const float variance = lane_sum(q0 + q1) * share - rest * rest;
+        float error, squares;
+        const float m = row_moments(from, columns, &error, &squares);
+        const float rest = error * share;
+        const float variance = squares * share - rest * rest;
         const float scale = 1.0f / S_SQRT(S_MAX(variance, 0.0f) + epsilon);
         mean[r] = m + rest;
         rstd[r] = scale;
-        for (i = 0; i < whole; i += LANES) {
+        for (int i = 0; i < whole; i += LANES) {
             real v = ((LOAD(from + i) - SPLAT(m)) - SPLAT(rest)) * SPLAT(scale);
             if (has_weight) v = v * LOAD(weight + i);
             if (has_bias) v = v + LOAD(bias + i);

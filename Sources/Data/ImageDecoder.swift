@@ -82,6 +82,12 @@ struct ImageDecoder: Sendable {
                 path, "it is \(width) × \(height) pixels; the limit is \(limit) in all",
                 help: "Perhaps a damaged file; otherwise make the picture smaller.")
         }
+        // Resizing goes over columns first: every line of the picture, as wide as the result.
+        guard height * options.width <= max(limit, options.height * options.width) else {
+            throw Self.refused(
+                path, "it is \(width) × \(height) pixels, too high to be resized to a width of \(options.width)",
+                help: "Make the picture smaller.")
+        }
         guard file.layout != CIMAGES_CMYK else {
             throw Self.refused(path, "it is a CMYK picture", help: "Convert it to RGB.")
         }

@@ -30,6 +30,15 @@ public struct SignalCatalog: Sendable, Equatable {
     }
 }
 
+extension SignalCatalog {
+    /// Of a network of stages that ends in a mean over positions and a linear layer.
+    static func pooled(_ stages: [String], others: [String] = ["stem"]) -> SignalCatalog {
+        SignalCatalog(
+            stages: stages, preactivations: stages.map { $0 + ".preactivation" }, embedding: "pooled",
+            others: others + [activationMaps])
+    }
+}
+
 /// Keeps the signals of one forward pass that were asked for.
 struct SignalRecorder {
     private let wanted: Set<String>
@@ -41,5 +50,17 @@ struct SignalRecorder {
 
     mutating func keep(_ path: String, _ value: Tensor) {
         if wanted.contains(path) { signals[path] = value }
+    }
+}
+
+extension SignalRecorder {
+    /// The end of such a network: the mean over positions of the last stage's output, classified.
+    mutating func classify(_ x: Tensor, _ classifier: Linear) throws -> ModelOutput {
+        if wants(SignalCatalog.activationMaps) {
+            keep(SignalCatalog.activationMaps, try x.classActivationMaps(classifier))
+        }
+        let pooled = try x.globalAveragePool()
+        keep("pooled", pooled)
+        return ModelOutput(logits: try classifier(pooled), signals: signals)
     }
 }

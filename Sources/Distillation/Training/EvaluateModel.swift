@@ -17,9 +17,11 @@ public func evaluate(
 
     func load(_ path: String) throws -> (any Model, Evaluation) {
         let (model, _) = try ModelDirectory.load(path, on: device)
-        guard model.inputs == rows.columns else {
+        guard model.accepts([rows.columns]) else {
             throw RetortError.badData(
-                "the model takes \(model.inputs) features, the data has \(rows.columns)",
+                model.task.sample.count == 1
+                    ? "the model takes \(model.inputs) features, the data has \(rows.columns)"
+                    : "the model takes images of shape \(model.task.sample), the data has rows of \(rows.columns) features",
                 at: .init(file: path + "/config.json"))
         }
         guard rows.classes <= model.classes else {

@@ -9,9 +9,9 @@ extension OpenCLDevice {
         return ((rows + perItem - 1) / perItem, perItem)
     }
 
-    /// Floats that are free again once the op is enqueued: the queue is in order.
-    func workspace(_ count: Int) throws -> View {
-        View(storage: .openCL(try arena.allocate(count * 4, for: .workspace)), shape: [count])
+    /// Memory that is free again once the op is enqueued: the queue is in order.
+    func workspace(_ count: Int, _ dtype: DType = .f32) throws -> View {
+        View(storage: .openCL(try arena.allocate(count * dtype.size, for: .workspace)), shape: [count], dtype: dtype)
     }
 
     /// Launches an elementwise kernel: `vector` gets ranges of at least `grain` elements, `simt` a grid-stride loop of groups of 256.

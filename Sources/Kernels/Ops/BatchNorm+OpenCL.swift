@@ -30,8 +30,7 @@ extension BatchNormBackward {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let s = try Channels(o.x, self)
         let y = o.y ?? o.x
-        let sums = View(
-            storage: .openCL(try device.arena.allocate(2 * s.channels * 4, for: .workspace)), shape: [2 * s.channels])
+        let sums = try device.workspace(2 * s.channels)
         if needsSums(o) {
             let block = s.samplesPerPart(grouped: device.family == .simt)
             let partials = try device.batchNormPartials(s, block)
@@ -69,8 +68,7 @@ extension Channels {
 
 extension OpenCLDevice {
     fileprivate func batchNormPartials(_ s: Channels, _ block: Int) throws -> View {
-        let count = max(1, (s.samples + block - 1) / block) * 2 * s.channels * s.fold
-        return View(storage: .openCL(try arena.allocate(count * 4, for: .workspace)), shape: [count])
+        try workspace(max(1, (s.samples + block - 1) / block) * 2 * s.channels * s.fold)
     }
 
     /// Launches a reduction over parts: `<kernel>_planes` or `<kernel>_columns`.

@@ -26,7 +26,7 @@ extension Conv2dBackwardWeight {
         guard problem.allOutputs > 0 else { return }
         let plan = problem.weightPlan(device)
         let sums = problem.allOutputs * (problem.depth + 1)
-        let partials = try problem.workspace(max(1, plan.chunks * sums), device)
+        let partials = try device.workspace(max(1, plan.chunks * sums))
         if plan.chunks > 0 { try problem.partialWeights(o, plan, into: partials, on: device) }
         let arguments: [KernelArgument] =
             try partials.arguments() + [.int(plan.chunks), .long(problem.allOutputs), .int(problem.depth)]
@@ -49,10 +49,6 @@ extension ConvProblem {
         device.info.vectorWidth < 16 ? .narrow : ConvPlan.Unit()
     }
 
-    fileprivate func workspace(_ floats: Int, _ device: OpenCLDevice) throws -> View {
-        View(storage: .openCL(try device.arena.allocate(floats * 4, for: .workspace)), shape: [floats])
-    }
-
     /// Build options of the vector family.
     fileprivate func options(_ device: OpenCLDevice) -> String { "-DCONV_LANES=\(Self.unit(device).lanes)" }
 
@@ -72,19 +68,20 @@ extension ConvProblem {
         throws
     {
         let plan = ConvPlan.gather(self, Self.unit(device), workers: 2 * device.info.computeUnits)
-        let packed = try workspace(plan.packed + 1, device)
-        let offsets = try workspace(depth + 1, device)
-        let slots = try workspace(plan.workers * plan.slot, device)
+        let fields = arguments(plan)
+        let packed = try device.workspace(plan.packed + 1)
+        let offsets = try device.workspace(depth + 1)
+        let slots = try device.workspace(plan.workers * plan.slot)
         try device.launchRows(
             "conv.cl", "conv_pack", options: options(device), rows: groups * Self.unit(device).panels(outputs),
             columns: Self.unit(device).rows * depth,
-            weight.arguments() + packed.arguments() + offsets.arguments() + arguments(plan))
+            weight.arguments() + packed.arguments() + offsets.arguments() + fields)
         try device.enqueue(
             Launch(
                 "conv.cl", "conv_gather", options: options(device),
                 source.arguments() + packed.arguments() + offsets.arguments() + (bias ?? source).arguments()
                     + target.arguments() + slots.arguments() + [.long(plan.slot), .long(plan.spotsAt)]
-                    + arguments(plan),
+                    + fields,
                 global: (plan.workers, 1, 1), local: (1, 1, 1)))
     }
 
@@ -118,17 +115,19 @@ extension ConvProblem {
         case .vector: plan = ConvPlan.weight(self, Self.unit(device), workers: 2 * device.info.computeUnits)
         case .simt:
             plan = ConvPlan()
-            let tile = Tile(outputs, pixels: false)
-            let tiles =
-                isDirect
-                ? depth.dividedUp(by: 9) * allOutputs
-                : depth.dividedUp(by: tile.columns) * outputs.dividedUp(by: tile.rows) * groups
             // Enough groups to fill a large device four times over, as long as each sums many pixels.
             let memory = max(1, (1 << 24) / max(1, allOutputs * (depth + 1)))
-            plan.chunks = max(1, min(512.dividedUp(by: max(1, tiles)), pixels / 1024, memory))
+            plan.chunks = max(1, min(512.dividedUp(by: max(1, weightTiles)), pixels / 1024, memory))
         }
         if pixels == 0 { plan.chunks = 0 }
         return plan
+    }
+
+    /// Groups of one chunk of the gradient of the weight.
+    private var weightTiles: Int {
+        if isDirect { return depth.dividedUp(by: 9) * allOutputs }
+        let tile = Tile(outputs, pixels: false)
+        return depth.dividedUp(by: tile.columns) * outputs.dividedUp(by: tile.rows) * groups
     }
 
     fileprivate var weightOptions: String { isDirect ? "" : Tile(outputs, pixels: false).options }
@@ -139,8 +138,8 @@ extension ConvProblem {
         let fields = arguments(plan)
         switch device.family {
         case .vector:
-            let offsets = try workspace(depth + 1, device)
-            let slots = try workspace(plan.workers * plan.slot, device)
+            let offsets = try device.workspace(depth + 1)
+            let slots = try device.workspace(plan.workers * plan.slot)
             try device.enqueue(
                 Launch(
                     "conv.cl", "conv_offsets", options: options(device), offsets.arguments() + fields,
@@ -154,15 +153,10 @@ extension ConvProblem {
         case .simt:
             let operands = try o.x.arguments() + o.dy.arguments() + partials.arguments() + fields
             if depth > 0 {
-                let tile = Tile(outputs, pixels: false)
-                let tiles =
-                    isDirect
-                    ? depth.dividedUp(by: 9) * allOutputs
-                    : depth.dividedUp(by: tile.columns) * outputs.dividedUp(by: tile.rows) * groups
                 try device.enqueue(
                     Launch(
                         "conv.cl", isDirect ? "conv_weight_direct" : "conv_weight", options: weightOptions, operands,
-                        global: (tiles * plan.chunks * 256, 1, 1), local: (256, 1, 1)))
+                        global: (weightTiles * plan.chunks * 256, 1, 1), local: (256, 1, 1)))
             }
             if hasBias {
                 try device.enqueue(

@@ -120,10 +120,15 @@ struct MatchedElements {
             pitches = views.map { _ in max(1, views[0].count) }
             return
         }
-        let matched = try views.enumerated().map { try op.rows($0.element.mergingTail, "operand \($0.offset)") }
-        guard matched.allSatisfy({ $0.rows == matched[0].rows && $0.columns == matched[0].columns }) else {
-            throw operandError(op.name, "shapes \(views.map(\.shape)) differ")
+        func agree(_ rows: [Rows]) -> Bool {
+            rows.allSatisfy { $0.rows == rows[0].rows && $0.columns == rows[0].columns }
         }
+        // As they are, or else each as the longest rows it has: then dense and padded views may differ where they need not.
+        var matched = views.compactMap(\.rows)
+        if matched.count < views.count || !agree(matched) {
+            matched = try views.enumerated().map { try op.rows($0.element.mergingTail, "operand \($0.offset)") }
+        }
+        guard agree(matched) else { throw operandError(op.name, "shapes \(views.map(\.shape)) differ") }
         columns = max(1, matched[0].columns)
         pitches = matched.map(\.pitch)
     }

@@ -9,9 +9,9 @@ public enum PoolWindow: Sendable, Equatable {
     public func count(of length: Int) -> Int? {
         switch self {
         case .regular(let kernel, let stride, let padding):
-            guard kernel >= 1, stride >= 1, padding >= 0, 2 * padding <= kernel, length + 2 * padding >= kernel else {
-                return nil
-            }
+            guard length >= 1, kernel >= 1, stride >= 1, max(kernel, stride) < 1 << 24, padding >= 0,
+                padding <= kernel / 2, length + 2 * padding >= kernel
+            else { return nil }
             return (length + 2 * padding - kernel) / stride + 1
         case .adaptive(let count): return count >= 1 && length >= 1 ? count : nil
         }
@@ -45,6 +45,9 @@ struct PoolGeometry {
             case .adaptive: [length, count, 0, 1, 0]
             }
         }.map(Int32.init)
+        guard Int(numbers[2]) * Int(numbers[7]) <= Int(Int32.max) else {
+            throw operandError(op.name, "windows \(rows) by \(columns) are too large")
+        }
     }
 
     /// Refuses a view that is not these images, or what is pooled of them.

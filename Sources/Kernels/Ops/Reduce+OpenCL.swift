@@ -8,10 +8,6 @@ extension OpenCLDevice {
         case .simt: try launchElements("reduce.cl", kernel, count: results, arguments)
         }
     }
-
-    fileprivate func workspace(_ count: Int, _ dtype: DType = .f32) throws -> View {
-        View(storage: .openCL(try arena.allocate(count * dtype.size, for: .workspace)), shape: [count], dtype: dtype)
-    }
 }
 
 extension Reduce {

@@ -30,7 +30,7 @@ final class ConvolutionNorm: Module {
 extension Initializer {
     /// He et al. 2015 (arXiv:1502.01852) by outputs: normal with deviation √(2 / (kernel² · outputs)).
     static func kaiming(outputs: Int, kernel: Int) -> Initializer {
-        .normal(deviation: (2 / Float(kernel * kernel * outputs)).squareRoot())
+        .kaimingNormal(fanOut: kernel * kernel * outputs)
     }
 }
 

@@ -59,7 +59,8 @@ public final class MobileNetV2: Model {
 
     public var signals: SignalCatalog {
         let groups = Self.shown.map { "blocks\($0)" }
-        return SignalCatalog(stages: groups, preactivations: groups, embedding: "pooled", others: ["stem", "cam"])
+        return SignalCatalog(
+            stages: groups, preactivations: groups, embedding: "pooled", others: ["stem", SignalCatalog.activationMaps])
     }
 
     public func batchNorm(before path: String) -> BatchNorm2d? {
@@ -75,10 +76,7 @@ public final class MobileNetV2: Model {
             recorder.keep("blocks\(index)", x)
         }
         x = try last(x)
-        if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(classifier)) }
-        let pooled = try x.globalAveragePool()
-        recorder.keep("pooled", pooled)
-        return ModelOutput(logits: try classifier(pooled), signals: recorder.signals)
+        return try recorder.classify(x, classifier)
     }
 
     /// Expand, filter each channel, project; added to the input where shapes allow.

@@ -66,9 +66,7 @@ public final class ResNet: Model {
     public var children: [any Module] { [stem] + stages.flatMap { $0 } + [fc] }
 
     public var signals: SignalCatalog {
-        SignalCatalog(
-            stages: (1...3).map { "layer\($0)" }, preactivations: (1...3).map { "layer\($0).preactivation" },
-            embedding: "pooled", others: ["stem", "cam"])
+        .pooled((1...3).map { "layer\($0)" })
     }
 
     public func batchNorm(before path: String) -> BatchNorm2d? {
@@ -91,10 +89,7 @@ public final class ResNet: Model {
             }
             recorder.keep(path, x)
         }
-        if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(fc)) }
-        let pooled = try x.globalAveragePool()
-        recorder.keep("pooled", pooled)
-        return ModelOutput(logits: try fc(pooled), signals: recorder.signals)
+        return try recorder.classify(x, fc)
     }
 
     /// Two 3 × 3 convolutions and the shortcut.

@@ -38,9 +38,7 @@ public final class ShuffleNetV1: Model {
     public var children: [any Module] { [stem] + stages.flatMap { $0 } + [linear] }
 
     public var signals: SignalCatalog {
-        SignalCatalog(
-            stages: (1...3).map { "layer\($0)" }, preactivations: (1...3).map { "layer\($0).preactivation" },
-            embedding: "pooled", others: ["stem", "cam"])
+        .pooled((1...3).map { "layer\($0)" })
     }
 
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
@@ -56,10 +54,7 @@ public final class ShuffleNetV1: Model {
             }
             recorder.keep(path, x)
         }
-        if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(linear)) }
-        let pooled = try x.globalAveragePool()
-        recorder.keep("pooled", pooled)
-        return ModelOutput(logits: try linear(pooled), signals: recorder.signals)
+        return try recorder.classify(x, linear)
     }
 
     /// Grouped 1 × 1, shuffle, 3 × 3 by channel, grouped 1 × 1; added to the input, or put beside its 3 × 3 mean at stride 2.

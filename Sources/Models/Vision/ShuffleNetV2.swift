@@ -55,9 +55,7 @@ public final class ShuffleNetV2: Model {
     }
 
     public var signals: SignalCatalog {
-        SignalCatalog(
-            stages: (1...3).map { "layer\($0)" }, preactivations: (1...3).map { "layer\($0).preactivation" },
-            embedding: "pooled", others: ["stem", "cam"])
+        .pooled((1...3).map { "layer\($0)" })
     }
 
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
@@ -75,10 +73,7 @@ public final class ShuffleNetV2: Model {
             recorder.keep(path, x)
         }
         x = try last(x)
-        if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(linear)) }
-        let pooled = try x.globalAveragePool()
-        recorder.keep("pooled", pooled)
-        return ModelOutput(logits: try linear(pooled), signals: recorder.signals)
+        return try recorder.classify(x, linear)
     }
 
     /// Half of the channels pass through, half are filtered; then both are shuffled.

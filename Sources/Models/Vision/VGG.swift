@@ -35,12 +35,14 @@ public final class VGG: Model {
         guard let layout = Self.layouts[depth] else {
             throw ModelError("depth", "depth is \(depth), not 8, 11, 13, 16 or 19")
         }
-        guard image.height >= 8, image.width >= 8 else {
-            throw ModelError("kind", "three poolings need images of 8 × 8 at least")
+        let poolings = image.height == 64 ? 4 : 3
+        let least = 1 << poolings
+        guard min(image.height, image.width) >= least else {
+            throw ModelError("kind", "\(poolings) poolings need images of \(least) × \(least) at least")
         }
         self.settings = settings
         self.task = task
-        poolings = image.height == 64 ? 4 : 3
+        self.poolings = poolings
         var inputs = image.channels
         blocks = layout.enumerated().map { block, count in
             (0..<count).map { index in
@@ -61,9 +63,7 @@ public final class VGG: Model {
     public var children: [any Module] { blocks.flatMap { $0 } + [classifier] }
 
     public var signals: SignalCatalog {
-        SignalCatalog(
-            stages: (0..<5).map { "block\($0)" }, preactivations: (0..<5).map { "block\($0).preactivation" },
-            embedding: "pooled", others: ["cam"])
+        .pooled((0..<5).map { "block\($0)" }, others: [])
     }
 
     public func batchNorm(before path: String) -> BatchNorm2d? {
@@ -86,9 +86,6 @@ public final class VGG: Model {
             recorder.keep(path, x)
             if index < poolings { x = try x.maxPool2d(kernel: 2, stride: 2) }
         }
-        if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(classifier)) }
-        let pooled = try x.globalAveragePool()
-        recorder.keep("pooled", pooled)
-        return ModelOutput(logits: try classifier(pooled), signals: recorder.signals)
+        return try recorder.classify(x, classifier)
     }
 }

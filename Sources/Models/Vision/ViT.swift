@@ -167,7 +167,12 @@ public final class ViT: Model {
 
     public static func read(_ config: JSONCursor) throws -> (settings: ModelSettings, task: ClassificationTask?) {
         var values: [String: SettingValue] = [:]
-        for (own, theirs) in keys { values[own] = .integer(try config.member(theirs).int(in: 1...(1 << 20))) }
+        // Within the settings' own ranges: a config is a stranger's file, and models are built before weights are looked at.
+        for setting in architecture.settings {
+            guard case .integer(let range) = setting.kind, let (_, theirs) = keys.first(where: { $0.0 == setting.key })
+            else { continue }
+            values[setting.key] = .integer(try config.member(theirs).int(in: range))
+        }
         for (key, wanted) in [("hidden_act", JSON.string("gelu")), ("qkv_bias", .bool(true))] {
             if let cursor = try config.optional(key), cursor.value != wanted {
                 throw cursor.failure("only \(wanted.text()) is supported")
@@ -178,7 +183,9 @@ public final class ViT: Model {
         }
         let size = try config.member("image_size").int(in: 1...65536)
         let channels = try config.optional("num_channels")?.int(in: 1...4096) ?? 3
-        let classes = try config.optional("id2label")?.members().count ?? 2
+        let names = try config.optional("id2label")
+        let classes = try names?.members().count ?? 2
+        if let names, classes == 0 { throw names.failure("it names no class") }
         return (
             ModelSettings(values, of: architecture),
             ClassificationTask(sample: [channels, size, size], classes: classes)

@@ -49,9 +49,7 @@ public final class WideResNet: Model {
     public var children: [any Module] { [stem] + stages.flatMap { $0 } + [norm, fc] }
 
     public var signals: SignalCatalog {
-        SignalCatalog(
-            stages: (1...3).map { "block\($0)" }, preactivations: (1...3).map { "block\($0).preactivation" },
-            embedding: "pooled", others: ["stem", "cam"])
+        .pooled((1...3).map { "block\($0)" })
     }
 
     public func batchNorm(before path: String) -> BatchNorm2d? {
@@ -79,10 +77,7 @@ public final class WideResNet: Model {
             }
         }
         x = try normed?.relu() ?? norm(x, relu: true)
-        if recorder.wants("cam") { recorder.keep("cam", try x.classActivationMaps(fc)) }
-        let pooled = try x.globalAveragePool()
-        recorder.keep("pooled", pooled)
-        return ModelOutput(logits: try fc(pooled), signals: recorder.signals)
+        return try recorder.classify(x, fc)
     }
 
     private final class Block: Module {
