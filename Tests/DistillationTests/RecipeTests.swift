@@ -71,10 +71,10 @@ struct RecipeTests {
         let recipe = try Recipe.read(Project.recipe(name))
         #expect(recipe.seeds == [0, 1, 2, 3, 4])
         #expect(recipe.arms.map(\.name) == ["student-alone", "student"])
-        #expect(recipe.arms.map(\.needsTeacher) == [false, true])
+        #expect(recipe.arms.map(\.teachers) == [[], [0]])
         #expect(recipe.train.rows == (name == "digits.yaml" ? 150 : nil))
         #expect(recipe.student.settings.integers("layers") == [64, 16, 10])
-        guard case .train(let model, let train) = recipe.teacher else {
+        guard case .train(let model, let train) = recipe.teachers[0].source else {
             Issue.record("the teacher is not trained")
             return
         }
@@ -294,9 +294,9 @@ struct RecipeTests {
             ("loss: hinton", "loss: hintn", "arms.taught.objective.0.loss is 'hintn'"),
             ("seeds: [0, 1]", "seeds: []", "seeds has 0 elements, not 1 to 1000"),
             ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1 is -1"),
-            ("  alone:", "  teacher:", "'teacher' cannot name an arm"),
-            ("  alone:", "  ../alone:", "'../alone' cannot name an arm"),
-            ("  alone:", "  a b:", "'a b' cannot name an arm"),
+            ("  alone:", "  teacher:", "'teacher' cannot be a name"),
+            ("  alone:", "  ../alone:", "'../alone' cannot be a name"),
+            ("  alone:", "  a b:", "'a b' cannot be a name"),
             ("lr: 0.01", "lr: 0.01, epsilon: 0", "train.optimizer.epsilon is 0"),
         ])
     func impossible(_ piece: String, _ replacement: String, _ what: String) {

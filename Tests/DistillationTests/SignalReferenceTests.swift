@@ -103,7 +103,7 @@ struct SignalReferenceTests {
             ).make()
             let sample = try SignalSample(objective, .alike, on: device)
             let values = try sample.start()
-            let gradient = try sample.evaluate(values, teacher: try sample.teacher()).gradients["s1"]!
+            let gradient = try sample.evaluate(values, teachers: try sample.teachers()).gradients["s1"]!
             let (channels, positions) = (3, 64)
             var hidden = 0
             var places = 0
@@ -154,6 +154,96 @@ struct SignalReferenceTests {
         expectClose(try x.meanNegativeResponse().values(), [-2, 0], absolute: 1e-7)
     }
 
+    // MARK: Learned weights and exits
+
+    @Test("teachers mixed by weights, with the weights' gradient", arguments: TestBackend.available)
+    func weighedTeachers(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let (rows, classes) = (3, 5)
+        let temperature = 2.5
+        let teachers = ["a", "b", "c"].map { SignalSample.random($0, rows * classes, 3) }
+        let student = SignalSample.random("student", rows * classes, 3)
+        let gate = SignalSample.random("gate", rows * 3, 1)
+        let (x, leaf) = try Tensor.variable(student, [rows, classes], on: device)
+        let (g, gateLeaf) = try Tensor.variable(gate, [rows, 3], on: device)
+        let loss = try x.divergence(
+            fromTeachers: teachers.map { try Tensor($0, [rows, classes], on: device) }, weights: try g.softmax(),
+            temperature: Float(temperature))
+        let value = try loss.item()
+        try loss.backward()
+        func reference(_ z: [Double], _ gate: [Double]) -> Double {
+            Float64Reference.mean(
+                (0..<rows).map { row in
+                    func part(_ x: [Double], _ columns: Int) -> [Double] {
+                        Array(x[(row * columns)..<((row + 1) * columns)])
+                    }
+                    let weights = Float64Reference.softmax(part(gate, 3))
+                    let answers = teachers.map {
+                        Float64Reference.softmax(part($0.map(Double.init), classes), temperature: temperature)
+                    }
+                    let mixture = (0..<classes).map { c in zip(weights, answers).reduce(0) { $0 + $1.0 * $1.1[c] } }
+                    return temperature * temperature
+                        * Float64Reference.divergence(
+                            mixture, Float64Reference.logSoftmax(part(z, classes), temperature: temperature))
+                })
+        }
+        let (z, w) = (student.map(Double.init), gate.map(Double.init))
+        expectClose([value], [reference(z, w)], absolute: 0, relative: 2e-6)
+        expectClose(
+            try leaf.gradientValues(), Float64Reference.gradient(z) { reference($0, w) }, absolute: 2e-6, "student")
+        expectClose(
+            try gateLeaf.gradientValues(), Float64Reference.gradient(w) { reference(z, $0) }, absolute: 4e-6, "gate")
+    }
+
+    @Test("an exit of vectors: every term, and what is constant for it", arguments: TestBackend.available)
+    func exits(_ backend: TestBackend) throws {
+        let objective = try Setting(
+            recipe: "loss: be-your-own-teacher, exits: [e], alpha: 0.3, beta: 0.05, temperature: 2"
+        ).make()
+        let sample = try SignalSample(objective, .alike, on: try backend.device())
+        let start = try sample.start()
+        let result = try sample.evaluate(start, teachers: [])
+        let (rows, classes, width) = (SignalSample.rows, SignalSample.classes, 6)
+        func layer(_ x: [Double], _ name: String, _ values: [String: [Double]]) -> [Double] {
+            let (weight, bias) = (values["term.0.\(name).weight"]!, values["term.0.\(name).bias"]!)
+            return bias.indices.map { o in
+                bias[o] + x.indices.reduce(0) { $0 + weight[o * x.count + $1] * x[$1] }
+            }
+        }
+        let fixed = start.mapValues { $0.map(Double.init) }
+        func reference(_ values: [String: [Double]]) -> Double {
+            Float64Reference.mean(
+                (0..<rows).map { row in
+                    func part(_ values: [String: [Double]], _ key: String, _ columns: Int) -> [Double] {
+                        Array(values[key]![(row * columns)..<((row + 1) * columns)])
+                    }
+                    let label = Int(SignalSample.labels[row])
+                    let features = layer(part(values, "e", width), "bottleneck", values).map { max(0, $0) }
+                    let exit = layer(features, "classifier", values)
+                    let hard =
+                        -Float64Reference.logSoftmax(part(values, "logits", classes))[label]
+                        - Float64Reference.logSoftmax(exit)[label]
+                    let soft = Float64Reference.divergence(
+                        Float64Reference.softmax(part(fixed, "logits", classes), temperature: 2),
+                        Float64Reference.logSoftmax(exit, temperature: 2))
+                    let distance = zip(features, part(fixed, "e", width)).reduce(0) {
+                        $0 + ($1.0 - $1.1) * ($1.0 - $1.1)
+                    }
+                    return 0.7 * hard + 0.3 * 4 * soft + 0.05 * distance
+                })
+        }
+        expectClose([result.loss], [reference(fixed)], absolute: 0, relative: 2e-6)
+        for name in start.keys {
+            let gradient = Float64Reference.gradient(fixed[name]!) { moved in
+                var values = fixed
+                values[name] = moved
+                return reference(values)
+            }
+            let largest = gradient.map { abs($0) }.max() ?? 0
+            expectClose(result.gradients[name]!, gradient, absolute: 4e-6 * max(largest, 0.1), name)
+        }
+    }
+
     // MARK: CRD
 
     @Test(
@@ -184,10 +274,10 @@ struct SignalReferenceTests {
             let objective = try Setting(recipe: "loss: crd, width: 8, negatives: \(negatives)").make()
             let sample = try SignalSample(objective, .different, on: try backend.device())
             let values = try sample.start()
-            let teacher = try sample.teacher()
+            let teachers = try sample.teachers()
             return try (0..<3).map { _ in
-                let loss = try sample.evaluate(values, teacher: teacher).loss
-                try sample.term.afterStep(try sample.input(values, teacher: teacher).0)
+                let loss = try sample.evaluate(values, teachers: teachers).loss
+                try sample.term.afterStep(try sample.input(values, teachers: teachers).0)
                 return loss
             }
         }

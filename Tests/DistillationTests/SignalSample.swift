@@ -35,6 +35,8 @@ struct SignalSample {
     let term: any ObjectiveTerm
     let request: SignalRequest
     let device: Device
+    /// How many teachers the loss sees.
+    let teacherCount: Int
     private let teacherShapes: [String: [Int]]
     private let projectors: Projectors
     private let arena: ParameterArena
@@ -46,7 +48,8 @@ struct SignalSample {
     }
 
     init(_ objective: any Objective, _ shapes: Shapes, on device: Device) throws {
-        let models = ModelPair(student: Self.catalog, teacher: Self.catalog)
+        teacherCount = objective.takesAllTeachers ? 2 : 1
+        let models = ModelPair(student: Self.catalog, teacher: Self.catalog, teacherCount: teacherCount)
         request = try objective.signals(models)
         teacherShapes = shapes == .alike ? Self.studentShapes : Self.otherShapes
         // Three of each class or so; the batch's own are at their places.
@@ -77,11 +80,17 @@ struct SignalSample {
         return values
     }
 
-    /// What the teacher shows; that of `values` where shapes are alike and it is asked to agree.
-    func teacher(agreeingWith values: Values? = nil, spread: Float = 1.5) throws -> ModelOutput {
+    /// What the teachers show; that of `values` where shapes are alike and they are asked to agree.
+    func teachers(agreeingWith values: Values? = nil, spread: Float = 1.5) throws -> [ModelOutput] {
+        try (0..<teacherCount).map { number in
+            try teacher(number == 0 ? "teacher" : "teacher\(number)", agreeingWith: values, spread: spread)
+        }
+    }
+
+    private func teacher(_ name: String, agreeingWith values: Values?, spread: Float) throws -> ModelOutput {
         func tensor(_ path: String, _ shape: [Int]) throws -> Tensor {
             let shape = [Self.rows] + shape
-            let own = Self.random("teacher" + path, shape.reduce(1, *), spread)
+            let own = Self.random(name + path, shape.reduce(1, *), spread)
             return try Tensor(values?[path] ?? own, shape, on: device)
         }
         var signals: [String: Tensor] = [:]
@@ -94,7 +103,7 @@ struct SignalSample {
         let gradients: Values
     }
 
-    func input(_ values: Values, teacher: ModelOutput, epoch: Int = 5) throws -> (
+    func input(_ values: Values, teachers: [ModelOutput], epoch: Int = 5) throws -> (
         ObjectiveInput, leaves: [String: Parameter]
     ) {
         var leaves: [String: Parameter] = [:]
@@ -107,7 +116,7 @@ struct SignalSample {
         for path in request.student { signals[path] = try leaf(path, Self.studentShapes[path]!) }
         let student = ModelOutput(logits: try leaf("logits", [Self.classes]), signals: signals)
         let input = ObjectiveInput(
-            student: student, teachers: [teacher], labels: try device.compute.view(Self.labels, [Self.rows], .i32),
+            student: student, teachers: teachers, labels: try device.compute.view(Self.labels, [Self.rows], .i32),
             ids: try device.compute.view(Self.ids, [Self.rows], .i32),
             progress: TrainingProgress(epoch: epoch, epochs: 10, step: 3))
         return (input, leaves)
@@ -115,11 +124,11 @@ struct SignalSample {
 
     /// The loss and its gradients, through `then`.
     func evaluate(
-        _ values: Values, teacher: ModelOutput, epoch: Int = 5, then: (Tensor) throws -> Tensor = { $0 }
+        _ values: Values, teachers: [ModelOutput], epoch: Int = 5, then: (Tensor) throws -> Tensor = { $0 }
     ) throws -> Result {
         for parameter in projectors.parameters { try parameter.assign(values[parameter.name]!) }
         arena.clearGradients()
-        let (input, leaves) = try input(values, teacher: teacher, epoch: epoch)
+        let (input, leaves) = try input(values, teachers: teachers, epoch: epoch)
         let loss = try then(term.loss(input))
         let value = try loss.item()
         if loss.needsGradient { try loss.backward() }
@@ -138,7 +147,9 @@ extension Setting {
     /// Every loss that looks inside the models, with the weight given where one is.
     static func signalLosses(alpha: String?) -> [Setting] {
         ObjectiveRegistry.all.filter { !($0 is any LogitObjective.Type) }.map {
-            Setting(recipe: "loss: \($0.section.name)" + (alpha.map { ", alpha: " + $0 } ?? ""))
+            // A share keeps its default.
+            let alpha = $0.section.name == "be-your-own-teacher" ? nil : alpha
+            return Setting(recipe: "loss: \($0.section.name)" + (alpha.map { ", alpha: " + $0 } ?? ""))
         }
     }
 }

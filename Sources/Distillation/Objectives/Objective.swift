@@ -142,15 +142,18 @@ public struct TrainingProgress: Sendable {
     }
 }
 
-/// What both models can show.
+/// What student and teacher can show.
 public struct ModelPair: Sendable {
     public let student: SignalCatalog
-    /// nil without a teacher.
+    /// Of the teacher that the loss looks at; nil without one.
     public let teacher: SignalCatalog?
+    /// How many teachers a loss that takes all of them sees.
+    public let teacherCount: Int
 
-    public init(student: SignalCatalog, teacher: SignalCatalog?) {
+    public init(student: SignalCatalog, teacher: SignalCatalog?, teacherCount: Int = 1) {
         self.student = student
         self.teacher = teacher
+        self.teacherCount = teacherCount
     }
 }
 

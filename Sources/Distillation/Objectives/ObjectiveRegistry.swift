@@ -18,6 +18,7 @@ public enum ObjectiveRegistry {
         DISTObjective.self,
         TeacherFreeObjective.self,
         EnsembleObjective.self,
+        LearnedEnsembleObjective.self,
         FitNetObjective.self,
         ATObjective.self,
         FSPObjective.self,
@@ -35,12 +36,16 @@ public enum ObjectiveRegistry {
         PKTObjective.self,
         CCObjective.self,
         IRGObjective.self,
+        BeYourOwnTeacherObjective.self,
     ]
 
     /// What may stand under `objective`: each loss's own keys and those that every loss has.
     static var sections: [RecipeSection] {
-        all.map { RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [Ramp.field]) }
+        all.map { RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [from, Ramp.field]) }
     }
+
+    private static let from = RecipeField(
+        "from", .text, .optional, "the teacher that the loss looks at, where the recipe has several")
 
     /// The loss a validated recipe names.
     static func make(_ recipe: RecipeNode) -> any Objective {

@@ -17,6 +17,8 @@ struct SignalChoice: Sendable {
         /// The same before the activation.
         case preactivations
         case lastStage
+        /// Every stage but the deepest.
+        case allButLastStage
         /// The second stage, "layer 2" of mdistiller, which counts the stem as 0; the only one of a model with one.
         case hint
         case embedding
@@ -30,6 +32,7 @@ struct SignalChoice: Sendable {
             case .stages: "every stage"
             case .preactivations: "every stage before its activation"
             case .lastStage: "the last stage"
+            case .allButLastStage: "every stage but the last"
             case .hint: "the second stage"
             case .embedding: "what the classifier sees"
             case .reviewed: "every stage and what the classifier sees"
@@ -43,6 +46,7 @@ struct SignalChoice: Sendable {
             case .stages: return catalog.stages
             case .preactivations: return catalog.preactivations
             case .lastStage: return Array(catalog.stages.suffix(1))
+            case .allButLastStage: return Array(catalog.stages.dropLast())
             case .hint: return Array(catalog.stages.prefix(2).suffix(1))
             case .embedding: return embedding
             case .reviewed:
@@ -62,6 +66,14 @@ struct SignalChoice: Sendable {
     private struct Named: Sendable {
         let paths: [String]
         let location: RetortError.Location?
+    }
+
+    /// Of the student alone, under a key of the loss's own.
+    init(_ loss: String, _ layers: Layers, _ recipe: RecipeNode, studentKey: String) {
+        self.loss = loss
+        self.layers = layers
+        student = recipe[studentKey].map { Named(paths: $0.list.map(\.text), location: $0.location) }
+        teacher = nil
     }
 
     init(_ loss: String, _ layers: Layers, _ recipe: RecipeNode) {
@@ -89,6 +101,15 @@ struct SignalChoice: Sendable {
         func text(_ named: Named?) -> String { named.map { $0.paths.joined(separator: ", ") } ?? layers.phrase }
         return text(student) == text(teacher)
             ? "at \(text(student))" : "at student's \(text(student)) and teacher's \(text(teacher))"
+    }
+
+    /// The student's side alone, for contracts.
+    var studentContract: String { "at \(student?.paths.joined(separator: ", ") ?? layers.phrase)" }
+
+    /// The student's side alone.
+    /// - Throws: `RetortError` 78 when it has no such layer.
+    func studentPaths(_ models: ModelPair) throws -> [String] {
+        try paths(student, of: models.student, who: "student")
     }
 
     /// - Throws: `RetortError` 78 when a model has no such layer, or the two have different numbers of them.
@@ -128,14 +149,21 @@ struct SignalChoice: Sendable {
             return named.paths
         }
         let paths = layers.paths(catalog, isTeacher: who == "teacher")
-        guard !paths.isEmpty else {
-            throw RetortError.recipe(
-                "the loss \(loss) compares \(layers.phrase), and the \(who) shows none",
-                why: catalog.paths.isEmpty
-                    ? "it shows no signals at all" : "it can show " + catalog.paths.joined(separator: ", "),
-                help: catalog.paths.isEmpty ? "use another \(who)" : "name signals under `\(who)`")
-        }
+        guard !paths.isEmpty else { throw showsNone(layers.phrase, catalog, who) }
         return paths
+    }
+
+    /// An error about a student without what the loss looks at.
+    func showsNone(_ phrase: String, _ models: ModelPair) -> RetortError {
+        showsNone(phrase, models.student, "student")
+    }
+
+    private func showsNone(_ phrase: String, _ catalog: SignalCatalog, _ who: String) -> RetortError {
+        .recipe(
+            "the loss \(loss) looks at \(phrase), and the \(who) shows none",
+            why: catalog.paths.isEmpty
+                ? "it shows no signals at all" : "it can show " + catalog.paths.joined(separator: ", "),
+            help: catalog.paths.isEmpty ? "use another \(who)" : "name signals in the recipe")
     }
 }
 

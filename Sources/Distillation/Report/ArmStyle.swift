@@ -81,4 +81,7 @@ enum Role {
     static let teacher = "teacher"
     static let alone = "student-alone"
     static let student = "student"
+
+    /// Whether a role is the teacher's, or that of one of several ("teacher/deep").
+    static func isTeacher(_ role: String) -> Bool { role == teacher || role.hasPrefix(teacher + "/") }
 }

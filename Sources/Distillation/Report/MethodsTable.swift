@@ -4,20 +4,19 @@ import RetortSupport
 /// the student alone says so.
 public func methodsTable(_ results: RunResults) -> String {
     let alone = results.arms.first { $0.role == Role.alone }
-    let teacher = results.arms.first { $0.role == Role.teacher }
     var lines = [
         "| method | accuracy % | against alone | agreement % | KL to teacher | time a step | peak memory |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    let others = results.arms.filter { $0.role != Role.teacher && $0.role != Role.alone }
+    let others = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
     let sorted = others.sorted {
         ($0.spread(.accuracy)?.mean ?? 0, $1.role) > ($1.spread(.accuracy)?.mean ?? 0, $0.role)
     }
-    for arm in [teacher, alone].compactMap({ $0 }) + sorted {
-        let isOther = arm.role != Role.teacher && arm.role != Role.alone
+    for arm in results.arms.filter({ Role.isTeacher($0.role) }) + (alone.map { [$0] } ?? []) + sorted {
+        let isOther = !Role.isTeacher(arm.role) && arm.role != Role.alone
         let cells = [
             arm.role, cell(.accuracy, arm), isOther ? comparison(arm, alone) : "", cell(.agreement, arm),
-            cell(.klToTeacher, arm), isOther ? ratio(.stepTime, arm, alone) : cell(.stepTime, arm) + " µs",
+            cell(.klToTeacher, arm), isOther ? ratio(.stepTime, arm, alone) : cell(.stepTime, arm, unit: " µs"),
             isOther ? ratio(.peakBytes, arm, alone) : cell(.peakBytes, arm),
         ]
         lines.append("| " + cells.joined(separator: " | ") + " |")
@@ -25,8 +24,8 @@ public func methodsTable(_ results: RunResults) -> String {
     return lines.joined(separator: "\n") + "\n"
 }
 
-private func cell(_ metric: Metric, _ arm: ArmResult) -> String {
-    MetricFormat(key: metric.rawValue, heading: "", explanation: "").text(arm)
+private func cell(_ metric: Metric, _ arm: ArmResult, unit: String = "") -> String {
+    arm.spread(metric) == nil ? "–" : MetricFormat(key: metric.rawValue, heading: "", explanation: "").text(arm) + unit
 }
 
 /// "+2.1, clear", "−0.3: does not beat it".

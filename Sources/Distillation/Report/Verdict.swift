@@ -17,7 +17,7 @@ struct Verdict {
     init(_ results: RunResults) {
         let teacher = results.arms.first { $0.role == Role.teacher }.flatMap(Measured.init)
         let alone = results.arms.first { $0.role == Role.alone }.flatMap(Measured.init)
-        let distilled = results.arms.filter { $0.role != Role.teacher && $0.role != Role.alone }
+        let distilled = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
         let measured = distilled.compactMap(Measured.init)
         // Without an arm named "student" the best one speaks for distillation; the sentence says that it was chosen.
         let chosen = measured.first { $0.role == Role.student } ?? measured.max { $0.mean < $1.mean }

@@ -2,8 +2,7 @@ import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// Trained models on the student's device, frozen and in evaluation mode. Signals are those of the first: others of an ensemble may
-/// be of another architecture.
+/// Trained models on the student's device, frozen and in evaluation mode; each may be of another architecture.
 public final class LocalTeacher: Teacher {
     public let models: [any Model]
 
@@ -19,13 +18,15 @@ public final class LocalTeacher: Teacher {
 
     public convenience init(_ model: any Model) { self.init([model]) }
 
-    public var catalog: SignalCatalog { models[0].signals }
+    public var catalogs: [SignalCatalog] { models.map(\.signals) }
 
-    public func batchNorm(before path: String) -> BatchNorm2d? { models[0].batchNorm(before: path) }
+    public func batchNorm(before path: String, ofModel index: Int) -> BatchNorm2d? {
+        models[index].batchNorm(before: path)
+    }
 
-    public func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput] {
+    public func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput] {
         try Autograd.withoutGradients {
-            try models.enumerated().map { try $0.element.forward(x, capturing: $0.offset == 0 ? paths : []) }
+            try models.enumerated().map { try $1.forward(x, capturing: $0 < paths.count ? paths[$0] : []) }
         }
     }
 }

@@ -25,10 +25,10 @@ public final class MovingAverageTeacher: Teacher {
         model.setTraining(false)
     }
 
-    public var catalog: SignalCatalog { model.signals }
+    public var catalogs: [SignalCatalog] { [model.signals] }
 
-    public func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput] {
-        try Autograd.withoutGradients { [try model.forward(x, capturing: paths)] }
+    public func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput] {
+        try Autograd.withoutGradients { [try model.forward(x, capturing: paths[0])] }
     }
 
     public func afterStep() throws {

@@ -23,10 +23,10 @@ public final class StalePeers: Teacher {
         try catchUp()
     }
 
-    public var catalog: SignalCatalog { peers[0].copy.signals }
+    public var catalogs: [SignalCatalog] { peers.map(\.copy.signals) }
 
-    public func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput] {
-        try Autograd.withoutGradients { try peers.map { try $0.copy.forward(x, capturing: paths) } }
+    public func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput] {
+        try Autograd.withoutGradients { try zip(peers, paths).map { try $0.copy.forward(x, capturing: $1) } }
     }
 
     public func afterStep() throws {

@@ -3,17 +3,18 @@ import RetortRuntime
 
 /// Who a student learns from: one model or several, fixed or moving.
 public protocol Teacher: AnyObject {
-    /// What its first model can show.
-    var catalog: SignalCatalog { get }
+    /// What each of its models can show.
+    var catalogs: [SignalCatalog] { get }
     /// The answers of each model to a batch, off the tape.
-    func answer(_ x: Tensor, capturing paths: Set<String>) throws -> [ModelOutput]
-    /// Its first model's `batchNorm(before:)`.
-    func batchNorm(before path: String) -> BatchNorm2d?
+    /// - Parameter paths: the signals to keep of each model; none of those beyond its end.
+    func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput]
+    /// `batchNorm(before:)` of one of its models.
+    func batchNorm(before path: String, ofModel index: Int) -> BatchNorm2d?
     /// Called when the student has taken a step.
     func afterStep() throws
 }
 
 extension Teacher {
-    public func batchNorm(before path: String) -> BatchNorm2d? { nil }
+    public func batchNorm(before path: String, ofModel index: Int) -> BatchNorm2d? { nil }
     public func afterStep() throws {}
 }

@@ -5,7 +5,7 @@ import RetortSupport
 
 /// One arm and seed while it is trained: what a scheme works with.
 public final class ArmSession {
-    /// The arm's name, or "teacher".
+    /// The arm's name, or the teacher's role.
     let role: String
     let seed: UInt64
     /// The recipe's teacher; nil when this arm looks at none.
@@ -13,6 +13,7 @@ public final class ArmSession {
     private let spec: ModelSpec
     private let task: ClassificationTask
     private let terms: [ArmTerm]
+    private let balance: LossBalance
     private let training: TrainSpec
     private let initialSeed: UInt64
     private let data: DeviceRows
@@ -29,13 +30,16 @@ public final class ArmSession {
     private(set) var stepMicroseconds = 0.0
     /// What the losses trained beside the student in the last fit.
     private(set) var projectors: ProjectorSet?
+    /// What balancing multiplied each loss by at the end of the last fit; empty without it.
+    private(set) var finalBalance: [Double] = []
 
     /// - Parameters:
     ///   - initialSeed: what the student's weights start from: the seed alone, so that every arm starts from the same student.
     ///   - report: called after each epoch with the point (accuracy only where it was measured), the label and the number of epochs.
     init(
         role: String, seed: UInt64, initialSeed: UInt64, model: ModelSpec, task: ClassificationTask, terms: [ArmTerm],
-        training: TrainSpec, teacher: (any Teacher)?, data: DeviceRows, test: DeviceRows, device: Device,
+        balance: LossBalance, training: TrainSpec, teacher: (any Teacher)?, data: DeviceRows, test: DeviceRows,
+        device: Device,
         report: @escaping (CurvePoint, String, Int) throws -> Void
     ) {
         self.role = role
@@ -44,6 +48,7 @@ public final class ArmSession {
         spec = model
         self.task = task
         self.terms = terms
+        self.balance = balance
         self.training = training
         self.teacher = teacher
         self.data = data
@@ -54,7 +59,7 @@ public final class ArmSession {
 
     /// A fresh student on the device. Number 0 starts as in every other arm of the seed; the others from weights of their own.
     public func student(number: Int = 0) throws -> (model: any Model, arena: ParameterArena) {
-        let model = try spec.make(for: task, who: role == "teacher" ? "teacher" : "student")
+        let model = try spec.make(for: task, who: Role.isTeacher(role) ? "teacher" : "student")
         let start =
             number == 0
             ? initialSeed : UInt64(Philox(seed: initialSeed, stream: Philox.stream("peer")).word(UInt64(number)))
@@ -63,11 +68,12 @@ public final class ArmSession {
 
     /// A trainer with the arm's losses.
     public func trainer(
-        _ model: any Model, _ arena: ParameterArena, teacher: (any Teacher)?, hasPeers: Bool = false, hidden: Float = 0
+        _ model: any Model, _ arena: ParameterArena, teacher: (any Teacher)?, peers: Int = 0, hidden: Float = 0
     ) throws -> Trainer {
         try Trainer(
             model, arena,
-            goal: .init(terms, teacher: teacher, name: role, hasPeers: hasPeers, hidden: hidden), data: data,
+            goal: .init(terms, teacher: teacher, name: role, peers: peers, hidden: hidden, balance: balance),
+            data: data,
             spec: training, seed: seed, on: device)
     }
 
@@ -98,6 +104,7 @@ public final class ArmSession {
         if isLast {
             curve = points
             projectors = trainer.projectors
+            finalBalance = try trainer.balance()
         }
     }
 

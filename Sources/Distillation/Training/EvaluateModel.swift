@@ -36,22 +36,13 @@ public func evaluate(
         throws
         -> ArmResult
     {
-        var metrics: [Metric: Double] = [
-            .accuracy: evaluation.accuracy, .macroF1: evaluation.macroF1, .parameters: Double(model.parameterCount),
-            .bytes: Double(model.parameterCount * 4), .latency: try forwardLatency(model, test, on: device),
+        let metrics: [Metric: Double] = [
+            .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
+            .latency: try forwardLatency(model, test, on: device),
         ]
-        if let teacher {
-            metrics[.agreement] = evaluation.agreement(with: teacher)
-            metrics[.klToTeacher] = evaluation.divergence(from: teacher)
-        }
         return ArmResult(
             role: role, contract: ["from \(path)"],
-            seeds: [
-                SeedResult(
-                    seed: 0, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
-                    curve: [],
-                    confusion: evaluation.confusion)
-            ])
+            seeds: [SeedResult(seed: 0, evaluation, metrics, curve: [], reference: teacher)])
     }
 
     var arms: [ArmResult] = []

@@ -24,6 +24,26 @@ public struct Evaluation: Sendable {
         self.logits = logits
     }
 
+    private init(classes: Int, labels: [Int32], logits: [Float]) {
+        self.classes = classes
+        self.labels = labels
+        self.logits = logits
+    }
+
+    /// Several models as one: the mean of their probabilities at temperature 1.
+    /// - Parameter evaluations: at least one, of the same rows.
+    static func mean(of evaluations: [Evaluation]) -> Evaluation {
+        let first = evaluations[0]
+        guard evaluations.count > 1 else { return first }
+        let logits = (0..<first.rows).flatMap { row in
+            let all = evaluations.map { $0.logProbabilities(row) }
+            return (0..<first.classes).map { c in
+                Float(log(all.reduce(0) { $0 + exp($1[c]) } / Double(all.count)))
+            }
+        }
+        return Evaluation(classes: first.classes, labels: first.labels, logits: logits)
+    }
+
     public var rows: Int { labels.count }
 
     /// The class of each row: its largest logit, the first where several are equal.
@@ -98,6 +118,26 @@ public struct Evaluation: Sendable {
         let top = Double(row.max() ?? 0)
         let sum = row.reduce(0.0) { $0 + exp(Double($1) - top) }
         return row.map { Double($0) - top - log(sum) }
+    }
+}
+
+extension SeedResult {
+    /// What an evaluation says of a model, beside what is known of it already.
+    /// - Parameter reference: the teacher's.
+    init(
+        seed: UInt64, _ evaluation: Evaluation, _ others: [Metric: Double], curve: [CurvePoint],
+        reference: Evaluation? = nil
+    ) {
+        var metrics = others
+        metrics[.accuracy] = evaluation.accuracy
+        metrics[.macroF1] = evaluation.macroF1
+        if let reference {
+            metrics[.agreement] = evaluation.agreement(with: reference)
+            metrics[.klToTeacher] = evaluation.divergence(from: reference)
+        }
+        self.init(
+            seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
+            curve: curve, confusion: evaluation.confusion)
     }
 }
 

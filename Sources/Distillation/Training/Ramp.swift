@@ -64,8 +64,6 @@ public enum Ramp: Sendable, Equatable {
     init(_ node: RecipeNode) throws {
         switch node.required("kind").text {
         case "warm-up": self = .warmUp(epochs: node.required("epochs").integer)
-        case "linear": self = .linear(from: node.required("from").number, to: node.required("to").number)
-        case "cosine": self = .cosine(from: node.required("from").number, to: node.required("to").number)
         case "between":
             let (first, last) = (node.required("first").integer, node.required("last").integer)
             guard first <= last else {
@@ -73,25 +71,16 @@ public enum Ramp: Sendable, Equatable {
                     "the ramp's last epoch, \(last), comes before its first, \(first)", at: node.location)
             }
             self = .between(first: first, last: last)
+        default: self.init(moving: node)
+        }
+    }
+
+    /// One that stays or moves from one factor to another.
+    init(moving node: RecipeNode) {
+        switch node.required("kind").text {
+        case "linear": self = .linear(from: node.required("from").number, to: node.required("to").number)
+        case "cosine": self = .cosine(from: node.required("from").number, to: node.required("to").number)
         default: self = .constant
         }
     }
-}
-
-/// One loss of an arm with its factor over the epochs.
-public struct ArmTerm: Sendable {
-    public let objective: any Objective
-    public let ramp: Ramp
-
-    public init(_ objective: any Objective, ramp: Ramp = .constant) {
-        self.objective = objective
-        self.ramp = ramp
-    }
-
-    init(_ recipe: RecipeNode) throws {
-        try self.init(ObjectiveRegistry.make(recipe), ramp: Ramp(recipe.required("ramp")))
-    }
-
-    /// What is minimised, in one line.
-    public var contract: String { objective.contract + ramp.contract }
 }

@@ -12,43 +12,12 @@ public struct Recipe: Sendable {
     /// The validated text with every default filled in.
     public let node: RecipeNode
     public let data: DataSource
-    public let teacher: TeacherSource
+    /// At least one.
+    public let teachers: [TeacherSpec]
     public let student: ModelSpec
     public let arms: [Arm]
     public let train: TrainSpec
     public let seeds: [UInt64]
-
-    public enum TeacherSource: Sendable {
-        case train(ModelSpec, TrainSpec)
-        case directory(String)
-    }
-
-    public struct Arm: Sendable {
-        public let name: String
-        public let terms: [ArmTerm]
-        public let scheme: any Scheme
-        public let train: TrainSpec
-        /// Whether it looks at the recipe's teacher.
-        public var needsTeacher: Bool {
-            !scheme.bringsTeacher && terms.contains { $0.objective.needsTeacher }
-        }
-        /// - Throws: `RetortError` 78 for keys that cannot work together.
-        func check(mixes: Bool, at location: RetortError.Location?) throws {
-            if scheme.trainsPeers, let part = train.microBatch, part < train.batch {
-                throw RetortError.recipe(
-                    "the arm \(name) trains students side by side, which does not go in micro-batches", at: location,
-                    help: "give the arm a smaller batch, or train.micro-batch: \(train.batch)")
-            }
-            if mixes, let term = terms.first(where: { !$0.objective.takesMixedExamples }) {
-                throw RetortError.recipe(
-                    "the arm \(name) has a loss that wants one label for each image, and data.augment mixes them",
-                    at: location,
-                    why: term.contract, help: "remove mixup or cutmix, or the loss")
-            }
-        }
-        /// What is minimised and how, a line each.
-        public var contract: [String] { terms.map(\.contract) + (scheme.contract.isEmpty ? [] : [scheme.contract]) }
-    }
 
     /// Reads and validates a recipe file.
     /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
@@ -87,8 +56,10 @@ public struct Recipe: Sendable {
         // The stored recipe must mean the same from anywhere, so its paths are absolute.
         let absolute = { (path: String) in URL(fileURLWithPath: path).standardizedFileURL.path }
         var resolved = node.replacing(["data", "path"], by: absolute(self.data.path))
-        if let path = node["teacher"]?["path"]?.text {
-            resolved = resolved.replacing(["teacher", "path"], by: absolute(resolve(path)))
+        for place in [["teacher"]] + (node["teachers"]?.fields.map { ["teachers", $0.key] } ?? []) {
+            if let path = place.reduce(node, { $0?[$1] })?["path"]?.text {
+                resolved = resolved.replacing(place + ["path"], by: absolute(resolve(path)))
+            }
         }
         self.node = resolved
         train = TrainSpec(node.required("train"))
@@ -97,32 +68,12 @@ public struct Recipe: Sendable {
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
         }
+        let teachers = try TeacherSpec.all(node, resolve)
+        self.teachers = teachers
         arms = try node.required("arms").fields.map { name, arm in
-            try Arm(
-                name: name, terms: arm.required("objective").list.map { try ArmTerm($0) },
-                scheme: SchemeRegistry.make(arm.required("scheme")),
-                train: TrainSpec(arm["train"], fallback: node.required("train"), inheritsRows: true))
+            try Arm(name, arm, teachers: teachers, train: node.required("train"))
         }
         for arm in arms { try arm.check(mixes: self.data.mixing != nil, at: node.required("arms")[arm.name]?.location) }
-        teacher = try Self.teacher(node.required("teacher"), fallback: node.required("train"), resolve)
-    }
-
-    private static func teacher(_ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String) throws
-        -> TeacherSource
-    {
-        switch (node["model"], node["path"]) {
-        case (let model?, nil):
-            return .train(ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
-        case (nil, let path?):
-            if let train = node["train"] {
-                throw RetortError.recipe(
-                    "a teacher from a directory is not trained", at: train.location,
-                    help: "remove teacher.train, or give teacher.model instead of teacher.path")
-            }
-            return .directory(resolve(path.text))
-        default:
-            throw RetortError.recipe("the teacher needs either model or path", at: node.location)
-        }
     }
 }
 
@@ -187,8 +138,9 @@ public struct OptimizerSpec: Sendable {
         learningRate = node.required("lr").number
     }
 
-    func make(_ arena: ParameterArena, clip: Float?) throws -> any Optimizer {
-        let decay = Float(node.required("weight-decay").number)
+    /// - Parameter decays: false leaves weight decay out.
+    func make(_ arena: ParameterArena, clip: Float?, decays: Bool = true) throws -> any Optimizer {
+        let decay = decays ? Float(node.required("weight-decay").number) : 0
         guard kind != "sgd" else {
             return try SGD(
                 arena,

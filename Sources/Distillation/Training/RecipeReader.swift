@@ -186,7 +186,7 @@ public struct RecipeReader {
                 }
                 if !valid || key == "teacher" || key.utf8.count > 64 {
                     refuse(
-                        "\(key.quoted()) cannot name an arm", keyNode, path + [key],
+                        "\(key.quoted()) cannot be a name", keyNode, path + [key],
                         why: "a name has letters, digits, - and _, at most 64, and teacher is taken")
                 }
                 if let checked = check(value, inner, path: path + [key], depth: depth + 1) {

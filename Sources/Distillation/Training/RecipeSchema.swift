@@ -76,7 +76,10 @@ extension RecipeSection {
             [
                 RecipeField(
                     "data", .variant(key: "kind", DataSchema.sections), .required, "where the examples come from"),
-                RecipeField("teacher", .section(teacher), .required, "who teaches: a model to train, or a directory"),
+                RecipeField("teacher", .section(teacher), .optional, "who teaches: a model to train, or a directory"),
+                RecipeField(
+                    "teachers", .named(.section(teacher)), .optional,
+                    "several who teach, by name, instead of `teacher`; a loss that looks at one says `from: name`"),
                 RecipeField("student", .section(student), .required, "who learns"),
                 RecipeField(
                     "arms", .named(.section(arm)), .required,
@@ -113,6 +116,7 @@ extension RecipeSection {
                 RecipeField(
                     "objective", .list(of: .variant(key: "loss", ObjectiveRegistry.sections), count: 1...16), .required,
                     "the losses that are added up"),
+                LossBalance.field,
                 SchemeRegistry.field,
                 RecipeField(
                     "train", .section(armTrain), .optional, "what differs from `train` for this arm"),

@@ -2,58 +2,98 @@ import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// Makes the terms of a goal ready: asks each loss for the signals it wants, looks at their shapes in one forward pass over two
-/// examples, and lets it build its projectors.
+/// A loss made ready, and the teacher it looks at.
+struct PreparedTerm {
+    let term: any ObjectiveTerm
+    /// nil: all together, or none.
+    let teacher: Int?
+
+    func loss(_ input: ObjectiveInput) throws -> Tensor { try term.loss(seen(input)) }
+    func afterStep(_ input: ObjectiveInput) throws { try term.afterStep(seen(input)) }
+
+    private func seen(_ input: ObjectiveInput) -> ObjectiveInput {
+        guard let teacher, input.teachers.count > 1 else { return input }
+        return input.with(teacher: input.teachers[teacher])
+    }
+}
+
+/// Makes the losses of a goal ready: asks each for the signals it wants, looks at their shapes in one forward pass over two examples,
+/// and lets it build its projectors.
 struct TermBuilder {
-    /// The signals of all terms together.
-    let request: SignalRequest
+    /// The signals to keep of the student.
+    let studentSignals: Set<String>
+    /// The same of each of the teacher's models, or of each peer.
+    let teacherSignals: [Set<String>]
     private let goal: Trainer.Goal
-    private let context: (String) -> TermContext
+    private let context: (_ term: Int, _ teacher: Int?) -> TermContext
 
     /// - Throws: `RetortError` 78 when a loss asks for what the models cannot show.
     init(_ model: any Model, goal: Trainer.Goal, data: DeviceRows, seed: UInt64, on device: Device) throws {
         self.goal = goal
         // Peers are of the student's own architecture.
-        let pair = ModelPair(
-            student: model.signals, teacher: goal.teacher?.catalog ?? (goal.hasPeers ? model.signals : nil))
-        var request = SignalRequest()
-        for term in goal.terms {
-            let wanted = try term.objective.signals(pair)
-            request.student.formUnion(wanted.student)
-            request.teacher.formUnion(wanted.teacher)
+        let catalogs = goal.teacher?.catalogs ?? [SignalCatalog](repeating: model.signals, count: goal.peers)
+        func pair(_ teacher: Int?) -> ModelPair {
+            ModelPair(
+                student: model.signals, teacher: catalogs.isEmpty ? nil : catalogs[teacher ?? 0],
+                teacherCount: max(1, catalogs.count))
         }
-        self.request = request
-        var (student, teacher): ([String: [Int]], [String: [Int]]) = ([:], [:])
-        if !request.student.isEmpty || !request.teacher.isEmpty {
+        var own = Set<String>()
+        var taught = catalogs.map { _ in Set<String>() }
+        for term in goal.terms {
+            for teacher in Self.teachers(of: term, goal) {
+                let request = try term.objective.signals(pair(teacher))
+                own.formUnion(request.student)
+                if !taught.isEmpty { taught[teacher ?? 0].formUnion(request.teacher) }
+            }
+        }
+        // Peers that answer in the same step keep what the others want to see of them.
+        let kept = goal.teacher == nil ? taught.reduce(own) { $0.union($1) } : own
+        (studentSignals, teacherSignals) = (kept, taught)
+
+        var student: [String: [Int]] = [:]
+        var teachers = catalogs.map { _ in [String: [Int]]() }
+        if !kept.isEmpty || taught.contains(where: { !$0.isEmpty }) {
             let x = try data.examples(0..<min(2, data.rows), on: device)
             model.setTraining(false)
-            let output = try Autograd.withoutGradients { try model.forward(x, capturing: request.student) }
-            student = try Self.shapes(output, request.student, who: "student", pair.student)
-            let taught =
-                goal.hasPeers && goal.teacher == nil
-                ? try Autograd.withoutGradients { try model.forward(x, capturing: request.teacher) }
-                : try goal.teacher?.answer(x, capturing: request.teacher).first
-            if let taught { teacher = try Self.shapes(taught, request.teacher, who: "teacher", pair.teacher) }
+            let output = try Autograd.withoutGradients { try model.forward(x, capturing: kept) }
+            student = try Self.shapes(output, own, who: "student", model.signals)
+            let answers = try goal.teacher?.answer(x, capturing: taught) ?? catalogs.map { _ in output }
+            for (index, answer) in answers.enumerated() {
+                teachers[index] = try Self.shapes(answer, taught[index], who: "teacher", catalogs[index])
+            }
         }
-        context = { [student, teacher] name in
+        context = { [student, teachers] term, teacher in
             TermContext(
-                models: pair, student: student, teacher: teacher, classes: model.classes, examples: data.rows,
-                labels: data.labels, teacherNorm: { goal.teacher?.batchNorm(before: $0) }, name: name, seed: seed,
+                models: pair(teacher), student: student, teacher: teachers.isEmpty ? [:] : teachers[teacher ?? 0],
+                classes: model.classes, examples: data.rows, labels: data.labels,
+                teacherNorm: { goal.teacher?.batchNorm(before: $0, ofModel: teacher ?? 0) },
+                name: "\(goal.name).\(term)" + (goal.peers > 1 ? teacher.map { ".peer\($0)" } ?? "" : ""), seed: seed,
                 device: device)
         }
     }
 
-    func build() throws -> [any ObjectiveTerm] {
-        try goal.terms.enumerated().map { try $0.element.objective.term(context("\(goal.name).\($0.offset)")) }
+    /// For each loss of the goal: what is made ready, one for each peer where it takes one teacher.
+    func build() throws -> [[PreparedTerm]] {
+        try goal.terms.enumerated().map { index, term in
+            try Self.teachers(of: term, goal).map {
+                PreparedTerm(term: try term.objective.term(context(index, $0)), teacher: $0)
+            }
+        }
+    }
+
+    /// Whom a loss looks at, one after the other.
+    private static func teachers(of term: ArmTerm, _ goal: Trainer.Goal) -> [Int?] {
+        guard term.objective.needsTeacher, !term.objective.takesAllTeachers else { return [nil] }
+        return goal.peers > 0 ? Array(0..<goal.peers) : [term.teacher ?? 0]
     }
 
     private static func shapes(
-        _ output: ModelOutput, _ paths: Set<String>, who: String, _ catalog: SignalCatalog?
+        _ output: ModelOutput, _ paths: Set<String>, who: String, _ catalog: SignalCatalog
     ) throws -> [String: [Int]] {
         var shapes: [String: [Int]] = [:]
         for path in paths.sorted() {
             guard let signal = output.signals[path] else {
-                let known = catalog?.paths ?? []
+                let known = catalog.paths
                 throw RetortError.recipe(
                     "the \(who) shows no signal \(path.quoted())",
                     why: "it can show " + known.joined(separator: ", "),

@@ -12,21 +12,22 @@ public final class Trainer {
         public let teacher: (any Teacher)?
         /// The arm's name: projectors are named after it.
         public let name: String
-        /// The others that are trained in lock step teach: losses are averaged over them. Else all models of a teacher are handed to
-        /// each loss together.
-        public let hasPeers: Bool
+        /// How many others teach that are trained in lock step: a loss that takes one teacher is averaged over them.
+        public let peers: Int
         /// Share of the inputs that the student does not see.
         public let hidden: Float
+        public let balance: LossBalance
 
         public init(
-            _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", hasPeers: Bool = false,
-            hidden: Float = 0
+            _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", peers: Int = 0, hidden: Float = 0,
+            balance: LossBalance = .none
         ) {
             self.terms = terms
             self.teacher = teacher
             self.name = name
-            self.hasPeers = hasPeers
+            self.peers = peers
             self.hidden = hidden
+            self.balance = balance
         }
 
         /// Losses without ramps and at most one model that teaches.
@@ -40,8 +41,12 @@ public final class Trainer {
     /// What the losses train beside the student.
     public let projectors: ProjectorSet
     private let goal: Goal
-    private let terms: [(ramp: Ramp, term: any ObjectiveTerm)]
-    private let request: SignalRequest
+    /// Of each loss: made ready once, or once for each peer.
+    private let terms: [[PreparedTerm]]
+    private let balancer: any LossBalancer
+    /// Signals that this model's answer keeps, and those of whoever teaches.
+    private let studentSignals: Set<String>
+    private let teacherSignals: [Set<String>]
     private let data: DeviceRows
     private let device: Device
     private let schedule: Schedule
@@ -75,9 +80,12 @@ public final class Trainer {
         order = Philox(seed: seed, stream: Philox.stream("order"))
         progress = TrainingProgress(epochs: spec.epochs)
         let prepared = try TermBuilder(model, goal: goal, data: data, seed: seed, on: device)
-        request = prepared.request
-        terms = try zip(goal.terms, prepared.build()).map { ($0.ramp, $1) }
-        projectors = try ProjectorSet(terms.flatMap { $0.term.modules }, spec: spec, seed: seed, on: device)
+        studentSignals = prepared.studentSignals
+        teacherSignals = prepared.teacherSignals
+        terms = try prepared.build()
+        balancer = try goal.balance.make(terms: terms.count, optimizer: spec.optimizer, on: device)
+        projectors = try ProjectorSet(
+            terms.joined().flatMap { $0.term.modules }, spec: spec, seed: seed, on: device)
     }
 
     public var stepsPerEpoch: Int { (data.rows + batch - 1) / batch }
@@ -138,6 +146,7 @@ public final class Trainer {
         return try trainers.enumerated().map { number, trainer in
             let own = Array(values[(number * steps)..<((number + 1) * steps)])
             try trainer.check(own)
+            try trainer.balancer.endEpoch()
             return own
         }
     }
@@ -152,27 +161,25 @@ public final class Trainer {
         }
     }
 
-    /// The student's answer to a batch, on the tape, with what its own losses and its peers' want to see.
+    /// The student's answer to a batch, on the tape.
     private func answer(_ x: Tensor) throws -> ModelOutput {
         var x = x
         if goal.hidden > 0 {
             let stream = Philox.stream("hidden") &+ UInt64(step)
             x = try x.dropout(goal.hidden, seed: UInt64(order.word(0)), stream: stream).scaled(1 - goal.hidden)
         }
-        return try model.forward(
-            x, capturing: goal.hasPeers ? request.student.union(request.teacher) : request.student)
+        return try model.forward(x, capturing: studentSignals)
     }
 
     /// The answers of all who teach, off the tape. Stale peers are a teacher like any other.
     private func teachers(_ x: Tensor, peers: [ModelOutput]) throws -> [ModelOutput] {
         guard counts({ $0.needsTeacher }) else { return [] }
-        if let teacher = goal.teacher { return try teacher.answer(x, capturing: request.teacher) }
-        return goal.hasPeers ? peers.map(\.detached) : []
+        return try goal.teacher?.answer(x, capturing: teacherSignals) ?? peers.map(\.detached)
     }
 
     /// Whether a loss of this kind counts in this epoch.
     private func counts(_ kind: (any Objective) -> Bool) -> Bool {
-        zip(goal.terms, terms).contains { $1.ramp.factor(progress) != 0 && kind($0.objective) }
+        goal.terms.contains { $0.ramp.factor(progress) != 0 && kind($0.objective) }
     }
 
     private func learn(_ input: ObjectiveInput, lossInto slot: View) throws {
@@ -187,29 +194,29 @@ public final class Trainer {
         let rate = Float(schedule.rate(step, base: learningRate))
         try optimizer.step(learningRate: rate)
         try projectors.step(learningRate: rate)
+        try balancer.step(learningRate: rate)
         progress.step += 1
-        for (_, term) in terms { for input in seen { try term.afterStep(input) } }
+        for prepared in terms.joined() { for input in seen { try prepared.afterStep(input) } }
         try goal.teacher?.afterStep()
     }
 
-    /// The sum of the terms that count in this epoch; of those that span the batch, or of the others, when asked.
-    private func totalLoss(_ input: ObjectiveInput, spanning: Bool? = nil) throws -> Tensor {
-        var total: Tensor?
-        for (index, (ramp, term)) in terms.enumerated() {
-            let objective = goal.terms[index].objective
-            let factor = Float(ramp.factor(progress))
-            guard factor != 0, spanning == nil || spanning == objective.spansBatch else { continue }
-            let single = !goal.hasPeers || !objective.needsTeacher || objective.takesAllTeachers
-            let inputs = single ? [input] : input.teachers.map { input.with(teacher: $0) }
-            for seen in inputs {
-                var loss = try term.loss(seen)
-                let weight = factor / Float(inputs.count)
-                if weight != 1 { loss = try loss * weight }
-                total = try total.map { try $0 + loss } ?? loss
-            }
+    /// The sum of the losses that count in this epoch; of those that span the batch, or of the others, when asked.
+    /// - Parameter share: of the batch's rows that the input holds.
+    private func totalLoss(_ input: ObjectiveInput, share: Float = 1, spanning: Bool? = nil) throws -> Tensor {
+        var losses: [Tensor] = []
+        for (index, (arm, prepared)) in zip(goal.terms, terms).enumerated() {
+            let factor = Float(arm.ramp.factor(progress))
+            guard factor != 0, spanning == nil || spanning == arm.objective.spansBatch else { continue }
+            var loss = try Tensor.total(prepared.map { try $0.loss(input) })
+            loss = try balancer.weigh(loss, term: index, share: share)
+            let weight = factor / Float(prepared.count)
+            losses.append(weight == 1 ? loss : try loss * weight)
         }
-        return try total ?? Tensor([0], [], on: device)
+        return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
+
+    /// What each loss is multiplied by now beside its own weight and ramp; empty when nothing balances them.
+    public func balance() throws -> [Double] { try balancer.weights() }
 
     // MARK: Micro-batches
 
@@ -247,7 +254,8 @@ public final class Trainer {
         for (index, range) in parts.enumerated() {
             let student = try answer(batch.x.slice(range))
             let seen = input(student, taught[index], range)
-            let loss = try totalLoss(seen, spanning: whole ? false : nil) * (Float(range.count) / Float(rows))
+            let share = Float(range.count) / Float(rows)
+            let loss = try totalLoss(seen, share: share, spanning: whole ? false : nil) * share
             try run(
                 Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, whole || index > 0 ? .accumulate : .write)),
                 on: device.compute)

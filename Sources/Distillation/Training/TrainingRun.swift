@@ -25,11 +25,13 @@ public final class TrainingRun {
         self.progress = progress
         examples = try recipe.data.load()
         task = examples.task
-        if case .train(let model, _) = recipe.teacher { _ = try model.make(for: task, who: "teacher") }
+        for case .train(let model, _) in recipe.teachers.map(\.source) { _ = try model.make(for: task, who: "teacher") }
         _ = try recipe.student.make(for: task, who: "student")
         // Asked now, so that a refused recipe leaves no directory behind.
         for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
-        if case .train(_, let spec) = recipe.teacher, let rows = spec.rows { _ = try examples.train.first(rows) }
+        for case .train(_, let spec) in recipe.teachers.map(\.source) {
+            if let rows = spec.rows { _ = try examples.train.first(rows) }
+        }
         test = try DeviceRows(examples.test, normalization: examples.normalization, on: device)
         try Self.rehearse(recipe, examples, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
@@ -43,20 +45,24 @@ public final class TrainingRun {
             _ = try model.materialize(on: device, seed: 0)
             return model
         }
-        let teacher: (any Teacher)? =
-            switch recipe.teacher {
-            case .train(let spec, _): LocalTeacher(try fresh(spec, "teacher"))
-            case .directory(let path): LocalTeacher(try Self.load(teacher: path, for: examples.task, on: device))
+        let teachers: [any Model] = try recipe.teachers.map { teacher in
+            switch teacher.source {
+            case .train(let spec, _): try fresh(spec, "teacher")
+            case .directory(let path): try Self.load(teacher: path, for: examples.task, on: device)
             }
+        }
         let data = try DeviceRows(
             try examples.train.first(min(2, examples.train.count)), normalization: examples.normalization, on: device)
         for arm in recipe.arms {
             let goal = Trainer.Goal(
-                arm.terms, teacher: arm.needsTeacher ? teacher : nil, name: arm.name, hasPeers: arm.scheme.bringsTeacher
-            )
+                arm.terms, teacher: Self.teacher(of: arm, among: teachers), name: arm.name, peers: arm.scheme.peers)
             _ = try TermBuilder(try fresh(recipe.student, "student"), goal: goal, data: data, seed: 0, on: device)
                 .build()
         }
+    }
+
+    private static func teacher(of arm: Recipe.Arm, among all: [any Model]) -> LocalTeacher? {
+        arm.teachers.isEmpty ? nil : LocalTeacher(arm.teachers.map { all[$0] })
     }
 
     public var path: String { directory.path }
@@ -77,29 +83,42 @@ public final class TrainingRun {
     }
 
     private func trainAll() throws -> RunResults {
-        var teacherResults: [SeedResult] = []
+        var teacherResults = recipe.teachers.map { _ in [SeedResult]() }
+        var together: [SeedResult] = []
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
-            if !arm.scheme.contract.isEmpty { try say("\(arm.name): \(arm.scheme.contract)") }
+            for line in [arm.balance.contract, arm.scheme.contract] where !line.isEmpty {
+                try say("\(arm.name): \(line)")
+            }
         }
 
         for seed in recipe.seeds {
-            let (teacher, result) = try teacher(seed)
-            teacherResults.append(result)
-            let reference = try Evaluation(teacher, test, on: device)
+            let taught = try recipe.teachers.map { try teacher($0, seed) }
+            for (index, (_, result)) in taught.enumerated() { teacherResults[index].append(result) }
+            let teachers = taught.map(\.0)
+            let reference = try reference(teachers)
+            if teachers.count > 1 { together.append(try measureTogether(teachers, reference, seed: seed)) }
             for (index, arm) in recipe.arms.enumerated() {
-                armResults[index].append(try student(arm, seed, teacher, reference))
+                armResults[index].append(try student(arm, seed, teachers, reference))
             }
+        }
+        var roles = zip(recipe.teachers, teacherResults).map {
+            ArmResult(role: $0.role, contract: [$0.contract], seeds: $1)
+        }
+        if roles.count > 1 {
+            let names = recipe.teachers.compactMap(\.name).joined(separator: ", ")
+            roles.insert(
+                ArmResult(role: Role.teacher, contract: ["mean of the probabilities of \(names)"], seeds: together),
+                at: 0)
         }
         return RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
             classes: examples.classNames,
-            arms: [ArmResult(role: "teacher", contract: [teacherContract], seeds: teacherResults)]
-                + zip(recipe.arms, armResults).map {
-                    ArmResult(role: $0.name, contract: $0.contract, seeds: $1)
-                }, gallery: try gallery())
+            arms: roles
+                + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
+            gallery: try gallery())
     }
 
     /// For images: where the first seed's students differ from their teacher, by the models as they were saved.
@@ -110,27 +129,20 @@ public final class TrainingRun {
             let (model, _) = try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device)
             return try Evaluation(model, test, on: device)
         }
-        let teacher =
-            switch recipe.teacher {
-            case .train: try evaluation("teacher")
+        let teachers = try recipe.teachers.map { teacher in
+            switch teacher.source {
+            case .train: try evaluation(teacher.role)
             case .directory(let path):
                 try Evaluation(try Self.load(teacher: path, for: task, on: device), test, on: device)
             }
+        }
         return Gallery(
             images,
-            evaluations: [("teacher", teacher)] + (try recipe.arms.map { ($0.name, try evaluation($0.name)) }))
+            evaluations: [(Role.teacher, Evaluation.mean(of: teachers))]
+                + (try recipe.arms.map { ($0.name, try evaluation($0.name)) }))
     }
 
-    // MARK: Teacher
-
-    private var teacherContract: String {
-        switch recipe.teacher {
-        case .train: Self.teacherObjective.contract
-        case .directory(let path): "trained before: \(path)"
-        }
-    }
-
-    private static let teacherObjective = CrossEntropyObjective(smoothing: 0)
+    // MARK: Teachers
 
     /// - Throws: `RetortError` 65 when the teacher is for other data.
     private static func load(teacher path: String, for task: ClassificationTask, on device: Device) throws -> any Model
@@ -145,47 +157,67 @@ public final class TrainingRun {
         return model
     }
 
-    private func teacher(_ seed: UInt64) throws -> (any Model, SeedResult) {
-        switch recipe.teacher {
+    private func teacher(_ spec: TeacherSpec, _ seed: UInt64) throws -> (any Model, SeedResult) {
+        switch spec.source {
         case .directory(let path):
             let model = try Self.load(teacher: path, for: task, on: device)
             return (model, try measure(model, seed: seed, curve: [], session: nil, reference: nil))
-        case .train(let spec, let train):
-            if let done = try directory.finished("teacher", seed) {
-                let (model, _) = try ModelDirectory.load(directory.folder("teacher", seed) + "/final", on: device)
+        case .train(let model, let train):
+            if let done = try directory.finished(spec.role, seed) {
+                let (model, _) = try ModelDirectory.load(directory.folder(spec.role, seed) + "/final", on: device)
                 model.freeze()
                 return (model, done)
             }
-            let (model, result) = try fit(
-                OfflineScheme.plain, role: "teacher", model: spec, terms: [ArmTerm(Self.teacherObjective)], spec: train,
-                seed: seed, initialSeed: seed ^ 0x7eac_4e12, teacher: nil, reference: nil)
-            model.freeze()
-            return (model, result)
+            // Teachers of one architecture start, and are trained in an order, of their own.
+            let own = seed ^ (spec.name.map { UInt64(Philox(seed: seed, stream: Philox.stream($0)).word(0)) } ?? 0)
+            let (trained, result) = try fit(
+                OfflineScheme.plain, role: spec.role, model: model, terms: [ArmTerm(TeacherSpec.objective)],
+                spec: train, seed: seed, orderSeed: own, initialSeed: own ^ 0x7eac_4e12, teacher: nil, reference: nil)
+            trained.freeze()
+            return (trained, result)
         }
+    }
+
+    /// What students are compared with: the teacher's answers, or the mean of the probabilities of several.
+    private func reference(_ teachers: [any Model]) throws -> Evaluation {
+        Evaluation.mean(of: try teachers.map { try Evaluation($0, test, on: device) })
+    }
+
+    /// Several teachers as one: what they cost is added up.
+    private func measureTogether(_ teachers: [any Model], _ evaluation: Evaluation, seed: UInt64) throws -> SeedResult {
+        let parameters = Double(teachers.reduce(0) { $0 + $1.parameterCount })
+        return SeedResult(
+            seed: seed, evaluation,
+            [
+                .parameters: parameters, .bytes: parameters * 4,
+                .latency: try teachers.reduce(0) { $0 + (try forwardLatency($1, test, on: device)) },
+            ], curve: [])
     }
 
     // MARK: Students
 
     private func student(
-        _ arm: Recipe.Arm, _ seed: UInt64, _ teacher: any Model, _ reference: Evaluation
+        _ arm: Recipe.Arm, _ seed: UInt64, _ teachers: [any Model], _ reference: Evaluation
     ) throws -> SeedResult {
         if let done = try directory.finished(arm.name, seed) { return done }
         // The weights depend on the seed alone: every arm starts from the same student.
         return try fit(
-            arm.scheme, role: arm.name, model: recipe.student, terms: arm.terms, spec: arm.train, seed: seed,
-            initialSeed: seed, teacher: arm.needsTeacher ? LocalTeacher(teacher) : nil, reference: reference
+            arm.scheme, role: arm.name, model: recipe.student, terms: arm.terms, balance: arm.balance, spec: arm.train,
+            seed: seed, orderSeed: seed, initialSeed: seed, teacher: Self.teacher(of: arm, among: teachers),
+            reference: reference
         ).result
     }
 
     private func fit(
-        _ scheme: any Scheme, role: String, model: ModelSpec, terms: [ArmTerm], spec: TrainSpec, seed: UInt64,
-        initialSeed: UInt64, teacher: (any Teacher)?, reference: Evaluation?
+        _ scheme: any Scheme, role: String, model: ModelSpec, terms: [ArmTerm], balance: LossBalance = .none,
+        spec: TrainSpec, seed: UInt64, orderSeed: UInt64, initialSeed: UInt64, teacher: (any Teacher)?,
+        reference: Evaluation?
     ) throws -> (model: any Model, result: SeedResult) {
         let start = clock.now
         let rows = try spec.rows.map { try examples.train.first($0) } ?? examples.train
         let session = ArmSession(
-            role: role, seed: seed, initialSeed: initialSeed, model: model, task: task, terms: terms, training: spec,
-            teacher: teacher, data: try deviceRows(rows), test: test, device: device
+            role: role, seed: orderSeed, initialSeed: initialSeed, model: model, task: task, terms: terms,
+            balance: balance, training: spec, teacher: teacher, data: try deviceRows(rows), test: test, device: device
         ) { point, label, epochs in
             try self.record(point, "\(role) seed \(seed)" + (label.isEmpty ? "" : ", \(label)"), role, seed, epochs)
         }
@@ -196,7 +228,11 @@ public final class TrainingRun {
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "
-                + "\(session.steps) steps in \(time)")
+                + "\(session.steps) steps in \(time)"
+                + (session.finalBalance.isEmpty
+                    ? ""
+                    : ", losses balanced to "
+                        + session.finalBalance.map { NumberFormat.significant($0) }.joined(separator: ", ")))
         return (trained, result)
     }
 
@@ -224,21 +260,14 @@ public final class TrainingRun {
     ) throws -> SeedResult {
         let evaluation = try Evaluation(model, test, on: device)
         var metrics: [Metric: Double] = [
-            .accuracy: evaluation.accuracy, .macroF1: evaluation.macroF1, .parameters: Double(model.parameterCount),
-            .bytes: Double(model.parameterCount * 4), .latency: try forwardLatency(model, test, on: device),
+            .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
+            .latency: try forwardLatency(model, test, on: device),
         ]
         if let session {
             metrics[.peakBytes] = Double(session.peakBytes)
             metrics[.stepTime] = session.stepMicroseconds
         }
-        if let reference {
-            metrics[.agreement] = evaluation.agreement(with: reference)
-            metrics[.klToTeacher] = evaluation.divergence(from: reference)
-        }
-        return SeedResult(
-            seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
-            curve: curve,
-            confusion: evaluation.confusion)
+        return SeedResult(seed: seed, evaluation, metrics, curve: curve, reference: reference)
     }
 
     private func say(_ line: String) throws {

@@ -26,13 +26,13 @@ public struct CrossEntropyObjective: LogitObjective {
 
 extension ObjectiveInput {
     /// Cross entropy with the labels, or with the mixed targets where examples are mixed; mean over rows.
-    func hardLoss(smoothing: Float = 0) throws -> Tensor {
+    /// - Parameter logits: `[rows, classes]`; nil: the student's.
+    func hardLoss(of logits: Tensor? = nil, smoothing: Float = 0) throws -> Tensor {
+        let logits = logits ?? student.logits
         let scale = 1 / Float(rows)
         guard let targets else {
-            return try student.logits.crossEntropy(labels, labelSmoothing: smoothing, scale: scale).total
+            return try logits.crossEntropy(labels, labelSmoothing: smoothing, scale: scale).total
         }
-        return try student.logits.crossEntropy(
-            probabilities: targets, labelSmoothing: smoothing, scale: scale
-        ).total
+        return try logits.crossEntropy(probabilities: targets, labelSmoothing: smoothing, scale: scale).total
     }
 }

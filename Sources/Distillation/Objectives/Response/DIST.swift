@@ -12,18 +12,17 @@ public struct DISTObjective: LogitObjective {
             AlphaField.field("1"),
             RecipeField("beta", .number(0...1e9), .defaulted("1"), "weight of the correlation within rows"),
             RecipeField("gamma", .number(0...1e9), .defaulted("1"), "weight of the correlation within classes"),
-            RecipeField("temperature", .number(1e-3...1e4), .defaulted("1"), "both logits are divided by this"),
-        ])
+        ] + Temperature.fields("1"))
     private let alpha: Float
     private let beta: Float
     private let gamma: Float
-    private let temperature: Float
+    private let temperature: Temperature
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
         beta = Float(recipe.required("beta").number)
         gamma = Float(recipe.required("gamma").number)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
     }
 
     public var needsTeacher: Bool { true }
@@ -31,12 +30,12 @@ public struct DISTObjective: LogitObjective {
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant] }
     public var contract: String {
         "\(alpha.short)·T²·(\(beta.short)·(1 − r(p, q) in rows) + \(gamma.short)·(1 − r(p, q) in classes)), "
-            + "T=\(temperature.short), mean over rows and over classes of the batch"
+            + "T=\(temperature.contract), mean over rows and over classes of the batch"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
         let parts = try input.student.logits.correlationDistance(
-            teacher: input.teacher().logits, temperature: temperature)
+            teacher: input.teacher().logits, temperature: temperature.now(input))
         return try parts.inter * (alpha * beta) + parts.intra * (alpha * gamma)
     }
 }

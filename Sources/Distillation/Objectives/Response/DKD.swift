@@ -18,28 +18,27 @@ public struct DKDObjective: LogitObjective {
                 "alpha", .number(0...1e9), .defaulted("1"),
                 "weight of the target against the rest; no cross entropy is added"),
             RecipeField("beta", .number(0...1e9), .defaulted("8"), "weight of the classes that are not the target"),
-            RecipeField("temperature", .number(1e-3...1e4), .defaulted("4"), "both logits are divided by this"),
-        ])
+        ] + Temperature.fields("4"))
     private let alpha: Float
     private let beta: Float
-    private let temperature: Float
+    private let temperature: Temperature
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
         beta = Float(recipe.required("beta").number)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
     }
 
     public var needsTeacher: Bool { true }
     public var takesMixedExamples: Bool { false }
     public var laws: Set<ObjectiveLaw> { Set(ObjectiveLaw.allCases) }
     public var contract: String {
-        "(\(alpha.short)·KL(target) + \(beta.short)·KL(other classes))·T², KL(p‖q), T=\(temperature.short), mean over rows"
+        "(\(alpha.short)·KL(target) + \(beta.short)·KL(other classes))·T², KL(p‖q), T=\(temperature.contract), mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
         let parts = try input.student.logits.decoupledDivergence(
-            teacher: input.teacher().logits, labels: input.labels, temperature: temperature)
+            teacher: input.teacher().logits, labels: input.labels, temperature: temperature.now(input))
         return try parts.target * alpha + parts.others * beta
     }
 }

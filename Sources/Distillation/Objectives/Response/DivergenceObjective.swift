@@ -22,8 +22,7 @@ extension DivergenceObjective {
 /// The keys shared by the losses that compare two distributions.
 enum DivergenceFields {
     static func all(temperature: String = "1", alpha: String = "1", tSquared: String = "true") -> [RecipeField] {
-        [
-            RecipeField("temperature", .number(1e-3...1e4), .defaulted(temperature), "both logits are divided by this"),
+        Temperature.fields(temperature) + [
             RecipeField(
                 "alpha", .number(0...1e6), .defaulted(alpha),
                 "weight of the distillation term; 1 − alpha (at least 0) weighs the cross entropy with the labels"),
@@ -40,7 +39,7 @@ struct DivergenceTerm: Sendable {
     let mix: Float
     /// What the recipe calls `mix`: "beta", "lambda"; "" when the divergence has none.
     let mixName: String
-    let temperature: Float
+    let temperature: Temperature
     let alpha: Float
     let tSquared: Bool
 
@@ -48,7 +47,7 @@ struct DivergenceTerm: Sendable {
         self.kind = kind
         self.mixName = mixName
         mix = mixName.isEmpty ? 0 : Float(recipe.required(mixName).number)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
         alpha = Float(recipe.required("alpha").number)
         tSquared = recipe.required("t-squared").flag
     }
@@ -56,17 +55,18 @@ struct DivergenceTerm: Sendable {
     var hardWeight: Float { max(0, 1 - alpha) }
 
     func contract(_ formula: String) -> String {
-        let t = NumberFormat.significant(Double(temperature))
         let formula =
             mixName.isEmpty ? formula : "\(formula) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
         let factor = tSquared ? "·T²" : ""
         let hard = hardWeight > 0 ? " + \(NumberFormat.significant(Double(hardWeight)))·CE(labels, q at T=1)" : ""
-        return "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(t), mean over rows"
+        return
+            "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(temperature.contract), mean over rows"
     }
 
     func loss(_ input: ObjectiveInput) throws -> Tensor {
         // Mixed targets have no label to mix in: the hard part is a loss of its own.
         let mixesHard = hardWeight > 0 && input.targets == nil
+        let temperature = temperature.now(input)
         let op = Divergence(
             kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
             hardWeight: mixesHard ? hardWeight : 0, scale: 1 / Float(input.rows))

@@ -19,21 +19,20 @@ public struct EnsembleObjective: LogitObjective {
         "ensemble", "Several teachers at once: their mean, or each with a weight of its own.",
         [
             AlphaField.field("1"),
-            RecipeField("temperature", .number(1e-3...1e4), .defaulted("4"), "all logits are divided by this"),
             RecipeField(
                 "combine", .choice(TeacherCombination.words), .defaulted("mean-probabilities"),
                 "how the teachers are put together"),
             RecipeField(
                 "weights", .list(of: .number(0...1e9), count: 1...64), .optional,
                 "one for each teacher, for `combine: weights`; only their ratios count"),
-        ])
+        ] + Temperature.fields("4", "all logits are divided by this"))
     private let alpha: Float
-    private let temperature: Float
+    private let temperature: Temperature
     private let combination: TeacherCombination
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
         combination = TeacherCombination(
             recipe.required("combine").text, weights: recipe["weights"]?.list.map { Float($0.number) })
     }
@@ -43,12 +42,13 @@ public struct EnsembleObjective: LogitObjective {
     public var takesMixedExamples: Bool { combination != .confidence }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant, .paddingInvariant] }
     public var contract: String {
-        "\(alpha.short)·T²·KL(teachers‖q), teachers: \(combination.contract), T=\(temperature.short), mean over rows"
+        "\(alpha.short)·T²·KL(teachers‖q), teachers: \(combination.contract), T=\(temperature.contract), mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
         try input.student.logits.divergence(
-            fromTeachers: input.teachers.map(\.logits), combination, labels: input.labels, temperature: temperature)
+            fromTeachers: input.teachers.map(\.logits), combination, labels: input.labels,
+            temperature: temperature.now(input))
             * alpha
     }
 }

@@ -7,25 +7,25 @@ public struct LogitMSEObjective: LogitObjective {
     public static let section = RecipeSection(
         "logit-mse", "Squared distance of the logits, without softmax.",
         [
-            AlphaField.field("1"),
-            RecipeField("temperature", .number(1e-3...1e4), .defaulted("1"), "both logits are divided by this"),
-        ])
+            AlphaField.field("1")
+        ] + Temperature.fields("1"))
     private let alpha: Float
-    private let temperature: Float
+    private let temperature: Temperature
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
     }
 
     public var needsTeacher: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
-        "\(alpha.short)·((z − y)/T)², T=\(temperature.short), mean over rows and classes"
+        "\(alpha.short)·((z − y)/T)², T=\(temperature.contract), mean over rows and classes"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
-        try input.student.logits.logitRegression(teacher: input.teacher().logits, temperature: temperature) * alpha
+        try input.student.logits.logitRegression(teacher: input.teacher().logits, temperature: temperature.now(input))
+            * alpha
     }
 }
 

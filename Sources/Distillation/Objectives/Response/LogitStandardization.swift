@@ -10,27 +10,26 @@ public struct LogitStandardizationObjective: LogitObjective {
     public static let section = RecipeSection(
         "logit-standardization", "Divergence of logits brought to mean 0 and deviation 1 in each row.",
         [
-            AlphaField.field("9"),
-            RecipeField(
-                "temperature", .number(1e-3...1e4), .defaulted("2"), "the standardised logits are divided by this"),
-        ])
+            AlphaField.field("9")
+        ] + Temperature.fields("2", "the standardised logits are divided by this"))
     private let alpha: Float
-    private let temperature: Float
+    private let temperature: Temperature
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
     }
 
     public var needsTeacher: Bool { true }
     /// Scaling a row changes nothing either; added classes change mean and deviation.
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant] }
     public var contract: String {
-        "\(alpha.short)·T²·KL(p‖q) of standardised logits, T=\(temperature.short), mean over rows"
+        "\(alpha.short)·T²·KL(p‖q) of standardised logits, T=\(temperature.contract), mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
-        try input.student.logits.standardizedDivergence(teacher: input.teacher().logits, temperature: temperature)
+        try input.student.logits.standardizedDivergence(
+            teacher: input.teacher().logits, temperature: temperature.now(input))
             * alpha
     }
 }

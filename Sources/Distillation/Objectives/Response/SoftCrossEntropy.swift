@@ -8,23 +8,23 @@ public struct SoftCrossEntropyObjective: LogitObjective {
     public static let section = RecipeSection(
         "soft-cross-entropy", "Cross entropy with the teacher's probabilities; no factor T².",
         [
-            AlphaField.field("1"),
-            RecipeField("temperature", .number(1e-3...1e4), .defaulted("1"), "both logits are divided by this"),
-        ])
+            AlphaField.field("1")
+        ] + Temperature.fields("1"))
     private let alpha: Float
-    private let temperature: Float
+    private let temperature: Temperature
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
-        temperature = Float(recipe.required("temperature").number)
+        temperature = Temperature(recipe)
     }
 
     public var needsTeacher: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.nonNegative, .shiftInvariant, .paddingInvariant] }
-    public var contract: String { "\(alpha.short)·(−Σ p ln q), no T², T=\(temperature.short), mean over rows" }
+    public var contract: String { "\(alpha.short)·(−Σ p ln q), no T², T=\(temperature.contract), mean over rows" }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
-        try input.student.logits.softCrossEntropy(teacher: input.teacher().logits, temperature: temperature) * alpha
+        try input.student.logits.softCrossEntropy(teacher: input.teacher().logits, temperature: temperature.now(input))
+            * alpha
     }
 }
 

@@ -11,6 +11,7 @@ public struct BornAgainScheme: Scheme {
     public init(_ recipe: RecipeNode) { generations = recipe.required("generations").integer }
 
     public var bringsTeacher: Bool { false }
+    public var keepsTeachers: Bool { false }
     public var contract: String { "born again: \(generations) generations, each taught by the one before" }
 
     public func train(_ session: ArmSession) throws -> any Model {

@@ -20,26 +20,27 @@ public struct MutualScheme: Scheme {
                 "refresh", .integer(1...1_000_000), .defaulted("1"),
                 "steps after which the others' weights are looked at again; above 1: co-distillation"),
         ])
-    private let peers: Int
+    private let students: Int
     private let refresh: Int
 
     public init(_ recipe: RecipeNode) {
-        peers = recipe.required("peers").integer
+        students = recipe.required("peers").integer
         refresh = recipe.required("refresh").integer
     }
 
     public var trainsPeers: Bool { true }
     public var bringsTeacher: Bool { true }
+    public var peers: Int { students - 1 }
     public var contract: String {
-        "\(peers) students teach each other" + (refresh > 1 ? ", with weights up to \(refresh) steps old" : "")
+        "\(students) students teach each other" + (refresh > 1 ? ", with weights up to \(refresh) steps old" : "")
     }
 
     public func train(_ session: ArmSession) throws -> any Model {
-        let students = try (0..<peers).map { try session.student(number: $0) }
-        let trainers = try students.enumerated().map { index, student in
-            let others = students.enumerated().filter { $0.offset != index }.map(\.element)
+        let all = try (0..<students).map { try session.student(number: $0) }
+        let trainers = try all.enumerated().map { index, student in
+            let others = all.enumerated().filter { $0.offset != index }.map(\.element)
             let stale = refresh > 1 ? try StalePeers(others, of: session, refresh: refresh) : nil
-            return try session.trainer(student.model, student.arena, teacher: stale, hasPeers: true)
+            return try session.trainer(student.model, student.arena, teacher: stale, peers: peers)
         }
         let mutual = MutualTrainer(trainers)
         try session.fit(mutual)
@@ -58,4 +59,5 @@ final class MutualTrainer: EpochTrainer {
     var projectors: ProjectorSet { trainers[0].projectors }
 
     func epoch(_ index: Int) throws -> [Float] { try Trainer.epoch(index, of: trainers)[0] }
+    func balance() throws -> [Double] { try trainers[0].balance() }
 }

@@ -12,6 +12,10 @@ public protocol Scheme: Sendable {
     var trainsPeers: Bool { get }
     /// Whether losses have a teacher without the recipe's.
     var bringsTeacher: Bool { get }
+    /// How many teachers it brings.
+    var peers: Int { get }
+    /// Whether the recipe's teachers teach to the end.
+    var keepsTeachers: Bool { get }
     /// In one line; "" for the plain one.
     var contract: String { get }
     /// Trains the student of one arm and seed.
@@ -20,6 +24,8 @@ public protocol Scheme: Sendable {
 
 extension Scheme {
     public var trainsPeers: Bool { false }
+    public var peers: Int { bringsTeacher ? 1 : 0 }
+    public var keepsTeachers: Bool { true }
 }
 
 /// Every scheme a recipe can name.
@@ -49,6 +55,8 @@ public protocol EpochTrainer: AnyObject {
     var projectors: ProjectorSet { get }
     /// One pass over the rows; the loss of each step.
     func epoch(_ index: Int) throws -> [Float]
+    /// What each loss is multiplied by now; empty when nothing balances them.
+    func balance() throws -> [Double]
 }
 
 extension Trainer: EpochTrainer {

@@ -1,0 +1,23 @@
+import RetortSupport
+
+/// One loss of an arm with its factor over the epochs.
+public struct ArmTerm: Sendable {
+    public let objective: any Objective
+    public let ramp: Ramp
+    /// Which of the arm's teachers the loss looks at; nil: the only one, or all together.
+    public let teacher: Int?
+    /// Its name where there are several.
+    private let teacherName: String?
+
+    public init(_ objective: any Objective, ramp: Ramp = .constant, teacher: Int? = nil, teacherName: String? = nil) {
+        self.objective = objective
+        self.ramp = ramp
+        self.teacher = teacher
+        self.teacherName = teacherName
+    }
+
+    /// What is minimised, in one line.
+    public var contract: String {
+        objective.contract + (teacherName.map { ", teacher \($0)" } ?? "") + ramp.contract
+    }
+}

@@ -1,0 +1,92 @@
+import RetortSupport
+
+extension Recipe {
+    /// One way to train the student.
+    public struct Arm: Sendable {
+        public let name: String
+        public let terms: [ArmTerm]
+        public let balance: LossBalance
+        public let scheme: any Scheme
+        public let train: TrainSpec
+        /// Those of the recipe's teachers that its losses look at, in the recipe's order.
+        public let teachers: [Int]
+
+        /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at.
+        init(_ name: String, _ node: RecipeNode, teachers: [TeacherSpec], train: RecipeNode) throws {
+            self.name = name
+            let losses = node.required("objective").list.map { (node: $0, objective: ObjectiveRegistry.make($0)) }
+            let scheme = SchemeRegistry.make(node.required("scheme"))
+            self.scheme = scheme
+            balance = LossBalance(node.required("balance"))
+            self.train = TrainSpec(node["train"], fallback: train, inheritsRows: true)
+            let chosen = try losses.map { try Self.teacher(of: $0.objective, $0.node, among: teachers, scheme) }
+            let takesAll = losses.contains { $0.objective.needsTeacher && $0.objective.takesAllTeachers }
+            let needed = scheme.bringsTeacher ? [] : teachers.indices.filter { takesAll || chosen.contains($0) }
+            self.teachers = needed
+            terms = try zip(losses, chosen).map { loss, teacher in
+                ArmTerm(
+                    loss.objective, ramp: try Ramp(loss.node.required("ramp")),
+                    teacher: teacher.flatMap { needed.firstIndex(of: $0) },
+                    teacherName: loss.node["from"]?.text)
+            }
+        }
+
+        /// The teacher of the recipe that a loss looks at; nil for none, or all.
+        private static func teacher(
+            of objective: any Objective, _ node: RecipeNode, among teachers: [TeacherSpec], _ scheme: any Scheme
+        ) throws -> Int? {
+            let names = teachers.compactMap(\.name)
+            if let from = node["from"] {
+                guard objective.needsTeacher, !objective.takesAllTeachers, !scheme.bringsTeacher else {
+                    throw RetortError.recipe(
+                        "the loss \(node.required("loss").text) cannot be given a teacher with `from`",
+                        at: from.location,
+                        why: objective.takesAllTeachers
+                            ? "it looks at all of them"
+                            : objective.needsTeacher ? "the arm's scheme brings its own" : "it looks at none")
+                }
+                guard let index = teachers.firstIndex(where: { $0.name == from.text }) else {
+                    throw RetortError.recipe(
+                        "there is no teacher \(from.text.quoted())", at: from.location,
+                        why: names.isEmpty
+                            ? "the recipe has one teacher, without a name; several stand under `teachers`"
+                            : "teachers: " + names.joined(separator: ", "),
+                        help: EditDistance.suggestion(for: from.text, among: names))
+                }
+                return index
+            }
+            guard objective.needsTeacher, !objective.takesAllTeachers, !scheme.bringsTeacher else { return nil }
+            guard teachers.count == 1 else {
+                throw RetortError.recipe(
+                    "the loss \(node.required("loss").text) looks at one teacher, and the recipe has \(teachers.count)",
+                    at: node.location,
+                    help: "add `from: ` and one of \(names.joined(separator: ", ")), or use the loss ensemble")
+            }
+            return 0
+        }
+
+        /// - Throws: `RetortError` 78 for keys that cannot work together.
+        func check(mixes: Bool, at location: RetortError.Location?) throws {
+            if scheme.trainsPeers, let part = train.microBatch, part < train.batch {
+                throw RetortError.recipe(
+                    "the arm \(name) trains students side by side, which does not go in micro-batches", at: location,
+                    help: "give the arm a smaller batch, or train.micro-batch: \(train.batch)")
+            }
+            if !scheme.keepsTeachers, terms.contains(where: { $0.teacher ?? 0 > 0 }) {
+                throw RetortError.recipe(
+                    "the arm \(name) looks at several teachers one by one, but later generations have one only",
+                    at: location, help: "let its losses look at the same teacher, or use the loss ensemble")
+            }
+            if mixes, let term = terms.first(where: { !$0.objective.takesMixedExamples }) {
+                throw RetortError.recipe(
+                    "the arm \(name) has a loss that wants one label for each image, and data.augment mixes them",
+                    at: location,
+                    why: term.contract, help: "remove mixup or cutmix, or the loss")
+            }
+        }
+        /// What is minimised and how, a line each.
+        public var contract: [String] {
+            terms.map(\.contract) + [balance.contract, scheme.contract].filter { !$0.isEmpty }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+import RetortSupport
+
+/// A teacher of a recipe: a model to train, or the directory of a trained one.
+public struct TeacherSpec: Sendable {
+    public enum Source: Sendable {
+        case train(ModelSpec, TrainSpec)
+        case directory(String)
+    }
+    /// Its key under `teachers`; nil for the only one, under `teacher`.
+    public let name: String?
+    public let source: Source
+
+    /// What it is called in tables and directories: "teacher", "teacher/deep". No arm can be called so.
+    public var role: String { name.map { "\(Role.teacher)/\($0)" } ?? Role.teacher }
+
+    /// What it minimises; all teachers that are trained here do.
+    static let objective = CrossEntropyObjective(smoothing: 0)
+
+    /// How it came to be, in one line.
+    public var contract: String {
+        switch source {
+        case .train: Self.objective.contract
+        case .directory(let path): "trained before: \(path)"
+        }
+    }
+
+    /// - Parameters:
+    ///   - recipe: the whole recipe.
+    ///   - resolve: makes a path in the recipe one that can be opened.
+    /// - Throws: `RetortError` 78 unless there is either `teacher` or `teachers`, each with either a model or a path.
+    static func all(_ recipe: RecipeNode, _ resolve: (String) -> String) throws -> [TeacherSpec] {
+        let train = recipe.required("train")
+        switch (recipe["teacher"], recipe["teachers"]) {
+        case (let teacher?, nil): return [try TeacherSpec(nil, teacher, fallback: train, resolve)]
+        case (nil, let teachers?):
+            return try teachers.fields.map { try TeacherSpec($0.key, $0.value, fallback: train, resolve) }
+        case (_, let teachers):
+            throw RetortError.recipe(
+                "the recipe needs either teacher or teachers", at: teachers?.location ?? recipe.location)
+        }
+    }
+
+    private init(_ name: String?, _ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String) throws {
+        self.name = name
+        switch (node["model"], node["path"]) {
+        case (let model?, nil): source = .train(ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
+        case (nil, let path?):
+            if let train = node["train"] {
+                throw RetortError.recipe(
+                    "a teacher from a directory is not trained", at: train.location,
+                    help: "remove its `train`, or give it a `model` instead of a `path`")
+            }
+            source = .directory(resolve(path.text))
+        default: throw RetortError.recipe("a teacher needs either model or path", at: node.location)
+        }
+    }
+}
