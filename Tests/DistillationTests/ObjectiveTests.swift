@@ -264,6 +264,7 @@ struct ObjectiveTests {
         "nst": "losses/relational", "ofd": "losses/review_ofd", "reviewkd": "losses/review_ofd", "crd": "losses/crd",
         "ab": "SignalReferenceTests", "ft": "SignalReferenceTests", "masked-feature": "SignalReferenceTests",
         "be-your-own-teacher": "SignalReferenceTests", "learned-ensemble": "SignalReferenceTests",
+        "contrastive": "SignalReferenceTests",
     ]
 
     @Test("every loss of the registry but the continuous form's ends has a golden or a float64 reference")

@@ -50,6 +50,7 @@ private struct ArmSample {
         return ArmSession(
             role: arm.name, seed: seed, initialSeed: seed, model: recipe.student,
             task: ClassificationTask(sample: [6], classes: Self.classes), terms: arm.terms, balance: arm.balance,
+            view: recipe.studentSees,
             training: arm.train, teacher: teacher, data: data, test: data, device: device, report: { _, _, _ in })
     }
 

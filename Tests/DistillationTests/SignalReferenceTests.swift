@@ -244,6 +244,53 @@ struct SignalReferenceTests {
         }
     }
 
+    @Test("matching rows, both ways, with the gradient of the scale", arguments: TestBackend.available)
+    func matching(_ backend: TestBackend) throws {
+        func cosines(_ s: [Double], _ t: [Double]) -> [[Double]] {
+            func unit(_ row: [Double]) -> [Double] {
+                let length = row.reduce(0) { $0 + $1 * $1 }.squareRoot()
+                return row.map { $0 / length }
+            }
+            let (a, b) = (Float64Reference.rows(s, 3).map(unit), Float64Reference.rows(t, 3).map(unit))
+            return a.map { row in b.map { zip(row, $0).reduce(0) { $0 + $1.0 * $1.1 } } }
+        }
+        func reference(_ s: [Double], _ t: [Double], scale: Double) -> Double {
+            let scores = cosines(s, t).map { $0.map { $0 * scale } }
+            let across = (0..<5).map { column in scores.map { $0[column] } }
+            return Float64Reference.mean(
+                (0..<5).map {
+                    -(Float64Reference.logSoftmax(scores[$0])[$0] + Float64Reference.logSoftmax(across[$0])[$0]) / 2
+                })
+        }
+        try compare([5, 3], teacher: [5, 3], backend, tolerance: 5e-6) { s, t in
+            try s.normalized().contrast(with: t.normalized(), scale: Tensor.full(7, [1], on: s.device))
+        } reference: {
+            reference($0, $1, scale: 7)
+        }
+        try compare([1], teacher: [30], backend, tolerance: 5e-6) { scale, both in
+            try both.slice(0..<15).reshaped([5, 3]).normalized()
+                .contrast(with: both.slice(15..<30).reshaped([5, 3]).normalized(), scale: scale)
+        } reference: { scale, both in
+            reference(Array(both[..<15]), Array(both[15...]), scale: scale[0])
+        }
+    }
+
+    @Test("the learned scale stops at 100")
+    func largestScale() throws {
+        let device = try TestBackend.cpu.device()
+        func loss(_ temperature: String) throws -> (Float, [Float]?) {
+            let sample = try SignalSample(
+                Setting(recipe: "loss: contrastive, temperature: \(temperature)").make(), .different, on: device)
+            var values = try sample.start()
+            if temperature == "1" { values["term.log_scale"] = [6] }
+            let result = try sample.evaluate(values, teachers: sample.teachers())
+            return (result.loss, result.gradients["term.log_scale"])
+        }
+        let (above, at) = (try loss("1"), try loss("0.01"))
+        // Both start from random numbers of their own; what is compared is that a scale of e⁶ is not used and has no gradient.
+        #expect(above.1 == [0] && above.0.isFinite && at.0.isFinite)
+    }
+
     // MARK: CRD
 
     @Test(

@@ -56,6 +56,12 @@ extension ObjectiveTerm {
     public func afterStep(_ input: ObjectiveInput) throws {}
 }
 
+/// A loss that brings both models into one embedding space. Retrieval is measured there.
+protocol EmbeddingTerm: ObjectiveTerm {
+    /// Both sides, `[rows, width]` of length 1 each.
+    func embeddings(_ input: ObjectiveInput) throws -> (student: Tensor, teacher: Tensor)
+}
+
 /// A loss of logits and labels alone: nothing to prepare.
 public protocol LogitObjective: Objective {
     /// Mean over the rows of the batch, a scalar on the tape.

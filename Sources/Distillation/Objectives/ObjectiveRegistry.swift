@@ -36,6 +36,7 @@ public enum ObjectiveRegistry {
         PKTObjective.self,
         CCObjective.self,
         IRGObjective.self,
+        ContrastiveObjective.self,
         BeYourOwnTeacherObjective.self,
     ]
 

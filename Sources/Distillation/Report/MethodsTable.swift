@@ -4,9 +4,17 @@ import RetortSupport
 /// the student alone says so.
 public func methodsTable(_ results: RunResults) -> String {
     let alone = results.arms.first { $0.role == Role.alone }
+    // What a task or a loss measures beside.
+    let shown: Set<Metric> = [
+        .accuracy, .macroF1, .agreement, .klToTeacher, .parameters, .bytes, .latency, .peakBytes, .stepTime,
+    ]
+    let own = MetricFormat.all(in: results).filter { format in !shown.contains { $0.rawValue == format.key } }
+    let headings =
+        ["method", "accuracy %", "against alone", "agreement %", "KL to teacher"] + own.map(\.heading)
+        + ["time a step", "peak memory"]
     var lines = [
-        "| method | accuracy % | against alone | agreement % | KL to teacher | time a step | peak memory |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| " + headings.joined(separator: " | ") + " |",
+        "| " + headings.map { _ in "---" }.joined(separator: " | ") + " |",
     ]
     let others = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
     let sorted = others.sorted {
@@ -14,11 +22,14 @@ public func methodsTable(_ results: RunResults) -> String {
     }
     for arm in results.arms.filter({ Role.isTeacher($0.role) }) + (alone.map { [$0] } ?? []) + sorted {
         let isOther = !Role.isTeacher(arm.role) && arm.role != Role.alone
-        let cells = [
-            arm.role, cell(.accuracy, arm), isOther ? comparison(arm, alone) : "", cell(.agreement, arm),
-            cell(.klToTeacher, arm), isOther ? ratio(.stepTime, arm, alone) : cell(.stepTime, arm, unit: " µs"),
-            isOther ? ratio(.peakBytes, arm, alone) : cell(.peakBytes, arm),
-        ]
+        let cells: [String] =
+            [
+                arm.role, cell(.accuracy, arm), isOther ? comparison(arm, alone) : "", cell(.agreement, arm),
+                cell(.klToTeacher, arm),
+            ] + own.map { $0.text(arm) } + [
+                isOther ? ratio(.stepTime, arm, alone) : cell(.stepTime, arm, unit: " µs"),
+                isOther ? ratio(.peakBytes, arm, alone) : cell(.peakBytes, arm),
+            ]
         lines.append("| " + cells.joined(separator: " | ") + " |")
     }
     return lines.joined(separator: "\n") + "\n"

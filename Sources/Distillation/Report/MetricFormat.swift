@@ -23,6 +23,7 @@ struct MetricFormat {
         case .macroF1: "mean of the classes' F1"
         case .agreement: "same answer as the teacher"
         case .klToTeacher: "per sample or token"
+        case .retrieval: "own teacher's embedding nearest"
         case .parameters: "trained values"
         case .bytes: "of the weights"
         case .latency: "batch 1, forward"
@@ -41,7 +42,7 @@ struct MetricFormat {
     func texts(_ spread: Spread) -> (mean: String, deviation: String) {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
-        case .accuracy, .macroF1, .agreement:
+        case .accuracy, .macroF1, .agreement, .retrieval:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
         case .klToTeacher:
             return pair(spread) {

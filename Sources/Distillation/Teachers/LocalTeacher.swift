@@ -5,18 +5,22 @@ import RetortSupport
 /// Trained models on the student's device, frozen and in evaluation mode; each may be of another architecture.
 public final class LocalTeacher: Teacher {
     public let models: [any Model]
+    private let views: [InputView]
 
-    /// - Parameter models: at least one, all for the same classes.
-    public init(_ models: [any Model]) {
-        precondition(!models.isEmpty, "a teacher without a model")
+    /// - Parameters:
+    ///   - models: at least one, all for the same classes.
+    ///   - views: what each sees of an example; nil: everything.
+    public init(_ models: [any Model], seeing views: [InputView]? = nil) {
+        precondition(!models.isEmpty && (views == nil || views?.count == models.count), "teachers and what they see")
         self.models = models
+        self.views = views ?? models.map { _ in .whole }
         for model in models {
             model.freeze()
             model.setTraining(false)
         }
     }
 
-    public convenience init(_ model: any Model) { self.init([model]) }
+    public convenience init(_ model: any Model, seeing view: InputView = .whole) { self.init([model], seeing: [view]) }
 
     public var catalogs: [SignalCatalog] { models.map(\.signals) }
 
@@ -26,7 +30,9 @@ public final class LocalTeacher: Teacher {
 
     public func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput] {
         try Autograd.withoutGradients {
-            try models.enumerated().map { try $1.forward(x, capturing: $0 < paths.count ? paths[$0] : []) }
+            try models.enumerated().map { index, model in
+                try model.forward(views[index](x), capturing: index < paths.count ? paths[index] : [])
+            }
         }
     }
 }

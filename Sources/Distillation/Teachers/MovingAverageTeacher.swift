@@ -10,17 +10,19 @@ public final class MovingAverageTeacher: Teacher {
     private let leader: any Model
     private let leaderArena: ParameterArena
     private let decay: Double
+    private let view: InputView
 
     /// - `model`: starts equal to the leader; of the same architecture, on the same device.
     public init(
         _ model: any Model, _ arena: ParameterArena, follows leader: any Model, _ leaderArena: ParameterArena,
-        decay: Double
+        decay: Double, seeing view: InputView = .whole
     ) {
         self.model = model
         self.arena = arena
         self.leader = leader
         self.leaderArena = leaderArena
         self.decay = decay
+        self.view = view
         model.freeze()
         model.setTraining(false)
     }
@@ -28,7 +30,7 @@ public final class MovingAverageTeacher: Teacher {
     public var catalogs: [SignalCatalog] { [model.signals] }
 
     public func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput] {
-        try Autograd.withoutGradients { [try model.forward(x, capturing: paths[0])] }
+        try Autograd.withoutGradients { [try model.forward(view(x), capturing: paths.first ?? [])] }
     }
 
     public func afterStep() throws {

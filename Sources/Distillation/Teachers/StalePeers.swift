@@ -6,6 +6,7 @@ import RetortRuntime
 public final class StalePeers: Teacher {
     private let peers: [(copy: any Model, arena: ParameterArena, model: any Model, original: ParameterArena)]
     private let refresh: Int
+    private let view: InputView
     private var steps = 0
 
     /// - Parameters:
@@ -14,6 +15,7 @@ public final class StalePeers: Teacher {
     init(_ originals: [(model: any Model, arena: ParameterArena)], of session: ArmSession, refresh: Int) throws {
         precondition(!originals.isEmpty, "a peer without others")
         self.refresh = refresh
+        view = session.view
         peers = try originals.map { original in
             let (copy, arena) = try session.student()
             copy.freeze()
@@ -26,7 +28,8 @@ public final class StalePeers: Teacher {
     public var catalogs: [SignalCatalog] { peers.map(\.copy.signals) }
 
     public func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput] {
-        try Autograd.withoutGradients { try zip(peers, paths).map { try $0.copy.forward(x, capturing: $1) } }
+        let x = try view(x)
+        return try Autograd.withoutGradients { try zip(peers, paths).map { try $0.copy.forward(x, capturing: $1) } }
     }
 
     public func afterStep() throws {

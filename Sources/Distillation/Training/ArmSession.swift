@@ -14,6 +14,8 @@ public final class ArmSession {
     private let task: ClassificationTask
     private let terms: [ArmTerm]
     private let balance: LossBalance
+    /// What the student sees of an example.
+    let view: InputView
     private let training: TrainSpec
     private let initialSeed: UInt64
     private let data: DeviceRows
@@ -32,13 +34,16 @@ public final class ArmSession {
     private(set) var projectors: ProjectorSet?
     /// What balancing multiplied each loss by at the end of the last fit; empty without it.
     private(set) var finalBalance: [Double] = []
+    /// Share of the test rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
+    private(set) var retrieval: Double?
 
     /// - Parameters:
     ///   - initialSeed: what the student's weights start from: the seed alone, so that every arm starts from the same student.
     ///   - report: called after each epoch with the point (accuracy only where it was measured), the label and the number of epochs.
     init(
         role: String, seed: UInt64, initialSeed: UInt64, model: ModelSpec, task: ClassificationTask, terms: [ArmTerm],
-        balance: LossBalance, training: TrainSpec, teacher: (any Teacher)?, data: DeviceRows, test: DeviceRows,
+        balance: LossBalance, view: InputView, training: TrainSpec, teacher: (any Teacher)?, data: DeviceRows,
+        test: DeviceRows,
         device: Device,
         report: @escaping (CurvePoint, String, Int) throws -> Void
     ) {
@@ -49,6 +54,7 @@ public final class ArmSession {
         self.task = task
         self.terms = terms
         self.balance = balance
+        self.view = view
         self.training = training
         self.teacher = teacher
         self.data = data
@@ -72,7 +78,8 @@ public final class ArmSession {
     ) throws -> Trainer {
         try Trainer(
             model, arena,
-            goal: .init(terms, teacher: teacher, name: role, peers: peers, hidden: hidden, balance: balance),
+            goal: .init(
+                terms, teacher: teacher, name: role, peers: peers, hidden: hidden, balance: balance, view: view),
             data: data,
             spec: training, seed: seed, on: device)
     }
@@ -95,7 +102,7 @@ public final class ArmSession {
             let point = CurvePoint(
                 epoch: epoch + 1, step: trainer.step,
                 loss: losses.reduce(0) { $0 + Double($1) } / Double(losses.count),
-                accuracy: isMeasured ? try Evaluation(trainer.model, test, on: device).accuracy : nil)
+                accuracy: isMeasured ? try Evaluation(trainer.model, test, seeing: view, on: device).accuracy : nil)
             if isMeasured { points.append(point) }
             try report(point, label, training.epochs)
         }
@@ -105,6 +112,7 @@ public final class ArmSession {
             curve = points
             projectors = trainer.projectors
             finalBalance = try trainer.balance()
+            retrieval = try trainer.retrieval(test)
         }
     }
 

@@ -12,12 +12,12 @@ public struct Evaluation: Sendable {
     public let logits: [Float]
 
     /// Runs the model over all rows in batches of at most 1024.
-    public init(_ model: any Model, _ data: DeviceRows, on device: Device) throws {
+    public init(_ model: any Model, _ data: DeviceRows, seeing view: InputView = .whole, on device: Device) throws {
         model.setTraining(false)
         var logits: [Float] = []
         for start in stride(from: 0, to: data.rows, by: 1024) {
             let x = try data.examples(start..<min(data.rows, start + 1024), on: device)
-            logits += try Autograd.withoutGradients { try model(x).values() }
+            logits += try Autograd.withoutGradients { try model(view(x)).values() }
         }
         classes = model.classes
         labels = try device.compute.read(data.labels, as: Int32.self)
@@ -142,9 +142,11 @@ extension SeedResult {
 }
 
 /// Median time of a forward pass of one row, in microseconds, everything enqueued and waited for.
-func forwardLatency(_ model: any Model, _ data: DeviceRows, on device: Device) throws -> Double {
+func forwardLatency(_ model: any Model, _ data: DeviceRows, seeing view: InputView = .whole, on device: Device) throws
+    -> Double
+{
     model.setTraining(false)
-    let x = try data.examples(0..<1, on: device)
+    let x = try view(data.examples(0..<1, on: device))
     let clock = ContinuousClock()
     var times: [Double] = []
     for round in 0..<60 {

@@ -15,6 +15,8 @@ public struct Recipe: Sendable {
     /// At least one.
     public let teachers: [TeacherSpec]
     public let student: ModelSpec
+    /// What the student sees of an example.
+    public let studentSees: InputView
     public let arms: [Arm]
     public let train: TrainSpec
     public let seeds: [UInt64]
@@ -64,6 +66,7 @@ public struct Recipe: Sendable {
         self.node = resolved
         train = TrainSpec(node.required("train"))
         student = ModelSpec(node.required("student").required("model"))
+        studentSees = try InputView(node["student"]?["sees"])
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)

@@ -101,12 +101,14 @@ extension RecipeSection {
             RecipeField(
                 "path", .text, .optional,
                 "a directory with config.json and model.safetensors, instead of model and train"),
+            InputView.field,
         ])
 
     static let student = RecipeSection(
         "student", "The student's architecture.",
         [
-            RecipeField("model", ModelSpec.schema, .required, "the student's architecture")
+            RecipeField("model", ModelSpec.schema, .required, "the student's architecture"),
+            InputView.field,
         ])
 
     static var arm: RecipeSection {

@@ -46,7 +46,7 @@ public struct ArmResult: Sendable {
 /// One trained model.
 public struct SeedResult: Sendable {
     public var seed: UInt64
-    /// By metric key (see `Metric`): accuracy, macro_f1, agreement, kl_to_teacher, parameters, bytes, latency_us, peak_bytes, step_us.
+    /// By metric key (see `Metric`): accuracy, macro_f1, agreement, kl_to_teacher, retrieval_at_1, parameters, bytes, latency_us, peak_bytes, step_us.
     /// A metric that does not apply (the teacher's agreement with itself) is absent.
     public var metrics: [String: Double]
     /// One point per epoch.
@@ -86,6 +86,7 @@ public enum Metric: String, Sendable, CaseIterable {
     case macroF1 = "macro_f1"
     case agreement
     case klToTeacher = "kl_to_teacher"
+    case retrieval = "retrieval_at_1"
     case parameters
     case bytes
     case latency = "latency_us"
@@ -98,6 +99,7 @@ public enum Metric: String, Sendable, CaseIterable {
         case .macroF1: "macro-F1 %"
         case .agreement: "agreement %"
         case .klToTeacher: "KL to teacher (nats)"
+        case .retrieval: "retrieval %"
         case .parameters: "parameters"
         case .bytes: "size"
         case .latency: "latency (µs)"

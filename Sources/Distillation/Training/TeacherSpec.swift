@@ -9,6 +9,8 @@ public struct TeacherSpec: Sendable {
     /// Its key under `teachers`; nil for the only one, under `teacher`.
     public let name: String?
     public let source: Source
+    /// What it sees of an example.
+    public let sees: InputView
 
     /// What it is called in tables and directories: "teacher", "teacher/deep". No arm can be called so.
     public var role: String { name.map { "\(Role.teacher)/\($0)" } ?? Role.teacher }
@@ -19,8 +21,8 @@ public struct TeacherSpec: Sendable {
     /// How it came to be, in one line.
     public var contract: String {
         switch source {
-        case .train: Self.objective.contract
-        case .directory(let path): "trained before: \(path)"
+        case .train: Self.objective.contract + (sees.isWhole ? "" : ", sees \(sees.contract)")
+        case .directory(let path): "trained before: \(path)" + (sees.isWhole ? "" : ", sees \(sees.contract)")
         }
     }
 
@@ -42,6 +44,7 @@ public struct TeacherSpec: Sendable {
 
     private init(_ name: String?, _ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String) throws {
         self.name = name
+        sees = try InputView(node["sees"])
         switch (node["model"], node["path"]) {
         case (let model?, nil): source = .train(ModelSpec(model), TrainSpec(node["train"], fallback: fallback))
         case (nil, let path?):

@@ -11,6 +11,11 @@ struct PreparedTerm {
     func loss(_ input: ObjectiveInput) throws -> Tensor { try term.loss(seen(input)) }
     func afterStep(_ input: ObjectiveInput) throws { try term.afterStep(seen(input)) }
 
+    /// nil for a loss without an embedding space.
+    func embeddings(_ input: ObjectiveInput) throws -> (student: Tensor, teacher: Tensor)? {
+        try (term as? any EmbeddingTerm)?.embeddings(seen(input))
+    }
+
     private func seen(_ input: ObjectiveInput) -> ObjectiveInput {
         guard let teacher, input.teachers.count > 1 else { return input }
         return input.with(teacher: input.teachers[teacher])
@@ -55,7 +60,7 @@ struct TermBuilder {
         if !kept.isEmpty || taught.contains(where: { !$0.isEmpty }) {
             let x = try data.examples(0..<min(2, data.rows), on: device)
             model.setTraining(false)
-            let output = try Autograd.withoutGradients { try model.forward(x, capturing: kept) }
+            let output = try Autograd.withoutGradients { try model.forward(goal.view(x), capturing: kept) }
             student = try Self.shapes(output, own, who: "student", model.signals)
             let answers = try goal.teacher?.answer(x, capturing: taught) ?? catalogs.map { _ in output }
             for (index, answer) in answers.enumerated() {

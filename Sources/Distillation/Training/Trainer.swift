@@ -17,10 +17,12 @@ public final class Trainer {
         /// Share of the inputs that the student does not see.
         public let hidden: Float
         public let balance: LossBalance
+        /// What the student sees of an example; the teacher is given all of it.
+        public let view: InputView
 
         public init(
             _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", peers: Int = 0, hidden: Float = 0,
-            balance: LossBalance = .none
+            balance: LossBalance = .none, view: InputView = .whole
         ) {
             self.terms = terms
             self.teacher = teacher
@@ -28,6 +30,7 @@ public final class Trainer {
             self.peers = peers
             self.hidden = hidden
             self.balance = balance
+            self.view = view
         }
 
         /// Losses without ramps and at most one model that teaches.
@@ -48,7 +51,7 @@ public final class Trainer {
     private let studentSignals: Set<String>
     private let teacherSignals: [Set<String>]
     private let data: DeviceRows
-    private let device: Device
+    let device: Device
     private let schedule: Schedule
     private let learningRate: Double
     private let batch: Int
@@ -163,7 +166,7 @@ public final class Trainer {
 
     /// The student's answer to a batch, on the tape.
     private func answer(_ x: Tensor) throws -> ModelOutput {
-        var x = x
+        var x = try goal.view(x)
         if goal.hidden > 0 {
             let stream = Philox.stream("hidden") &+ UInt64(step)
             x = try x.dropout(goal.hidden, seed: UInt64(order.word(0)), stream: stream).scaled(1 - goal.hidden)
@@ -180,6 +183,18 @@ public final class Trainer {
     /// Whether a loss of this kind counts in this epoch.
     private func counts(_ kind: (any Objective) -> Bool) -> Bool {
         goal.terms.contains { $0.ramp.factor(progress) != 0 && kind($0.objective) }
+    }
+
+    /// Both sides' embeddings of examples, off the tape, by the first loss that has such; nil where none has.
+    func embeddings(_ x: Tensor, labels: View) throws -> (student: Tensor, teacher: Tensor)? {
+        guard let teacher = goal.teacher, let prepared = terms.joined().first(where: { $0.term is any EmbeddingTerm })
+        else { return nil }
+        return try Autograd.withoutGradients {
+            try prepared.embeddings(
+                ObjectiveInput(
+                    student: try model.forward(goal.view(x), capturing: studentSignals),
+                    teachers: try teacher.answer(x, capturing: teacherSignals), labels: labels))
+        }
     }
 
     private func learn(_ input: ObjectiveInput, lossInto slot: View) throws {

@@ -25,8 +25,11 @@ public final class TrainingRun {
         self.progress = progress
         examples = try recipe.data.load()
         task = examples.task
-        for case .train(let model, _) in recipe.teachers.map(\.source) { _ = try model.make(for: task, who: "teacher") }
-        _ = try recipe.student.make(for: task, who: "student")
+        for teacher in recipe.teachers {
+            let seen = try task.seen(by: teacher.sees)
+            if case .train(let model, _) = teacher.source { _ = try model.make(for: seen, who: "teacher") }
+        }
+        _ = try recipe.student.make(for: task.seen(by: recipe.studentSees), who: "student")
         // Asked now, so that a refused recipe leaves no directory behind.
         for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
         for case .train(_, let spec) in recipe.teachers.map(\.source) {
@@ -40,29 +43,37 @@ public final class TrainingRun {
     /// Builds the losses of every arm once, on fresh models: what does not fit is refused before anything is trained, not when its
     /// arm's turn comes.
     private static func rehearse(_ recipe: Recipe, _ examples: Examples, on device: Device) throws {
-        func fresh(_ spec: ModelSpec, _ who: String) throws -> any Model {
-            let model = try spec.make(for: examples.task, who: who)
+        func fresh(_ spec: ModelSpec, _ who: String, seeing view: InputView) throws -> any Model {
+            let model = try spec.make(for: examples.task.seen(by: view), who: who)
             _ = try model.materialize(on: device, seed: 0)
             return model
         }
         let teachers: [any Model] = try recipe.teachers.map { teacher in
             switch teacher.source {
-            case .train(let spec, _): try fresh(spec, "teacher")
-            case .directory(let path): try Self.load(teacher: path, for: examples.task, on: device)
+            case .train(let spec, _): try fresh(spec, "teacher", seeing: teacher.sees)
+            case .directory(let path):
+                try Self.load(teacher: path, for: examples.task.seen(by: teacher.sees), on: device)
             }
         }
         let data = try DeviceRows(
             try examples.train.first(min(2, examples.train.count)), normalization: examples.normalization, on: device)
         for arm in recipe.arms {
             let goal = Trainer.Goal(
-                arm.terms, teacher: Self.teacher(of: arm, among: teachers), name: arm.name, peers: arm.scheme.peers)
-            _ = try TermBuilder(try fresh(recipe.student, "student"), goal: goal, data: data, seed: 0, on: device)
-                .build()
+                arm.terms, teacher: teacher(of: arm, in: recipe, among: teachers), name: arm.name,
+                peers: arm.scheme.peers,
+                view: recipe.studentSees)
+            _ = try TermBuilder(
+                try fresh(recipe.student, "student", seeing: recipe.studentSees), goal: goal, data: data, seed: 0,
+                on: device
+            )
+            .build()
         }
     }
 
-    private static func teacher(of arm: Recipe.Arm, among all: [any Model]) -> LocalTeacher? {
-        arm.teachers.isEmpty ? nil : LocalTeacher(arm.teachers.map { all[$0] })
+    /// - Parameter all: the recipe's teachers.
+    private static func teacher(of arm: Recipe.Arm, in recipe: Recipe, among all: [any Model]) -> LocalTeacher? {
+        arm.teachers.isEmpty
+            ? nil : LocalTeacher(arm.teachers.map { all[$0] }, seeing: arm.teachers.map { recipe.teachers[$0].sees })
     }
 
     public var path: String { directory.path }
@@ -125,21 +136,21 @@ public final class TrainingRun {
     private func gallery() throws -> Gallery? {
         guard case .images(let images) = examples.test else { return nil }
         let seed = recipe.seeds[0]
-        func evaluation(_ role: String) throws -> Evaluation {
+        func evaluation(_ role: String, seeing view: InputView) throws -> Evaluation {
             let (model, _) = try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device)
-            return try Evaluation(model, test, on: device)
+            return try Evaluation(model, test, seeing: view, on: device)
         }
         let teachers = try recipe.teachers.map { teacher in
             switch teacher.source {
-            case .train: try evaluation(teacher.role)
+            case .train: try evaluation(teacher.role, seeing: teacher.sees)
             case .directory(let path):
-                try Evaluation(try Self.load(teacher: path, for: task, on: device), test, on: device)
+                try Evaluation(try load(teacher, path), test, seeing: teacher.sees, on: device)
             }
         }
         return Gallery(
             images,
             evaluations: [(Role.teacher, Evaluation.mean(of: teachers))]
-                + (try recipe.arms.map { ($0.name, try evaluation($0.name)) }))
+                + (try recipe.arms.map { ($0.name, try evaluation($0.name, seeing: recipe.studentSees)) }))
     }
 
     // MARK: Teachers
@@ -157,11 +168,15 @@ public final class TrainingRun {
         return model
     }
 
+    private func load(_ teacher: TeacherSpec, _ path: String) throws -> any Model {
+        try Self.load(teacher: path, for: task.seen(by: teacher.sees), on: device)
+    }
+
     private func teacher(_ spec: TeacherSpec, _ seed: UInt64) throws -> (any Model, SeedResult) {
         switch spec.source {
         case .directory(let path):
-            let model = try Self.load(teacher: path, for: task, on: device)
-            return (model, try measure(model, seed: seed, curve: [], session: nil, reference: nil))
+            let model = try load(spec, path)
+            return (model, try measure(model, seeing: spec.sees, seed: seed, session: nil, reference: nil))
         case .train(let model, let train):
             if let done = try directory.finished(spec.role, seed) {
                 let (model, _) = try ModelDirectory.load(directory.folder(spec.role, seed) + "/final", on: device)
@@ -171,8 +186,9 @@ public final class TrainingRun {
             // Teachers of one architecture start, and are trained in an order, of their own.
             let own = seed ^ (spec.name.map { UInt64(Philox(seed: seed, stream: Philox.stream($0)).word(0)) } ?? 0)
             let (trained, result) = try fit(
-                OfflineScheme.plain, role: spec.role, model: model, terms: [ArmTerm(TeacherSpec.objective)],
-                spec: train, seed: seed, orderSeed: own, initialSeed: own ^ 0x7eac_4e12, teacher: nil, reference: nil)
+                OfflineScheme.plain, role: spec.role, model: model, view: spec.sees,
+                terms: [ArmTerm(TeacherSpec.objective)], spec: train, seed: seed, orderSeed: own,
+                initialSeed: own ^ 0x7eac_4e12, teacher: nil, reference: nil)
             trained.freeze()
             return (trained, result)
         }
@@ -180,7 +196,8 @@ public final class TrainingRun {
 
     /// What students are compared with: the teacher's answers, or the mean of the probabilities of several.
     private func reference(_ teachers: [any Model]) throws -> Evaluation {
-        Evaluation.mean(of: try teachers.map { try Evaluation($0, test, on: device) })
+        Evaluation.mean(
+            of: try zip(teachers, recipe.teachers).map { try Evaluation($0, test, seeing: $1.sees, on: device) })
     }
 
     /// Several teachers as one: what they cost is added up.
@@ -190,7 +207,9 @@ public final class TrainingRun {
             seed: seed, evaluation,
             [
                 .parameters: parameters, .bytes: parameters * 4,
-                .latency: try teachers.reduce(0) { $0 + (try forwardLatency($1, test, on: device)) },
+                .latency: try zip(teachers, recipe.teachers).reduce(0) {
+                    $0 + (try forwardLatency($1.0, test, seeing: $1.1.sees, on: device))
+                },
             ], curve: [])
     }
 
@@ -202,28 +221,30 @@ public final class TrainingRun {
         if let done = try directory.finished(arm.name, seed) { return done }
         // The weights depend on the seed alone: every arm starts from the same student.
         return try fit(
-            arm.scheme, role: arm.name, model: recipe.student, terms: arm.terms, balance: arm.balance, spec: arm.train,
-            seed: seed, orderSeed: seed, initialSeed: seed, teacher: Self.teacher(of: arm, among: teachers),
-            reference: reference
+            arm.scheme, role: arm.name, model: recipe.student, view: recipe.studentSees, terms: arm.terms,
+            balance: arm.balance, spec: arm.train, seed: seed, orderSeed: seed, initialSeed: seed,
+            teacher: Self.teacher(of: arm, in: recipe, among: teachers), reference: reference
         ).result
     }
 
     private func fit(
-        _ scheme: any Scheme, role: String, model: ModelSpec, terms: [ArmTerm], balance: LossBalance = .none,
-        spec: TrainSpec, seed: UInt64, orderSeed: UInt64, initialSeed: UInt64, teacher: (any Teacher)?,
+        _ scheme: any Scheme, role: String, model: ModelSpec, view: InputView, terms: [ArmTerm],
+        balance: LossBalance = .none, spec: TrainSpec, seed: UInt64, orderSeed: UInt64, initialSeed: UInt64,
+        teacher: (any Teacher)?,
         reference: Evaluation?
     ) throws -> (model: any Model, result: SeedResult) {
         let start = clock.now
         let rows = try spec.rows.map { try examples.train.first($0) } ?? examples.train
         let session = ArmSession(
-            role: role, seed: orderSeed, initialSeed: initialSeed, model: model, task: task, terms: terms,
-            balance: balance, training: spec, teacher: teacher, data: try deviceRows(rows), test: test, device: device
+            role: role, seed: orderSeed, initialSeed: initialSeed, model: model, task: try task.seen(by: view),
+            terms: terms, balance: balance, view: view, training: spec, teacher: teacher, data: try deviceRows(rows),
+            test: test, device: device
         ) { point, label, epochs in
             try self.record(point, "\(role) seed \(seed)" + (label.isEmpty ? "" : ", \(label)"), role, seed, epochs)
         }
         let trained = try scheme.train(session)
         let result = try measure(
-            trained, seed: seed, curve: session.curve, session: session, reference: reference)
+            trained, seeing: view, seed: seed, session: session, reference: reference)
         try directory.save(trained, result, role: role, projectors: session.projectors)
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
@@ -256,18 +277,19 @@ public final class TrainingRun {
     }
 
     private func measure(
-        _ model: any Model, seed: UInt64, curve: [CurvePoint], session: ArmSession?, reference: Evaluation?
+        _ model: any Model, seeing view: InputView, seed: UInt64, session: ArmSession?, reference: Evaluation?
     ) throws -> SeedResult {
-        let evaluation = try Evaluation(model, test, on: device)
+        let evaluation = try Evaluation(model, test, seeing: view, on: device)
         var metrics: [Metric: Double] = [
             .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
-            .latency: try forwardLatency(model, test, on: device),
+            .latency: try forwardLatency(model, test, seeing: view, on: device),
         ]
         if let session {
             metrics[.peakBytes] = Double(session.peakBytes)
             metrics[.stepTime] = session.stepMicroseconds
+            metrics[.retrieval] = session.retrieval
         }
-        return SeedResult(seed: seed, evaluation, metrics, curve: curve, reference: reference)
+        return SeedResult(seed: seed, evaluation, metrics, curve: session?.curve ?? [], reference: reference)
     }
 
     private func say(_ line: String) throws {

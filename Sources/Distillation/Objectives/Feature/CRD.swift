@@ -61,7 +61,7 @@ public struct CRDObjective: SignalObjective {
         return try Term(pairs[0], self, context, (shapes.student.reduce(1, *), shapes.teacher.reduce(1, *)))
     }
 
-    private final class Term: ObjectiveTerm {
+    private final class Term: EmbeddingTerm {
         private let pair: SignalPair
         private let objective: CRDObjective
         private let context: TermContext
@@ -93,11 +93,17 @@ public struct CRDObjective: SignalObjective {
 
         var modules: [any Module] { [student, teacher] }
 
+        func embeddings(_ input: ObjectiveInput) throws -> (student: Tensor, teacher: Tensor) {
+            let signals = try input.signals(pair)
+            return (
+                try student(signals.student.flattenedRows()).normalized(),
+                try teacher(signals.teacher.flattenedRows()).normalized()
+            )
+        }
+
         func loss(_ input: ObjectiveInput) throws -> Tensor {
             guard let ids = input.ids else { throw RetortError.internalBug("crd without the numbers of the examples") }
-            let signals = try input.signals(pair)
-            let v = try student(signals.student.flattenedRows()).normalized()
-            let w = try teacher(signals.teacher.flattenedRows()).normalized()
+            let (v, w) = try embeddings(input)
             let own = try Tensor.oneHot(ids, classes: context.examples, on: v.device)
             let others = try negatives(input)
             seen = (own, v.detached, w.detached)

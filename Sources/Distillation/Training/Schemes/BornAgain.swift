@@ -21,7 +21,7 @@ public struct BornAgainScheme: Scheme {
             let (model, arena) = try session.student(number: generation)
             try session.fit(
                 try session.trainer(model, arena, teacher: teacher), label: "generation \(generation)", isLast: false)
-            teacher = LocalTeacher(model)
+            teacher = LocalTeacher(model, seeing: session.view)
         }
         let (model, arena) = try session.student()
         try session.fit(try session.trainer(model, arena, teacher: teacher))

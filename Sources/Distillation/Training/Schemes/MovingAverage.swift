@@ -32,7 +32,7 @@ public struct MovingAverageScheme: Scheme {
     public func train(_ session: ArmSession) throws -> any Model {
         let (model, arena) = try session.student()
         let (copy, copied) = try session.student()
-        let teacher = MovingAverageTeacher(copy, copied, follows: model, arena, decay: decay)
+        let teacher = MovingAverageTeacher(copy, copied, follows: model, arena, decay: decay, seeing: session.view)
         try session.fit(try session.trainer(model, arena, teacher: teacher, hidden: hidden))
         return model
     }

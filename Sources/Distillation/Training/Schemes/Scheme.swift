@@ -57,6 +57,8 @@ public protocol EpochTrainer: AnyObject {
     func epoch(_ index: Int) throws -> [Float]
     /// What each loss is multiplied by now; empty when nothing balances them.
     func balance() throws -> [Double]
+    /// Share of rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
+    func retrieval(_ data: DeviceRows) throws -> Double?
 }
 
 extension Trainer: EpochTrainer {
