@@ -84,6 +84,20 @@ struct RecipeTests {
         #expect(contract.contains("0.9·T²·KL(p‖q) + 0.1·CE"), "\(contract)")
     }
 
+    @Test("the smallest part of an epoch")
+    func smallestPart() throws {
+        func smallest(_ train: String, of rows: Int) throws -> Int {
+            let text = Self.good.replacing("batch: 8", with: train)
+            return try Recipe.parse(text, name: "parts").train.smallestPart(of: rows)
+        }
+        #expect(try smallest("batch: 8", of: 33) == 1)
+        #expect(try smallest("batch: 8", of: 32) == 8)
+        #expect(try smallest("batch: 8", of: 5) == 5)
+        #expect(try smallest("batch: 8, micro-batch: 3", of: 32) == 2)
+        #expect(try smallest("batch: 8, micro-batch: 3", of: 36) == 1)
+        #expect(try smallest("batch: 8, micro-batch: 4, rows: 17", of: 100) == 1)
+    }
+
     @Test("every shipped recipe is valid, and its resolved text means the same")
     func everyRecipe() throws {
         let folder = Project.root + "/recipes"

@@ -184,6 +184,19 @@ struct SchemeTests {
         expectClose(try ArmSample.parameters(copy), expected, absolute: 1e-6)
     }
 
+    @Test("what is hidden from the student does not depend on micro-batches", arguments: TestBackend.fast)
+    func hiddenInParts(_ backend: TestBackend) throws {
+        let sample = try ArmSample(backend)
+        func train(_ more: String) throws -> [Float] {
+            try sample.train(
+                ArmSample.recipe(
+                    "objective: [{loss: cross-entropy}, {loss: forward-kl}], "
+                        + "scheme: {kind: moving-average, hidden: 0.4}\(more)")
+            ).parameters
+        }
+        expectClose(try train(", train: {micro-batch: 3}"), try train("").map(Double.init), absolute: 2e-5)
+    }
+
     // MARK: Several teachers
 
     private static let two = """

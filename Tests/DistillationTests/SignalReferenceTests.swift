@@ -1,5 +1,6 @@
 import Foundation
 import RetortKernels
+import RetortModels
 import RetortRuntime
 import RetortSupport
 import TestSupport
@@ -123,6 +124,35 @@ struct SignalReferenceTests {
             }
             let share = Double(hidden) / Double(places)
             #expect(share > 0.1 && share < 0.75, "\(hide): \(share)")
+        }
+    }
+
+    @Test("masks of the parts of a batch are those of the whole")
+    func masksInParts() throws {
+        let device = try TestBackend.cpu.device()
+        for hide in ["channels", "positions"] {
+            let objective = try Setting(
+                recipe: "loss: masked-feature, hide: \(hide), mask: 0.4, alpha: 1, student: [s1], teacher: [s1]"
+            ).make()
+            let sample = try SignalSample(objective, .alike, on: device)
+            let (values, teachers) = (try sample.start(), try sample.teachers())
+            let whole = try sample.input(values, teachers: teachers).0
+            func part(_ range: Range<Int>, firstRow: Int) throws -> Float {
+                func cut(_ output: ModelOutput) throws -> ModelOutput {
+                    ModelOutput(
+                        logits: try output.logits.slice(range),
+                        signals: try output.signals.mapValues { try $0.slice(range) })
+                }
+                return try sample.term.loss(
+                    ObjectiveInput(
+                        student: try cut(whole.student), teachers: try whole.teachers.map(cut),
+                        labels: whole.labels.slice(range), firstRow: firstRow, progress: whole.progress)
+                ).item()
+            }
+            let all = try sample.term.loss(whole).item()
+            let parts = (try part(0..<1, firstRow: 0) + 3 * part(1..<4, firstRow: 1)) / 4
+            expectClose([parts], [Double(all)], absolute: 0, relative: 1e-6)
+            #expect(try part(1..<4, firstRow: 0) != part(1..<4, firstRow: 1))
         }
     }
 

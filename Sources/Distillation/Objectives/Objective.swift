@@ -93,18 +93,21 @@ public struct ObjectiveInput {
     public let targets: View?
     /// Int32 `[rows]`: each example's number in the training set.
     public let ids: View?
+    /// The first row's place in the batch: 0 but for the later parts of a batch that is trained in micro-batches. Random masks depend on it.
+    public let firstRow: Int
     /// How far training has come.
     public let progress: TrainingProgress
 
     public init(
         student: ModelOutput, teachers: [ModelOutput], labels: View, targets: View? = nil, ids: View? = nil,
-        progress: TrainingProgress = TrainingProgress()
+        firstRow: Int = 0, progress: TrainingProgress = TrainingProgress()
     ) {
         self.student = student
         self.teachers = teachers
         self.labels = labels
         self.targets = targets
         self.ids = ids
+        self.firstRow = firstRow
         self.progress = progress
     }
 
@@ -120,7 +123,8 @@ public struct ObjectiveInput {
     /// The same with one teacher only.
     func with(teacher: ModelOutput) -> ObjectiveInput {
         ObjectiveInput(
-            student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, progress: progress)
+            student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, firstRow: firstRow,
+            progress: progress)
     }
 
     /// The only teacher, or the first.

@@ -91,6 +91,16 @@ public struct TrainSpec: Sendable {
     public let schedule: ScheduleSpec
     public let clip: Float?
 
+    /// Rows of the smallest forward and backward pass of an epoch.
+    /// - Parameter all: rows of the training set.
+    func smallestPart(of all: Int) -> Int {
+        let rows = min(rows ?? all, all)
+        return [min(batch, rows), rows % batch].filter { $0 > 0 }.map { step in
+            guard let microBatch, microBatch < step else { return step }
+            return step % microBatch > 0 ? step % microBatch : microBatch
+        }.min() ?? 0
+    }
+
     /// - Parameters:
     ///   - fallback: where absent keys come from.
     ///   - inheritsRows: false for a teacher, who sees all rows unless its own section says otherwise.

@@ -164,12 +164,15 @@ public final class Trainer {
         }
     }
 
-    /// The student's answer to a batch, on the tape.
-    private func answer(_ x: Tensor) throws -> ModelOutput {
+    /// The student's answer to a batch, or to the part of it that begins at `firstRow`, on the tape.
+    private func answer(_ x: Tensor, firstRow: Int = 0) throws -> ModelOutput {
         var x = try goal.view(x)
         if goal.hidden > 0 {
             let stream = Philox.stream("hidden") &+ UInt64(step)
-            x = try x.dropout(goal.hidden, seed: UInt64(order.word(0)), stream: stream).scaled(1 - goal.hidden)
+            let firstElement = firstRow * (x.count / max(1, x.shape[0]))
+            x = try x.dropout(
+                goal.hidden, seed: UInt64(order.word(0)), stream: stream, firstElement: firstElement
+            ).scaled(1 - goal.hidden)
         }
         return try model.forward(x, capturing: studentSignals)
     }
@@ -246,13 +249,16 @@ public final class Trainer {
         func input(_ student: ModelOutput, _ teachers: [ModelOutput], _ range: Range<Int>) -> ObjectiveInput {
             ObjectiveInput(
                 student: student, teachers: teachers, labels: batch.labels.slice(range),
-                targets: batch.targets?.slice(range), ids: batch.ids.slice(range), progress: progress)
+                targets: batch.targets?.slice(range), ids: batch.ids.slice(range), firstRow: range.lowerBound,
+                progress: progress)
         }
         let whole = counts(\.spansBatch)
         var cached: [(path: String?, gradient: Parameter)] = []
         if whole {
             let statistics = try model.buffers.map { try Tensor(view: $0.view, on: device).copied() }
-            let answers = try Autograd.withoutGradients { try parts.map { try answer(batch.x.slice($0)) } }
+            let answers = try Autograd.withoutGradients {
+                try parts.map { try answer(batch.x.slice($0), firstRow: $0.lowerBound) }
+            }
             for (buffer, before) in zip(model.buffers, statistics) {
                 try run(Copy(), .init(x: before.view, y: .write(buffer.view)), on: device.compute)
             }
@@ -267,7 +273,7 @@ public final class Trainer {
         }
         var seenParts: [ObjectiveInput] = []
         for (index, range) in parts.enumerated() {
-            let student = try answer(batch.x.slice(range))
+            let student = try answer(batch.x.slice(range), firstRow: range.lowerBound)
             let seen = input(student, taught[index], range)
             let share = Float(range.count) / Float(rows)
             let loss = try totalLoss(seen, share: share, spanning: whole ? false : nil) * share

@@ -55,18 +55,50 @@ public final class TrainingRun {
                 try Self.load(teacher: path, for: examples.task.seen(by: teacher.sees), on: device)
             }
         }
+        for (spec, model) in zip(recipe.teachers, teachers) {
+            guard case .train(_, let train) = spec.source else { continue }
+            try rehearseSmallestStep(
+                model, train, examples, seeing: spec.sees, who: "the teacher", at: recipe.node["train"]?.location,
+                on: device)
+        }
         let data = try DeviceRows(
             try examples.train.first(min(2, examples.train.count)), normalization: examples.normalization, on: device)
         for arm in recipe.arms {
-            let goal = Trainer.Goal(
-                arm.terms, teacher: teacher(of: arm, in: recipe, among: teachers), name: arm.name,
-                peers: arm.scheme.peers,
-                view: recipe.studentSees)
-            _ = try TermBuilder(
-                try fresh(recipe.student, "student", seeing: recipe.studentSees), goal: goal, data: data, seed: 0,
-                on: device
-            )
-            .build()
+            let student = try fresh(recipe.student, "student", seeing: recipe.studentSees)
+            func build(_ teacher: LocalTeacher?) throws {
+                let goal = Trainer.Goal(
+                    arm.terms, teacher: teacher, name: arm.name, peers: arm.scheme.peers, view: recipe.studentSees)
+                _ = try TermBuilder(student, goal: goal, data: data, seed: 0, on: device).build()
+            }
+            try build(teacher(of: arm, in: recipe, among: teachers))
+            if !arm.scheme.keepsTeachers {
+                // Later generations have one like themselves.
+                let former = try fresh(recipe.student, "student", seeing: recipe.studentSees)
+                try build(LocalTeacher(former, seeing: recipe.studentSees))
+            }
+            try rehearseSmallestStep(
+                student, arm.train, examples, seeing: recipe.studentSees, who: "the arm \(arm.name)",
+                at: recipe.node["arms"]?[arm.name]?.location, on: device)
+        }
+    }
+
+    /// Batch normalisation has no statistics of one value: a step of one row, where maps have shrunk to one position, is refused.
+    private static func rehearseSmallestStep(
+        _ model: any Model, _ train: TrainSpec, _ examples: Examples, seeing view: InputView, who: String,
+        at location: RetortError.Location?, on device: Device
+    ) throws {
+        let rows = examples.train.count
+        guard train.smallestPart(of: rows) == 1 else { return }
+        let one = try DeviceRows(try examples.train.first(1), normalization: examples.normalization, on: device)
+        model.setTraining(true)
+        do {
+            _ = try Autograd.withoutGradients { try model(view(one.examples(0..<1, on: device))) }
+        } catch let error as KernelError {
+            throw RetortError.recipe(
+                "\(who) has a step of one row, which its batch normalisation cannot take", at: location,
+                why: "\(train.rows ?? rows) rows in batches of \(train.batch)"
+                    + (train.microBatch.map { " and micro-batches of \($0)" } ?? "") + "; \(error)",
+                help: "choose a batch, or a number of rows, that leaves more than one row for every step")
         }
     }
 

@@ -76,7 +76,10 @@ public struct MaskedFeatureObjective: SignalObjective {
                             objective.hidesChannels ? [shape[0], shape[1], 1, 1] : [shape[0], 1, shape[2], shape[3]]
                         // Dropout scales what it keeps; the authors do not.
                         let kept = try Tensor.full(1 - objective.mask, places, on: aligned.device)
-                        return try aligned * kept.dropout(objective.mask, seed: seed, stream: stream)
+                        return try aligned
+                            * kept.dropout(
+                                objective.mask, seed: seed, stream: stream,
+                                firstElement: input.firstRow * places.dropFirst().reduce(1, *))
                     }
                     return try generated.generationDistance(teacher)
                 }) * objective.alpha
