@@ -57,8 +57,14 @@ static const char reduce_cl[] = {
 static const char resize_cl[] = {
 #embed "resize.cl" suffix(, )
     0};
+static const char rmsnorm_cl[] = {
+#embed "rmsnorm.cl" suffix(, )
+    0};
 static const char roof_cl[] = {
 #embed "roof.cl" suffix(, )
+    0};
+static const char rope_cl[] = {
+#embed "rope.cl" suffix(, )
     0};
 static const char softmax_cl[] = {
 #embed "softmax.cl" suffix(, )
@@ -86,7 +92,9 @@ static const ckernels_source sources[] = {
     {"probe.cl", probe_cl, sizeof probe_cl - 1},
     {"reduce.cl", reduce_cl, sizeof reduce_cl - 1},
     {"resize.cl", resize_cl, sizeof resize_cl - 1},
+    {"rmsnorm.cl", rmsnorm_cl, sizeof rmsnorm_cl - 1},
     {"roof.cl", roof_cl, sizeof roof_cl - 1},
+    {"rope.cl", rope_cl, sizeof rope_cl - 1},
     {"softmax.cl", softmax_cl, sizeof softmax_cl - 1},
     {"topk.cl", topk_cl, sizeof topk_cl - 1},
 };

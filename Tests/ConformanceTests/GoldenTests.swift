@@ -11,7 +11,8 @@ struct GoldenTests {
     static let families: Set<String> = [
         "ops/activations", "ops/batchnorm", "ops/conv2d", "ops/cross_entropy", "ops/elementwise", "ops/embedding",
         "ops/gemm", "ops/kl_div", "ops/layernorm", "ops/linear", "ops/matmul", "ops/pooling", "ops/reductions",
-        "ops/simple_losses", "ops/softmax", "losses/at", "losses/cat_kd", "losses/crd", "losses/dkd", "losses/dml",
+        "ops/rmsnorm", "ops/rope", "ops/simple_losses", "ops/softmax", "losses/at", "losses/cat_kd", "losses/crd",
+        "losses/dkd", "losses/dml",
         "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/logit_variants",
         "losses/multi_teacher", "losses/relational", "losses/review_ofd", "losses/rkd", "losses/token_divergence",
         "misc/number_formats", "misc/optimizers", "misc/schedules",

@@ -250,6 +250,19 @@ typedef struct {
     void (*layernorm_sums_range)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *dweight, float *dbias,
         int blocks, int columns, int want_weight, int want_bias, int accumulate);
 
+    // ---- rmsnorm.cl, rope.cl: formulas there ------------------------------------------------------------------------
+
+    void (*rmsnorm_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *weight, float *y, ptrdiff_t y_pitch, float *rstd, int columns, int has_weight, float epsilon);
+    void (*rmsnorm_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *weight, const float *rstd, const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns,
+        int has_weight, int accumulate);
+    void (*rmsnorm_partials_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
+        *rstd, const float *dy, ptrdiff_t dy_pitch, float *partials, ptrdiff_t rows, int columns);
+    void (*rope_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const int *ids, const float
+        *cosines, const float *sines, float *y, ptrdiff_t y_pitch, int heads, int width, int positions, int
+        interleaved, float turn, int accumulate);
+
     // ---- batchnorm.cl: formulas, parts and layouts there --------------------------------------------------------------
 
     void (*batchnorm_moments_planes_items)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *partials,

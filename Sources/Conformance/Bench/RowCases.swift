@@ -18,7 +18,7 @@ enum RowCases {
 
     static var rows: [BenchCase] {
         [
-            layerNorm(hidden),
+            layerNorm(hidden), rmsNorm(hidden),
             map(.rows, "gelu_erf", hidden, Unary(.geluExact)) { $0.map { 0.5 * $0 * erfc(-$0 / 2.0.squareRoot()) } },
             map(.rows, "gelu_tanh", hidden, Unary(.geluTanh)) {
                 $0.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
@@ -130,6 +130,33 @@ enum RowCases {
                         scale.add(
                             try compute.read(y.slice(r..<(r + 1))),
                             v.indices.map { (v[$0] - mean) * rstd * Double(weights[$0]) + Double(biases[$0]) })
+                    }
+                    return scale.error
+                })
+        }
+    }
+
+    private static func rmsNorm(_ sizes: [Int]) -> BenchCase {
+        BenchCase(.rows, "rms_norm", sizes) { device, random in
+            let compute = device.compute
+            let (rows, columns) = (sizes[0], sizes[1])
+            let weights = random.floats(columns)
+            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(sizes))
+            let operands = RMSNorm.Operands(
+                x: x, weight: try compute.view(weights, [columns]), y: y, rstd: try compute.empty([rows]))
+            let op = RMSNorm()
+            return BenchSet(
+                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
+                run: { try run(op, operands, on: compute) },
+                reference: { _ in
+                    var scale = ErrorScale()
+                    for r in RowCheck.rows(of: rows) {
+                        let v = try RowCheck.row(x, r, compute)
+                        let square = v.reduce(0) { $0 + $1 * $1 } / Double(columns)
+                        let rstd = 1 / (square + Double(op.epsilon)).squareRoot()
+                        scale.add(
+                            try compute.read(y.slice(r..<(r + 1))), v.indices.map { v[$0] * rstd * Double(weights[$0]) }
+                        )
                     }
                     return scale.error
                 })

@@ -5,11 +5,15 @@ final class GoldenParameters {
     private let cursor: JSONCursor?
     /// A remark for readers, in any family.
     private var asked: Set<String> = ["note"]
+    private var sections: [(name: String, parameters: GoldenParameters)] = []
 
     init(_ cursor: JSONCursor?) { self.cursor = cursor }
 
     /// Parameters the case has and no one asked for.
-    func unknown() throws -> [String] { try (cursor?.members() ?? []).map(\.key).filter { !asked.contains($0) } }
+    func unknown() throws -> [String] {
+        try (cursor?.members() ?? []).map(\.key).filter { !asked.contains($0) }
+            + sections.flatMap { name, section in try section.unknown().map { "\(name).\($0)" } }
+    }
 
     /// nil when it is missing or null.
     private func optional(_ name: String) throws -> JSONCursor? {
@@ -35,6 +39,14 @@ final class GoldenParameters {
     func flag(_ name: String, default value: Bool) throws -> Bool { try optional(name)?.bool() ?? value }
     func word(_ name: String) throws -> String { try required(name).string() }
     func word(_ name: String, default value: String) throws -> String { try optional(name)?.string() ?? value }
+
+    /// Parameters inside a parameter. One of them that nobody asked for fails the case, too.
+    func section(ifPresent name: String) throws -> GoldenParameters? {
+        guard let cursor = try optional(name) else { return nil }
+        let section = GoldenParameters(cursor)
+        sections.append((name, section))
+        return section
+    }
 
     /// An error about a value that is of the right type but not known.
     static func unknownValue(_ name: String, _ value: String) -> RetortError {

@@ -5,7 +5,8 @@ import RetortRuntime
 extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
-        maps + arithmetic + shapes + products + convolutions + softmaxes + losses + divergences + norms + reductions
+        maps + arithmetic + shapes + products + convolutions + softmaxes + losses + divergences + norms + transformer
+        + reductions
         + selections + images
 
     // MARK: Element by element
@@ -227,6 +228,43 @@ extension GradientDescription {
                 }
             })
     }
+
+    private static let transformer: [GradientDescription] =
+        [true, false].map { weight in
+            GradientDescription(
+                "rmsNorm", "5x7" + (weight ? " weight" : ""), [[5, 7]] + (weight ? [[7]] : []),
+                tensor: { x, _ in try x[0].rmsNorm(weight: weight ? x[1] : nil, epsilon: 1e-5) },
+                reference: { x in
+                    rowsOf(x[0], 7).flatMap { row in
+                        let square = row.reduce(0) { $0 + $1 * $1 } / 7
+                        return row.enumerated().map { i, v in
+                            v / (square + Double(Float(1e-5))).squareRoot() * (weight ? x[1][i] : 1)
+                        }
+                    }
+                })
+        }
+        + [RotaryEmbedding.Pairing.halves, .interleaved].map { pairing in
+            GradientDescription(
+                "rotated", "5 tokens, 3 heads of 6, \(pairing)", [[5, 18]],
+                tensor: { x, device in
+                    let table = try RotaryTable(width: 6, theta: 100, positions: 9, on: device)
+                    return try x[0].rotated(
+                        table, positions: device.compute.view([Int32(0), 8, 3, 3, 1], [5], .i32), heads: 3,
+                        pairing: pairing)
+                },
+                reference: { x in
+                    let positions = [0.0, 8, 3, 3, 1]
+                    return x[0].indices.map { i in
+                        let (token, place) = (i / 18, i % 6)
+                        let halves = pairing == .halves
+                        let pair = halves ? place % 3 : place / 2
+                        let isFirst = halves ? place < 3 : place % 2 == 0
+                        let other = i + (isFirst ? 1 : -1) * (halves ? 3 : 1)
+                        let angle = positions[token] * pow(100, -Double(pair) / 3)
+                        return x[0][i] * cos(angle) + (isFirst ? -1 : 1) * x[0][other] * sin(angle)
+                    }
+                })
+        }
 
     private typealias Reducer = (
         name: String, tensor: @Sendable (Tensor, Int?) throws -> Tensor, reference: @Sendable ([Double]) -> Double

@@ -63,7 +63,8 @@ extension OpDescription {
     /// Every op, group by group.
     public static let all: [OpDescription] =
         [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence]
-        + layerNorms + batchNorms + pools + resizes + reductions + selections + gathers + augmentations + optimizers
+        + layerNorms + rmsNorms + rotaries + batchNorms + pools + resizes + reductions + selections + gathers
+        + augmentations + optimizers
 }
 
 extension [Int] {

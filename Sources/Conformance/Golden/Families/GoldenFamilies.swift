@@ -16,6 +16,8 @@ enum GoldenFamilies {
         "ops/matmul": matmul,
         "ops/pooling": pooling,
         "ops/reductions": reductions,
+        "ops/rmsnorm": rmsNorm,
+        "ops/rope": rotary,
         "ops/simple_losses": simpleLosses,
         "ops/softmax": softmax,
         "losses/at": attentionTransfer,

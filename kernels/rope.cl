@@ -1,0 +1,101 @@
+// Rotary position embedding (Su et al. 2021): each pair (a, b) of a head's numbers is turned by the angle of its
+// position and frequency,
+//
+//   a' = a cos - b sin, b' = b cos + a sin
+//
+// x, y [tokens, heads · width] with pitches; cos and sin [positions, width / 2]; the token's row of them is
+// ids[token]. A pair is (i, i + width / 2), or (2i, 2i + 1) when interleaved. `turn` is 1, or -1 for the inverse: the
+// gradient. A position outside the table gives NaN.
+
+#ifdef VECTOR
+
+INLINE void rope_rows(
+    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const int *ids,
+    GLOBAL const float *cosines, GLOBAL const float *sines, GLOBAL float *y, index_t y_pitch, int heads, int width,
+    int positions, int interleaved, float turn, int accumulate) {
+    const int half_width = width / 2, whole = half_width / LANES * LANES, part = half_width - whole;
+    for (index_t t = begin; t < end; t++) {
+        const int id = ids[t], known = id >= 0 && id < positions;
+        GLOBAL const float *c = cosines + (known ? id : 0) * (index_t)half_width;
+        GLOBAL const float *s = sines + (known ? id : 0) * (index_t)half_width;
+        const float sign = known ? turn : NAN;
+        for (int h = 0; h < heads; h++) {
+            GLOBAL const float *from = x + t * x_pitch + (index_t)h * width;
+            GLOBAL float *to = y + t * y_pitch + (index_t)h * width;
+            if (interleaved) {
+                for (int i = 0; i < half_width; i++) {
+                    const float a = from[2 * i], b = from[2 * i + 1], sine = s[i] * sign;
+                    const float u = a * c[i] - b * sine, v = b * c[i] + a * sine;
+                    to[2 * i] = accumulate ? to[2 * i] + u : u;
+                    to[2 * i + 1] = accumulate ? to[2 * i + 1] + v : v;
+                }
+                continue;
+            }
+            for (int i = 0; i < whole; i += LANES) {
+                const real a = LOAD(from + i), b = LOAD(from + half_width + i);
+                const real cosine = LOAD(c + i), sine = LOAD(s + i) * SPLAT(sign);
+                const real u = a * cosine - b * sine, v = b * cosine + a * sine;
+                STORE(to + i, accumulate ? LOAD(to + i) + u : u);
+                STORE(to + half_width + i, accumulate ? LOAD(to + half_width + i) + v : v);
+            }
+            if (part) {
+                const real a = load_part(from + whole, part, 0.0f), b = load_part(from + half_width + whole, part, 0.0f);
+                const real cosine = load_part(c + whole, part, 0.0f);
+                const real sine = load_part(s + whole, part, 0.0f) * SPLAT(sign);
+                real u = a * cosine - b * sine, v = b * cosine + a * sine;
+                if (accumulate) {
+                    u += load_part(to + whole, part, 0.0f);
+                    v += load_part(to + half_width + whole, part, 0.0f);
+                }
+                store_part(to + whole, u, part);
+                store_part(to + half_width + whole, v, part);
+            }
+        }
+    }
+}
+
+#endif
+
+#ifdef __OPENCL_VERSION__
+#define ROPE_ARGUMENTS                                                                                                 \
+    long count, long count_per_item, __global const float *x, long x_at, __global const int *ids, long ids_at,         \
+        __global const float *cosines, long cosines_at, __global const float *sines, long sines_at,                    \
+        __global float *y, long y_at, long x_pitch, long y_pitch, int heads, int width, int positions,                 \
+        int interleaved, float turn, int accumulate
+#endif
+
+#if defined(VECTOR) && defined(__OPENCL_VERSION__)
+// One work-item for count_per_item tokens.
+#if WANTED(rope)
+__kernel void rope(ROPE_ARGUMENTS) {
+    const long begin = get_global_id(0) * count_per_item, end = min(count, begin + count_per_item);
+    rope_rows(
+        begin, end, x + x_at, x_pitch, ids + ids_at, cosines + cosines_at, sines + sines_at, y + y_at, y_pitch, heads,
+        width, positions, interleaved, turn, accumulate);
+}
+#endif
+#endif
+
+#ifdef SIMT
+// One work-item for a pair: count = tokens · heads · width / 2.
+#if WANTED(rope)
+__kernel void rope(ROPE_ARGUMENTS) {
+    const int half_width = width / 2;
+    const long pairs = (long)heads * half_width;
+    for (long item = get_global_id(0); item < count; item += get_global_size(0)) {
+        const long t = item / pairs;
+        const int pair = (int)(item - t * pairs), h = pair / half_width, i = pair - h * half_width;
+        const int id = ids[ids_at + t], known = id >= 0 && id < positions;
+        const long at = (long)(known ? id : 0) * half_width + i;
+        const float cosine = cosines[cosines_at + at], sine = sines[sines_at + at] * (known ? turn : NAN);
+        const long first = (long)h * width + (interleaved ? 2 * i : i), step = interleaved ? 1 : half_width;
+        __global const float *from = x + x_at + t * x_pitch + first;
+        __global float *to = y + y_at + t * y_pitch + first;
+        const float a = from[0], b = from[step];
+        const float u = a * cosine - b * sine, v = b * cosine + a * sine;
+        to[0] = accumulate ? to[0] + u : u;
+        to[step] = accumulate ? to[step] + v : v;
+    }
+}
+#endif
+#endif
