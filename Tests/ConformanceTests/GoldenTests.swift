@@ -9,7 +9,8 @@ import Testing
 @Suite("Goldens")
 struct GoldenTests {
     static let families: Set<String> = [
-        "ops/activations", "ops/batchnorm", "ops/conv2d", "ops/cross_entropy", "ops/elementwise", "ops/embedding",
+        "ops/activations", "ops/attention", "ops/batchnorm", "ops/conv2d", "ops/cross_entropy", "ops/elementwise",
+        "ops/embedding",
         "ops/gemm", "ops/kl_div", "ops/layernorm", "ops/linear", "ops/matmul", "ops/pooling", "ops/reductions",
         "ops/rmsnorm", "ops/rope", "ops/simple_losses", "ops/softmax", "losses/at", "losses/cat_kd", "losses/crd",
         "losses/dkd", "losses/dml",

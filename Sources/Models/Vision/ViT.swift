@@ -140,9 +140,9 @@ public final class ViT: Model {
                     .reshaped([rows, heads, tokens, width])
             }
             let (q, k, v) = (try split(query), try split(key), try split(value))
-            let scores = try q.matmul(k.transposed(2, 3)).scaled(1 / Float(width).squareRoot())
-            let attention = try scores.softmax()
-            let mixed = try attention.matmul(v).permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
+            let (heard, attention) = try q.attention(
+                keys: k, values: v, scale: 1 / Float(width).squareRoot(), mask: AttentionMask(isCausal: false))
+            let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
             let middle = try x + output(mixed)
             return (try middle + down(up(after(middle))), attention)
         }

@@ -4,6 +4,7 @@ enum GoldenFamilies {
 
     static let all: [String: any GoldenFamily] = [
         "ops/activations": activations,
+        "ops/attention": attention,
         "ops/batchnorm": batchNorm,
         "ops/conv2d": conv2d,
         "ops/cross_entropy": crossEntropy,

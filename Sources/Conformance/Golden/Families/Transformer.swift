@@ -29,6 +29,19 @@ extension GoldenFamilies {
         trial.give("y", try turned.reshaped([rows, tokens, heads, width]).transposed(1, 2))
     }
 
+    /// Attention with grouped queries, causal, in a window, with padding or a bias.
+    static let attention = TensorFamily { trial in
+        let valid = trial.has("key_mask") ? try trial.labels("key_mask").map { $0 != 0 } : nil
+        let mask = AttentionMask(
+            isCausal: try trial.parameters.flag("causal"), window: try trial.parameters.integer(ifPresent: "window"),
+            validKeys: valid)
+        let (output, probabilities) = try trial.tensor("q").attention(
+            keys: trial.tensor("k"), values: trial.tensor("v"), scale: trial.parameters.float("scale"), mask: mask,
+            bias: trial.tensor(ifPresent: "bias"))
+        trial.give("out", output)
+        trial.give("probs", probabilities)
+    }
+
     private static func scaling(_ parameters: GoldenParameters) throws -> RotaryTable.Scaling {
         guard let scaling = try parameters.section(ifPresent: "scaling") else { return .none }
         switch try scaling.word("type") {
