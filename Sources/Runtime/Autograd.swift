@@ -199,5 +199,5 @@ extension Node {
 /// Tensors that do not fit together: a bug in the calling program, with both shapes.
 public struct TensorError: Error, CustomStringConvertible, Sendable {
     public let description: String
-    init(_ description: String) { self.description = description }
+    public init(_ description: String) { self.description = description }
 }

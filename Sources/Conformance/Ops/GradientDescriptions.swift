@@ -247,7 +247,7 @@ extension GradientDescription {
             GradientDescription(
                 "rotated", "5 tokens, 3 heads of 6, \(pairing)", [[5, 18]],
                 tensor: { x, device in
-                    let table = try RotaryTable(width: 6, theta: 100, positions: 9, on: device)
+                    let table = try RotaryTable(width: 6, theta: 100, positions: 9, on: device.compute)
                     return try x[0].rotated(
                         table, positions: device.compute.view([Int32(0), 8, 3, 3, 1], [5], .i32), heads: 3,
                         pairing: pairing)

@@ -21,16 +21,16 @@ public struct RotaryTable: Sendable {
     /// - Parameters:
     ///   - width: numbers of a head; even.
     ///   - positions: rows of the table: positions 0 ..< positions can be looked up.
-    public init(width: Int, theta: Double, scaling: Scaling = .none, positions: Int, on device: Device) throws {
+    public init(width: Int, theta: Double, scaling: Scaling = .none, positions: Int, on device: ComputeDevice) throws {
         guard width > 0, width % 2 == 0, theta > 0, positions >= 0 else {
             throw TensorError("rotary embedding of heads of \(width) numbers, theta \(theta), \(positions) positions")
         }
         let frequencies = Self.frequencies(width: width, theta: theta, scaling: scaling)
         // In double: an angle of thousands of radians has few digits left in single precision.
         let angles = (0..<positions).flatMap { position in frequencies.map { Double(position) * $0 } }
-        self.device = device.compute
-        cosines = try device.compute.view(angles.map { Float(cos($0)) }, [positions, width / 2])
-        sines = try device.compute.view(angles.map { Float(sin($0)) }, [positions, width / 2])
+        self.device = device
+        cosines = try device.view(angles.map { Float(cos($0)) }, [positions, width / 2])
+        sines = try device.view(angles.map { Float(sin($0)) }, [positions, width / 2])
     }
 
     /// Radians a position, fastest first.

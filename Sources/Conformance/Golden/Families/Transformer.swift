@@ -23,7 +23,7 @@ extension GoldenFamilies {
         }
         let table = try RotaryTable(
             width: width, theta: trial.parameters.number("theta"), scaling: scaling(trial.parameters),
-            positions: Int(positions.max() ?? 0) + 1, on: trial.device)
+            positions: Int(positions.max() ?? 0) + 1, on: trial.device.compute)
         let turned = try x.transposed(1, 2).reshaped([rows * tokens, heads * width]).rotated(
             table, positions: trial.view(positions), heads: heads, pairing: pairing)
         trial.give("y", try turned.reshaped([rows, tokens, heads, width]).transposed(1, 2))

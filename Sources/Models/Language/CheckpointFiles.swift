@@ -1,0 +1,77 @@
+import Foundation
+import RetortData
+import RetortSupport
+
+/// The weights of a Hugging Face directory: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+struct CheckpointFiles {
+    /// Opened files in order, and which holds each tensor.
+    private let files: [SafeTensors]
+    private let owner: [String: Int]
+    private let folder: String
+
+    /// - Throws: `RetortError` 66 when there is neither, 65 for an index that lies.
+    init(folder: String) throws {
+        self.folder = folder
+        let index = folder + "/model.safetensors.index.json"
+        guard FileManager.default.fileExists(atPath: index) else {
+            let single = folder + "/model.safetensors"
+            if !FileManager.default.fileExists(atPath: single) { throw Self.missing(folder) }
+            files = [try SafeTensors(path: single)]
+            owner = Dictionary(files[0].tensors.map { ($0.name, 0) }, uniquingKeysWith: { a, _ in a })
+            return
+        }
+        let cursor = JSONCursor(
+            try JSON.read(index, limits: .init(bytes: 1 << 26, depth: 8, values: 2_000_000)), file: index)
+        var files: [SafeTensors] = []
+        var numbers: [String: Int] = [:]
+        var owner: [String: Int] = [:]
+        for (name, file) in try cursor.member("weight_map").members() {
+            let shard = try file.string()
+            // A name, never a path: an index is a stranger's file.
+            guard shard.hasSuffix(".safetensors"), !shard.contains("/"), !shard.hasPrefix(".") else {
+                throw file.failure("a shard is a .safetensors file of the same directory")
+            }
+            if numbers[shard] == nil {
+                numbers[shard] = files.count
+                files.append(try SafeTensors(path: folder + "/" + shard))
+            }
+            guard let number = numbers[shard], files[number][name] != nil else {
+                throw file.failure("\(shard) holds no such tensor")
+            }
+            owner[name] = number
+        }
+        self.files = files
+        self.owner = owner
+    }
+
+    private static func missing(_ folder: String) -> RetortError {
+        let pickles = (try? FileManager.default.contentsOfDirectory(atPath: folder))?.filter {
+            $0.hasSuffix(".bin") || $0.hasSuffix(".pt") || $0.hasSuffix(".pth") || $0.hasSuffix(".ckpt")
+        }
+        guard let pickle = pickles?.sorted().first else {
+            return .missingInput("there is no model.safetensors in \(folder.quoted(limit: 200))")
+        }
+        return .badData(
+            "\(pickle) is a pickle, which can run code when it is read", at: .init(file: folder + "/" + pickle),
+            help:
+                "convert it where you trust it: AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True)"
+        )
+    }
+
+    var names: [String] { files.flatMap { $0.tensors.map(\.name) } }
+    func holds(_ name: String) -> Bool { owner[name] != nil }
+
+    /// - Throws: `RetortError` 65 when there is no such tensor.
+    func tensor(_ name: String) throws -> StoredTensor { try file(name).tensor(name) }
+    func floats(_ name: String) throws -> [Float] { try file(name).floats(name) }
+    func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
+
+    private func file(_ name: String) throws -> SafeTensors {
+        guard let number = owner[name] else {
+            throw RetortError.badData(
+                "there is no tensor \(name.quoted(limit: 200))", at: .init(file: files.first?.path ?? folder),
+                help: EditDistance.suggestion(for: name, among: Array(owner.keys)))
+        }
+        return files[number]
+    }
+}

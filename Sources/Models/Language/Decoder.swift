@@ -1,0 +1,180 @@
+import Foundation
+import RetortKernels
+import RetortRuntime
+
+/// A decoder of the Llama family (Touvron et al. 2023, arXiv:2302.13971): RMS norm, attention with rotary positions and grouped queries,
+/// RMS norm, SwiGLU. Parameters have the names of Hugging Face's checkpoints.
+///
+/// Signals: `embeddings`, `layers.<i>.hidden` (a block's output) and `norm` `[rows, tokens, hidden]`; `layers.<i>.attention`
+/// `[rows, heads, tokens, keys]`.
+public final class Decoder: Module {
+    public let configuration: DecoderConfiguration
+    public var isTraining = true
+    public let children: [any Module]
+    private let embedding: Embedding
+    private let blocks: [DecoderBlock]
+    private let norm: RMSNormalization
+    /// nil where the embedding is the head.
+    private let head: Linear?
+    private var table: RotaryTable?
+
+    public init(_ configuration: DecoderConfiguration) {
+        let c = configuration
+        self.configuration = c
+        let start = Initializer.normal(deviation: c.initializerRange)
+        embedding = Embedding("model.embed_tokens", rows: c.vocabulary, columns: c.hidden, initializer: start)
+        blocks = (0..<c.layers).map { DecoderBlock("model.layers.\($0).", c, layer: $0) }
+        norm = RMSNormalization("model.norm", columns: c.hidden, epsilon: c.epsilon)
+        head = c.isTied ? nil : Linear("lm_head", inputs: c.hidden, outputs: c.vocabulary, bias: false)
+        head?.weight.initializer = start
+        children = [embedding] + blocks + [norm] + (head.map { [$0] } ?? [])
+    }
+
+    /// What `forward` can show.
+    public var signals: [String] {
+        ["embeddings", "norm"] + blocks.indices.flatMap { ["layers.\($0).hidden", "layers.\($0).attention"] }
+    }
+
+    /// Reads tokens, behind those in the cache where there is one.
+    /// - Parameter paths: signals to keep.
+    /// - Returns: logits `[rows, tokens, vocabulary]`: of each token's successor.
+    /// - Throws: `TensorError` for a token that the vocabulary does not have.
+    public func forward(
+        _ tokens: TokenBatch, cache: KeyValueCache? = nil, capturing paths: Set<String> = []
+    ) throws -> ModelOutput {
+        var recorder = SignalRecorder(paths)
+        let past = cache?.length ?? 0
+        var x = try embedding(tokens.ids, shape: [tokens.rows, tokens.length])
+        recorder.keep("embeddings", x)
+        let device = x.device
+        let positions = (0..<tokens.rows).flatMap { _ in (past..<(past + tokens.length)).map(Int32.init) }
+        let place = Place(
+            table: try rotaryTable(reaching: past + tokens.length, on: device),
+            positions: try device.view(positions, [positions.count], .i32), validKeys: tokens.valid)
+        for (index, block) in blocks.enumerated() {
+            let (out, attention) = try block(x, place, cache: cache, layer: index)
+            x = out
+            recorder.keep("layers.\(index).attention", attention)
+            recorder.keep("layers.\(index).hidden", x)
+        }
+        cache?.advance(by: tokens.length)
+        x = try norm(x)
+        recorder.keep("norm", x)
+        let logits = try head.map { try $0(x) } ?? x.linear(embedding.weight.tensor)
+        return ModelOutput(logits: logits, signals: recorder.signals)
+    }
+
+    /// Where the tokens of a pass stand.
+    struct Place {
+        let table: RotaryTable
+        let positions: View
+        let validKeys: [Bool]?
+    }
+
+    /// A table that knows the positions below `count`; it grows by doubling.
+    private func rotaryTable(reaching count: Int, on device: ComputeDevice) throws -> RotaryTable {
+        if let table, table.cosines.shape[0] >= count { return table }
+        var rows = 64
+        while rows < count { rows *= 2 }
+        let c = configuration
+        let grown = try RotaryTable(
+            width: c.headWidth, theta: c.theta, scaling: c.scaling, positions: rows, on: device)
+        table = grown
+        return grown
+    }
+}
+
+/// Rows of a table by token: `weight` `[rows, columns]`.
+final class Embedding: Module {
+    let weight: Parameter
+    var isTraining = true
+
+    init(_ name: String, rows: Int, columns: Int, initializer: Initializer) {
+        weight = Parameter(name + ".weight", [rows, columns], initializer)
+    }
+
+    var parameters: [Parameter] { [weight] }
+
+    func callAsFunction(_ ids: [Int32], shape: [Int]) throws -> Tensor {
+        try weight.tensor.gatherRows(ids, shape: shape)
+    }
+}
+
+/// Norm, self-attention, sum; norm, SwiGLU, sum.
+final class DecoderBlock: Module {
+    let children: [any Module]
+    var isTraining = true
+    private let configuration: DecoderConfiguration
+    private let window: Int?
+    private let before: RMSNormalization
+    private let query: Linear
+    private let key: Linear
+    private let value: Linear
+    private let output: Linear
+    private let queryNorm: RMSNormalization?
+    private let keyNorm: RMSNormalization?
+    private let after: RMSNormalization
+    private let gate: Linear
+    private let up: Linear
+    private let down: Linear
+
+    init(_ name: String, _ c: DecoderConfiguration, layer: Int) {
+        configuration = c
+        window = c.windows[layer]
+        func linear(_ path: String, _ inputs: Int, _ outputs: Int, bias: Bool) -> Linear {
+            let linear = Linear(name + path, inputs: inputs, outputs: outputs, bias: bias)
+            linear.weight.initializer = .normal(deviation: c.initializerRange)
+            linear.bias?.initializer = .zeros
+            return linear
+        }
+        func norm(_ path: String, _ columns: Int) -> RMSNormalization {
+            RMSNormalization(name + path, columns: columns, epsilon: c.epsilon)
+        }
+        let (queries, keys) = (c.heads * c.headWidth, c.keyValueHeads * c.headWidth)
+        before = norm("input_layernorm", c.hidden)
+        query = linear("self_attn.q_proj", c.hidden, queries, bias: c.hasQueryBias)
+        key = linear("self_attn.k_proj", c.hidden, keys, bias: c.hasQueryBias)
+        value = linear("self_attn.v_proj", c.hidden, keys, bias: c.hasQueryBias)
+        output = linear("self_attn.o_proj", queries, c.hidden, bias: c.hasOutputBias)
+        queryNorm = c.normalisesQueries ? norm("self_attn.q_norm", c.headWidth) : nil
+        keyNorm = c.normalisesQueries ? norm("self_attn.k_norm", c.headWidth) : nil
+        after = norm("post_attention_layernorm", c.hidden)
+        gate = linear("mlp.gate_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
+        up = linear("mlp.up_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
+        down = linear("mlp.down_proj", c.intermediate, c.hidden, bias: c.hasFeedForwardBias)
+        children =
+            [query, key, value, output, gate, up, down, before, after]
+            + [queryNorm, keyNorm].compactMap { $0 }
+    }
+
+    /// x `[rows, tokens, hidden]`.
+    func callAsFunction(_ x: Tensor, _ place: Decoder.Place, cache: KeyValueCache?, layer: Int) throws -> (
+        out: Tensor, attention: Tensor
+    ) {
+        let c = configuration
+        let (rows, tokens) = (x.shape[0], x.shape[1])
+        let normed = try before(x)
+        /// `[rows, heads, tokens, width]`, turned to their positions unless they are values.
+        func split(_ projected: Tensor, _ heads: Int, _ norm: RMSNormalization?, turns: Bool) throws -> Tensor {
+            var y = projected
+            if let norm { y = try norm(y.reshaped([rows * tokens, heads, c.headWidth])) }
+            if turns {
+                y = try y.reshaped([rows * tokens, heads * c.headWidth]).rotated(
+                    place.table, positions: place.positions, heads: heads)
+            }
+            return try y.reshaped([rows, tokens, heads, c.headWidth]).permuted([0, 2, 1, 3])
+                .reshaped([rows, heads, tokens, c.headWidth])
+        }
+        let q = try split(query(normed), c.heads, queryNorm, turns: true)
+        var k = try split(key(normed), c.keyValueHeads, keyNorm, turns: true)
+        var v = try split(value(normed), c.keyValueHeads, nil, turns: false)
+        if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
+        let (heard, attention) = try q.attention(
+            keys: k, values: v, scale: 1 / Float(c.headWidth).squareRoot(),
+            mask: AttentionMask(isCausal: true, window: window, validKeys: place.validKeys))
+        let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, c.heads * c.headWidth])
+        let middle = try x + output(mixed)
+        let inner = try after(middle)
+        return (try middle + down(Tensor.gated(.swiglu, gate: gate(inner), up: up(inner))), attention)
+    }
+}

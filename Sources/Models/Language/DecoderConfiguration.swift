@@ -1,0 +1,131 @@
+import RetortRuntime
+import RetortSupport
+
+/// What config.json says of a decoder of the Llama family: Llama 1–3, Mistral, Qwen2, Qwen3, in the old and the new style of keys. What is not
+/// understood here is kept and written back.
+public struct DecoderConfiguration: Sendable {
+    public let modelType: String
+    public let vocabulary: Int
+    public let hidden: Int
+    public let intermediate: Int
+    public let layers: Int
+    public let heads: Int
+    /// Heads of keys and values; each is shared by heads / keyValueHeads queries.
+    public let keyValueHeads: Int
+    public let headWidth: Int
+    public let epsilon: Float
+    public let maxPositions: Int
+    public let theta: Double
+    public let scaling: RotaryTable.Scaling
+    /// Whether the output head is the embedding.
+    public let isTied: Bool
+    /// Biases of the projections to queries, keys and values; of the one from heads; of the feed-forward block.
+    public let hasQueryBias: Bool
+    public let hasOutputBias: Bool
+    public let hasFeedForwardBias: Bool
+    /// Whether queries and keys are normalised (Qwen3).
+    public let normalisesQueries: Bool
+    /// Of each layer: how many keys a query sees; nil: all before it.
+    public let windows: [Int?]
+    public let initializerRange: Float
+    /// The file as it was read.
+    public let json: JSON
+
+    public static let modelTypes = ["llama", "mistral", "qwen2", "qwen3"]
+
+    /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
+    public init(_ config: JSONCursor) throws {
+        json = config.value
+        let kind = try config.member("model_type")
+        modelType = try kind.string()
+        guard Self.modelTypes.contains(modelType) else {
+            throw kind.failure(
+                "\(modelType.quoted(limit: 200)) is not a decoder that is known: "
+                    + Self.modelTypes.joined(separator: ", "))
+        }
+        func size(_ key: String, most: Int = 1 << 24) throws -> Int { try config.member(key).int(in: 1...most) }
+        func flag(_ key: String) throws -> Bool { try config.optional(key)?.bool() ?? false }
+        vocabulary = try size("vocab_size")
+        hidden = try size("hidden_size")
+        intermediate = try size("intermediate_size")
+        layers = try size("num_hidden_layers", most: 4096)
+        heads = try size("num_attention_heads", most: 65536)
+        keyValueHeads = try config.optional("num_key_value_heads")?.int(in: 1...heads) ?? heads
+        guard heads % keyValueHeads == 0 else {
+            throw try config.member("num_key_value_heads").failure("\(keyValueHeads) does not divide \(heads) heads")
+        }
+        if let width = try config.optional("head_dim") {
+            headWidth = try width.int(in: 2...65536)
+        } else {
+            guard hidden % heads == 0 else {
+                throw try config.member("num_attention_heads").failure("\(heads) heads do not divide \(hidden)")
+            }
+            headWidth = hidden / heads
+        }
+        guard headWidth % 2 == 0 else { throw config.failure("a head of \(headWidth) numbers has no pairs to turn") }
+        epsilon = Float(try config.optional("rms_norm_eps")?.double(in: 0...1) ?? 1e-6)
+        maxPositions = try config.optional("max_position_embeddings")?.int(in: 1...(1 << 28)) ?? 2048
+        (theta, scaling) = try Self.rotary(config)
+        isTied = try flag("tie_word_embeddings")
+        switch modelType {
+        case "qwen2": (hasQueryBias, hasOutputBias) = (true, false)
+        case "mistral": (hasQueryBias, hasOutputBias) = (false, false)
+        default: (hasQueryBias, hasOutputBias) = (try flag("attention_bias"), try flag("attention_bias"))
+        }
+        hasFeedForwardBias = try flag("mlp_bias")
+        normalisesQueries = modelType == "qwen3"
+        windows = try Self.windows(config, modelType, layers)
+        initializerRange = Float(try config.optional("initializer_range")?.double(in: 0...10) ?? 0.02)
+        if let activation = try config.optional("hidden_act"), try activation.string() != "silu" {
+            throw activation.failure("decoders of this family are computed with silu only")
+        }
+        if let dropout = try config.optional("attention_dropout"), try dropout.double() != 0 {
+            throw dropout.failure("attention dropout is not supported", help: "set it to 0.0")
+        }
+    }
+
+    private static func rotary(_ config: JSONCursor) throws -> (Double, RotaryTable.Scaling) {
+        let parameters = try config.optional("rope_parameters")
+        let theta = try (parameters?.optional("rope_theta") ?? config.optional("rope_theta"))?.double(in: 1e-3...1e12)
+        guard let scaling = try parameters ?? config.optional("rope_scaling") else { return (theta ?? 10000, .none) }
+        let kind = try scaling.optional("rope_type") ?? scaling.optional("type")
+        func number(_ key: String) throws -> Double { try scaling.member(key).double(in: 1e-6...1e9) }
+        switch try kind?.string() ?? "default" {
+        case "default": return (theta ?? 10000, .none)
+        case "linear": return (theta ?? 10000, .linear(factor: try number("factor")))
+        case "llama3":
+            return (
+                theta ?? 10000,
+                .llama3(
+                    factor: try number("factor"), lowFrequencyFactor: try number("low_freq_factor"),
+                    highFrequencyFactor: try number("high_freq_factor"),
+                    originalPositions: try scaling.member("original_max_position_embeddings").int(in: 1...(1 << 28)))
+            )
+        case let other:
+            throw (kind ?? scaling).failure(
+                "the rotary scaling \(other.quoted()) is not supported; default, linear and llama3 are")
+        }
+    }
+
+    private static func windows(_ config: JSONCursor, _ modelType: String, _ layers: Int) throws -> [Int?] {
+        let none = [Int?](repeating: nil, count: layers)
+        guard modelType != "llama", let window = try config.optional("sliding_window")?.int(in: 1...(1 << 28)) else {
+            return none
+        }
+        guard modelType != "mistral" else { return [Int?](repeating: window, count: layers) }
+        guard try config.optional("use_sliding_window")?.bool() ?? false else { return none }
+        if let types = try config.optional("layer_types") {
+            let elements = try types.elements()
+            guard elements.count == layers else { throw types.failure("there are \(layers) layers") }
+            return try elements.map { type in
+                switch try type.string() {
+                case "full_attention": nil
+                case "sliding_attention": window
+                case let other: throw type.failure("the attention \(other.quoted()) is unknown")
+                }
+            }
+        }
+        let first = try config.optional("max_window_layers")?.int(in: 0...(1 << 20)) ?? 28
+        return (0..<layers).map { $0 >= first ? window : nil }
+    }
+}
