@@ -13,7 +13,7 @@ import Testing
 struct DecoderGoldenTests {
     static let names = [
         "llama_gqa_untied", "llama_tied_rope3_hd", "llama_bf16", "llama_sharded_legacycfg", "mistral_swa", "qwen2",
-        "qwen2_fp16_legacycfg", "qwen3",
+        "qwen2_fp16_legacycfg", "qwen3", "gpt2",
     ]
 
     private struct Batch {
@@ -43,7 +43,7 @@ struct DecoderGoldenTests {
     func agrees(_ name: String, _ backend: TestBackend) throws {
         let device = try backend.device()
         let golden = try GoldenModel(name)
-        let (model, arena) = try Decoder.load(Project.golden("models/\(name)"), on: device)
+        let (model, arena) = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: device)
         #expect(model.parameterCount == (try golden.json.member("param_count").int()))
 
         let generate = try golden.json.member("generate")
@@ -53,7 +53,7 @@ struct DecoderGoldenTests {
 
         let batch = try batch(golden)
         let valid = try #require(batch.tokens.valid)
-        let (rows, length, layers) = (batch.tokens.rows, batch.tokens.length, model.configuration.layers)
+        let (rows, length, layers) = (batch.tokens.rows, batch.tokens.length, model.layerCount)
         let targets = try device.compute.view(batch.targets, [rows * length], .i32)
         let optimizer = try Adam(
             arena, options: .init(beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, decoupled: true))
@@ -61,7 +61,7 @@ struct DecoderGoldenTests {
         model.setTraining(true)
         for (step, reference) in expected.enumerated() {
             let output = try model.forward(batch.tokens, capturing: step == 0 ? Set(model.signals) : [])
-            let vocabulary = model.configuration.vocabulary
+            let vocabulary = model.vocabulary
             let loss = try output.logits.reshaped([rows * length, vocabulary]).crossEntropy(
                 targets, scale: 1 / Float(batch.counted)
             ).total
@@ -79,7 +79,7 @@ struct DecoderGoldenTests {
                     let path = state == 0 ? "embeddings" : state == layers ? "norm" : "layers.\(state - 1).hidden"
                     try compare(
                         #require(output.signals[path]).values(), "hidden_states.\(state)",
-                        width: model.configuration.hidden)
+                        width: #require(output.signals[path]).shape[2])
                 }
                 for layer in 0..<layers where golden.tensors["attentions.\(layer)"] != nil {
                     let attention = try #require(output.signals["layers.\(layer).attention"])
@@ -87,7 +87,7 @@ struct DecoderGoldenTests {
                     // [rows, heads, queries, keys], at queries that are not padding.
                     let places = own.indices.filter { place in
                         let query = place / length % length
-                        return valid[place / (length * length * model.configuration.heads) * length + query]
+                        return valid[place / (length * length * attention.shape[1]) * length + query]
                     }
                     expectClose(
                         places.map { own[$0] }, places.map { Double(theirs[$0]) }, absolute: 1e-5, "attention \(layer)")
@@ -125,10 +125,10 @@ struct DecoderGoldenTests {
         arguments: ["llama_sharded_legacycfg", "llama_bf16"])
     func roundTrip(_ name: String) throws {
         let device = try TestBackend.cpu.device()
-        let (model, _) = try Decoder.load(Project.golden("models/\(name)"), on: device)
+        let (model, _) = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: device)
         let folder = try ScratchFolder()
-        try model.save(to: folder.path)
-        let (again, _) = try Decoder.load(folder.path, on: device)
+        try LanguageModelDirectory.save(model, to: folder.path)
+        let (again, _) = try LanguageModelDirectory.load(folder.path, on: device)
         for (a, b) in zip(model.parameters, again.parameters) {
             #expect(a.name == b.name)
             #expect(try a.values() == b.values(), "\(a.name)")
@@ -145,19 +145,31 @@ struct DecoderGoldenTests {
     @Test("a cache changes nothing but the work", arguments: TestBackend.fast)
     func cached(_ backend: TestBackend) throws {
         let device = try backend.device()
-        for name in ["mistral_swa", "qwen3"] {
-            let (model, _) = try Decoder.load(Project.golden("models/\(name)"), on: device)
+        for name in ["mistral_swa", "qwen3", "gpt2"] {
+            let (model, _) = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: device)
             let ids: [Int32] = [3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 32]
             try Autograd.withoutGradients {
                 let whole = try model.forward(TokenBatch(ids, rows: 1)).logits.values()
-                let cache = KeyValueCache(layers: model.configuration.layers)
+                let cache = KeyValueCache(layers: model.layerCount)
                 var parts: [Float] = []
                 for part in [ids[0..<4], ids[4..<5], ids[5..<11]] {
-                    parts += try model.forward(TokenBatch(Array(part), rows: 1), cache: cache).logits.values()
+                    parts += try model.forward(TokenBatch(Array(part), rows: 1), cache: cache, capturing: []).logits
+                        .values()
                 }
                 expectClose(parts, whole.map(Double.init), absolute: 2e-6 * Double(whole.map(abs).max() ?? 1), name)
             }
         }
+    }
+
+    @Test("more tokens than the model has positions for, and tokens that it does not know")
+    func limits() throws {
+        let (model, _) = try LanguageModelDirectory.load(
+            Project.golden("models/gpt2"), on: try TestBackend.cpu.device())
+        #expect(
+            thrown(TensorError.self) { _ = try model.forward(TokenBatch([Int32](repeating: 1, count: 65), rows: 1)) }
+                != nil)
+        #expect(thrown(TensorError.self) { _ = try model.forward(TokenBatch([97], rows: 1)) } != nil)
+        #expect(thrown(TensorError.self) { _ = try TokenBatch([1, 2, 3], rows: 2) } != nil)
     }
 
     // MARK: Hostile directories
@@ -172,7 +184,9 @@ struct DecoderGoldenTests {
         try changed.write(toFile: folder.path + "/config.json", atomically: true, encoding: .utf8)
         try FileManager.default.copyItem(
             atPath: good + "/model.safetensors", toPath: folder.path + "/model.safetensors")
-        return thrown(RetortError.self) { _ = try Decoder.load(folder.path, on: try TestBackend.cpu.device()) }
+        return thrown(RetortError.self) {
+            _ = try LanguageModelDirectory.load(folder.path, on: try TestBackend.cpu.device())
+        }
     }
 
     @Test("configs that lie or ask for what is not there")
@@ -203,7 +217,9 @@ struct DecoderGoldenTests {
                 atPath: Project.golden("models/qwen3/config.json"), toPath: folder.path + "/config.json")
             try prepare(folder.path)
             return try #require(
-                thrown(RetortError.self) { _ = try Decoder.load(folder.path, on: try TestBackend.cpu.device()) })
+                thrown(RetortError.self) {
+                    _ = try LanguageModelDirectory.load(folder.path, on: try TestBackend.cpu.device())
+                })
         }
         func write(_ text: String, _ path: String) throws {
             try text.write(toFile: path, atomically: true, encoding: .utf8)

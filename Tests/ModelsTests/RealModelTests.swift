@@ -20,19 +20,19 @@ struct RealModelTests {
         tensors = try SafeTensors(path: path + ".safetensors")
     }
 
-    private func load(_ device: Device) throws -> (model: Decoder, arena: ParameterArena) {
+    private func load(_ device: Device) throws -> (model: any LanguageModel, arena: ParameterArena) {
         let folder = try #require(getenv("RETORT_DATA").map { String(cString: $0) })
-        return try Decoder.load(folder + "/models/stories260K", on: device)
+        return try LanguageModelDirectory.load(folder + "/models/stories260K", on: device)
     }
 
     private func ids(_ name: String) throws -> [Int32] { try tensors.int64s(name).map(Int32.init) }
 
     /// Mean over the predicted tokens of the loss with each token's successor.
-    private func loss(_ model: Decoder, _ ids: [Int32], rows: Int, on device: Device) throws -> Tensor {
+    private func loss(_ model: any LanguageModel, _ ids: [Int32], rows: Int, on device: Device) throws -> Tensor {
         let length = ids.count / rows
         let targets = ids.indices.map { ($0 + 1) % length == 0 ? Int32(-100) : ids[$0 + 1] }
         let logits = try model.forward(TokenBatch(ids, rows: rows)).logits
-        return try logits.reshaped([ids.count, model.configuration.vocabulary]).crossEntropy(
+        return try logits.reshaped([ids.count, model.vocabulary]).crossEntropy(
             try device.compute.view(targets, [ids.count], .i32), scale: 1 / Float(ids.count - rows)
         ).total
     }

@@ -1,13 +1,13 @@
 import Foundation
 import RetortKernels
 import RetortRuntime
+import RetortSupport
 
 /// A decoder of the Llama family (Touvron et al. 2023, arXiv:2302.13971): RMS norm, attention with rotary positions and grouped queries,
-/// RMS norm, SwiGLU. Parameters have the names of Hugging Face's checkpoints.
-///
-/// Signals: `embeddings`, `layers.<i>.hidden` (a block's output) and `norm` `[rows, tokens, hidden]`; `layers.<i>.attention`
-/// `[rows, heads, tokens, keys]`.
-public final class Decoder: Module {
+/// RMS norm, SwiGLU.
+public final class Decoder: LanguageModel {
+    public static let modelTypes = DecoderConfiguration.modelTypes
+
     public let configuration: DecoderConfiguration
     public var isTraining = true
     public let children: [any Module]
@@ -17,6 +17,8 @@ public final class Decoder: Module {
     /// nil where the embedding is the head.
     private let head: Linear?
     private var table: RotaryTable?
+
+    public convenience init(_ config: JSONCursor) throws { self.init(try DecoderConfiguration(config)) }
 
     public init(_ configuration: DecoderConfiguration) {
         let c = configuration
@@ -30,18 +32,19 @@ public final class Decoder: Module {
         children = [embedding] + blocks + [norm] + (head.map { [$0] } ?? [])
     }
 
-    /// What `forward` can show.
-    public var signals: [String] {
-        ["embeddings", "norm"] + blocks.indices.flatMap { ["layers.\($0).hidden", "layers.\($0).attention"] }
+    public var json: JSON { configuration.json }
+    public var vocabulary: Int { configuration.vocabulary }
+    public var layerCount: Int { blocks.count }
+    public var maxPositions: Int { configuration.maxPositions }
+    public var signals: [String] { SignalNames.ofDecoder(layers: blocks.count) }
+
+    /// Old checkpoints store the frequencies; tied ones may store the head again.
+    public func passesOver(_ stored: String) -> Bool {
+        stored.hasSuffix("rotary_emb.inv_freq") || configuration.isTied && stored == "lm_head.weight"
     }
 
-    /// Reads tokens, behind those in the cache where there is one.
-    /// - Parameter paths: signals to keep.
-    /// - Returns: logits `[rows, tokens, vocabulary]`: of each token's successor.
-    /// - Throws: `TensorError` for a token that the vocabulary does not have.
-    public func forward(
-        _ tokens: TokenBatch, cache: KeyValueCache? = nil, capturing paths: Set<String> = []
-    ) throws -> ModelOutput {
+    public func forward(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+    {
         var recorder = SignalRecorder(paths)
         let past = cache?.length ?? 0
         var x = try embedding(tokens.ids, shape: [tokens.rows, tokens.length])

@@ -1,7 +1,7 @@
 import RetortKernels
 import RetortRuntime
 
-extension Decoder {
+extension LanguageModel {
     /// Continues a prompt with the likeliest token each time.
     /// - Parameters:
     ///   - prompt: token ids, at least one.
@@ -14,12 +14,12 @@ extension Decoder {
     ) throws -> [Int32] {
         setTraining(false)
         return try Autograd.withoutGradients {
-            let cache = KeyValueCache(layers: configuration.layers)
+            let cache = KeyValueCache(layers: layerCount)
             var written: [Int32] = []
             var next = prompt
             while written.count < count {
-                let logits = try forward(TokenBatch(next, rows: 1), cache: cache).logits
-                let last = try logits.reshaped([next.count, configuration.vocabulary]).slice(
+                let logits = try forward(TokenBatch(next, rows: 1), cache: cache, capturing: []).logits
+                let last = try logits.reshaped([next.count, vocabulary]).slice(
                     (next.count - 1)..<next.count)
                 let token = try last.device.read(last.argmax(-1), as: Int32.self)[0]
                 written.append(token)

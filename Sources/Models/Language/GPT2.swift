@@ -1,0 +1,166 @@
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+
+/// GPT-2 (Radford et al. 2019): layer norm, attention with learned positions, layer norm, feed-forward with GELU (tanh); the embedding is the
+/// head. Weights of projections are `[inputs, outputs]`, as OpenAI's.
+public final class GPT2: LanguageModel {
+    public static let modelTypes = ["gpt2"]
+
+    public let json: JSON
+    public let vocabulary: Int
+    public let maxPositions: Int
+    public var isTraining = true
+    public let children: [any Module]
+    private let tokens: Embedding
+    private let positions: Embedding
+    private let blocks: [Block]
+    private let norm: LayerNormalization
+
+    public init(_ config: JSONCursor) throws {
+        json = config.value
+        func size(_ key: String, most: Int = 1 << 24) throws -> Int { try config.member(key).int(in: 1...most) }
+        vocabulary = try size("vocab_size")
+        maxPositions = try size("n_positions")
+        let hidden = try size("n_embd")
+        let heads = try size("n_head", most: 65536)
+        guard hidden % heads == 0 else {
+            throw try config.member("n_head").failure("\(heads) heads do not divide \(hidden)")
+        }
+        let inner = try config.optional("n_inner")?.int(in: 1...(1 << 24)) ?? 4 * hidden
+        let layers = try size("n_layer", most: 4096)
+        if let activation = try config.optional("activation_function"), try activation.string() != "gelu_new" {
+            throw activation.failure("GPT-2 is computed with gelu_new only")
+        }
+        for (key, expected) in [
+            ("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false), ("add_cross_attention", false),
+            ("tie_word_embeddings", true),
+        ] {
+            if let flag = try config.optional(key), try flag.bool() != expected {
+                throw flag.failure("only \(expected) is supported")
+            }
+        }
+        for key in ["attn_pdrop", "embd_pdrop", "resid_pdrop"] {
+            // Published configs say 0.1: it counts in training only, and is left out there.
+            _ = try config.optional(key)?.double(in: 0...1)
+        }
+        let epsilon = Float(try config.optional("layer_norm_epsilon")?.double(in: 0...1) ?? 1e-5)
+        let start = Initializer.normal(
+            deviation: Float(try config.optional("initializer_range")?.double(in: 0...10) ?? 0.02))
+        tokens = Embedding("transformer.wte", rows: vocabulary, columns: hidden, initializer: start)
+        positions = Embedding("transformer.wpe", rows: maxPositions, columns: hidden, initializer: start)
+        blocks = (0..<layers).map {
+            Block("transformer.h.\($0).", hidden: hidden, heads: heads, inner: inner, epsilon: epsilon, start: start)
+        }
+        norm = LayerNormalization("transformer.ln_f", columns: hidden, epsilon: epsilon)
+        children = [tokens, positions] + blocks + [norm]
+    }
+
+    public var layerCount: Int { blocks.count }
+    public var signals: [String] { SignalNames.ofDecoder(layers: blocks.count) }
+
+    public func forward(_ batch: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+    {
+        var recorder = SignalRecorder(paths)
+        let past = cache?.length ?? 0
+        guard past + batch.length <= maxPositions else {
+            throw TensorError("\(past + batch.length) tokens, but the model has \(maxPositions) positions")
+        }
+        let places = (0..<batch.rows).flatMap { _ in (past..<(past + batch.length)).map(Int32.init) }
+        let shape = [batch.rows, batch.length]
+        var x = try tokens(batch.ids, shape: shape) + positions(places, shape: shape)
+        recorder.keep("embeddings", x)
+        for (index, block) in blocks.enumerated() {
+            let (out, attention) = try block(x, validKeys: batch.valid, cache: cache, layer: index)
+            x = out
+            recorder.keep("layers.\(index).attention", attention)
+            recorder.keep("layers.\(index).hidden", x)
+        }
+        cache?.advance(by: batch.length)
+        x = try norm(x)
+        recorder.keep("norm", x)
+        return ModelOutput(logits: try x.linear(tokens.weight.tensor), signals: recorder.signals)
+    }
+
+    /// The first checkpoints have no prefix.
+    public func storedNames(of parameter: String) -> [String] {
+        [parameter, String(parameter.dropFirst("transformer.".count))]
+    }
+
+    /// Masks that were saved as buffers, and the tied head.
+    public func passesOver(_ stored: String) -> Bool {
+        stored.hasSuffix(".attn.bias") || stored.hasSuffix(".attn.masked_bias") || stored == "lm_head.weight"
+    }
+
+    /// y = x · weight + bias, weight `[inputs, outputs]`.
+    private final class Projection: Module {
+        let weight: Parameter
+        let bias: Parameter
+        let activation: MatmulActivation
+        var isTraining = true
+
+        init(_ name: String, _ inputs: Int, _ outputs: Int, _ start: Initializer, activation: MatmulActivation = .none)
+        {
+            weight = Parameter(name + ".weight", [inputs, outputs], start)
+            bias = Parameter(name + ".bias", [outputs], .zeros)
+            self.activation = activation
+        }
+
+        var parameters: [Parameter] { [weight, bias] }
+
+        func callAsFunction(_ x: Tensor) throws -> Tensor {
+            try x.linear(weight.tensor.transposed(0, 1), bias: bias.tensor, activation: activation)
+        }
+    }
+
+    private final class Block: Module {
+        let children: [any Module]
+        var isTraining = true
+        private let heads: Int
+        private let before: LayerNormalization
+        private let all: Projection
+        private let output: Projection
+        private let after: LayerNormalization
+        private let up: Projection
+        private let down: Projection
+
+        init(_ name: String, hidden: Int, heads: Int, inner: Int, epsilon: Float, start: Initializer) {
+            self.heads = heads
+            before = LayerNormalization(name + "ln_1", columns: hidden, epsilon: epsilon)
+            all = Projection(name + "attn.c_attn", hidden, 3 * hidden, start)
+            output = Projection(name + "attn.c_proj", hidden, hidden, start)
+            after = LayerNormalization(name + "ln_2", columns: hidden, epsilon: epsilon)
+            up = Projection(name + "mlp.c_fc", hidden, inner, start, activation: .geluTanh)
+            down = Projection(name + "mlp.c_proj", inner, hidden, start)
+            children = [before, all, output, after, up, down]
+        }
+
+        func callAsFunction(_ x: Tensor, validKeys: [Bool]?, cache: KeyValueCache?, layer: Int) throws -> (
+            out: Tensor, attention: Tensor
+        ) {
+            let (rows, tokens, hidden) = (x.shape[0], x.shape[1], x.shape[2])
+            let width = hidden / heads
+            // [rows, tokens, 3, heads, width] → [3, rows, heads, tokens, width]
+            let split = try all(before(x)).reshaped([rows, tokens, 3, heads, width]).permuted([2, 0, 3, 1, 4])
+            func part(_ i: Int) throws -> Tensor {
+                try split.slice(i..<(i + 1)).reshaped([rows, heads, tokens, width])
+            }
+            let q = try part(0)
+            var (k, v) = (try part(1), try part(2))
+            if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
+            let (heard, attention) = try q.attention(
+                keys: k, values: v, scale: 1 / Float(width).squareRoot(),
+                mask: AttentionMask(isCausal: true, validKeys: validKeys))
+            let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
+            let middle = try x + output(mixed)
+            return (try middle + down(up(after(middle))), attention)
+        }
+    }
+}
+
+/// What language models call their signals.
+enum SignalNames {
+    static func ofDecoder(layers: Int) -> [String] {
+        ["embeddings", "norm"] + (0..<layers).flatMap { ["layers.\($0).hidden", "layers.\($0).attention"] }
+    }
+}

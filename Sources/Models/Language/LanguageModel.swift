@@ -1,0 +1,58 @@
+import RetortRuntime
+import RetortSupport
+
+/// A model that predicts each token's successor. Parameters have the names of Hugging Face's checkpoints.
+public protocol LanguageModel: Module, SendableMetatype {
+    /// What config.json calls it under `model_type`.
+    static var modelTypes: [String] { get }
+
+    /// - Parameter config: the whole of config.json.
+    /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
+    init(_ config: JSONCursor) throws
+
+    /// config.json as it was read: what is not understood is kept and written back.
+    var json: JSON { get }
+    var vocabulary: Int { get }
+    /// Blocks, each with keys and values of its own.
+    var layerCount: Int { get }
+    /// Tokens that it was made for at most.
+    var maxPositions: Int { get }
+    /// What `forward` can show: `embeddings`, `layers.<i>.hidden` (a block's output) and `norm` (what the head sees), `[rows, tokens, hidden]`;
+    /// `layers.<i>.attention` `[rows, heads, tokens, keys]`.
+    var signals: [String] { get }
+
+    /// Reads tokens, behind those in the cache where there is one.
+    /// - Parameter paths: signals to keep.
+    /// - Returns: logits `[rows, tokens, vocabulary]`: of each token's successor.
+    /// - Throws: `TensorError` for a token that the vocabulary does not have.
+    func forward(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+
+    /// What checkpoints call a parameter, the usual name first.
+    func storedNames(of parameter: String) -> [String]
+    /// Whether a stored tensor that is no parameter may be passed over: buffers that old versions saved.
+    func passesOver(_ stored: String) -> Bool
+}
+
+extension LanguageModel {
+    public func forward(_ tokens: TokenBatch, capturing paths: Set<String> = []) throws -> ModelOutput {
+        try forward(tokens, cache: nil, capturing: paths)
+    }
+    public func storedNames(of parameter: String) -> [String] { [parameter] }
+}
+
+/// Every language model that config.json can name. One line here for each file.
+public enum LanguageModelRegistry {
+    public static let all: [any LanguageModel.Type] = [Decoder.self, GPT2.self]
+
+    /// - Throws: `RetortError` 65 for a model_type that is not known.
+    static func find(_ config: JSONCursor) throws -> any LanguageModel.Type {
+        let kind = try config.member("model_type")
+        let name = try kind.string()
+        guard let type = all.first(where: { $0.modelTypes.contains(name) }) else {
+            throw kind.failure(
+                "\(name.quoted(limit: 200)) is not a language model that is known: "
+                    + all.flatMap { $0.modelTypes }.joined(separator: ", "))
+        }
+        return type
+    }
+}
