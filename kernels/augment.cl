@@ -48,12 +48,6 @@ INLINE void augment_choose(int choice[3], int sample, uint epoch, ulong seed, ul
 // ---- row bodies -----------------------------------------------------------------------------------------------------
 #ifdef VECTOR
 
-INLINE void augment_fill(GLOBAL float *to, int n, float value) {
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) STORE(to + i, SPLAT(value));
-    if (i < n) store_part(to + i, SPLAT(value), n - i);
-}
-
 INLINE void augment_copy(GLOBAL const float *from, GLOBAL float *to, int n) {
     int i = 0;
     for (; i + LANES <= n; i += LANES) STORE(to + i, LOAD(from + i));
@@ -86,11 +80,11 @@ INLINE void gather_images_planes(
             GLOBAL float *to = y + p * size + (index_t)i * width;
             if (known && line >= 0 && line < height) {
                 GLOBAL const uchar *from = plane + (index_t)line * width;
-                augment_fill(to, left, outside);
+                fill_range(0, left, to, outside);
                 for (int j = left, at = start; j < stop; j++, at += step) to[j] = value[from[at]];
-                augment_fill(to + stop, width - stop, outside);
+                fill_range(stop, width, to, outside);
             } else {
-                augment_fill(to, width, outside);
+                fill_range(0, width, to, outside);
             }
         }
     }
@@ -113,7 +107,7 @@ INLINE void mix_images_rows(
             GLOBAL float *to = y + r * size + line * width;
             augment_copy(own, to, x0);
             if (!known) {
-                augment_fill(to + x0, x1 - x0, NAN);
+                fill_range(x0, x1, to, NAN);
             } else if (weight == 0.0f) {
                 augment_copy(other + x0, to + x0, x1 - x0);
             } else {
@@ -137,7 +131,7 @@ INLINE void mix_targets_rows(
     for (index_t r = begin; r < end; r++) {
         GLOBAL float *to = y + r * y_pitch;
         const int label = labels[r], other = others[r];
-        augment_fill(to, classes, 0.0f);
+        fill_range(0, classes, to, 0.0f);
         if (label >= 0 && label < classes) to[label] = weight;
         if (other >= 0 && other < classes) to[other] += 1.0f - weight;
     }

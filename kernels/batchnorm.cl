@@ -323,11 +323,12 @@ INLINE void batchnorm_backward_at(
     }
 }
 
-INLINE void batchnorm_backward_planes_items(
-    index_t begin, index_t end, GLOBAL const float *x, GLOBAL const float *y, GLOBAL const float *dy,
-    GLOBAL const float *mean, GLOBAL const float *spread, GLOBAL const float *weight, GLOBAL const float *sums,
-    GLOBAL float *dx, GLOBAL float *dresidual, index_t samples, int channels, int inner, int has_weight, int relu,
-    int training, float epsilon, int want_dx, int want_dresidual, int add_dx, int add_dresidual) {
+#define BATCHNORM_BACKWARD_BODY_ARGUMENTS                                                                              \
+    index_t begin, index_t end, GLOBAL const float *x, GLOBAL const float *y, GLOBAL const float *dy,                  \
+    GLOBAL const float *mean, GLOBAL const float *spread, GLOBAL const float *weight, GLOBAL const float *sums,        \
+    GLOBAL float *dx, GLOBAL float *dresidual, index_t samples, int channels, int inner, int has_weight, int relu,     \
+    int training, float epsilon, int want_dx, int want_dresidual, int add_dx, int add_dresidual
+INLINE void batchnorm_backward_planes_items(BATCHNORM_BACKWARD_BODY_ARGUMENTS) {
     const int whole = inner / LANES * LANES, part = inner - whole;
     const float share = 1.0f / (float)(samples * inner);
     for (index_t p = begin; p < end; p++) {
@@ -351,11 +352,7 @@ INLINE void batchnorm_backward_planes_items(
     }
 }
 
-INLINE void batchnorm_backward_columns_items(
-    index_t begin, index_t end, GLOBAL const float *x, GLOBAL const float *y, GLOBAL const float *dy,
-    GLOBAL const float *mean, GLOBAL const float *spread, GLOBAL const float *weight, GLOBAL const float *sums,
-    GLOBAL float *dx, GLOBAL float *dresidual, index_t samples, int channels, int inner, int has_weight, int relu,
-    int training, float epsilon, int want_dx, int want_dresidual, int add_dx, int add_dresidual) {
+INLINE void batchnorm_backward_columns_items(BATCHNORM_BACKWARD_BODY_ARGUMENTS) {
     const int columns = channels * inner, strips = (columns + BATCHNORM_STRIP - 1) / BATCHNORM_STRIP;
     const real share = SPLAT(1.0f / (float)(samples * inner));
     for (index_t item = begin; item < end; item++) {
@@ -483,22 +480,20 @@ __kernel void batchnorm_sums(BATCHNORM_SUMS_ARGUMENTS) {
         fold, want_weight, want_bias, add_weight, add_bias);
 }
 #endif
+#define BATCHNORM_BACKWARD_OPERANDS                                                                                    \
+    begin, end, x + x_at, y + y_at, dy + dy_at, mean + mean_at, spread + spread_at, weight + weight_at,                \
+    sums + sums_at, dx + dx_at, dresidual + dresidual_at, samples, channels, inner, has_weight, relu, training,        \
+    epsilon, want_dx, want_dresidual, add_dx, add_dresidual
 #if WANTED(batchnorm_backward_planes)
 __kernel void batchnorm_backward_planes(BATCHNORM_BACKWARD_ARGUMENTS) {
     BATCHNORM_RANGE
-    batchnorm_backward_planes_items(
-        begin, end, x + x_at, y + y_at, dy + dy_at, mean + mean_at, spread + spread_at, weight + weight_at,
-        sums + sums_at, dx + dx_at, dresidual + dresidual_at, samples, channels, inner, has_weight, relu, training,
-        epsilon, want_dx, want_dresidual, add_dx, add_dresidual);
+    batchnorm_backward_planes_items(BATCHNORM_BACKWARD_OPERANDS);
 }
 #endif
 #if WANTED(batchnorm_backward_columns)
 __kernel void batchnorm_backward_columns(BATCHNORM_BACKWARD_ARGUMENTS) {
     BATCHNORM_RANGE
-    batchnorm_backward_columns_items(
-        begin, end, x + x_at, y + y_at, dy + dy_at, mean + mean_at, spread + spread_at, weight + weight_at,
-        sums + sums_at, dx + dx_at, dresidual + dresidual_at, samples, channels, inner, has_weight, relu, training,
-        epsilon, want_dx, want_dresidual, add_dx, add_dresidual);
+    batchnorm_backward_columns_items(BATCHNORM_BACKWARD_OPERANDS);
 }
 #endif
 #endif

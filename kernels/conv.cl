@@ -106,13 +106,10 @@ INLINE float conv_lane_sum(conv_t v) {
 
 #ifdef __OPENCL_VERSION__
 #define CONV_FMA(a, b, c) fma((conv_t)(a), (conv_t)(b), (conv_t)(c))
-#define CONV_MAX(a, b) fmax((conv_t)(a), (conv_t)(b))
 #elif defined(__x86_64__) && !defined(CROWS_LEVEL)
 #define CONV_FMA(a, b, c) ((conv_t)(a) * (conv_t)(b) + (conv_t)(c))
-#define CONV_MAX(a, b) __builtin_elementwise_max((conv_t)(a), (conv_t)(b))
 #else
 #define CONV_FMA(a, b, c) __builtin_elementwise_fma((conv_t)(a), (conv_t)(b), (conv_t)(c))
-#define CONV_MAX(a, b) __builtin_elementwise_max((conv_t)(a), (conv_t)(b))
 #endif
 
 // Functions of their own: PoCL compiles a kernel three times over, with all it inlines.
@@ -345,7 +342,8 @@ CONV_SEPARATE void conv_scatter(const ConvTarget *t, GLOBAL const int *spot, con
 
 INLINE conv_t conv_activated(const ConvTarget *t, conv_t sum, float bias) {
     sum += (conv_t)(bias);
-    return t->g->relu ? CONV_MAX(sum, (conv_t)(0.0f)) : sum;
+    // In this order a maximum of one instruction, and NaN stays NaN.
+    return t->g->relu ? (sum < (conv_t)(0.0f) ? (conv_t)(0.0f) : sum) : sum;
 }
 
 // Outputs [output, output + rows) at `count` (1…VECTORS) spots; ROWS outputs are computed. A macro, because the sums
@@ -795,7 +793,7 @@ static uint divide(uint n, uint multiplier, int shift) { return (uint)(((ulong)n
 
 static void conv_store(const ConvGeometry *g, __global float *p, float v, float bias) {
     v += bias;
-    if (g->relu) v = fmax(v, 0.0f);
+    if (g->relu) v = v < 0.0f ? 0.0f : v;  // NaN stays NaN
     *p = g->accumulate ? *p + v : v;
 }
 

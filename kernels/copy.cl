@@ -62,14 +62,6 @@ INLINE mask_t bf16_from_float_bits(mask_t f) {
 // ---- row bodies -----------------------------------------------------------------------------------------------------
 #ifdef VECTOR
 
-// y[i] = value
-INLINE void fill_range(index_t begin, index_t end, GLOBAL float *y, float value) {
-    real v = SPLAT(value);
-    index_t i = begin;
-    for (; i + LANES <= end; i += LANES) STORE(y + i, v);
-    if (i < end) store_part(y + i, v, (int)(end - i));
-}
-
 // y[k · y_stride] = (accumulate ? … : 0) + x[k · x_stride], k < n: the innermost dimension of a strided copy
 INLINE void copy_line(GLOBAL const float *x, index_t x_stride, GLOBAL float *y, index_t y_stride, index_t n,
                       int accumulate) {

@@ -17,12 +17,6 @@
 
 #ifdef VECTOR
 
-INLINE void cross_entropy_clear(GLOBAL float *gradient, int columns) {
-    const int whole = columns / LANES * LANES;
-    for (int i = 0; i < whole; i += LANES) STORE(gradient + i, SPLAT(0.0f));
-    if (columns > whole) store_part(gradient + whole, SPLAT(0.0f), columns - whole);
-}
-
 INLINE void cross_entropy_rows(
     index_t begin, index_t end, GLOBAL const float *logits, index_t logits_pitch, GLOBAL const int *target,
     GLOBAL const float *class_weight, GLOBAL const float *row_weight, GLOBAL float *loss, GLOBAL float *gradient,
@@ -37,7 +31,7 @@ INLINE void cross_entropy_rows(
         const float factor = label == ignore_index ? 0.0f : (has_row_weight ? row_weight[r] : 1.0f) * scale;
         if (factor == 0.0f) {
             loss[r] = 0.0f;
-            if (write_gradient == 1) cross_entropy_clear(g, classes);
+            if (write_gradient == 1) fill_range(0, classes, g, 0.0f);
             continue;
         }
         const int known = label >= 0 && label < classes;
@@ -106,7 +100,7 @@ INLINE void cross_entropy_soft_rows(
         const float factor = (has_row_weight ? row_weight[r] : 1.0f) * scale;
         if (factor == 0.0f) {
             loss[r] = 0.0f;
-            if (write_gradient == 1) cross_entropy_clear(g, classes);
+            if (write_gradient == 1) fill_range(0, classes, g, 0.0f);
             continue;
         }
         float sum;

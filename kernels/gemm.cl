@@ -68,7 +68,7 @@ static Epilogue make_epilogue(float alpha, int accumulate, int epilogue, __globa
     static TYPE NAME(TYPE x, int kind) {                                                                               \
         switch (kind) {                                                                                                \
         case ACTIVATION_RELU:                                                                                          \
-            return fmax(x, (TYPE)(0.0f));                                                                              \
+            return x < (TYPE)(0.0f) ? (TYPE)(0.0f) : x; /* NaN stays NaN */                                            \
         case ACTIVATION_GELU:                                                                                          \
             return 0.5f * x * (1.0f + erf(x * 0.70710678f));                                                           \
         case ACTIVATION_GELU_TANH:                                                                                     \

@@ -186,12 +186,6 @@ INLINE void average_pool_planes(
     }
 }
 
-INLINE void pool_clear(GLOBAL float *x, int count) {
-    int i = 0;
-    for (; i + LANES <= count; i += LANES) STORE(x + i, SPLAT(0.0f));
-    if (i < count) store_part(x + i, SPLAT(0.0f), count - i);
-}
-
 INLINE void average_pool_backward_planes(
     index_t begin, index_t end, GLOBAL const float *dy, GLOBAL float *dx, const int *rows, const int *columns,
     int divisor, int accumulate) {
@@ -201,7 +195,7 @@ INLINE void average_pool_backward_planes(
         GLOBAL const float *from = dy + p * rows[POOL_WINDOWS] * windows;
         GLOBAL float *plane = dx + p * height * width;
         // Halves cover everything but an odd last row and column.
-        if (!accumulate && !(halves && height % 2 == 0 && width % 2 == 0)) pool_clear(plane, height * width);
+        if (!accumulate && !(halves && height % 2 == 0 && width % 2 == 0)) fill_range(0, height * width, plane, 0.0f);
         for (int row = 0; row < rows[POOL_WINDOWS]; row++, from += windows) {
             if (halves) {
                 GLOBAL float *to = plane + 2 * row * width;
@@ -311,7 +305,7 @@ INLINE void max_pool_backward_planes(
         GLOBAL const float *from = dy + p * outputs;
         GLOBAL const int *winners = indices + p * outputs;
         GLOBAL float *plane = dx + p * elements;
-        if (!accumulate && !(halves && height % 2 == 0 && width % 2 == 0)) pool_clear(plane, elements);
+        if (!accumulate && !(halves && height % 2 == 0 && width % 2 == 0)) fill_range(0, elements, plane, 0.0f);
         if (halves) {
             for (int row = 0; row < rows[POOL_WINDOWS]; row++) {
                 for (int o = 0; o < windows; o += LANES) {
@@ -410,15 +404,24 @@ INLINE int pool_last(const int *axis, int i) {
     return min((i + axis[POOL_PADDING]) / axis[POOL_STRIDE], axis[POOL_WINDOWS] - 1);
 }
 
+// Output i: its plane and the positions of its window, rows r0 ..< r1 and columns c0 ..< c1.
+#define POOL_WINDOW                                                                                                    \
+    const long p = i / (out_height * out_width);                                                                       \
+    const int o = (int)(i - p * out_height * out_width);                                                               \
+    const int r0 = pool_begin(rows, o / out_width), r1 = pool_end(rows, o / out_width);                                \
+    const int c0 = pool_begin(columns, o % out_width), c1 = pool_end(columns, o % out_width);                          \
+    __global const float *plane = x + x_at + p * height * width;
+// Position i: its plane p, its place e there, and the last row and column of windows that hold it.
+#define POOL_ELEMENT                                                                                                   \
+    const long p = i / (height * width);                                                                               \
+    const int e = (int)(i - p * height * width);                                                                       \
+    const int last_row = pool_last(rows, e / width), last_column = pool_last(columns, e % width);
+
 #if WANTED(average_pool)
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void average_pool(AVERAGE_POOL_ARGUMENTS) {
     POOL_AXIS_ARRAYS
     POOL_EACH {
-        const long p = i / (out_height * out_width);
-        const int o = (int)(i - p * out_height * out_width);
-        const int r0 = pool_begin(rows, o / out_width), r1 = pool_end(rows, o / out_width);
-        const int c0 = pool_begin(columns, o % out_width), c1 = pool_end(columns, o % out_width);
-        __global const float *plane = x + x_at + p * height * width;
+        POOL_WINDOW
         float sum = 0.0f;
         for (int r = r0; r < r1; r++) {
             for (int c = c0; c < c1; c++) sum += plane[r * width + c];
@@ -432,9 +435,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void average_pool_ba
     AVERAGE_POOL_BACKWARD_ARGUMENTS) {
     POOL_AXIS_ARRAYS
     POOL_EACH {
-        const long p = i / (height * width);
-        const int e = (int)(i - p * height * width);
-        const int last_row = pool_last(rows, e / width), last_column = pool_last(columns, e % width);
+        POOL_ELEMENT
         __global const float *from = dy + dy_at + p * out_height * out_width;
         float sum = 0.0f;
         for (int row = pool_first(rows, e / width); row <= last_row; row++) {
@@ -452,11 +453,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void average_pool_ba
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void max_pool(MAX_POOL_ARGUMENTS) {
     POOL_AXIS_ARRAYS
     POOL_EACH {
-        const long p = i / (out_height * out_width);
-        const int o = (int)(i - p * out_height * out_width);
-        const int r0 = pool_begin(rows, o / out_width), r1 = pool_end(rows, o / out_width);
-        const int c0 = pool_begin(columns, o % out_width), c1 = pool_end(columns, o % out_width);
-        __global const float *plane = x + x_at + p * height * width;
+        POOL_WINDOW
         int where = r0 * width + c0;
         float best = plane[where];
         for (int r = r0; r < r1; r++) {
@@ -477,9 +474,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void max_pool(MAX_PO
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void max_pool_backward(MAX_POOL_BACKWARD_ARGUMENTS) {
     POOL_AXIS_ARRAYS
     POOL_EACH {
-        const long p = i / (height * width);
-        const int e = (int)(i - p * height * width);
-        const int last_row = pool_last(rows, e / width), last_column = pool_last(columns, e % width);
+        POOL_ELEMENT
         const long first = p * out_height * out_width;
         float sum = 0.0f;
         for (int row = pool_first(rows, e / width); row <= last_row; row++) {

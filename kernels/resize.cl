@@ -79,7 +79,7 @@ INLINE void bilinear_backward_planes(
     for (index_t p = begin; p < end; p++) {
         GLOBAL const float *from = dy + p * out_height * out_width;
         GLOBAL float *to = dx + p * height * width;
-        for (int i = 0; i < height * width && !accumulate; i++) to[i] = 0.0f;
+        if (!accumulate) fill_range(0, height * width, to, 0.0f);
         for (int c0 = 0; c0 < out_width; c0 += LANES) {
             const int n = out_width - c0 < LANES ? out_width - c0 : LANES;
             int left[16], right[16];

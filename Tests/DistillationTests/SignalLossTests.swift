@@ -169,9 +169,9 @@ struct SignalLossTests {
     @Test(
         "shapes that cannot be compared are refused, with both",
         arguments: [
-            "loss: fsp", "loss: at, student: [e], teacher: [e]", "loss: fitnet, student: [s2], teacher: [s1]",
+            "loss: fsp", "loss: at, student: [e], teacher: [e]", "loss: fitnet, student: [s3], teacher: [s1]",
             "loss: masked-feature, student: [s1], teacher: [s2]", "loss: ofd, student: [p1], teacher: [p2]",
-            "loss: vid, student: [e], teacher: [s1]", "loss: cat-kd, pool: 9",
+            "loss: vid, student: [e], teacher: [s1]", "loss: cat-kd, pool: 9", "loss: ab, student: [s3], teacher: [s1]",
         ])
     func misfit(_ recipe: String) throws {
         let error = try #require(

@@ -50,6 +50,39 @@ struct SignalReferenceTests {
         }
     }
 
+    @Test("a hint to a map of twice the size", arguments: TestBackend.available)
+    func enlargingHint(_ backend: TestBackend) throws {
+        let objective = try Setting(
+            recipe: "loss: fitnet, alpha: 1, regressor: conv, student: [s2], teacher: [s1]"
+        ).make()
+        let sample = try SignalSample(objective, .different, on: try backend.device())
+        let values = try sample.start()
+        let teachers = try sample.teachers()
+        let t = try #require(teachers[0].signals["s1"]).values().map(Double.init)
+        let weight = try #require(values["term.0.conv.weight"]).map(Double.init)
+        let bias = try #require(values["term.0.conv.bias"]).map(Double.init)
+        // [4, 4, 4] to [4, 8, 8]: each of 4 × 4 pixels adds 4 × 4 weights [inputs, outputs, 4, 4], two apart, from one before the edge.
+        func loss(_ s: [Double]) -> Double {
+            var y = (0..<SignalSample.rows * 4 * 64).map { bias[$0 / 64 % 4] }
+            for row in 0..<SignalSample.rows {
+                for at in 0..<4 * 16 * 4 * 16 {
+                    let (input, pixel, output, element) = (at / 1024, at / 64 % 16, at / 16 % 4, at % 16)
+                    let (j, i) = (pixel / 4 * 2 - 1 + element / 4, pixel % 4 * 2 - 1 + element % 4)
+                    guard (0..<8).contains(j), (0..<8).contains(i) else { continue }
+                    y[((row * 4 + output) * 8 + j) * 8 + i] +=
+                        s[(row * 4 + input) * 16 + pixel] * weight[(input * 4 + output) * 16 + element]
+                }
+            }
+            return Float64Reference.mean(zip(y, t).map { ($0 - $1) * ($0 - $1) })
+        }
+        let s = values["s2"]!.map(Double.init)
+        let found = try sample.evaluate(values, teachers: teachers)
+        expectClose([found.loss], [loss(s)], absolute: 0, relative: 2e-6, "value")
+        let expected = Float64Reference.gradient(s, loss)
+        let largest = expected.map { abs($0) }.max() ?? 0
+        expectClose(found.gradients["s2"]!, expected, absolute: 1e-5 * largest, "gradient")
+    }
+
     @Test("activation boundaries", arguments: TestBackend.available)
     func boundaries(_ backend: TestBackend) throws {
         try compare([3, 4, 5, 5], teacher: [3, 4, 5, 5], backend) {

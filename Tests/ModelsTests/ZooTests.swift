@@ -29,6 +29,8 @@ struct ZooTests {
         Entry(kind: "resnet", settings: ["depth": .integer(110)], parameters: 1_736_564),
         Entry(kind: "resnet", settings: ["depth": .integer(8), "factor": .integer(4)], parameters: 1_233_540),
         Entry(kind: "resnet", settings: ["depth": .integer(32), "factor": .integer(4)], parameters: 7_433_860),
+        Entry(kind: "resnet-bottleneck", settings: [:], parameters: 23_705_252),
+        Entry(kind: "resnet-bottleneck", settings: ["depth": .integer(101)], parameters: 42_697_380),
         Entry(kind: "wrn", settings: ["depth": .integer(16), "factor": .integer(2)], parameters: 703_284),
         Entry(kind: "wrn", settings: ["depth": .integer(40), "factor": .integer(1)], parameters: 569_780),
         Entry(kind: "wrn", settings: ["depth": .integer(40), "factor": .integer(2)], parameters: 2_255_156),
@@ -47,6 +49,7 @@ struct ZooTests {
     static let small = [
         Entry(kind: "cnn", settings: ["channels": .integers([3, 5]), "hidden": .integer(7)], parameters: 0),
         Entry(kind: "resnet", settings: ["depth": .integer(8), "widths": .integers([4, 4, 6, 8])], parameters: 0),
+        Entry(kind: "resnet-bottleneck", settings: ["depth": .integer(14), "width": .integer(3)], parameters: 0),
         Entry(kind: "wrn", settings: ["depth": .integer(10), "factor": .integer(1)], parameters: 0),
         Entry(kind: "mobilenetv2", settings: ["width": .integer(10), "expansion": .integer(2)], parameters: 0),
         Entry(kind: "shufflenetv2", settings: ["width": .integer(50)], parameters: 0),
@@ -94,6 +97,7 @@ struct ZooTests {
         }
         #expect(error("resnet", ["depth": .integer(21)])?.setting == "depth")
         #expect(error("resnet", ["widths": .integers([4, 4])])?.setting == "widths")
+        #expect(error("resnet-bottleneck", ["depth": .integer(51)])?.setting == "depth")
         #expect(error("wrn", ["depth": .integer(17)])?.setting == "depth")
         #expect(error("vgg", ["depth": .integer(9)])?.setting == "depth")
         #expect(error("cnn", ["channels": .integers([4, 4, 4])], [1, 7, 7])?.setting == "channels")

@@ -84,17 +84,7 @@ private struct ConvSample {
             ? random.integers(shape.elements, -limit...limit).map(Float.init) : random.normal(shape.elements)
     }
 
-    /// The weight as a matrix [outputs, inputs · kh · kw], whose rows a layout can pad.
-    var weightMatrix: [Int] { [outputs, weight.dropFirst().reduce(1, *)] }
-}
-
-extension View {
-    /// A matrix [outputs, inputs · kh · kw] seen as weights of this shape.
-    fileprivate func asWeight(_ shape: [Int]) -> View {
-        var own = View.contiguousStrides(shape)
-        own[0] = strides[0]
-        return View(storage: storage, offset: offset, shape: shape, strides: own, dtype: dtype)
-    }
+    var weightLayout: Layout { Layout(padding: pitched, rowRank: 3) }
 }
 
 /// Sums of products in float64. Their fp32 counterparts err by about √count roundings of a term, and Σ |a||b| <= ‖a‖ · ‖b‖:
@@ -130,12 +120,12 @@ private func forwardSample(_ s: ConvSample, _ size: SampleSize? = nil) -> OpSamp
         let old: [Float]? = s.accumulate ? s.values(&random, s.y, 50) : nil
         var c = OpCase()
         c.input("x", x, s.x)
-        c.input("weight", weight, s.weightMatrix, .padded(s.pitched))
+        c.input("weight", weight, s.weight, s.weightLayout)
         if let bias { c.input("bias", bias, [s.outputs]) }
         c.result("y", s.y, old: old)
         c.run(Conv2d(s.geometry, activation: s.relu ? .relu : .none)) { v in
             .init(
-                x: v["x"], weight: v["weight"].asWeight(s.weight), bias: v.optional("bias"),
+                x: v["x"], weight: v["weight"], bias: v.optional("bias"),
                 y: .result(v["y"], old: old))
         }
         c.reference = {
@@ -160,10 +150,10 @@ private func backwardInputSample(_ s: ConvSample, _ size: SampleSize? = nil) -> 
         let old: [Float]? = s.accumulate ? s.values(&random, s.x, 50) : nil
         var c = OpCase()
         c.input("dy", dy, s.y)
-        c.input("weight", weight, s.weightMatrix, .padded(s.pitched))
+        c.input("weight", weight, s.weight, s.weightLayout)
         c.result("dx", s.x, old: old)
         c.run(Conv2dBackwardInput(s.geometry)) { v in
-            .init(dy: v["dy"], weight: v["weight"].asWeight(s.weight), dx: .result(v["dx"], old: old))
+            .init(dy: v["dy"], weight: v["weight"], dx: .result(v["dx"], old: old))
         }
         c.reference = {
             var sums = ProductSums(s.x.elements)
@@ -182,11 +172,11 @@ private func backwardWeightSample(_ s: ConvSample, _ size: SampleSize? = nil) ->
         var c = OpCase()
         c.input("x", x, s.x)
         c.input("dy", dy, s.y)
-        c.result("dWeight", s.weightMatrix, .padded(s.pitched), old: old)
+        c.result("dWeight", s.weight, s.weightLayout, old: old)
         if s.bias { c.result("dBias", [s.outputs], old: oldBias) }
         c.run(Conv2dBackwardWeight(s.geometry)) { v in
             .init(
-                x: v["x"], dy: v["dy"], dWeight: .result(v["dWeight"].asWeight(s.weight), old: old),
+                x: v["x"], dy: v["dy"], dWeight: .result(v["dWeight"], old: old),
                 dBias: v.optional("dBias").map { .result($0, old: oldBias) })
         }
         c.reference = {

@@ -242,17 +242,18 @@ private let unary: [OpDescription] = {
     ]
 }()
 
-private func scaleSample(_ shape: [Int], padding: Int = 0, _ factor: Float, size: SampleSize, accumulate: Bool = false)
-    -> OpSample
-{
+private func scaleSample(
+    _ shape: [Int], padding: Int = 0, rowRank: Int = 1, _ factor: Float, size: SampleSize, accumulate: Bool = false
+) -> OpSample {
     OpSample(
-        "\(shape.shapeText) factor=\(factor)" + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : ""),
+        "\(shape.shapeText) factor=\(factor)" + (padding > 0 ? " pitched" : "")
+            + (rowRank > 1 ? " behind \(rowRank) dimensions" : "") + (accumulate ? " accumulate" : ""),
         size
     ) { random in
         let x = random.normal(shape.elements)
         let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
         var c = OpCase()
-        c.input("x", x, shape, .padded(padding))
+        c.input("x", x, shape, Layout(padding: padding, rowRank: rowRank))
         c.result("y", shape, old: old)
         c.run(Scale(factor)) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
         c.reference = {
@@ -271,6 +272,10 @@ private let scale = OpDescription(
     [
         scaleSample([1], -1, size: .tiny), scaleSample([7], 0.3, size: .tiny), scaleSample([0], 2, size: .tiny),
         scaleSample([5, 10], padding: 6, 1.7, size: .tiny), scaleSample([13, 17], -0.1, size: .tiny, accumulate: true),
+        // One pitched, one dense: rows of 5 on both sides; then rows of 20, which the dense one only has merged.
+        scaleSample([3, 4, 5], padding: 6, 1.7, size: .tiny),
+        scaleSample([3, 4, 5], padding: 6, rowRank: 2, 1.7, size: .tiny),
+        scaleSample([3, 4, 5], padding: 3, rowRank: 2, 1.7, size: .tiny, accumulate: true),
         scaleSample([41, 1271], 0.37, size: .small),
         scaleSample([41, 1271], padding: 1, 0.37, size: .small, accumulate: true),
         scaleSample([4096, 1024], 0.5, size: .perf),

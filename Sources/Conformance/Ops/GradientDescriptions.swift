@@ -5,9 +5,8 @@ import RetortRuntime
 extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
-        maps + arithmetic + shapes + products + convolutions + softmaxes + losses + divergences + norms + transformer
-        + reductions
-        + selections + images
+        maps + arithmetic + shapes + products + convolutions + transposedConvolutions + softmaxes + losses + divergences
+        + norms + transformer + reductions + selections + images
 
     // MARK: Element by element
 

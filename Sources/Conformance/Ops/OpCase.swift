@@ -4,8 +4,10 @@ import RetortKernels
 struct Layout: Sendable {
     /// Elements in front of the first; odd ones break alignment.
     var offset = 0
-    /// Elements between the rows of the dimension that is innermost in memory.
+    /// Elements between two rows.
     var padding = 0
+    /// How many dimensions, innermost in memory first, a row is made of.
+    var rowRank = 1
     /// Dimensions as they lie in memory, outermost first; nil keeps the shape's own order.
     var order: [Int]?
 
@@ -17,7 +19,7 @@ struct Layout: Sendable {
         var next = 1
         for (place, dimension) in (order ?? Array(shape.indices)).reversed().enumerated() {
             strides[dimension] = next
-            next = next * max(1, shape[dimension]) + (place == 0 ? padding : 0)
+            next = next * max(1, shape[dimension]) + (place == rowRank - 1 ? padding : 0)
         }
         return strides
     }

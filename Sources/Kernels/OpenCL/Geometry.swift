@@ -59,6 +59,17 @@ extension OpenCLDevice {
         }
     }
 
+    /// Launches a kernel whose items are a family's own: `vector` gets ranges of `items` (planes, strips of columns) that share `work`
+    /// elements, `simt` one work-item for each of the `results` in a grid-stride loop.
+    func launchItems(
+        _ file: String, _ kernel: String, items: Int, results: Int, work: Int, _ arguments: [KernelArgument]
+    ) throws {
+        switch family {
+        case .vector: try launchRows(file, kernel, rows: items, columns: max(1, work / max(1, items)), arguments)
+        case .simt: try launchElements(file, kernel, count: results, arguments)
+        }
+    }
+
     /// Launches a kernel over rows that are shared by teams of work-items (`simt`; kernels/math.clh): a team has one work-item for
     /// each four columns or fewer, up to a group of 256, and the kernel gets its size where `vector` gets rows per item.
     func launchTeams(

@@ -45,8 +45,7 @@ public struct BatchNorm: Op {
     public var name: String { "batch_norm" }
     public func validate(_ o: Operands) throws {
         let images = try Channels(o.x, self)
-        try images.require(like: o.y, "y", self)
-        if let residual = o.residual { try images.require(like: residual, "residual", self) }
+        try images.require(perElement: [("y", o.y), ("residual", o.residual)], self)
         try images.require(
             perChannel: [
                 ("weight", o.weight), ("bias", o.bias), ("mean", o.mean), ("rstd", o.rstd),
@@ -104,8 +103,7 @@ public struct BatchNormInference: Op {
     public var name: String { "batch_norm_inference" }
     public func validate(_ o: Operands) throws {
         let images = try Channels(o.x, self)
-        try images.require(like: o.y, "y", self)
-        if let residual = o.residual { try images.require(like: residual, "residual", self) }
+        try images.require(perElement: [("y", o.y), ("residual", o.residual)], self)
         try images.require(
             perChannel: [
                 ("weight", o.weight), ("bias", o.bias), ("mean", o.statistics.mean),
@@ -168,9 +166,8 @@ public struct BatchNormBackward: Op {
     public var name: String { "batch_norm_backward" }
     public func validate(_ o: Operands) throws {
         let images = try Channels(o.x, self)
-        for (label, view) in [("y", o.y), ("dy", o.dy), ("dx", o.dx?.view), ("dResidual", o.dResidual?.view)] {
-            if let view { try images.require(like: view, label, self) }
-        }
+        try images.require(
+            perElement: [("y", o.y), ("dy", o.dy), ("dx", o.dx?.view), ("dResidual", o.dResidual?.view)], self)
         try require(!relu || o.y != nil, "the gradient of ReLU needs y")
         try images.require(
             perChannel: [
@@ -214,13 +211,16 @@ struct Channels {
         }
     }
 
-    func require(like view: View, _ label: String, _ op: some Op) throws {
-        guard view.dtype == .f32, view.isContiguous, view.shape.starts(with: [samples, channels]),
-            view.count == samples * channels * inner
-        else {
-            throw operandError(
-                op.name,
-                "\(label) is contiguous f32 like x, \(samples) x \(channels) x \(inner) elements, not \(view.shape)")
+    func require(perElement views: [(String, View?)], _ op: some Op) throws {
+        for case (let label, let view?) in views {
+            guard view.dtype == .f32, view.isContiguous, view.shape.starts(with: [samples, channels]),
+                view.count == count
+            else {
+                throw operandError(
+                    op.name,
+                    "\(label) is contiguous f32 like x, \(samples) x \(channels) x \(inner) elements, not \(view.shape)"
+                )
+            }
         }
     }
 

@@ -54,6 +54,29 @@ public struct Conv2dGeometry: Sendable, Hashable {
         else { return nil }
         return Pair(vertical, horizontal)
     }
+
+    /// The size a transposed convolution gives, (input − 1) · stride − 2 · padding + dilation · (kernel − 1) + 1 + outputPadding in each
+    /// direction: of the sizes that a convolution takes to `input`, the one that leaves `outputPadding` rows (columns) unread. nil when
+    /// there is none: less than a pixel would be left, or `outputPadding` is not below the stride.
+    public func transposedSize(input: Pair, kernel: Pair, outputPadding: Pair = Pair(0)) -> Pair? {
+        func size(_ input: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int, _ extra: Int) -> Int? {
+            let numbers = [input, kernel, stride, padding, dilation]
+            guard numbers.allSatisfy({ (0..<1 << 24).contains($0) }), input > 0, (0..<stride).contains(extra)
+            else { return nil }
+            return (input - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + extra
+        }
+        guard
+            let vertical = size(
+                input.vertical, kernel.vertical, stride.vertical, padding.vertical, dilation.vertical,
+                outputPadding.vertical),
+            let horizontal = size(
+                input.horizontal, kernel.horizontal, stride.horizontal, padding.horizontal, dilation.horizontal,
+                outputPadding.horizontal),
+            vertical > 0, horizontal > 0
+        else { return nil }
+        let result = Pair(vertical, horizontal)
+        return outputSize(input: result, kernel: kernel) == input ? result : nil
+    }
 }
 
 extension Conv2dGeometry: CustomStringConvertible {

@@ -1,15 +1,3 @@
-extension OpenCLDevice {
-    /// Launches a column kernel: `vector` walks strips of columns, `simt` one work-item for each result.
-    fileprivate func launchColumns(_ kernel: String, items: Int, results: Int, work: Int, _ arguments: [KernelArgument])
-        throws
-    {
-        switch family {
-        case .vector: try launchRows("reduce.cl", kernel, rows: items, columns: max(1, work / max(1, items)), arguments)
-        case .simt: try launchElements("reduce.cl", kernel, count: results, arguments)
-        }
-    }
-}
-
 extension Reduce {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let a = Axis(o.x.shape, o.axis)
@@ -26,8 +14,8 @@ extension Reduce {
                     "reduce.cl", "variance_rows", rows: a.outer, columns: a.n,
                     buffers + [.long(a.n), .long(a.n), .float(Float(correction))])
             } else {
-                try device.launchColumns(
-                    "variance_columns", items: columns, results: a.count, work: o.x.count,
+                try device.launchItems(
+                    "reduce.cl", "variance_columns", items: columns, results: a.count, work: o.x.count,
                     buffers + sizes + [.float(Float(correction))])
             }
         case .max, .min:
@@ -37,8 +25,8 @@ extension Reduce {
                 try device.launchRows(
                     "reduce.cl", "logsumexp_rows", rows: a.outer, columns: a.n, ends + [.long(a.n), .int(a.n)])
             } else {
-                try device.launchColumns(
-                    "logsumexp_columns", items: columns, results: a.count, work: o.x.count, ends + sizes)
+                try device.launchItems(
+                    "reduce.cl", "logsumexp_columns", items: columns, results: a.count, work: o.x.count, ends + sizes)
             }
         }
     }
@@ -62,19 +50,20 @@ extension Reduce {
         }
         let strips = (a.inner + Self.sumStrip - 1) / Self.sumStrip
         guard Self.needsPartials(a) else {
-            return try device.launchColumns(
-                "sum_columns", items: a.outer * strips, results: a.count, work: o.x.count,
+            return try device.launchItems(
+                "reduce.cl", "sum_columns", items: a.outer * strips, results: a.count, work: o.x.count,
                 o.x.arguments() + o.y.view.arguments() + [.long(a.outer), .long(a.n), .long(a.inner), .long(a.n)]
                     + finish)
         }
         let blocks = (a.n + Self.columnBlock - 1) / Self.columnBlock
         let partials = try device.workspace(a.outer * blocks * a.inner)
-        try device.launchColumns(
-            "sum_columns", items: a.outer * blocks * strips, results: a.outer * blocks * a.inner, work: o.x.count,
+        try device.launchItems(
+            "reduce.cl", "sum_columns", items: a.outer * blocks * strips, results: a.outer * blocks * a.inner,
+            work: o.x.count,
             o.x.arguments() + partials.arguments()
                 + [.long(a.outer), .long(a.n), .long(a.inner), .long(Self.columnBlock), .flag(false), .float(1)])
-        try device.launchColumns(
-            "sum_columns", items: a.outer * strips, results: a.count, work: partials.count,
+        try device.launchItems(
+            "reduce.cl", "sum_columns", items: a.outer * strips, results: a.count, work: partials.count,
             partials.arguments() + o.y.view.arguments()
                 + [.long(a.outer), .long(blocks), .long(a.inner), .long(blocks)] + finish)
     }
@@ -88,8 +77,9 @@ extension OpenCLDevice {
                 "reduce.cl", "extreme_rows", rows: a.outer, columns: a.n,
                 buffers + [.long(a.n), .long(a.n), .flag(smallest)])
         } else {
-            try launchColumns(
-                "extreme_columns", items: a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip), results: a.count,
+            try launchItems(
+                "reduce.cl", "extreme_columns", items: a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip),
+                results: a.count,
                 work: a.count * a.n, buffers + [.long(a.outer), .long(a.n), .long(a.inner), .flag(smallest)])
         }
     }
@@ -126,8 +116,9 @@ extension CumulativeSum {
                 "reduce.cl", "cumsum_rows", rows: a.outer, columns: a.n,
                 ends + [.long(a.n), .long(a.n), .long(a.n), .flag(reverse), .int(o.y.mode.flag)])
         } else {
-            try device.launchColumns(
-                "cumsum_columns", items: a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip), results: a.count,
+            try device.launchItems(
+                "reduce.cl", "cumsum_columns", items: a.outer * ((a.inner + Reduce.strip - 1) / Reduce.strip),
+                results: a.count,
                 work: o.x.count,
                 ends + [.long(a.outer), .long(a.n), .long(a.inner), .flag(reverse), .int(o.y.mode.flag)])
         }

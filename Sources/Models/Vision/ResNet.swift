@@ -23,7 +23,7 @@ public final class ResNet: Model {
     public let settings: ModelSettings
     public let task: ClassificationTask
     private let stem: ConvolutionNorm
-    private let stages: [[Block]]
+    private let stages: ResidualStages
     private let fc: Linear
     public var isTraining = true
 
@@ -40,13 +40,14 @@ public final class ResNet: Model {
         stem = ConvolutionNorm(
             "conv1", "bn1", inputs: image.channels, outputs: widths[0], kernel: 3,
             initializer: .kaiming(outputs: widths[0], kernel: 3))
-        stages = (1...3).map { stage in
-            (0..<(depth / 6)).map { block in
-                Block(
-                    "layer\(stage).\(block).", inputs: block == 0 ? widths[stage - 1] : widths[stage],
-                    outputs: widths[stage], stride: stage > 1 && block == 0 ? 2 : 1)
-            }
-        }
+        stages = ResidualStages(
+            (1...3).map { stage in
+                (0..<(depth / 6)).map { block in
+                    Block(
+                        "layer\(stage).\(block).", inputs: block == 0 ? widths[stage - 1] : widths[stage],
+                        outputs: widths[stage], stride: stage > 1 && block == 0 ? 2 : 1)
+                }
+            })
         fc = Linear("fc", inputs: widths[3], outputs: task.classes)
     }
 
@@ -63,40 +64,24 @@ public final class ResNet: Model {
         return widths
     }
 
-    public var children: [any Module] { [stem] + stages.flatMap { $0 } + [fc] }
+    public var children: [any Module] { [stem] + stages.blocks + [fc] }
 
-    public var signals: SignalCatalog {
-        .pooled((1...3).map { "layer\($0)" })
-    }
+    public var signals: SignalCatalog { .pooled(stages.paths) }
 
-    public func batchNorm(before path: String) -> BatchNorm2d? {
-        stages.enumerated().first { path == "layer\($0.offset + 1).preactivation" }?.element.last?.second.norm
-    }
+    public func batchNorm(before path: String) -> BatchNorm2d? { stages.batchNorm(before: path) }
 
     public func forward(_ x: Tensor, capturing paths: Set<String> = []) throws -> ModelOutput {
         var recorder = SignalRecorder(paths)
-        var x = try stem(x)
+        let x = try stem(x)
         recorder.keep("stem", x)
-        for (index, blocks) in stages.enumerated() {
-            let path = "layer\(index + 1)"
-            for block in blocks.dropLast() { x = try block(x) }
-            if recorder.wants(path + ".preactivation") {
-                let before = try blocks[blocks.count - 1](x, relu: false)
-                recorder.keep(path + ".preactivation", before)
-                x = try before.relu()
-            } else {
-                x = try blocks[blocks.count - 1](x)
-            }
-            recorder.keep(path, x)
-        }
-        return try recorder.classify(x, fc)
+        return try recorder.classify(stages(x, &recorder), fc)
     }
 
     /// Two 3 × 3 convolutions and the shortcut.
-    private final class Block: Module {
-        let first: ConvolutionNorm
-        let second: ConvolutionNorm
-        let downsample: ConvolutionNorm?
+    private final class Block: ResidualBlock {
+        private let first: ConvolutionNorm
+        private let second: ConvolutionNorm
+        private let downsample: ConvolutionNorm?
         var isTraining = true
 
         init(_ name: String, inputs: Int, outputs: Int, stride: Int) {
@@ -115,8 +100,9 @@ public final class ResNet: Model {
         }
 
         var children: [any Module] { [first, second] + (downsample.map { [$0] } ?? []) }
+        var lastNorm: BatchNorm2d { second.norm }
 
-        func callAsFunction(_ x: Tensor, relu: Bool = true) throws -> Tensor {
+        func callAsFunction(_ x: Tensor, relu: Bool) throws -> Tensor {
             try second(first(x), residual: downsample.map { try $0(x, relu: false) } ?? x, relu: relu)
         }
     }

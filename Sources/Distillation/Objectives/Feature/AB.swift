@@ -40,7 +40,7 @@ public struct ABObjective: SignalObjective {
                 guard
                     let connector = ConvRegressor(
                         "\(context.name).\(i)", from: maps.student, to: maps.teacher, relu: false)
-                else { throw context.misfit(pair, "ab", "the student's map must not be smaller than the teacher's") }
+                else { throw context.misfit(pair, "ab", ConvRegressor.limits) }
                 return (pair, connector)
             }, alpha: alpha, margin: margin)
     }

@@ -1,31 +1,70 @@
 import RetortRuntime
 
-/// Maps the student's feature map to the shape of the teacher's, as mdistiller's and RepDistiller's ConvReg: a 1×1 convolution for equal sizes, 3×3 with
-/// stride 2 for twice the size, else a kernel as large as the difference; batch norm and, when asked, ReLU behind it. Theirs
-/// also have a transposed convolution for half the size, which is not here.
+/// Maps the student's feature map to the shape of the teacher's, as mdistiller's and RepDistiller's ConvReg: a 3×3 convolution with stride 2 for
+/// twice the size, a 4×4 transposed one with stride 2 for half of it, else a convolution with a kernel as large as the difference (1×1 for equal
+/// sizes); batch norm and, when asked, ReLU behind it.
 final class ConvRegressor: Module {
+    /// Why some maps have no regressor.
+    static let limits = "the student's map must be as large as the teacher's, larger, or exactly half as high and wide"
+
     let children: [any Module]
     var isTraining = true
-    private let convolution: Convolution2d
+    private let convolution: Convolution
     private let norm: BatchNorm2d?
     private let relu: Bool
 
-    /// nil for a student's map smaller than the teacher's.
+    /// nil where the student's map is smaller than the teacher's and not half of it: `limits`.
     init?(_ name: String, from student: MapShape, to teacher: MapShape, norm hasNorm: Bool = true, relu: Bool) {
-        guard student.height >= teacher.height, student.width >= teacher.width else { return nil }
-        let halves = student.height == 2 * teacher.height && student.width == 2 * teacher.width
-        convolution = Convolution2d(
-            name + ".conv", inputs: student.channels, outputs: teacher.channels,
-            kernel: halves
-                ? .init(3) : .init(1 + student.height - teacher.height, 1 + student.width - teacher.width),
-            geometry: halves ? .init(stride: 2, padding: 1) : .init(), activation: relu && !hasNorm ? .relu : .none)
+        guard let convolution = Convolution(name + ".conv", from: student, to: teacher) else { return nil }
+        self.convolution = convolution
         norm = hasNorm ? BatchNorm2d(name + ".bn", channels: teacher.channels) : nil
         self.relu = relu
-        children = [convolution] + (norm.map { [$0] } ?? [])
+        children = [convolution.module] + (norm.map { [$0] } ?? [])
     }
 
     func callAsFunction(_ x: Tensor) throws -> Tensor {
         let y = try convolution(x)
-        return try norm.map { try $0(y, relu: relu) } ?? y
+        if let norm { return try norm(y, relu: relu) }
+        return relu ? try y.relu() : y
+    }
+
+    private enum Convolution {
+        case plain(Convolution2d)
+        case transposed(TransposedConvolution2d)
+
+        init?(_ name: String, from student: MapShape, to teacher: MapShape) {
+            let (inputs, outputs) = (student.channels, teacher.channels)
+            if student.size == teacher.size.map({ 2 * $0 }) {
+                self = .plain(
+                    Convolution2d(name, inputs: inputs, outputs: outputs, kernel: 3, stride: 2, padding: 1))
+            } else if teacher.size == student.size.map({ 2 * $0 }) {
+                self = .transposed(
+                    TransposedConvolution2d(
+                        name, inputs: inputs, outputs: outputs, kernel: .init(4),
+                        geometry: .init(stride: 2, padding: 1)))
+            } else if student.height >= teacher.height, student.width >= teacher.width {
+                self = .plain(
+                    Convolution2d(
+                        name, inputs: inputs, outputs: outputs,
+                        kernel: .init(1 + student.height - teacher.height, 1 + student.width - teacher.width),
+                        geometry: .init()))
+            } else {
+                return nil
+            }
+        }
+
+        var module: any Module {
+            switch self {
+            case .plain(let convolution): convolution
+            case .transposed(let convolution): convolution
+            }
+        }
+
+        func callAsFunction(_ x: Tensor) throws -> Tensor {
+            switch self {
+            case .plain(let convolution): try convolution(x)
+            case .transposed(let convolution): try convolution(x)
+            }
+        }
     }
 }

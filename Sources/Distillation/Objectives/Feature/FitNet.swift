@@ -2,8 +2,8 @@ import RetortModels
 import RetortRuntime
 
 /// FitNets' hints: alpha·mean((r(s) − t)²), mean over everything; r maps the student's features to the teacher's shape and is trained with the
-/// student. Maps go through `ConvRegressor` (a student's map must not be smaller than the teacher's), vectors `[rows, features]` through a linear
-/// layer. Romero et al. 2015 (arXiv:1412.6550).
+/// student. Maps go through `ConvRegressor` (a student's map is as large as the teacher's, larger, or half as high and wide), vectors
+/// `[rows, features]` through a linear layer. Romero et al. 2015 (arXiv:1412.6550).
 ///
 /// alpha 100 and the second stage are mdistiller's and RepDistiller's, who train jointly. The paper's two stages: `ramp: {kind: between, first: 1,
 /// last: …}` here and the other terms after it.
@@ -47,7 +47,7 @@ public struct FitNetObjective: SignalObjective {
         guard
             let regressor = ConvRegressor(
                 name, from: maps.student, to: maps.teacher, norm: normalized, relu: normalized)
-        else { throw context.misfit(pair, "fitnet", "the student's map must not be smaller than the teacher's") }
+        else { throw context.misfit(pair, "fitnet", ConvRegressor.limits) }
         return .map(regressor)
     }
 

@@ -7,8 +7,8 @@ import RetortRuntime
 /// maps and of both averaged to 4×4, 2×2 and 1×1 (where smaller than the map), weighed 1, 1/2, 1/4, 1/8 and divided by the sum
 /// of the weights. Chen et al. 2021 (arXiv:2104.09044).
 ///
-/// Levels: every stage and, as a 1×1 map, the embedding; the teacher's stages before their activation where it shows them. alpha 1 is mdistiller's (up to
-/// 8 for some pairs), their warm-up `ramp: {kind: warm-up, epochs: 20}`; middle channels are the embedding's, at most 512.
+/// Levels: every stage and, as a 1×1 map, the embedding; the teacher's stages before their activation where it shows them. alpha 1 is the authors'
+/// (0.6 to 8 by pair), their warm-up `ramp: {kind: warm-up, epochs: 20}`; middle channels are the embedding's, at most 512.
 public struct ReviewKDObjective: SignalObjective {
     public static let section = RecipeSection(
         "reviewkd", "Each level of the teacher teaches the student's levels down to it.",
