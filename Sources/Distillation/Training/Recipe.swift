@@ -103,7 +103,11 @@ public struct Recipe: Sendable {
                 scheme: SchemeRegistry.make(arm.required("scheme")),
                 train: TrainSpec(arm["train"], fallback: node.required("train"), inheritsRows: true))
         }
-        for arm in arms { try arm.check(mixes: self.data.mixing != nil, at: node.required("arms")[arm.name]?.location) }
+        for arm in arms {
+            let own = node.required("arms").required(arm.name)
+            try arm.check(mixes: self.data.mixing != nil, at: own.location)
+            try arm.scheme.check(arm, recipe: own)
+        }
         teacher = try Self.teacher(node.required("teacher"), fallback: node.required("train"), resolve)
     }
 
@@ -151,6 +155,20 @@ public struct TrainSpec: Sendable {
         let clip = find("clip").number
         self.clip = clip > 0 ? Float(clip) : nil
     }
+
+    /// All rows that there are.
+    init(
+        epochs: Int, batch: Int, microBatch: Int? = nil, optimizer: OptimizerSpec, schedule: ScheduleSpec,
+        clip: Float? = nil
+    ) {
+        rows = nil
+        self.epochs = epochs
+        self.batch = batch
+        self.microBatch = microBatch
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.clip = clip
+    }
 }
 
 /// How the learning rate moves over a training.
@@ -158,6 +176,13 @@ public struct ScheduleSpec: Sendable {
     private let node: RecipeNode
 
     init(_ node: RecipeNode) { self.node = node }
+
+    /// As a recipe would say it.
+    private init(kind: String) {
+        self.init(RecipeNode(.section([("kind", RecipeNode(.text(kind), at: nil))]), at: nil))
+    }
+    static let constant = ScheduleSpec(kind: "constant")
+    static let cosine = ScheduleSpec(kind: "cosine")
 
     /// The schedule of a training of this length; epochs become steps here.
     func make(epochs: Int, stepsPerEpoch: Int) -> Schedule {
@@ -185,6 +210,18 @@ public struct OptimizerSpec: Sendable {
         self.node = node
         kind = node.required("kind").text
         learningRate = node.required("lr").number
+    }
+
+    /// Adam with PyTorch's defaults, as a recipe would say it.
+    static func adam(rate: Double) -> OptimizerSpec {
+        func number(_ value: Double) -> RecipeNode { RecipeNode(.number(value), at: nil) }
+        return OptimizerSpec(
+            RecipeNode(
+                .section([
+                    ("kind", RecipeNode(.text("adam"), at: nil)), ("lr", number(rate)),
+                    ("betas", RecipeNode(.list([number(0.9), number(0.999)]), at: nil)), ("epsilon", number(1e-8)),
+                    ("weight-decay", number(0)),
+                ]), at: nil))
     }
 
     func make(_ arena: ParameterArena, clip: Float?) throws -> any Optimizer {

@@ -17,16 +17,19 @@ public final class Trainer {
         public let hasPeers: Bool
         /// Share of the inputs that the student does not see.
         public let hidden: Float
+        /// What a scheme adds to the recipe's losses; each is a mean over examples, or does not depend on them.
+        public let own: [any ObjectiveTerm]
 
         public init(
             _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", hasPeers: Bool = false,
-            hidden: Float = 0
+            hidden: Float = 0, own: [any ObjectiveTerm] = []
         ) {
             self.terms = terms
             self.teacher = teacher
             self.name = name
             self.hasPeers = hasPeers
             self.hidden = hidden
+            self.own = own
         }
 
         /// Losses without ramps and at most one model that teaches.
@@ -81,6 +84,9 @@ public final class Trainer {
     }
 
     public var stepsPerEpoch: Int { (data.rows + batch - 1) / batch }
+
+    /// Goes on as after this many steps: where the learning rate stands when a training is continued in parts.
+    func start(at step: Int) { progress.step = step }
 
     /// The order of the rows in an epoch: a function of the seed and the epoch alone.
     func permutation(epoch: Int) -> [Int32] {
@@ -207,6 +213,10 @@ public final class Trainer {
                 if weight != 1 { loss = try loss * weight }
                 total = try total.map { try $0 + loss } ?? loss
             }
+        }
+        for term in spanning == true ? [] : goal.own {
+            let loss = try term.loss(input)
+            total = try total.map { try $0 + loss } ?? loss
         }
         return try total ?? Tensor([0], [], on: device)
     }

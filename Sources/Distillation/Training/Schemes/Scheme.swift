@@ -14,18 +14,28 @@ public protocol Scheme: Sendable {
     var bringsTeacher: Bool { get }
     /// In one line; "" for the plain one.
     var contract: String { get }
+    /// Whether the arm can be what its recipe says.
+    /// - Parameter recipe: the arm's keys, for places.
+    /// - Throws: `RetortError` 78.
+    func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws
+    /// Whether it can be done with so many training rows; asked before anything is trained.
+    /// - Throws: `RetortError` 78.
+    func rehearse(_ task: ClassificationTask, rows: Int) throws
     /// Trains the student of one arm and seed.
     func train(_ session: ArmSession) throws -> any Model
 }
 
 extension Scheme {
     public var trainsPeers: Bool { false }
+    public func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws {}
+    public func rehearse(_ task: ClassificationTask, rows: Int) throws {}
 }
 
 /// Every scheme a recipe can name.
 public enum SchemeRegistry {
     public static let all: [any Scheme.Type] = [
         OfflineScheme.self, MutualScheme.self, BornAgainScheme.self, MovingAverageScheme.self,
+        FederatedScheme.self,
     ]
 
     static let field = RecipeField(
@@ -47,8 +57,14 @@ public protocol EpochTrainer: AnyObject {
     var step: Int { get }
     /// What losses train beside the model.
     var projectors: ProjectorSet { get }
+    /// Numbers of its own for metrics.jsonl.
+    var facts: [(key: String, value: Double)] { get }
     /// One pass over the rows; the loss of each step.
     func epoch(_ index: Int) throws -> [Float]
+}
+
+extension EpochTrainer {
+    public var facts: [(key: String, value: Double)] { [] }
 }
 
 extension Trainer: EpochTrainer {
