@@ -388,6 +388,7 @@ struct FederatedTests {
               fedprox: {objective: [{loss: cross-entropy}], scheme: \(keys("fedprox", ", mu: 0.1"))}
               feddf: {objective: [{loss: cross-entropy}], scheme: \(keys("feddf", ", public-epochs: 5"))}
               fedmd: {objective: [{loss: cross-entropy}], scheme: \(keys("fedmd", ", transfer-epochs: 5, private-epochs: 2"))}
+              agree: {objective: [{loss: cross-entropy}], scheme: \(keys("fedmd", ", transfer-epochs: 0, private-epochs: 0, public-epochs: 5"))}
             train: {epochs: 1, batch: 32, optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}}
             seeds: [1]
             """
@@ -396,12 +397,15 @@ struct FederatedTests {
             output: folder.path("run"), progress: Progress(quiet: true))
         let results = try run.run()
         func metric(_ role: String, _ key: String) throws -> Double {
-            try #require(try #require(results.arms.first { $0.role == role }).seeds[0].metrics[key])
+            let arm = try #require(results.arms.first { $0.role == role })
+            return try #require(arm.seeds[0].metrics[key])
         }
         let alone = try metric("local", "client_accuracy")
         let gains = try ["fedavg", "fedprox", "feddf"].map { try metric($0, "accuracy") - alone }
         print("digits on \(backend): client by itself \(alone), gains \(gains)")
-        print("fedmd", try metric("fedmd", "client_accuracy"))
+        print("fedmd", try metric("fedmd", "client_accuracy"), "digest alone", try metric("agree", "client_accuracy"))
+        // The same local epochs, and the digest beside them.
+        #expect(try metric("agree", "client_accuracy") > alone + 0.05)
         #expect(gains.allSatisfy { $0 > 0.1 })
         #expect(try metric("fedmd", "client_accuracy") > alone + 0.05)
         #expect(try metric("fedmd", "worst_client_accuracy") > metric("local", "worst_client_accuracy"))

@@ -109,7 +109,7 @@ final class ServerTrainer: FederatedTrainer {
             let trainer = try parts.publicTrainer(
                 group.model, group.arena, term, schedule: .cosine,
                 seed: parts.seed("server", round * groups.count + number))
-            for epoch in 0..<scheme.publicEpochs { try trainer.epoch(epoch) }
+            for epoch in 0..<scheme.publicEpochs { _ = try trainer.epoch(epoch) }
             step += trainer.step
             try group.server.store(group.model, group.arena)
         }
