@@ -8,14 +8,14 @@ extension Philox {
     /// Gamma(α) = Gamma(α + 1) · U^(1/α) for α < 1. Every random number is of 53 bits.
     public func beta(_ index: UInt64, _ alpha: Double, _ beta: Double) -> Double {
         precondition(alpha > 0 && beta > 0 && alpha.isFinite && beta.isFinite, "Beta(\(alpha), \(beta))")
-        var numbers = Numbers(philox: self, index: index)
+        var numbers = BlockNumbers(philox: self, index: index)
         let (x, y) = (numbers.logGamma(alpha), numbers.logGamma(beta))
         return 1 / (1 + exp(y - x))
     }
 }
 
 /// One block index's sequence of random numbers: the blocks index, index + 2^40, index + 2 · 2^40, …, as in `integer`.
-private struct Numbers {
+struct BlockNumbers {
     let philox: Philox
     var index: UInt64
     /// The second half of the last block, not yet used.

@@ -51,7 +51,8 @@ private struct ArmSample {
             role: arm.name, seed: seed, initialSeed: seed, model: recipe.student,
             task: ClassificationTask(sample: [6], classes: Self.classes), terms: arm.terms, balance: arm.balance,
             view: recipe.studentSees,
-            training: arm.train, teacher: teacher, data: data, test: data, device: device, report: { _, _, _ in })
+            training: arm.train, teacher: teacher, data: data, test: data, device: device, report: { _ in },
+            note: { _ in })
     }
 
     /// The student's parameters after the arm's training, and its losses by epoch.

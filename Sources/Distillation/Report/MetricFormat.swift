@@ -29,6 +29,10 @@ struct MetricFormat {
         case .latency: "batch 1, forward"
         case .peakBytes: "device, training step"
         case .stepTime: "training, median epoch"
+        case .clientAccuracy: "mean of the clients' accuracy"
+        case .worstClient: "least of the clients' accuracy"
+        case .bytesUp: "clients to server, whole run"
+        case .bytesDown: "server to clients, whole run"
         }
     }
 
@@ -42,7 +46,7 @@ struct MetricFormat {
     func texts(_ spread: Spread) -> (mean: String, deviation: String) {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
-        case .accuracy, .macroF1, .agreement, .retrieval:
+        case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
         case .klToTeacher:
             return pair(spread) {
@@ -51,7 +55,7 @@ struct MetricFormat {
             }
         case .parameters:
             return pair(spread, hidesZero: true, Self.grouped)
-        case .bytes, .peakBytes:
+        case .bytes, .peakBytes, .bytesUp, .bytesDown:
             return pair(spread, hidesZero: true) {
                 Int(exactly: $0.rounded()).map(NumberFormat.bytes) ?? NumberFormat.significant($0)
             }

@@ -6,8 +6,14 @@ public func summaryTable(_ results: RunResults) -> String {
         Metric.parameters.rawValue, Metric.bytes.rawValue, Metric.latency.rawValue, Metric.peakBytes.rawValue,
         Metric.stepTime.rawValue,
     ]
+    let federated: Set<String> = [
+        Metric.clientAccuracy.rawValue, Metric.worstClient.rawValue, Metric.bytesUp.rawValue, Metric.bytesDown.rawValue,
+    ]
     let metrics = MetricFormat.all(in: results)
-    let blocks = [metrics.filter { !costs.contains($0.key) }, metrics.filter { costs.contains($0.key) }]
+    let blocks = [
+        metrics.filter { !costs.contains($0.key) && !federated.contains($0.key) },
+        metrics.filter { federated.contains($0.key) }, metrics.filter { costs.contains($0.key) },
+    ]
     let tables = blocks.filter { !$0.isEmpty }.map { block(results, $0) }
     return (tables + [wrapped(Verdict(results).text, to: summaryWidth)]).joined(separator: "\n")
 }

@@ -10,18 +10,20 @@ public final class ArmSession {
     let seed: UInt64
     /// The recipe's teacher; nil when this arm looks at none.
     public let teacher: (any Teacher)?
-    private let spec: ModelSpec
-    private let task: ClassificationTask
-    private let terms: [ArmTerm]
+    let spec: ModelSpec
+    let task: ClassificationTask
+    let terms: [ArmTerm]
     private let balance: LossBalance
     /// What the student sees of an example.
     let view: InputView
-    private let training: TrainSpec
+    let training: TrainSpec
     private let initialSeed: UInt64
-    private let data: DeviceRows
-    private let test: DeviceRows
-    private let device: Device
-    private let report: (CurvePoint, String, Int) throws -> Void
+    let data: DeviceRows
+    let test: DeviceRows
+    let device: Device
+    private let report: (EpochReport) throws -> Void
+    /// Writes a line into the log.
+    let note: (String) throws -> Void
 
     /// Points of the last fit that counts.
     private(set) var curve: [CurvePoint] = []
@@ -36,16 +38,18 @@ public final class ArmSession {
     private(set) var finalBalance: [Double] = []
     /// Share of the test rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
     private(set) var retrieval: Double?
+    /// What a scheme measured of its own.
+    var metrics: [Metric: Double] = [:]
 
     /// - Parameters:
     ///   - initialSeed: what the student's weights start from: the seed alone, so that every arm starts from the same student.
-    ///   - report: called after each epoch with the point (accuracy only where it was measured), the label and the number of epochs.
+    ///   - report: called after each epoch; accuracy only where it was measured.
+    ///   - note: writes a line into the log.
     init(
         role: String, seed: UInt64, initialSeed: UInt64, model: ModelSpec, task: ClassificationTask, terms: [ArmTerm],
         balance: LossBalance, view: InputView, training: TrainSpec, teacher: (any Teacher)?, data: DeviceRows,
-        test: DeviceRows,
-        device: Device,
-        report: @escaping (CurvePoint, String, Int) throws -> Void
+        test: DeviceRows, device: Device, report: @escaping (EpochReport) throws -> Void,
+        note: @escaping (String) throws -> Void
     ) {
         self.role = role
         self.seed = seed
@@ -61,11 +65,13 @@ public final class ArmSession {
         self.test = test
         self.device = device
         self.report = report
+        self.note = note
     }
 
     /// A fresh student on the device. Number 0 starts as in every other arm of the seed; the others from weights of their own.
-    public func student(number: Int = 0) throws -> (model: any Model, arena: ParameterArena) {
-        let model = try spec.make(for: task, who: Role.isTeacher(role) ? "teacher" : "student")
+    /// - `spec`: another architecture than the student's.
+    public func student(number: Int = 0, _ spec: ModelSpec? = nil) throws -> (model: any Model, arena: ParameterArena) {
+        let model = try (spec ?? self.spec).make(for: task, who: Role.isTeacher(role) ? "teacher" : "student")
         let start =
             number == 0
             ? initialSeed : UInt64(Philox(seed: initialSeed, stream: Philox.stream("peer")).word(UInt64(number)))
@@ -87,24 +93,29 @@ public final class ArmSession {
     /// Trains for the epochs of the recipe and measures now and then.
     /// - `label`: tells the parts of a longer training apart in the log.
     /// - `isLast`: whether this is the training whose curve is kept.
-    public func fit(_ trainer: any EpochTrainer, label: String = "", isLast: Bool = true) throws {
+    /// - `rounds`: how often the trainer is called, when it takes several epochs at once; nil: for each epoch.
+    public func fit(
+        _ trainer: any EpochTrainer, label: String = "", isLast: Bool = true,
+        rounds: (count: Int, epochs: Int)? = nil
+    ) throws {
         device.compute.resetPeakMemory()
-        let every = measuringInterval
+        let (count, length) = rounds ?? (training.epochs, 1)
+        let every = measuringInterval(passes: count, epochs: count * length)
         var points: [CurvePoint] = []
         var times: [Double] = []
         let clock = ContinuousClock()
-        for epoch in 0..<training.epochs {
+        for epoch in 0..<count {
             var losses: [Float] = []
             let time = try clock.measure { losses = try trainer.epoch(epoch) }
             times.append(time.microseconds / Double(losses.count))
             peakBytes = max(peakBytes, device.compute.memory.peak)
-            let isMeasured = (epoch + 1) % every == 0 || epoch + 1 == training.epochs
+            let isMeasured = (epoch + 1) % every == 0 || epoch + 1 == count
             let point = CurvePoint(
-                epoch: epoch + 1, step: trainer.step,
+                epoch: (epoch + 1) * length, step: trainer.step,
                 loss: losses.reduce(0) { $0 + Double($1) } / Double(losses.count),
                 accuracy: isMeasured ? try Evaluation(trainer.model, test, seeing: view, on: device).accuracy : nil)
             if isMeasured { points.append(point) }
-            try report(point, label, training.epochs)
+            try report(EpochReport(point: point, label: label, epochs: count * length, facts: trainer.facts))
         }
         steps += trainer.step
         stepMicroseconds = times.sorted()[times.count / 2]
@@ -116,11 +127,22 @@ public final class ArmSession {
         }
     }
 
-    /// Epochs from one measurement to the next. Some 60 points draw a curve; where the test set is large beside the training, fewer,
+    /// Passes (epochs, or rounds of several) from one measurement to the next. Some 60 points draw a curve; where the test set is large beside the training, fewer,
     /// so that measuring costs no more than training, but never fewer than 8.
-    private var measuringInterval: Int {
-        let affordable = 3 * Double(data.rows) * Double(training.epochs) / Double(max(1, test.rows))
+    private func measuringInterval(passes: Int, epochs: Int) -> Int {
+        let affordable = 3 * Double(data.rows) * Double(epochs) / Double(max(1, test.rows))
         let points = Int(min(60, max(8, affordable)))
-        return max(1, (training.epochs + points - 1) / points)
+        return max(1, (passes + points - 1) / points)
     }
+}
+
+/// One epoch of a training, or a round of several.
+struct EpochReport {
+    let point: CurvePoint
+    /// Tells the parts of a longer training apart.
+    let label: String
+    /// Of the whole training.
+    let epochs: Int
+    /// Numbers of the trainer's own for metrics.jsonl.
+    let facts: [(key: String, value: Double)]
 }

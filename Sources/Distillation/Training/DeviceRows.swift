@@ -12,6 +12,8 @@ public struct DeviceRows {
         case images(View, values: View)
     }
     private let storage: Storage
+    /// Int32 `[rows]`: which of the stored examples these are; nil: all.
+    private let selection: View?
     /// Int32 `[rows]`.
     public let labels: View
     /// How training batches of images are changed at random; evaluation sees them as they are.
@@ -26,6 +28,7 @@ public struct DeviceRows {
         let compute = device.compute
         self.augmentation = augmentation
         self.mixing = mixing
+        selection = nil
         switch examples {
         case .table(let data):
             storage = .table(try compute.view(data.features, [data.rows, data.columns]))
@@ -42,6 +45,26 @@ public struct DeviceRows {
     }
 
     public init(_ data: TabularDataset, on device: Device) throws { try self.init(.table(data), on: device) }
+
+    private init(_ whole: DeviceRows, selection: View, labels: View, augmented: Bool) {
+        storage = whole.storage
+        self.selection = selection
+        self.labels = labels
+        augmentation = augmented ? whole.augmentation : .none
+        mixing = augmented ? whole.mixing : nil
+    }
+
+    /// Some of the rows, in the order given, without a copy of the examples: a client's shard, a public set. Rows of the
+    /// selection count from 0; augmentation still depends on an example's number in the whole.
+    /// - `augmented`: false: training batches are the examples as they are.
+    /// - Throws: `KernelError` for a row that is not there.
+    public func selecting(_ rows: [Int32], augmented: Bool = true, on device: Device) throws -> DeviceRows {
+        try check(rows)
+        let ids = try device.compute.view(rows, [rows.count], .i32)
+        return DeviceRows(
+            self, selection: try stored(ids, device.compute), labels: try chosenLabels(ids, device.compute),
+            augmented: augmented)
+    }
 
     public var rows: Int { labels.count }
     /// Shape of one example.
@@ -89,15 +112,15 @@ public struct DeviceRows {
 
     /// - Throws: `KernelError` for a row that is not there.
     public func batch(_ ids: [Int32], on device: Device) throws -> (x: Tensor, labels: View) {
-        if let wrong = ids.first(where: { $0 < 0 || Int($0) >= rows }) {
-            throw KernelError(.operands, "row \(wrong) of \(rows) rows")
-        }
+        try check(ids)
         return try batch(try device.compute.view(ids, [ids.count], .i32), on: device)
     }
 
     /// Examples in order, as they are: `[range, …sample]`.
     public func examples(_ range: Range<Int>, on device: Device) throws -> Tensor {
-        if case .table(let features) = storage { return Tensor(view: features.slice(range), on: device) }
+        if case .table(let features) = storage, selection == nil {
+            return Tensor(view: features.slice(range), on: device)
+        }
         return try batch(range.map(Int32.init), on: device).x
     }
 
@@ -105,6 +128,7 @@ public struct DeviceRows {
         _ ids: View, _ augmentation: ImageAugmentation, _ moment: Moment, _ compute: ComputeDevice
     ) throws -> View {
         let x = try compute.empty([ids.count] + sample)
+        let ids = try stored(ids, compute)
         switch storage {
         case .table(let features): try run(Gather(), .init(table: features, ids: ids, y: x), on: compute)
         case .images(let bytes, let values):
@@ -116,9 +140,25 @@ public struct DeviceRows {
     }
 
     private func chosenLabels(_ ids: View, _ compute: ComputeDevice) throws -> View {
-        let chosen = try compute.empty([ids.count, 1], .i32)
-        try run(Gather(), .init(table: labels.reshaped([rows, 1]), ids: ids, y: chosen), on: compute)
-        return chosen.reshaped([ids.count])
+        try chosen(labels, ids, compute)
+    }
+
+    /// Where the examples are stored. `ids` int32 `[batch]`, in the selection.
+    private func stored(_ ids: View, _ compute: ComputeDevice) throws -> View {
+        try selection.map { try chosen($0, ids, compute) } ?? ids
+    }
+
+    /// Int32 `[ids]`: these elements of a list.
+    private func chosen(_ list: View, _ ids: View, _ compute: ComputeDevice) throws -> View {
+        let y = try compute.empty([ids.count, 1], .i32)
+        try run(Gather(), .init(table: list.reshaped([list.count, 1]), ids: ids, y: y), on: compute)
+        return y.reshaped([ids.count])
+    }
+
+    private func check(_ ids: [Int32]) throws {
+        if let wrong = ids.first(where: { $0 < 0 || Int($0) >= rows }) {
+            throw KernelError(.operands, "row \(wrong) of \(rows) rows")
+        }
     }
 }
 

@@ -76,7 +76,11 @@ public struct Recipe: Sendable {
         arms = try node.required("arms").fields.map { name, arm in
             try Arm(name, arm, teachers: teachers, train: node.required("train"))
         }
-        for arm in arms { try arm.check(mixes: self.data.mixing != nil, at: node.required("arms")[arm.name]?.location) }
+        for arm in arms {
+            let own = node.required("arms").required(arm.name)
+            try arm.check(mixes: self.data.mixing != nil, at: own.location)
+            try arm.scheme.check(arm, recipe: own)
+        }
     }
 }
 
@@ -115,6 +119,20 @@ public struct TrainSpec: Sendable {
         let clip = find("clip").number
         self.clip = clip > 0 ? Float(clip) : nil
     }
+
+    /// All rows that there are.
+    init(
+        epochs: Int, batch: Int, microBatch: Int? = nil, optimizer: OptimizerSpec, schedule: ScheduleSpec,
+        clip: Float? = nil
+    ) {
+        rows = nil
+        self.epochs = epochs
+        self.batch = batch
+        self.microBatch = microBatch
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.clip = clip
+    }
 }
 
 /// How the learning rate moves over a training.
@@ -122,6 +140,13 @@ public struct ScheduleSpec: Sendable {
     private let node: RecipeNode
 
     init(_ node: RecipeNode) { self.node = node }
+
+    /// As a recipe would say it.
+    private init(kind: String) {
+        self.init(RecipeNode(.section([("kind", RecipeNode(.text(kind), at: nil))]), at: nil))
+    }
+    static let constant = ScheduleSpec(kind: "constant")
+    static let cosine = ScheduleSpec(kind: "cosine")
 
     /// The schedule of a training of this length; epochs become steps here.
     func make(epochs: Int, stepsPerEpoch: Int) -> Schedule {
@@ -149,6 +174,18 @@ public struct OptimizerSpec: Sendable {
         self.node = node
         kind = node.required("kind").text
         learningRate = node.required("lr").number
+    }
+
+    /// Adam with PyTorch's defaults, as a recipe would say it.
+    static func adam(rate: Double) -> OptimizerSpec {
+        func number(_ value: Double) -> RecipeNode { RecipeNode(.number(value), at: nil) }
+        return OptimizerSpec(
+            RecipeNode(
+                .section([
+                    ("kind", RecipeNode(.text("adam"), at: nil)), ("lr", number(rate)),
+                    ("betas", RecipeNode(.list([number(0.9), number(0.999)]), at: nil)), ("epsilon", number(1e-8)),
+                    ("weight-decay", number(0)),
+                ]), at: nil))
     }
 
     /// - Parameter decays: false leaves weight decay out.

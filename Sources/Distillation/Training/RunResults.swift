@@ -92,6 +92,12 @@ public enum Metric: String, Sendable, CaseIterable {
     case latency = "latency_us"
     case peakBytes = "peak_bytes"
     case stepTime = "step_us"
+    /// Of a federated run without a server's model: mean and least test accuracy of the clients.
+    case clientAccuracy = "client_accuracy"
+    case worstClient = "worst_client_accuracy"
+    /// What a federated run sent, clients to server and server to clients.
+    case bytesUp = "bytes_up"
+    case bytesDown = "bytes_down"
 
     public var heading: String {
         switch self {
@@ -105,6 +111,10 @@ public enum Metric: String, Sendable, CaseIterable {
         case .latency: "latency (µs)"
         case .peakBytes: "peak memory"
         case .stepTime: "step (µs)"
+        case .clientAccuracy: "clients %"
+        case .worstClient: "worst client %"
+        case .bytesUp: "sent up"
+        case .bytesDown: "sent down"
         }
     }
 }

@@ -19,10 +19,12 @@ public final class Trainer {
         public let balance: LossBalance
         /// What the student sees of an example; the teacher is given all of it.
         public let view: InputView
+        /// What a scheme adds to the recipe's losses; each is a mean over examples, or does not depend on them.
+        public let own: [any ObjectiveTerm]
 
         public init(
             _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", peers: Int = 0, hidden: Float = 0,
-            balance: LossBalance = .none, view: InputView = .whole
+            balance: LossBalance = .none, view: InputView = .whole, own: [any ObjectiveTerm] = []
         ) {
             self.terms = terms
             self.teacher = teacher
@@ -31,6 +33,7 @@ public final class Trainer {
             self.hidden = hidden
             self.balance = balance
             self.view = view
+            self.own = own
         }
 
         /// Losses without ramps and at most one model that teaches.
@@ -92,6 +95,9 @@ public final class Trainer {
     }
 
     public var stepsPerEpoch: Int { (data.rows + batch - 1) / batch }
+
+    /// Goes on as after this many steps: where the learning rate stands when a training is continued in parts.
+    func start(at step: Int) { progress.step = step }
 
     /// The order of the rows in an epoch: a function of the seed and the epoch alone.
     func permutation(epoch: Int) -> [Int32] {
@@ -230,6 +236,7 @@ public final class Trainer {
             let weight = factor / Float(prepared.count)
             losses.append(weight == 1 ? loss : try loss * weight)
         }
+        if spanning != true { losses += try goal.own.map { try $0.loss(input) } }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
 

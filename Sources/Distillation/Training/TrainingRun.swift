@@ -64,6 +64,8 @@ public final class TrainingRun {
         let data = try DeviceRows(
             try examples.train.first(min(2, examples.train.count)), normalization: examples.normalization, on: device)
         for arm in recipe.arms {
+            try arm.scheme.rehearse(
+                examples.task.seen(by: recipe.studentSees), rows: arm.train.rows ?? examples.train.count)
             let student = try fresh(recipe.student, "student", seeing: recipe.studentSees)
             func build(_ teacher: LocalTeacher?) throws {
                 let goal = Trainer.Goal(
@@ -270,10 +272,8 @@ public final class TrainingRun {
         let session = ArmSession(
             role: role, seed: orderSeed, initialSeed: initialSeed, model: model, task: try task.seen(by: view),
             terms: terms, balance: balance, view: view, training: spec, teacher: teacher, data: try deviceRows(rows),
-            test: test, device: device
-        ) { point, label, epochs in
-            try self.record(point, "\(role) seed \(seed)" + (label.isEmpty ? "" : ", \(label)"), role, seed, epochs)
-        }
+            test: test, device: device, report: { try self.record($0, role, seed) },
+            note: { try self.say("\(role) seed \(seed): \($0)") })
         let trained = try scheme.train(session)
         let result = try measure(
             trained, seeing: view, seed: seed, session: session, reference: reference)
@@ -296,16 +296,23 @@ public final class TrainingRun {
     }
 
     /// One epoch: a line of metrics.jsonl where accuracy was measured, and the progress line.
-    private func record(_ point: CurvePoint, _ label: String, _ role: String, _ seed: UInt64, _ epochs: Int) throws {
+    private func record(_ report: EpochReport, _ role: String, _ seed: UInt64) throws {
+        let point = report.point
         if let accuracy = point.accuracy {
-            try directory.record([
-                ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(point.epoch)),
-                ("step", .int(point.step)), ("train/loss", .double(point.loss)), ("eval/accuracy", .double(accuracy)),
-            ])
+            let facts = report.facts.map {
+                (key: $0.key, value: Int(exactly: $0.value).map(JSON.int) ?? .double($0.value))
+            }
+            try directory.record(
+                [
+                    ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(point.epoch)),
+                    ("step", .int(point.step)), ("train/loss", .double(point.loss)),
+                    ("eval/accuracy", .double(accuracy)),
+                ] + facts)
             lastAccuracy = NumberFormat.percent(accuracy)
         }
         let loss = NumberFormat.significant(point.loss)
-        progress.status("\(label)  epoch \(point.epoch)/\(epochs)  loss \(loss)  accuracy \(lastAccuracy)")
+        let label = "\(role) seed \(seed)" + (report.label.isEmpty ? "" : ", \(report.label)")
+        progress.status("\(label)  epoch \(point.epoch)/\(report.epochs)  loss \(loss)  accuracy \(lastAccuracy)")
     }
 
     private func measure(
@@ -320,6 +327,7 @@ public final class TrainingRun {
             metrics[.peakBytes] = Double(session.peakBytes)
             metrics[.stepTime] = session.stepMicroseconds
             metrics[.retrieval] = session.retrieval
+            metrics.merge(session.metrics) { $1 }
         }
         return SeedResult(seed: seed, evaluation, metrics, curve: session?.curve ?? [], reference: reference)
     }

@@ -14,8 +14,15 @@ public enum FedAvg {
             throw RetortError.internalBug("an average of \(clients.count) clients with \(examples) examples")
         }
         for (i, (client, n)) in zip(clients, examples).enumerated() {
-            let share = Float(Double(n) / Double(total))
-            try run(Scale(share), .init(x: client, y: Output(mean, i == 0 ? .write : .accumulate)), on: device)
+            try add(client, share: share(n, of: total), into: mean, isFirst: i == 0, on: device)
         }
     }
+
+    /// One client's part of the mean, so that no more than one client needs to be there at a time. The order of the clients is that of
+    /// the sum: the same order gives the same bits.
+    static func add(_ client: View, share: Float, into mean: View, isFirst: Bool, on device: ComputeDevice) throws {
+        try run(Scale(share), .init(x: client, y: Output(mean, isFirst ? .write : .accumulate)), on: device)
+    }
+
+    static func share(_ examples: Int, of total: Int) -> Float { Float(Double(examples) / Double(total)) }
 }

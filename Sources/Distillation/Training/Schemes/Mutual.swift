@@ -60,6 +60,4 @@ final class MutualTrainer: EpochTrainer {
 
     func epoch(_ index: Int) throws -> [Float] { try Trainer.epoch(index, of: trainers)[0] }
     func balance() throws -> [Double] { try trainers[0].balance() }
-    /// Peers teach only while they train.
-    func retrieval(_ data: DeviceRows) -> Double? { nil }
 }

@@ -18,6 +18,13 @@ public protocol Scheme: Sendable {
     var keepsTeachers: Bool { get }
     /// In one line; "" for the plain one.
     var contract: String { get }
+    /// Whether the arm can be what its recipe says.
+    /// - Parameter recipe: the arm's keys, for places.
+    /// - Throws: `RetortError` 78.
+    func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws
+    /// Whether it can be done with so many training rows; asked before anything is trained.
+    /// - Throws: `RetortError` 78.
+    func rehearse(_ task: ClassificationTask, rows: Int) throws
     /// Trains the student of one arm and seed.
     func train(_ session: ArmSession) throws -> any Model
 }
@@ -26,12 +33,15 @@ extension Scheme {
     public var trainsPeers: Bool { false }
     public var peers: Int { bringsTeacher ? 1 : 0 }
     public var keepsTeachers: Bool { true }
+    public func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws {}
+    public func rehearse(_ task: ClassificationTask, rows: Int) throws {}
 }
 
 /// Every scheme a recipe can name.
 public enum SchemeRegistry {
     public static let all: [any Scheme.Type] = [
         OfflineScheme.self, MutualScheme.self, BornAgainScheme.self, MovingAverageScheme.self,
+        FederatedScheme.self,
     ]
 
     static let field = RecipeField(
@@ -53,12 +63,20 @@ public protocol EpochTrainer: AnyObject {
     var step: Int { get }
     /// What losses train beside the model.
     var projectors: ProjectorSet { get }
+    /// Numbers of its own for metrics.jsonl.
+    var facts: [(key: String, value: Double)] { get }
     /// One pass over the rows; the loss of each step.
     func epoch(_ index: Int) throws -> [Float]
     /// What each loss is multiplied by now; empty when nothing balances them.
     func balance() throws -> [Double]
     /// Share of rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
     func retrieval(_ data: DeviceRows) throws -> Double?
+}
+
+extension EpochTrainer {
+    public var facts: [(key: String, value: Double)] { [] }
+    public func balance() throws -> [Double] { [] }
+    public func retrieval(_ data: DeviceRows) throws -> Double? { nil }
 }
 
 extension Trainer: EpochTrainer {
