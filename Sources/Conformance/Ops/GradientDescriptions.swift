@@ -90,7 +90,23 @@ extension GradientDescription {
             "gatherRows", "repeated and padding ids of 5x3", [[5, 3]],
             tensor: { x, _ in try x[0].gatherRows([4, 1, 1, 0, 4, 1], shape: [2, 3]) },
             reference: { x in [4, 1, 1, 0, 4, 1].flatMap { Array(x[0][$0 * 3..<$0 * 3 + 3]) } }),
+        GradientDescription(
+            "aggregated", "5x3 over 6 edges to 4 rows, one of them alone", [[5, 3]],
+            tensor: { x, device in
+                try x[0].aggregated(
+                    over: Adjacency(
+                        receiving: neighbours.map(\.0), sending: neighbours.map(\.1), receivers: 4, senders: 5,
+                        on: device))
+            },
+            reference: { x in
+                (0..<12).map { i in
+                    neighbours.filter { $0.0 == i / 3 }.reduce(0) { $0 + x[0][Int($1.1) * 3 + i % 3] }
+                }
+            }),
     ]
+
+    /// Receiver and sender of each edge.
+    private static let neighbours: [(Int32, Int32)] = [(3, 1), (0, 4), (0, 1), (3, 0), (1, 1), (0, 2)]
 
     private static let products: [GradientDescription] =
         [

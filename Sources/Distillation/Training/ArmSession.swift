@@ -75,37 +75,18 @@ public final class ArmSession {
     /// - `label`: tells the parts of a longer training apart in the log.
     /// - `isLast`: whether this is the training whose curve is kept.
     public func fit(_ trainer: any EpochTrainer, label: String = "", isLast: Bool = true) throws {
-        device.compute.resetPeakMemory()
-        let every = measuringInterval
-        var points: [CurvePoint] = []
-        var times: [Double] = []
-        let clock = ContinuousClock()
-        for epoch in 0..<training.epochs {
-            var losses: [Float] = []
-            let time = try clock.measure { losses = try trainer.epoch(epoch) }
-            times.append(time.microseconds / Double(losses.count))
-            peakBytes = max(peakBytes, device.compute.memory.peak)
-            let isMeasured = (epoch + 1) % every == 0 || epoch + 1 == training.epochs
-            let point = CurvePoint(
-                epoch: epoch + 1, step: trainer.step,
-                loss: losses.reduce(0) { $0 + Double($1) } / Double(losses.count),
-                accuracy: isMeasured ? try Evaluation(trainer.model, test, on: device).accuracy : nil)
-            if isMeasured { points.append(point) }
-            try report(point, label, training.epochs)
-        }
+        // Where the test set is large beside the training, measuring is to cost no more than training.
+        let affordable = 3 * Double(data.rows) * Double(training.epochs) / Double(max(1, test.rows))
+        let progress = try TrainingCurve(
+            epochs: training.epochs, points: affordable, on: device, epoch: { try trainer.epoch($0) },
+            step: { trainer.step }, measure: { try Evaluation(trainer.model, test, on: device).accuracy },
+            report: { try report($0, label, training.epochs) })
+        peakBytes = max(peakBytes, progress.peakBytes)
         steps += trainer.step
-        stepMicroseconds = times.sorted()[times.count / 2]
+        stepMicroseconds = progress.stepMicroseconds
         if isLast {
-            curve = points
+            curve = progress.points
             projectors = trainer.projectors
         }
-    }
-
-    /// Epochs from one measurement to the next. Some 60 points draw a curve; where the test set is large beside the training, fewer,
-    /// so that measuring costs no more than training, but never fewer than 8.
-    private var measuringInterval: Int {
-        let affordable = 3 * Double(data.rows) * Double(training.epochs) / Double(max(1, test.rows))
-        let points = Int(min(60, max(8, affordable)))
-        return max(1, (training.epochs + points - 1) / points)
     }
 }
