@@ -192,7 +192,11 @@ struct Reference: Sendable {
     private func row(_ x: [Double], _ row: Int32, _ columns: Int) -> [Double] {
         Array(x[(Int(row) * columns)..<((Int(row) + 1) * columns)])
     }
-    private func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
+    private func dot(_ a: [Double], _ b: [Double]) -> Double {
+        var sum = 0.0
+        for i in a.indices { sum += a[i] * b[i] }
+        return sum
+    }
     private func softplus(_ x: Double) -> Double { max(x, 0) + log1p(exp(-abs(x))) }
     private var count: Double { Double(pairs.users.count) }
 
@@ -201,18 +205,21 @@ struct Reference: Sendable {
     }
 
     func bpr(_ x: [String: [Double]]) -> Double {
-        zip(pairs.users, zip(pairs.positives, pairs.negatives)).reduce(0) {
-            $0 + softplus(score(x, $1.0, $1.1.1) - score(x, $1.0, $1.1.0))
-        } / count
+        var sum = 0.0
+        for (n, user) in pairs.users.enumerated() {
+            let margin: Double = score(x, user, pairs.positives[n]) - score(x, user, pairs.negatives[n])
+            sum += softplus(-margin)
+        }
+        return sum / count
     }
 
     // MARK: Projectors
 
     private func linear(_ x: [String: [Double]], _ name: String, _ input: [Double]) -> [Double] {
         let weight = x[name + ".weight"]!
-        return x[name + ".bias"]!.enumerated().map {
-            $1 + dot(Array(weight[($0 * input.count)..<(($0 + 1) * input.count)]), input)
-        }
+        var output = x[name + ".bias"]!
+        for o in output.indices { output[o] += dot(row(weight, Int32(o), input.count), input) }
+        return output
     }
 
     /// `part` users or items; `student` where the embedding comes from.
@@ -221,33 +228,38 @@ struct Reference: Sendable {
     ) -> [Double] {
         let name = "arm.0.\(part)"
         let s = row(student[part]!, id, S.student)
-        let outputs = (0..<experts).map { i in
-            linear(x, "\(name).experts.\(i).2", linear(x, "\(name).experts.\(i).0", s).map { max($0, 0) })
+        var outputs: [[Double]] = []
+        for i in 0..<experts {
+            let inner = linear(x, "\(name).experts.\(i).0", s).map { max($0, 0) }
+            outputs.append(linear(x, "\(name).experts.\(i).2", inner))
         }
         guard experts > 1 else { return outputs[0] }
         let t = row(part == "users" ? teacher.users : teacher.items, id, S.teacher)
         let random = Philox(seed: seed, stream: Philox.stream("\(name)/\(progress.step)"))
-        let logits = Float64Reference.logSoftmax(linear(x, "\(name).selection", t)).enumerated().map {
-            $1 + random.gumbel(UInt64(id) * UInt64(experts) + UInt64($0))
-        }
+        var logits = Float64Reference.logSoftmax(linear(x, "\(name).selection", t))
+        for i in 0..<experts { logits[i] += random.gumbel(UInt64(id) * UInt64(experts) + UInt64(i)) }
         let final = experts == 3 ? 0.2 : 1e-4
         let weights = Float64Reference.softmax(logits, temperature: pow(final, Double(progress.epoch) / 4))
-        return (0..<S.teacher).map { d in (0..<experts).reduce(0) { $0 + weights[$1] * outputs[$1][d] } }
+        var mixed = [Double](repeating: 0, count: S.teacher)
+        for i in 0..<experts {
+            for d in 0..<S.teacher { mixed[d] += weights[i] * outputs[i][d] }
+        }
+        return mixed
     }
 
     func hint(_ x: [String: [Double]], experts: Int) -> Double {
         func sum(_ ids: [Int32], _ part: String) -> Double {
-            Set(ids).reduce(0) { total, id in
+            var total = 0.0
+            for id in Set(ids) {
                 let t = row(part == "users" ? teacher.users : teacher.items, id, S.teacher)
-                return total
-                    + zip(project(x, part, id, from: x, experts: experts), t).reduce(0) {
-                        $0 + ($1.0 - $1.1) * ($1.0 - $1.1)
-                    }
+                let p = project(x, part, id, from: x, experts: experts)
+                for d in t.indices { total += (p[d] - t[d]) * (p[d] - t[d]) }
             }
+            return total
         }
-        return
-            (sum(pairs.users, "users") + 0.5 * sum(pairs.positives, "items") + 0.5 * sum(pairs.negatives, "items"))
-            / count
+        let users = sum(pairs.users, "users")
+        let items = sum(pairs.positives, "items") + sum(pairs.negatives, "items")
+        return (users + 0.5 * items) / count
     }
 
     // MARK: Preference consistency
@@ -255,22 +267,20 @@ struct Reference: Sendable {
     /// Scores of the drawn items before and after the projectors, for each pair; the student is a constant.
     private func preferences(_ x: [String: [Double]], experts: Int) -> [(before: [Double], after: [Double])] {
         let byStudent = experts == 2
-        let ranking = (0..<Int32(S.users)).map { user in
-            (0..<Int32(S.items)).sorted { a, b in
-                byStudent
-                    ? score(constant, user, a) > score(constant, user, b)
-                    : teacherScore(user, a) > teacherScore(user, b)
-            }.prefix(6).map { $0 }
+        var ranking: [[Int32]] = []
+        for user in 0..<Int32(S.users) {
+            let scores = (0..<Int32(S.items)).map { byStudent ? score(constant, user, $0) : teacherScore(user, $0) }
+            let sorted = (0..<Int32(S.items)).sorted { scores[Int($0)] > scores[Int($1)] }
+            ranking.append(Array(sorted.prefix(6)))
         }
         let sampler = RankSampler(ranking, sharpness: 10, seed: seed, purpose: "arm.0/preferences")
         sampler.begin(epoch: progress.epoch)
         return pairs.users.map { user in
             let items = sampler.draw(user, 3)
             let projected = project(x, "users", user, from: constant, experts: experts)
-            return (
-                items.map { score(constant, user, $0) },
-                items.map { dot(projected, project(x, "items", $0, from: constant, experts: experts)) }
-            )
+            let before = items.map { score(constant, user, $0) }
+            let after = items.map { dot(projected, project(x, "items", $0, from: constant, experts: experts)) }
+            return (before, after)
         }
     }
 
@@ -279,18 +289,22 @@ struct Reference: Sendable {
     }
 
     func list(_ x: [String: [Double]], experts: Int, temperature: Double) -> Double {
-        preferences(x, experts: experts).reduce(0) {
-            $0
-                - dot(
-                    Float64Reference.softmax($1.before, temperature: temperature),
-                    Float64Reference.logSoftmax($1.after, temperature: temperature))
-        } / count
+        var sum = 0.0
+        for (before, after) in preferences(x, experts: experts) {
+            sum -= dot(
+                Float64Reference.softmax(before, temperature: temperature),
+                Float64Reference.logSoftmax(after, temperature: temperature))
+        }
+        return sum / count
     }
 
     func pair(_ x: [String: [Double]], experts: Int) -> Double {
-        preferences(x, experts: experts).reduce(0) {
-            $0 + softplus(-($1.after[0] - $1.after[1]) * ($1.before[0] - $1.before[1]))
-        } / count
+        var sum = 0.0
+        for (before, after) in preferences(x, experts: experts) {
+            let product: Double = (after[0] - after[1]) * (before[0] - before[1])
+            sum += softplus(-product)
+        }
+        return sum / count
     }
 
     // MARK: Rankings
@@ -303,23 +317,25 @@ struct Reference: Sendable {
     }
 
     func ranking(_ x: [String: [Double]], estimates: Bool) -> Double {
-        let positions = (1...4).map { exp(-Double($0) / 2) }
         let unobserved = UnobservedItems(task.train, items: S.items, seed: seed, purpose: "arm.0/samples")
-        return pairs.users.reduce(0) { total, user in
+        var total = 0.0
+        for user in pairs.users {
             let top = untaken(user, 4)
-            var weights = positions
+            var weights = (1...4).map { exp(-Double($0) / 2) }
             if estimates {
-                let first = UInt64(progress.epoch) << 32 + UInt64(user) * 25
-                let samples = (0..<25).map { unobserved.draw(user, number: first + $0) }
+                let first: UInt64 = UInt64(progress.epoch) << 32 + UInt64(user) * 25
+                let samples = (0..<25).map { unobserved.draw(user, number: first + UInt64($0)) }
                 for (place, item) in top.enumerated() {
-                    let above = samples.count { score(constant, user, $0) > score(constant, user, item) }
-                    let rank = Double(above) / 25 * Double(S.items - 1) + 1
+                    let own = score(constant, user, item)
+                    let above = samples.count { score(constant, user, $0) > own }
+                    let rank: Double = Double(above) / 25 * Double(S.items - 1) + 1
                     weights[place] *= tanh(max(0.3 * (rank - Double(place + 1)), 0))
                 }
             }
             let sum = max(weights.reduce(0, +), 1e-12)
-            return total + zip(weights, top).reduce(0) { $0 + $1.0 / sum * softplus(-score(x, user, $1.1)) }
-        } / count
+            for (weight, item) in zip(weights, top) { total += weight / sum * softplus(-score(x, user, item)) }
+        }
+        return total / count
     }
 
     func relaxed(_ x: [String: [Double]]) -> Double {
@@ -327,18 +343,21 @@ struct Reference: Sendable {
         let sampler = RankSampler(rankings, sharpness: 3, seed: seed, purpose: "arm.0/interesting")
         sampler.begin(epoch: progress.epoch)
         let random = Philox(seed: seed, stream: Philox.stream("arm.0/uninteresting/\(progress.epoch)"))
-        return Set(pairs.users).reduce(0) { total, user in
+        var total = 0.0
+        for user in Set(pairs.users) {
             let excluded = Set(rankings[Int(user)] + task.train[Int(user)])
             let others = (0..<Int32(S.items)).filter { !excluded.contains($0) }
-            let rest = random.subset(2, below: others.count, block: UInt64(user)).map {
-                exp(score(x, user, others[$0]))
+            var below = 0.0
+            for rank in random.subset(2, below: others.count, block: UInt64(user)) {
+                below += exp(score(x, user, others[rank]))
             }
-            .reduce(0, +)
-            let order = sampler.ranked(user, 3).map { score(x, user, $0) }
-            return total
-                + order.indices.reduce(0) {
-                    $0 + log(order[$1...].reduce(rest) { $0 + exp($1) }) - order[$1]
-                }
-        } / count
+            // From the worst of the interesting items up.
+            for item in sampler.ranked(user, 3).reversed() {
+                let own = score(x, user, item)
+                below += exp(own)
+                total += log(below) - own
+            }
+        }
+        return total / count
     }
 }

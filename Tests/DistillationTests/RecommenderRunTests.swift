@@ -187,38 +187,32 @@ struct RecommenderRunTests {
             adjacency[users + Int(pair.item)][Int(pair.user)] = 1
         }
         let degrees = adjacency.map { $0.reduce(0, +) }
-        var layer = Float64Reference.rows(start[0] + start[1], d)
-        var sum = layer
-        for _ in 0..<2 {
-            layer = (0..<nodes).map { a in
-                (0..<d).map { c in
-                    (0..<nodes).reduce(0) {
-                        adjacency[a][$1] == 0 ? $0 : $0 + layer[$1][c] / (degrees[a] * degrees[$1]).squareRoot()
+        /// The mean of the powers 0, 1, 2 of the normalised adjacency matrix, times x.
+        func spread(_ x: [[Double]]) -> [Double] {
+            var layer = x
+            var sum = x.flatMap { $0 }
+            for _ in 0..<2 {
+                var next = [[Double]](repeating: [Double](repeating: 0, count: d), count: nodes)
+                for a in 0..<nodes {
+                    for b in 0..<nodes where adjacency[a][b] != 0 {
+                        let weight = 1 / (degrees[a] * degrees[b]).squareRoot()
+                        for c in 0..<d { next[a][c] += weight * layer[b][c] }
                     }
                 }
+                layer = next
+                for a in 0..<nodes { for c in 0..<d { sum[a * d + c] += layer[a][c] } }
             }
-            sum = zip(sum, layer).map { zip($0, $1).map { $0 + $1 } }
+            return sum.map { $0 / 3 }
         }
-        let expected = sum.flatMap { $0.map { $0 / 3 } }
+        let expected = spread(Float64Reference.rows(start[0] + start[1], d))
         let tables = try model.tables()
         expectClose(try tables.users.values() + tables.items.values(), expected, absolute: 1e-6, relative: 1e-5)
         // The sum is linear in the start, so the gradient of ⟨w, sum⟩ is the transposed (here: the same) matrix times w.
         let weights = (0..<(users * d)).map { Float($0 % 5) - 2 }
         try (tables.users * Tensor(weights, [users, d], on: device)).sum().backward()
-        var grown = Float64Reference.rows(weights.map(Double.init) + [Double](repeating: 0, count: items * d), d)
-        var back = grown
-        for _ in 0..<2 {
-            grown = (0..<nodes).map { a in
-                (0..<d).map { c in
-                    (0..<nodes).reduce(0) {
-                        adjacency[a][$1] == 0 ? $0 : $0 + grown[$1][c] / (degrees[a] * degrees[$1]).squareRoot()
-                    }
-                }
-            }
-            back = zip(back, grown).map { zip($0, $1).map { $0 + $1 } }
-        }
+        let upstream = weights.map(Double.init) + [Double](repeating: 0, count: items * d)
         expectClose(
-            try model.parameters.flatMap { try $0.gradientValues() }, back.flatMap { $0.map { $0 / 3 } },
+            try model.parameters.flatMap { try $0.gradientValues() }, spread(Float64Reference.rows(upstream, d)),
             absolute: 1e-6, relative: 1e-5)
     }
 

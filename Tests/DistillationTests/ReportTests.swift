@@ -180,7 +180,10 @@ struct ReportTests {
             guard case .array(let rows) = rows, case .object(let metrics) = rows.last?["metrics"] else { return nil }
             return metrics.keys
         }
-        #expect(keys == Metric.allCases.filter { $0 != .stepTime }.map(\.rawValue))
+        #expect(
+            keys
+                == Metric.allCases.filter { $0 != .stepTime && !RankingEvaluation.metrics.contains($0) }.map(\.rawValue)
+        )
     }
 
     @Test("results.json loses nothing", arguments: Samples.all)

@@ -101,7 +101,7 @@ struct CommandLineTests {
         #expect(try Child.retort(["--version"]).stdout.contains("."))
     }
 
-    @Test("synth interactions: a file a recommender trains on; what exists stays, numbers that make no data are refused")
+    @Test("synth interactions: a file a recommender trains on; what exists stays, impossible numbers are refused")
     func synth() throws {
         let folder = try ScratchFolder()
         func synth(_ words: String...) throws -> Child {
@@ -110,7 +110,8 @@ struct CommandLineTests {
         let made = try synth("ratings.csv", "--users", "30", "--items", "40", "--per-user", "12", "--seed", "3")
         #expect(made.exit == 0 && made.stdout.contains("ratings in ratings.csv") && made.stderr == "")
         let before = try contents(of: folder.path)
-        #expect(String(decoding: before["ratings.csv"]!, as: UTF8.self).hasPrefix("userId,movieId,rating,timestamp\n1,"))
+        let text = String(decoding: before["ratings.csv"]!, as: UTF8.self)
+        #expect(text.hasPrefix("userId,movieId,rating,timestamp\n1,"))
         expect(try synth("ratings.csv"), .cannotCreate, "exists")
         expect(try synth("x.csv", "--per-user", "30", "--items", "40"), .usage, "--per-user is 30", "half of the items")
         expect(try synth("x.csv", "--seed=-1"), .usage, "--seed is -1")
