@@ -56,6 +56,8 @@ public struct RankingDistillationObjective: RecommenderObjective {
         private let ranks: Tensor
         private let items: Int
         private let unobserved: UnobservedItems
+        /// The samples of this epoch, by user.
+        private var drawn: [Int32: [Int32]] = [:]
 
         init(_ options: RankingDistillationObjective, _ context: RecommenderContext) throws {
             self.options = options
@@ -78,15 +80,22 @@ public struct RankingDistillationObjective: RecommenderObjective {
             return try (weights * scores.map(.logSigmoid)).sum() * (-options.alpha / Float(input.pairs))
         }
 
+        func beginEpoch(_ progress: TrainingProgress, student: EmbeddingTables) throws { drawn = [:] }
+
+        private func samples(_ user: Int32, _ progress: TrainingProgress) -> [Int32] {
+            if let known = drawn[user] { return known }
+            let count = UInt64(options.samples)
+            let first = UInt64(progress.epoch) << 32 + UInt64(user) * count
+            let items = (0..<count).map { unobserved.draw(user, number: first + $0) }
+            drawn[user] = items
+            return items
+        }
+
         /// `[pairs, top]`, or `[1, top]` before ranks are estimated.
         private func weights(_ scores: Tensor, _ input: RecommenderInput) throws -> Tensor {
             guard input.progress.epoch + 1 >= options.start else { return positions }
             let (rows, count) = (input.pairs, options.samples)
-            // One set of samples for each user and epoch.
-            let first = UInt64(input.progress.epoch) << 32
-            let lists = input.users.flatMap { user in
-                (0..<count).map { unobserved.draw(user, number: first + UInt64(user) * UInt64(count) + UInt64($0)) }
-            }
+            let lists = input.users.flatMap { samples($0, input.progress) }
             let others = try input.student.detached.scores(input.users, lists: lists)
             let above = try (others.reshaped([rows, 1, count]) - scores.reshaped([rows, options.top, 1])).isPositive()
             let estimated = try above.mean(-1).scaled(Float(items - 1)).adding(1)
