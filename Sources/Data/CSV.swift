@@ -84,8 +84,8 @@ private struct NumericCSVReader {
                 "\(file.quoted(limit: 200)) is empty", at: RetortError.Location(file: file),
                 help: "It needs a header row with the names of the columns, then rows of numbers.")
         }
-        let names = try headerNames(fields)
-        let labelColumn = try labelColumn(label, names)
+        let names = try scanner.columnNames(fields)
+        let labelColumn = try scanner.column("label column", label, of: names)
         guard names.count > 1 else {
             throw scanner.failure(at: 0, "the label \(label.quoted()) is the only column", help: "Add feature columns.")
         }
@@ -94,16 +94,16 @@ private struct NumericCSVReader {
         var labels: [Int32] = []
         var largest: Int32 = -1
         while try scanner.next(&fields) {
-            try checkCount(fields, wanted: names.count)
+            try scanner.checkCount(fields, wanted: names.count)
             for (column, field) in fields.enumerated() {
-                let number = try number(field, column: names[column])
+                let number = try scanner.number(field, column: names[column])
                 if column == labelColumn {
                     let label = try checkedLabel(number, field, column: names[column])
                     labels.append(label)
                     largest = max(largest, label)
                 } else {
                     let value = Float(number)
-                    guard value.isFinite else { throw notFinite(field, column: names[column]) }
+                    guard value.isFinite else { throw scanner.notFinite(field, column: names[column]) }
                     features.append(value)
                 }
             }
@@ -116,76 +116,6 @@ private struct NumericCSVReader {
         var columnNames = names
         columnNames.remove(at: labelColumn)
         return NumericCSV(columnNames: columnNames, features: features, labels: labels, classes: Int(largest) + 1)
-    }
-
-    private func headerNames(_ fields: [CSVScanner.Field]) throws(RetortError) -> [String] {
-        var names: [String] = []
-        var seen: Set<ExactKey> = []
-        for field in fields {
-            let name = scanner.text(field)
-            guard !name.isEmpty else {
-                throw scanner.failure(at: field.range.lowerBound, "a column without a name")
-            }
-            guard seen.insert(ExactKey(name)).inserted else {
-                throw scanner.failure(at: field.range.lowerBound, "the column \(name.quoted()) appears twice")
-            }
-            names.append(name)
-        }
-        // A file without header would lose its first row and get numbers for names.
-        if names.allSatisfy({ DecimalText.double($0) != nil }) {
-            throw scanner.failure(
-                at: 0, "the header row is missing: the first line holds only numbers",
-                help: "Add a first line with the names of the columns.")
-        }
-        return names
-    }
-
-    private func labelColumn(_ label: String, _ names: [String]) throws(RetortError) -> Int {
-        if let position = names.firstIndex(where: { $0.hasSameBytes(as: label) }) { return position }
-        let shown = names.prefix(20).map { $0.quoted(limit: 40) }.joined(separator: ", ")
-        let list = shown + (names.count > 20 ? ", … (\(names.count) in all)" : "")
-        throw scanner.failure(
-            at: 0, "there is no label column \(label.quoted())", why: "the columns are " + list,
-            help: EditDistance.nearest(to: label, among: names).map { "Did you mean \($0.quoted())?" } ?? "")
-    }
-
-    private func checkCount(_ fields: [CSVScanner.Field], wanted: Int) throws(RetortError) {
-        guard fields.count != wanted, let last = fields.last else { return }
-        if fields.count == 1, last.range.isEmpty, !last.isQuoted {
-            throw scanner.failure(at: last.range.lowerBound, "an empty line", help: "Remove it.")
-        }
-        let why = "it has \(fields.count) fields; the header has \(wanted)"
-        if fields.count < wanted {
-            throw scanner.failure(
-                at: last.end, "a truncated row", why: why, help: "Perhaps the file was cut off while it was written.")
-        }
-        throw scanner.failure(at: fields[wanted].range.lowerBound, "a row with too many fields", why: why)
-    }
-
-    private func number(_ field: CSVScanner.Field, column: String) throws(RetortError) -> Double {
-        let range = scanner.trimmed(field)
-        if let number = DecimalText.double(in: bytes, range) {
-            guard number.isFinite else { throw notFinite(field, column: column) }
-            return number
-        }
-        guard !range.isEmpty else {
-            throw scanner.failure(
-                at: field.range.lowerBound, "a missing value in column \(column.quoted())",
-                help: "Fill in or remove the rows with missing values.")
-        }
-        let text = scanner.text(field)
-        let word = text.drop { $0 == "-" || $0 == "+" }.lowercased()
-        if ["nan", "inf", "infinity"].contains(word) { throw notFinite(field, column: column) }
-        throw scanner.failure(
-            at: range.lowerBound, "not a number in column \(column.quoted())",
-            why: "\(text.quoted()) is not a decimal number")
-    }
-
-    private func notFinite(_ field: CSVScanner.Field, column: String) -> RetortError {
-        scanner.failure(
-            at: scanner.trimmed(field).lowerBound, "a value that is not finite in column \(column.quoted())",
-            why: "\(scanner.text(field).quoted()) is NaN, infinite or too large for a 32-bit float",
-            help: "Fill in or remove the rows with missing values.")
     }
 
     private func checkedLabel(

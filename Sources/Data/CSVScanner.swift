@@ -11,20 +11,24 @@ struct CSVScanner {
         var end: Int { isQuoted ? range.upperBound + 1 : range.upperBound }
     }
 
-    private let bytes: [UInt8]
+    let bytes: [UInt8]
     private let file: String
     private let lineLimit: Int
+    /// What stands between two fields: a comma, or a tab.
+    private let separator: UInt8
     private var position: Int
 
-    private static let comma = UInt8(ascii: ",")
+    static let comma = UInt8(ascii: ",")
+    static let tab = UInt8(ascii: "\t")
     private static let quote = UInt8(ascii: "\"")
     private static let lineFeed = UInt8(ascii: "\n")
     private static let carriageReturn = UInt8(ascii: "\r")
 
-    init(bytes: [UInt8], file: String, lineLimit: Int) {
+    init(bytes: [UInt8], file: String, lineLimit: Int, separator: UInt8 = comma) {
         self.bytes = bytes
         self.file = file
         self.lineLimit = lineLimit
+        self.separator = separator
         position = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
     }
 
@@ -40,13 +44,13 @@ struct CSVScanner {
             fields.append(try field(lineStart: start))
             guard position < bytes.count else { return true }
             switch bytes[position] {
-            case Self.comma:
+            case separator:
                 position += 1
             case Self.lineFeed:
                 position += 1
                 return true
             default:
-                // field() stops only at a comma, at a line feed or at CR LF.
+                // field() stops only at a separator, at a line feed or at CR LF.
                 position += 2
                 return true
             }
@@ -58,7 +62,7 @@ struct CSVScanner {
         let start = position
         while position < bytes.count {
             switch bytes[position] {
-            case Self.comma, Self.lineFeed: return Field(range: start..<position, isQuoted: false)
+            case separator, Self.lineFeed: return Field(range: start..<position, isQuoted: false)
             case Self.carriageReturn:
                 try checkCarriageReturn()
                 return Field(range: start..<position, isQuoted: false)
@@ -90,7 +94,7 @@ struct CSVScanner {
             position += 1
             if position < bytes.count {
                 switch bytes[position] {
-                case Self.comma, Self.lineFeed: break
+                case separator, Self.lineFeed: break
                 case Self.carriageReturn: try checkCarriageReturn()
                 default: throw failure(at: position, "text after a closing quote")
                 }
@@ -133,7 +137,7 @@ struct CSVScanner {
     }
 
     private func isSpace(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
+        byte == UInt8(ascii: " ") || byte == Self.tab
     }
 
     /// The trimmed content as text, doubled quotes resolved.

@@ -1,8 +1,14 @@
 import RetortRuntime
 import RetortSupport
 
+/// A module that knows what its `config.json` has to hold.
+public protocol ConfiguredModule: Module {
+    /// What `config.json` holds: enough to build it again.
+    var configuration: JSON { get }
+}
+
 /// A model that maps a batch to logits and can show what happens inside it.
-public protocol Model: Module, SendableMetatype {
+public protocol Model: ConfiguredModule, SendableMetatype {
     /// What recipes and config.json call it, and what can be set.
     static var architecture: Architecture { get }
 
@@ -17,8 +23,6 @@ public protocol Model: Module, SendableMetatype {
     static func read(_ config: JSONCursor) throws -> (settings: ModelSettings, task: ClassificationTask?)
 
     var settings: ModelSettings { get }
-    /// What `config.json` holds: enough to build the model again.
-    var configuration: JSON { get }
     /// The shape of one example and the number of classes.
     var task: ClassificationTask { get }
     /// What `forward` can show.

@@ -9,7 +9,7 @@ public enum ModelDirectory {
 
     /// Writes both files; each appears whole or not at all.
     /// - Throws: `RetortError` 73 or 74.
-    public static func save(_ model: any Model, to path: String) throws {
+    public static func save(_ model: any ConfiguredModule, to path: String) throws {
         try Folder.createWithParents(path)
         try saveWeights(of: model, to: path + "/model.safetensors")
         try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
@@ -38,10 +38,21 @@ public enum ModelDirectory {
                 help: "give a directory with config.json and model.safetensors, for example RUN/student/seed-0/final")
         }
         let model = try model(path + "/config.json")
-        let weights = try Weights(of: model, in: path + "/model.safetensors")
-        let arena = try model.materialize(on: device, seed: 0)
+        return (model, try fill(model, from: path + "/model.safetensors", on: device))
+    }
+
+    /// Places a module on a device with the weights of a file, which is looked at first.
+    static func fill(_ module: any Module, from file: String, on device: Device) throws -> ParameterArena {
+        let weights = try Weights(of: module, in: file)
+        let arena = try module.materialize(on: device, seed: 0)
         try weights.assign()
-        return (model, arena)
+        return arena
+    }
+
+    /// A `config.json`.
+    static func configuration(_ path: String) throws -> JSONCursor {
+        JSONCursor(
+            try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
     }
 
     /// Fills a module that is on its device from a safetensors file.
@@ -90,8 +101,7 @@ public enum ModelDirectory {
     }
 
     private static func model(_ path: String) throws -> any Model {
-        let config = JSONCursor(
-            try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
+        let config = try configuration(path)
         let kind = try config.member("model_type")
         guard let type = ModelRegistry.find(try kind.string()) else {
             let known = ModelRegistry.all.map { $0.architecture.kind }.joined(separator: ", ")

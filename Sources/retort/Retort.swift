@@ -15,13 +15,14 @@ struct Retort: ParsableCommand {
               retort train recipes/digits.yaml
               retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --label label
+              retort synth interactions interactions.csv
               retort devices
               retort test-ops golden --device opencl:0
               retort bench --device cpu
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Eval.self, Inspect.self, Report.self, Devices.self, Bench.self, TestOps.self,
+            Train.self, Eval.self, Inspect.self, Report.self, Synth.self, Devices.self, Bench.self, TestOps.self,
             BenchWorkerCommand.self,
         ])
 

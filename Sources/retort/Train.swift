@@ -26,11 +26,11 @@ struct Train: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        let recipe = try Recipe.read(recipe, overrides: overrides + (seed.map { ["seeds=[\($0)]"] } ?? []))
+        let recipe = try readRecipe(recipe, overrides: overrides + (seed.map { ["seeds=[\($0)]"] } ?? []))
         let profiler = profile ? Profiler() : nil
         let device = try common.open(profiler: profiler)
         let progress = Progress(quiet: common.quiet)
-        let training = try TrainingRun(recipe, device: device, output: output, progress: progress)
+        let training = try recipe.start(on: device, output: output, progress: progress)
         let results = try training.run()
         progress.finish()
         let out = TextOutput.standardOutput

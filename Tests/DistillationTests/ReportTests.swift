@@ -180,7 +180,8 @@ struct ReportTests {
             guard case .array(let rows) = rows, case .object(let metrics) = rows.last?["metrics"] else { return nil }
             return metrics.keys
         }
-        let notMeasured: Set<Metric> = [.stepTime, .retrieval, .clientAccuracy, .worstClient, .bytesUp, .bytesDown]
+        let notMeasured = Set<Metric>([.stepTime, .retrieval, .clientAccuracy, .worstClient, .bytesUp, .bytesDown])
+            .union(RankingEvaluation.metrics)
         #expect(keys == Metric.allCases.filter { !notMeasured.contains($0) }.map(\.rawValue))
     }
 

@@ -92,13 +92,47 @@ struct CommandLineTests {
     func help() throws {
         let help = try Child.retort(["--help"])
         #expect(help.exit == 0 && help.stdout.contains("SUBCOMMANDS") && help.stderr == "")
-        for verb in ["train", "eval", "inspect", "report", "devices"] {
+        for verb in ["train", "eval", "inspect", "report", "synth", "devices"] {
             #expect(help.stdout.contains(verb))
             let child = try Child.retort([verb, "--help"])
             #expect(child.exit == 0 && child.stdout.contains("USAGE: retort \(verb)"), "\(verb)")
         }
         #expect(try Child.retort(["train", "--help"]).stdout.contains("weight-decay"))
         #expect(try Child.retort(["--version"]).stdout.contains("."))
+    }
+
+    @Test("synth interactions: a file a recommender trains on; what exists stays, impossible numbers are refused")
+    func synth() throws {
+        let folder = try ScratchFolder()
+        func synth(_ words: String...) throws -> Child {
+            try Child.retort(["synth", "interactions"] + words, in: folder.path)
+        }
+        let made = try synth("ratings.csv", "--users", "30", "--items", "40", "--per-user", "12", "--seed", "3")
+        #expect(made.exit == 0 && made.stdout.contains("ratings in ratings.csv") && made.stderr == "")
+        let before = try contents(of: folder.path)
+        let text = String(decoding: before["ratings.csv"]!, as: UTF8.self)
+        #expect(text.hasPrefix("userId,movieId,rating,timestamp\n1,"))
+        expect(try synth("ratings.csv"), .cannotCreate, "exists")
+        expect(try synth("x.csv", "--per-user", "30", "--items", "40"), .usage, "--per-user is 30", "half of the items")
+        expect(try synth("x.csv", "--seed=-1"), .usage, "--seed is -1")
+        expect(try synth("none/x.csv"), .cannotCreate, "none/x.csv")
+        expect(try synth(), .usage, "Usage:")
+        #expect(try contents(of: folder.path) == before)
+        #expect(try Child.retort(["synth", "--help"]).stdout.contains("interactions"))
+        #expect(try Child.retort(["synth", "interactions", "--help"]).stdout.contains("--popularity"))
+
+        let recipe = Project.recipe("recommender.yaml")
+        let words = [
+            "train", recipe, "data.path=ratings.csv", "data.minimum={user: 1, item: 1}", "seeds=[0]", "train.epochs=2",
+            "teacher.train.epochs=2", "arms={student-alone: {objective: [{loss: bpr}]}}", "--device", "cpu", "--json",
+            "--output", "run",
+        ]
+        let trained = try Child.retort(words, in: folder.path)
+        #expect(trained.exit == 0, "\(trained.stderr)")
+        let rows = try rows(JSON.parse(trained.stdout, file: "stdout"))
+        #expect(rows.count == 2 && rows.allSatisfy { $0["metrics"]?["ndcg@10"]?["mean"] != nil }, "\(trained.stdout)")
+        let seen = try Child.retort(["inspect", "run/teacher/seed-0/final"], in: folder.path)
+        #expect(seen.exit == 0 && seen.stdout.contains("user_embedding.weight") && seen.stdout.contains("num_items"))
     }
 
     // MARK: Recipe and data

@@ -6,7 +6,7 @@ extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
         maps + arithmetic + shapes + products + convolutions + transposedConvolutions + softmaxes + losses + divergences
-        + norms + transformer + reductions + selections + images
+        + norms + transformer + reductions + selections + graphs + images
 
     // MARK: Element by element
 
@@ -91,6 +91,29 @@ extension GradientDescription {
             tensor: { x, _ in try x[0].gatherRows([4, 1, 1, 0, 4, 1], shape: [2, 3]) },
             reference: { x in [4, 1, 1, 0, 4, 1].flatMap { Array(x[0][$0 * 3..<$0 * 3 + 3]) } }),
     ]
+
+    private static let graphs: [GradientDescription] = [
+        GradientDescription(
+            "aggregated", "5x3 over 6 edges to 4 rows, one of them alone", [[5, 3]], tensor: aggregated,
+            reference: sums)
+    ]
+
+    /// Receiver and sender of each edge.
+    private static let edges: (receivers: [Int32], senders: [Int32]) = ([3, 0, 0, 3, 1, 0], [1, 4, 1, 0, 1, 2])
+
+    private static func aggregated(_ x: [Tensor], _ device: Device) throws -> Tensor {
+        let graph = try Adjacency(
+            receiving: edges.receivers, sending: edges.senders, receivers: 4, senders: 5, on: device)
+        return try x[0].aggregated(over: graph)
+    }
+
+    private static func sums(_ x: [[Double]]) -> [Double] {
+        var y = [Double](repeating: 0, count: 12)
+        for (receiver, sender) in zip(edges.receivers, edges.senders) {
+            for column in 0..<3 { y[Int(receiver) * 3 + column] += x[0][Int(sender) * 3 + column] }
+        }
+        return y
+    }
 
     private static let products: [GradientDescription] =
         [

@@ -103,11 +103,12 @@ private struct ReportPage {
         let lines = lines { $0.accuracy }
         guard !lines.isEmpty else { return nil }
         let samples = lines.flatMap(\.curve.samples).map { $0.mean * 100 }
-        let axis = ChartAxis("test accuracy (%)", covering: samples, limits: 0...100)
+        let axis = ChartAxis("test \(results.quality.name) (%)", covering: samples, limits: 0...100)
         let chart = LineChart(
-            id: "accuracy-curve", title: "Test accuracy during training",
+            id: "accuracy-curve", title: "Test \(results.quality.name) during training",
             description: Self.description(lines) { NumberFormat.percent($0) }, lines: lines, y: axis, scale: 100)
-        return figure("Test accuracy", chart.markup, caption: Self.gaps(lines, "accuracy"))
+        let name = results.quality.name
+        return figure("Test \(name)", chart.markup, caption: Self.gaps(lines, name))
     }
 
     private var lossCurve: Markup? {
@@ -174,8 +175,8 @@ private struct ReportPage {
                     caption: "Test rows of all seeds together, \(difference.rowsPerClass) per class on average."
                         + (difference.isSelection ? " Only the classes that gained or lost most." : "")))
         }
-        if let scatter = ScatterChart(results.arms) {
-            figures.append(figure("Accuracy against size", scatter.markup(id: "accuracy-size")))
+        if let scatter = ScatterChart(results.arms, quality: results.quality) {
+            figures.append(figure("\(results.quality.title) against size", scatter.markup(id: "accuracy-size")))
         }
         return figures.isEmpty
             ? [] : [section("Where the arms differ", [.element("div", ["class": "grid"], figures)])]
@@ -255,11 +256,13 @@ private struct ReportPage {
             "Facts",
             [
                 .element("dl", [:], items),
-                .element("p", ["class": "note", "style": "margin-top: 16px"], [.text(Self.method)]),
+                .element("p", ["class": "note", "style": "margin-top: 16px"], [.text(method)]),
             ])
     }
 
-    private static let method =
-        "A difference of accuracies is called clear when it is larger than its 95 % confidence interval over seeds "
-        + "(Student's t, pooled deviation). The seeds do not show how the choice of the test rows matters."
+    private var method: String {
+        "A difference of \(results.quality == .accuracy ? "accuracies" : results.quality.name) is called clear when it is "
+            + "larger than its 95 % confidence interval over seeds (Student's t, pooled deviation). "
+            + "The seeds do not show how the choice of the test rows matters."
+    }
 }

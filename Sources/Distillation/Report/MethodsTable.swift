@@ -4,13 +4,17 @@ import RetortSupport
 /// the student alone says so.
 public func methodsTable(_ results: RunResults) -> String {
     let alone = results.arms.first { $0.role == Role.alone }
+    let quality = results.quality
+    let more: [Metric] =
+        quality == .accuracy ? [.agreement, .klToTeacher] : RankingEvaluation.metrics.filter { $0 != quality }
     // What a task or a loss measures beside.
-    let shown: Set<Metric> = [
-        .accuracy, .macroF1, .agreement, .klToTeacher, .parameters, .bytes, .latency, .peakBytes, .stepTime,
-    ]
+    let shown: Set<Metric> = Set(more).union([
+        quality, .accuracy, .macroF1, .parameters, .bytes, .latency, .peakBytes, .stepTime,
+    ])
     let own = MetricFormat.all(in: results).filter { format in !shown.contains { $0.rawValue == format.key } }
     let headings =
-        ["method", "accuracy %", "against alone", "agreement %", "KL to teacher"] + own.map(\.heading)
+        ["method", quality.heading, "against alone"]
+        + more.map { $0 == .klToTeacher ? "KL to teacher" : $0.heading } + own.map(\.heading)
         + ["time a step", "peak memory"]
     var lines = [
         "| " + headings.joined(separator: " | ") + " |",
@@ -18,15 +22,13 @@ public func methodsTable(_ results: RunResults) -> String {
     ]
     let others = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
     let sorted = others.sorted {
-        ($0.spread(.accuracy)?.mean ?? 0, $1.role) > ($1.spread(.accuracy)?.mean ?? 0, $0.role)
+        ($0.spread(quality)?.mean ?? 0, $1.role) > ($1.spread(quality)?.mean ?? 0, $0.role)
     }
     for arm in results.arms.filter({ Role.isTeacher($0.role) }) + (alone.map { [$0] } ?? []) + sorted {
         let isOther = !Role.isTeacher(arm.role) && arm.role != Role.alone
         let cells: [String] =
-            [
-                arm.role, cell(.accuracy, arm), isOther ? comparison(arm, alone) : "", cell(.agreement, arm),
-                cell(.klToTeacher, arm),
-            ] + own.map { $0.text(arm) } + [
+            [arm.role, cell(quality, arm), isOther ? comparison(arm, alone, by: quality) : ""]
+            + more.map { cell($0, arm) } + own.map { $0.text(arm) } + [
                 isOther ? ratio(.stepTime, arm, alone) : cell(.stepTime, arm, unit: " µs"),
                 isOther ? ratio(.peakBytes, arm, alone) : cell(.peakBytes, arm),
             ]
@@ -40,8 +42,8 @@ private func cell(_ metric: Metric, _ arm: ArmResult, unit: String = "") -> Stri
 }
 
 /// "+2.1, clear", "−0.3: does not beat it".
-private func comparison(_ arm: ArmResult, _ alone: ArmResult?) -> String {
-    guard let alone, let points = AccuracyGap(arm, alone) else { return "" }
+private func comparison(_ arm: ArmResult, _ alone: ArmResult?, by quality: Metric) -> String {
+    guard let alone, let points = AccuracyGap(arm, alone, by: quality) else { return "" }
     let text = (points.mean < 0 ? "−" : "+") + NumberFormat.fixed(abs(points.mean), decimals: 1)
     guard let margin = points.margin else { return text + " (one seed)" }
     if abs(points.mean) <= margin { return text + ", within the noise" }

@@ -24,6 +24,8 @@ struct MetricFormat {
         case .agreement: "same answer as the teacher"
         case .klToTeacher: "per sample or token"
         case .retrieval: "own teacher's embedding nearest"
+        case .recall10, .recall20: "of what users took next"
+        case .ndcg10, .ndcg20: "hits count less further down"
         case .parameters: "trained values"
         case .bytes: "of the weights"
         case .latency: "batch 1, forward"
@@ -46,7 +48,8 @@ struct MetricFormat {
     func texts(_ spread: Spread) -> (mean: String, deviation: String) {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
-        case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient:
+        case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient, .recall10, .recall20, .ndcg10,
+            .ndcg20:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
         case .klToTeacher:
             return pair(spread) {

@@ -16,7 +16,8 @@ extension RunResults {
                 ("device", .string(device)), ("device_summary", .string(deviceSummary)),
                 ("seeds", .array(seeds.map(Self.json))), ("classes", .array(classes.map(JSON.string))),
                 ("arms", .array(arms.map(Self.json))),
-            ] + (gallery.map { [("gallery", $0.json)] } ?? []))
+            ] + (quality == .accuracy ? [] : [("quality", .string(quality.rawValue))])
+                + (gallery.map { [("gallery", $0.json)] } ?? []))
     }
 
     /// Reads what `fileJSON` made.
@@ -35,14 +36,22 @@ extension RunResults {
                 "this retort reads version \(Self.version)", help: "Use the retort that made the run.")
         }
         try root.expectKeys(
-            ["format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms", "gallery"])
+            [
+                "format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms", "gallery",
+                "quality",
+            ])
+        let quality = try root.optional("quality").map { (key) throws(RetortError) in
+            guard let metric = Metric(rawValue: try key.string()) else { throw key.failure("it is no metric") }
+            return metric
+        }
         self.init(
             recipe: try root.member("recipe").string(), device: try root.member("device").string(),
             deviceSummary: try root.member("device_summary").string(),
             seeds: try root.member("seeds").elements().map(Self.seed),
             classes: try root.member("classes").elements().map { (name) throws(RetortError) in try name.string() },
             arms: try root.member("arms").elements().map(Self.arm),
-            gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) })
+            gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) },
+            quality: quality ?? .accuracy)
     }
 
     // MARK: Writing

@@ -10,12 +10,15 @@ struct ScatterChart {
     }
 
     private let entries: [Entry]
+    private let quality: Metric
 
+    /// - Parameter quality: what stands for accuracy.
     /// - Returns: nil when no arm has both numbers.
-    init?(_ arms: [ArmResult]) {
+    init?(_ arms: [ArmResult], quality: Metric = .accuracy) {
+        self.quality = quality
         entries = zip(arms, ArmStyle.styles(of: arms)).compactMap { arm, style in
             guard let parameters = arm.spread(.parameters)?.mean, parameters.isFinite, parameters > 0,
-                let accuracy = arm.spread(.accuracy), accuracy.mean.isFinite
+                let accuracy = arm.spread(quality), accuracy.mean.isFinite
             else { return nil }
             return Entry(arm: arm, style: style, parameters: parameters, accuracy: accuracy)
         }
@@ -34,7 +37,7 @@ struct ScatterChart {
         }
         let air = max(0.15 * ((ends.max() ?? 0) - (ends.min() ?? 0)), 0.5)
         let y = ChartAxis(
-            "test accuracy (%)", covering: ends.flatMap { [$0 - air, $0 + air] }, limits: 0...100)
+            "test \(quality.name) (%)", covering: ends.flatMap { [$0 - air, $0 + air] }, limits: 0...100)
         let frame = PlotFrame(x: x, y: y)
 
         var marks: [Markup] = []
@@ -59,7 +62,7 @@ struct ScatterChart {
                 + NumberFormat.percent($0.accuracy.mean)
         }
         return SVG.picture(
-            id: id, title: "Accuracy against parameters", description: description.joined(separator: "; "),
+            id: id, title: "\(quality.title) against parameters", description: description.joined(separator: "; "),
             width: PlotFrame.width, height: PlotFrame.height, frame.markup + marks)
     }
 }

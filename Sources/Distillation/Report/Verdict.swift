@@ -15,10 +15,13 @@ struct Verdict {
     private(set) var warnings: [String] = []
 
     init(_ results: RunResults) {
-        let teacher = results.arms.first { $0.role == Role.teacher }.flatMap(Measured.init)
-        let alone = results.arms.first { $0.role == Role.alone }.flatMap(Measured.init)
+        let quality = results.quality
+        let measure = { (arm: ArmResult) in Measured(arm, by: quality) }
+        let teacher = results.arms.first { $0.role == Role.teacher }.flatMap(measure)
+        let alone = results.arms.first { $0.role == Role.alone }.flatMap(measure)
         let distilled = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
-        let measured = distilled.compactMap(Measured.init)
+        let measured = distilled.compactMap(measure)
+        if quality != .accuracy { headline = "No \(quality.name) was measured." }
         // Without an arm named "student" the best one speaks for distillation; the sentence says that it was chosen.
         let chosen = measured.first { $0.role == Role.student } ?? measured.max { $0.mean < $1.mean }
         let aside = teacher.map { " (teacher \(percent($0.mean)))" } ?? ""
@@ -38,11 +41,12 @@ struct Verdict {
         case (nil, nil):
             if let teacher { headline = "The teacher reached \(percent(teacher.mean)), \(teacher.seedsText)." }
         }
+        if quality != .accuracy { relation.append("All by \(quality.name).") }
         let rest = measured.filter { $0.role != chosen?.role }
         others = rest.count > 6 ? Self.groups(rest, alone: alone) : rest.map { Self.other($0, alone: alone) }
-        for arm in results.arms where Measured(arm) == nil {
-            if arm.seeds.contains(where: { $0.metrics[Metric.accuracy.rawValue] != nil }) {
-                warnings.append("\(arm.role): the accuracy is not a finite number in every seed.")
+        for arm in results.arms where measure(arm) == nil {
+            if arm.seeds.contains(where: { $0.metrics[quality.rawValue] != nil }) {
+                warnings.append("\(arm.role): the \(quality.name) is not a finite number in every seed.")
             }
         }
     }
@@ -124,7 +128,7 @@ struct Verdict {
     }
 }
 
-/// An arm's accuracy over its seeds; only made when it is a finite number.
+/// An arm's accuracy, or what the run is judged by instead, over its seeds; only made when it is a finite number.
 private struct Measured {
     let role: String
     let mean: Double
@@ -133,9 +137,9 @@ private struct Measured {
     let seeds: Int
     let parameters: Double?
 
-    init?(_ arm: ArmResult) {
-        guard let spread = arm.spread(.accuracy), spread.mean.isFinite else { return nil }
-        let count = arm.seeds.count { $0.metrics[Metric.accuracy.rawValue] != nil }
+    init?(_ arm: ArmResult, by quality: Metric) {
+        guard let spread = arm.spread(quality), spread.mean.isFinite else { return nil }
+        let count = arm.seeds.count { $0.metrics[quality.rawValue] != nil }
         let deviation = spread.deviation ?? 0
         role = arm.role
         mean = spread.mean
@@ -188,8 +192,8 @@ struct AccuracyGap {
     let mean: Double
     let margin: Double?
 
-    init?(_ arm: ArmResult, _ other: ArmResult) {
-        guard let a = Measured(arm), let b = Measured(other) else { return nil }
+    init?(_ arm: ArmResult, _ other: ArmResult, by quality: Metric) {
+        guard let a = Measured(arm, by: quality), let b = Measured(other, by: quality) else { return nil }
         let difference = Difference(a, b)
         (mean, margin) = (difference.mean * 100, difference.margin.map { $0 * 100 })
     }

@@ -98,41 +98,25 @@ public final class ArmSession {
         _ trainer: any EpochTrainer, label: String = "", isLast: Bool = true,
         rounds: (count: Int, epochs: Int)? = nil
     ) throws {
-        device.compute.resetPeakMemory()
         let (count, length) = rounds ?? (training.epochs, 1)
-        let every = measuringInterval(passes: count, epochs: count * length)
-        var points: [CurvePoint] = []
-        var times: [Double] = []
-        let clock = ContinuousClock()
-        for epoch in 0..<count {
-            var losses: [Float] = []
-            let time = try clock.measure { losses = try trainer.epoch(epoch) }
-            times.append(time.microseconds / Double(losses.count))
-            peakBytes = max(peakBytes, device.compute.memory.peak)
-            let isMeasured = (epoch + 1) % every == 0 || epoch + 1 == count
-            let point = CurvePoint(
-                epoch: (epoch + 1) * length, step: trainer.step,
-                loss: losses.reduce(0) { $0 + Double($1) } / Double(losses.count),
-                accuracy: isMeasured ? try Evaluation(trainer.model, test, seeing: view, on: device).accuracy : nil)
-            if isMeasured { points.append(point) }
-            try report(EpochReport(point: point, label: label, epochs: count * length, facts: trainer.facts))
-        }
+        // Where the test set is large beside the training, measuring is to cost no more than training.
+        let affordable = 3 * Double(data.rows) * Double(count * length) / Double(max(1, test.rows))
+        let progress = try TrainingCurve(
+            passes: count, epochsEach: length, points: affordable, on: device, pass: { try trainer.epoch($0) },
+            step: { trainer.step },
+            measure: { try Evaluation(trainer.model, test, seeing: view, on: device).accuracy },
+            report: {
+                try report(EpochReport(point: $0, label: label, epochs: count * length, facts: trainer.facts))
+            })
+        peakBytes = max(peakBytes, progress.peakBytes)
         steps += trainer.step
-        stepMicroseconds = times.sorted()[times.count / 2]
+        stepMicroseconds = progress.stepMicroseconds
         if isLast {
-            curve = points
+            curve = progress.points
             projectors = trainer.projectors
             finalBalance = try trainer.balance()
             retrieval = try trainer.retrieval(test)
         }
-    }
-
-    /// Passes (epochs, or rounds of several) from one measurement to the next. Some 60 points draw a curve; where the test set is large beside the training, fewer,
-    /// so that measuring costs no more than training, but never fewer than 8.
-    private func measuringInterval(passes: Int, epochs: Int) -> Int {
-        let affordable = 3 * Double(data.rows) * Double(epochs) / Double(max(1, test.rows))
-        let points = Int(min(60, max(8, affordable)))
-        return max(1, (passes + points - 1) / points)
     }
 }
 

@@ -2,7 +2,7 @@ import RetortData
 
 /// What may stand under `data`.
 enum DataSchema {
-    static let sections = [csv, idx, cifar10, cifar100, images]
+    static let sections = [csv, idx, cifar10, cifar100, images, InteractionSource.section]
 
     static let csv = RecipeSection(
         "csv", "Numeric features and one label column in a CSV file.",

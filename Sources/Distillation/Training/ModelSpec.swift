@@ -13,16 +13,7 @@ public struct ModelSpec: Sendable {
         let kind = node.required("kind").text
         guard let type = ModelRegistry.find(kind) else { preconditionFailure("schema: \(kind)") }
         self.type = type
-        var values: [String: SettingValue] = [:]
-        for setting in type.architecture.settings {
-            guard let value = node[setting.key] else { continue }
-            switch setting.kind {
-            case .integer: values[setting.key] = .integer(value.integer)
-            case .integers: values[setting.key] = .integers(value.list.map(\.integer))
-            case .word: values[setting.key] = .word(value.text)
-            }
-        }
-        settings = ModelSettings(values, of: type.architecture)
+        settings = ModelSettings(node, of: type.architecture)
     }
 
     /// A fresh model, not yet on a device.
@@ -39,11 +30,32 @@ public struct ModelSpec: Sendable {
 
     /// What may stand under `model`: every architecture with its settings.
     static let schema = RecipeType.variant(
-        key: "kind",
-        ModelRegistry.all.map { type in
-            let architecture = type.architecture
-            return RecipeSection(architecture.kind, architecture.summary, architecture.settings.map(field))
-        })
+        key: "kind", ModelRegistry.all.map { RecipeSection(model: $0.architecture) })
+
+    static var kinds: [String] { ModelRegistry.all.map { $0.architecture.kind } }
+}
+
+extension ModelSettings {
+    /// As a validated recipe states them.
+    init(_ node: RecipeNode, of architecture: Architecture) {
+        var values: [String: SettingValue] = [:]
+        for setting in architecture.settings {
+            guard let value = node[setting.key] else { continue }
+            switch setting.kind {
+            case .integer: values[setting.key] = .integer(value.integer)
+            case .integers: values[setting.key] = .integers(value.list.map(\.integer))
+            case .word: values[setting.key] = .word(value.text)
+            }
+        }
+        self.init(values, of: architecture)
+    }
+}
+
+extension RecipeSection {
+    /// What may stand beside a model's kind.
+    init(model architecture: Architecture) {
+        self.init(architecture.kind, architecture.summary, architecture.settings.map(Self.field))
+    }
 
     private static func field(_ setting: ModelSetting) -> RecipeField {
         let type: RecipeType =

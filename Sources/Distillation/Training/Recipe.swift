@@ -24,15 +24,7 @@ public struct Recipe: Sendable {
     /// Reads and validates a recipe file.
     /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
     public static func read(_ path: String, overrides: [String] = []) throws -> Recipe {
-        let file = try InputFile(path: path)
-        guard file.size <= RecipeReader.largestFile else {
-            throw RetortError.recipe("the recipe is larger than 1 MiB", at: .init(file: path))
-        }
-        let bytes = try file.readAll(limit: RecipeReader.largestFile)
-        guard UTF8Check.firstInvalidOffset(in: bytes) == nil else {
-            throw RetortError.recipe("the recipe is not UTF-8 text", at: .init(file: path))
-        }
-        let node = try RecipeReader.read(String(decoding: bytes, as: UTF8.self), file: path, overrides: overrides)
+        let node = try RecipeReader.read(path: path, overrides: overrides)
         let url = URL(fileURLWithPath: path)
         return try Recipe(
             node, name: url.deletingPathExtension().lastPathComponent, folder: url.deletingLastPathComponent().path)
@@ -47,16 +39,15 @@ public struct Recipe: Sendable {
 
     /// - Parameter folder: relative paths in the recipe start here; where nothing is there, in the working directory.
     init(_ node: RecipeNode, name: String, folder: String) throws {
-        func resolve(_ path: String) -> String {
-            if path.hasPrefix("/") { return path }
-            let beside = folder + "/" + path
-            return FileManager.default.fileExists(atPath: beside) ? beside : path
-        }
+        func resolve(_ path: String) -> String { RecipePaths(folder: folder).resolve(path) }
         self.name = name
         let data = node.required("data")
+        guard RecipeFamily(dataKind: data.required("kind").text) == .classification else {
+            throw RetortError.recipe("this is the recipe of a recommender, not of a classifier", at: data.location)
+        }
         self.data = try DataSource(data, path: resolve(data.required("path").text))
         // The stored recipe must mean the same from anywhere, so its paths are absolute.
-        let absolute = { (path: String) in URL(fileURLWithPath: path).standardizedFileURL.path }
+        let absolute = RecipePaths.absolute
         var resolved = node.replacing(["data", "path"], by: absolute(self.data.path))
         for place in [["teacher"]] + (node["teachers"]?.fields.map { ["teachers", $0.key] } ?? []) {
             if let path = place.reduce(node, { $0?[$1] })?["path"]?.text {

@@ -1,7 +1,10 @@
 /// The recipe's keys in words, made from the schema itself: it cannot drift from what is accepted.
 public enum RecipeHelp {
     public static var text: String {
-        "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n")
+        let recommender = RecipeSection.recommender.fields.filter { $0.key != "seeds" }
+        return "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n")
+            + "\n\nRECIPE KEYS OF A RECOMMENDER (data.kind: interactions)\n"
+            + lines(recommender, indent: 1).joined(separator: "\n")
     }
 
     private static func lines(_ fields: [RecipeField], indent: Int) -> [String] {

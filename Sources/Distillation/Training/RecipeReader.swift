@@ -16,8 +16,22 @@ public struct RecipeReader {
     private var overridden: [[String]] = []
 
     private var parsers: [Parser] = []
+    private var family = RecipeFamily.classification
 
     private init(file: String) { self.file = file }
+
+    /// Reads and checks a recipe file. Throws as `read(_:file:overrides:)`, and `RetortError` 66 when it is not there.
+    static func read(path: String, overrides: [String]) throws -> RecipeNode {
+        let file = try InputFile(path: path)
+        guard file.size <= largestFile else {
+            throw RetortError.recipe("the recipe is larger than 1 MiB", at: .init(file: path))
+        }
+        let bytes = try file.readAll(limit: largestFile)
+        guard UTF8Check.firstInvalidOffset(in: bytes) == nil else {
+            throw RetortError.recipe("the recipe is not UTF-8 text", at: .init(file: path))
+        }
+        return try read(String(decoding: bytes, as: UTF8.self), file: path, overrides: overrides)
+    }
 
     /// - Parameters:
     ///   - text: the file's content.
@@ -33,7 +47,8 @@ public struct RecipeReader {
             throw RetortError.recipe("the recipe is empty", at: .init(file: file, line: 1, column: 1))
         }
         for override in overrides { root = try reader.apply(override, to: root) }
-        let node = reader.check(root, .section(.recipe), path: [], depth: 0)
+        reader.family = RecipeFamily(dataKind: root.mapping?["data"]?.mapping?["kind"]?.string)
+        let node = reader.check(root, .section(reader.family.schema), path: [], depth: 0)
         guard let node, reader.problems.isEmpty else { throw reader.combined() }
         return node
     }
@@ -221,7 +236,7 @@ public struct RecipeReader {
         case .choice(let words):
             if words.contains(word) { return RecipeNode(.text(word), at: at) }
             refuse(
-                "\(name) is \(word.quoted())", node, path, why: "it must be " + type.phrase,
+                "\(name) is \(word.quoted())", node, path, why: "it must be " + type.phrase + family.remark(on: word),
                 help: EditDistance.suggestion(for: word, among: words))
             return nil
         case .flag:

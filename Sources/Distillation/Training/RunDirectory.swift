@@ -19,16 +19,23 @@ public final class RunDirectory {
     ///
     /// - `output`: nil chooses `runs/<recipe>-<date>-<n>`.
     /// - Throws: `RetortError` 73 when the directory holds something else or cannot be created, 74 on a full disk.
-    public init(output: String?, recipe: Recipe, device: Device) throws {
-        let resolved = recipe.node.yaml()
+    public convenience init(output: String?, recipe: Recipe, device: Device) throws {
+        try self.init(
+            output: output, name: recipe.name, recipe: recipe.node, dataHash: try recipe.data.contentHash(),
+            device: device)
+    }
+
+    /// Of a recipe of any family.
+    init(output: String?, name: String, recipe: RecipeNode, dataHash: String, device: Device) throws {
+        let resolved = recipe.yaml()
         let identity: JSON = [
-            "format": .string(Self.manifestFormat), "recipe": .string(recipe.name),
+            "format": .string(Self.manifestFormat), "recipe": .string(name),
             "recipe_sha256": .string(ContentHash.hexadecimal(of: Array(resolved.utf8))),
-            "data_sha256": .string(try recipe.data.contentHash()),
+            "data_sha256": .string(dataHash),
             "device": .string(device.description), "device_summary": .string(device.summary),
             "retort": .string(retortVersion),
         ]
-        path = try output.map { try Self.claim($0, identity) } ?? Self.fresh(recipe.name)
+        path = try output.map { try Self.claim($0, identity) } ?? Self.fresh(name)
         manifest = identity
         try AtomicFile.write(resolved, to: path + "/recipe.resolved.yaml")
         try AtomicFile.write(EnvironmentFacts.json(device).text(.pretty) + "\n", to: path + "/env.json")
@@ -98,13 +105,28 @@ public final class RunDirectory {
     }
 
     /// Writes the model, then the result: a result on disk means that the model is there too.
-    func save(_ model: any Model, _ result: SeedResult, role: String, projectors: ProjectorSet? = nil) throws {
+    func save(_ model: any ConfiguredModule, _ result: SeedResult, role: String, projectors: ProjectorSet? = nil) throws
+    {
         let folder = folder(role, result.seed)
         try ModelDirectory.save(model, to: folder + "/final")
         if let projectors, !projectors.isEmpty {
             try ModelDirectory.saveWeights(of: projectors, to: folder + "/projectors.safetensors")
         }
         try AtomicFile.write(result.json.text() + "\n", to: folder + "/result.json")
+    }
+
+    /// Runs everything, then writes results and report. When a signal stops it, says how to go on.
+    func finishing(_ body: () throws -> RunResults) throws -> RunResults {
+        do {
+            let results = try body()
+            try finish(results)
+            return results
+        } catch let error as RetortError where error.exit == .stopped {
+            try setStatus("stopped")
+            throw RetortError.stopped(
+                error.what, why: "finished models are in \(path)",
+                help: "the same command with --output \(path) goes on from there")
+        }
     }
 
     /// Writes results and report.

@@ -13,10 +13,12 @@ public struct RunResults: Sendable {
     public var arms: [ArmResult]
     /// For images: where teacher and student disagree most, of the first seed.
     public var gallery: Gallery?
+    /// What the arms are judged by: the metric of curves, charts and verdict.
+    public var quality = Metric.accuracy
 
     public init(
         recipe: String, device: String, deviceSummary: String, seeds: [UInt64], classes: [String], arms: [ArmResult],
-        gallery: Gallery? = nil
+        gallery: Gallery? = nil, quality: Metric = .accuracy
     ) {
         self.recipe = recipe
         self.device = device
@@ -25,6 +27,7 @@ public struct RunResults: Sendable {
         self.classes = classes
         self.arms = arms
         self.gallery = gallery
+        self.quality = quality
     }
 }
 
@@ -69,7 +72,7 @@ public struct CurvePoint: Sendable {
     public var step: Int
     /// Mean training loss over the epoch.
     public var loss: Double
-    /// Test accuracy (0–1) where it was measured at this epoch.
+    /// Test accuracy, or the run's `quality` in its place (0–1), where it was measured at this epoch.
     public var accuracy: Double?
 
     public init(epoch: Int, step: Int, loss: Double, accuracy: Double?) {
@@ -80,13 +83,17 @@ public struct CurvePoint: Sendable {
     }
 }
 
-/// The metrics of a classifier: key, heading and how a number is shown.
+/// The metrics: key, heading and how a number is shown.
 public enum Metric: String, Sendable, CaseIterable {
     case accuracy
     case macroF1 = "macro_f1"
     case agreement
     case klToTeacher = "kl_to_teacher"
     case retrieval = "retrieval_at_1"
+    case recall10 = "recall@10"
+    case recall20 = "recall@20"
+    case ndcg10 = "ndcg@10"
+    case ndcg20 = "ndcg@20"
     case parameters
     case bytes
     case latency = "latency_us"
@@ -106,6 +113,10 @@ public enum Metric: String, Sendable, CaseIterable {
         case .agreement: "agreement %"
         case .klToTeacher: "KL to teacher (nats)"
         case .retrieval: "retrieval %"
+        case .recall10: "recall@10 %"
+        case .recall20: "recall@20 %"
+        case .ndcg10: "NDCG@10 %"
+        case .ndcg20: "NDCG@20 %"
         case .parameters: "parameters"
         case .bytes: "size"
         case .latency: "latency (µs)"
@@ -117,6 +128,11 @@ public enum Metric: String, Sendable, CaseIterable {
         case .bytesDown: "sent down"
         }
     }
+
+    /// Of a share, in running text: "accuracy".
+    var name: String { heading.hasSuffix(" %") ? String(heading.dropLast(2)) : heading }
+    /// The same at the beginning of a line: "Accuracy".
+    var title: String { name.prefix(1).uppercased() + name.dropFirst() }
 }
 
 /// Mean and sample standard deviation over seeds.

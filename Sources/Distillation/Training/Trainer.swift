@@ -161,13 +161,8 @@ public final class Trainer {
     }
 
     private func check(_ losses: [Float]) throws {
-        if let bad = losses.firstIndex(where: { !$0.isFinite }) {
-            throw diverged("the loss is \(losses[bad])", step: step - losses.count + bad)
-        }
-        let skipped = try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps()
-        if skipped > 0 {
-            throw diverged("\(skipped) steps of this epoch had a gradient that is not finite", step: step - 1)
-        }
+        try RetortError.checkConvergence(
+            losses, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
     }
 
     /// The student's answer to a batch, or to the part of it that begins at `firstRow`, on the tape.
@@ -299,9 +294,21 @@ public final class Trainer {
         try takeStep(seenParts)
     }
 
-    private func diverged(_ what: String, step: Int) -> RetortError {
-        .diverged(
-            "training diverged: \(what)", why: "at step \(step + 1)",
-            help: "lower the learning rate, clip the gradient (train.clip), or look for bad values in the data")
+}
+
+extension RetortError {
+    /// Throws exit 86 when a loss of the steps before `step`, or a gradient among them, was not finite.
+    static func checkConvergence(_ losses: [Float], skipped: Int, step: Int) throws(RetortError) {
+        func diverged(_ what: String, step: Int) -> RetortError {
+            .diverged(
+                "training diverged: \(what)", why: "at step \(step + 1)",
+                help: "lower the learning rate, clip the gradient (train.clip), or look for bad values in the data")
+        }
+        if let bad = losses.firstIndex(where: { !$0.isFinite }) {
+            throw diverged("the loss is \(losses[bad])", step: step - losses.count + bad)
+        }
+        if skipped > 0 {
+            throw diverged("\(skipped) steps of this epoch had a gradient that is not finite", step: step - 1)
+        }
     }
 }

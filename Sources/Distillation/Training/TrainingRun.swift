@@ -5,7 +5,7 @@ import RetortRuntime
 import RetortSupport
 
 /// `retort train`: for each seed a teacher and the student of every arm, each trained, measured and saved.
-public final class TrainingRun {
+public final class TrainingRun: RecipeRun {
     private let recipe: Recipe
     private let device: Device
     private let directory: RunDirectory
@@ -115,16 +115,7 @@ public final class TrainingRun {
     /// Trains everything.
     /// - Throws: `RetortError` 75 when a signal asked to stop (what is finished is saved), 86 when training diverges.
     public func run() throws -> RunResults {
-        do {
-            let results = try trainAll()
-            try directory.finish(results)
-            return results
-        } catch let error as RetortError where error.exit == .stopped {
-            try directory.setStatus("stopped")
-            throw RetortError.stopped(
-                error.what, why: "finished models are in \(directory.path)",
-                help: "the same command with --output \(directory.path) goes on from there")
-        }
+        try directory.finishing(trainAll)
     }
 
     private func trainAll() throws -> RunResults {
@@ -335,5 +326,11 @@ public final class TrainingRun {
     private func say(_ line: String) throws {
         progress.line(line)
         try directory.note(line)
+    }
+}
+
+extension Recipe: RunnableRecipe {
+    public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
+        try TrainingRun(self, device: device, output: output, progress: progress)
     }
 }

@@ -1,0 +1,20 @@
+import RetortRuntime
+import RetortSupport
+
+/// A recipe that can be run: the kind of its data decides which family it belongs to.
+public protocol RunnableRecipe: Sendable {
+    /// The validated text with every default filled in.
+    var node: RecipeNode { get }
+    /// Reads the data, refuses what does not fit and opens the run directory.
+    /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
+    func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun
+}
+
+/// A run of a recipe that has been opened.
+public protocol RecipeRun {
+    /// The run directory.
+    var path: String { get }
+    /// Trains everything.
+    /// - Throws: `RetortError` 75 when a signal asked to stop (what is finished is saved), 86 when training diverges.
+    func run() throws -> RunResults
+}
