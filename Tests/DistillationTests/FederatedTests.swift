@@ -58,6 +58,17 @@ struct FederatedTests {
             try start(output, try recipe(arms, train: train)).run()
         }
 
+        /// The first arm's, of seed 0.
+        func session(_ recipe: Recipe) throws -> ArmSession {
+            let device = try backend.device()
+            let examples = try recipe.data.load()
+            let arm = recipe.arms[0]
+            return ArmSession(
+                role: "arm", seed: 0, initialSeed: 0, model: recipe.student, task: examples.task, terms: arm.terms, balance: arm.balance, view: recipe.studentSees,
+                training: arm.train, teacher: nil, data: try DeviceRows(examples.train, on: device),
+                test: try DeviceRows(examples.test, on: device), device: device, report: { _ in }, note: { _ in })
+        }
+
         func weights(_ output: String, _ arm: String) throws -> Data {
             try Data(
                 contentsOf: URL(
@@ -101,6 +112,33 @@ struct FederatedTests {
         _ = try place.run("adam", [("central", "train: {}"), ("once", single), ("thrice", one)], train: adam)
         #expect(try place.weights("adam", "central") == place.weights("adam", "once"))
         #expect(try place.weights("adam", "central") != place.weights("adam", "thrice"))
+    }
+
+    @Test("a round is the mean of clients that each start from the server", arguments: TestBackend.fast)
+    func oneRound(_ backend: TestBackend) throws {
+        let place = try Place(backend)
+        let recipe = try place.recipe([("arm", scheme("fedavg"))], train: Self.plain)
+        let session = try place.session(recipe)
+        let federated = try #require(recipe.arms[0].scheme as? FederatedScheme)
+        let labels = try session.device.compute.read(session.data.labels, as: Int32.self)
+        let shards = FederatedShards(
+            labels: labels, classes: 3, clients: 4, alpha: 0.5, publicRows: 0, seed: session.seed)
+        let server = try ServerTrainer(federated, shards, session)
+        _ = try server.epoch(0)
+        let parts = try FederatedParts(federated, shards, session)
+        let clients = try (0..<4).map { number in
+            let (model, arena) = try session.student()
+            let trainer = try parts.trainer(number, model, arena)
+            for epoch in 0..<2 { _ = try trainer.epoch(epoch) }
+            return try model.parameters.map { try $0.values() }
+        }
+        for (index, parameter) in server.model.parameters.enumerated() {
+            let expected = (0..<parameter.count).map { i in
+                zip(clients, shards.clients).reduce(0.0) { $0 + Double($1.0[index][i]) * Double($1.1.count) / 72 }
+            }
+            // Four products and three sums of fp32, of weights below 4.
+            expectClose(try parameter.values(), expected, absolute: 4 * 7 * 0x1p-24, parameter.name)
+        }
     }
 
     @Test("FedProx with mu 0 is FedAvg bit for bit; a larger mu keeps clients nearer", arguments: TestBackend.fast)
@@ -247,13 +285,8 @@ struct FederatedTests {
                 ", public: 30, public-epochs: 200, public-batch: 30, digest: \(digest)"
                 + ", public-optimizer: {kind: adam, lr: 0.01}"
             let recipe = try place.recipe([("arm", scheme("fedmd", keys))], train: Self.plain)
-            let examples = try recipe.data.load()
             let arm = recipe.arms[0]
-            let session = ArmSession(
-                role: "arm", seed: 0, initialSeed: 0, model: recipe.student, task: examples.task, terms: arm.terms,
-                balance: arm.balance, view: recipe.studentSees, training: arm.train, teacher: nil,
-                data: try DeviceRows(examples.train, on: device),
-                test: try DeviceRows(examples.test, on: device), device: device, report: { _ in }, note: { _ in })
+            let session = try place.session(recipe)
             let federated = try #require(arm.scheme as? FederatedScheme)
             let shards = FederatedShards(
                 labels: [Int32](repeating: 0, count: 72), classes: 3, clients: 4, alpha: 1, publicRows: 30, seed: 0)
