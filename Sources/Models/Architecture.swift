@@ -24,7 +24,6 @@ public struct ModelSetting: Sendable {
     public enum Kind: Sendable {
         case integer(ClosedRange<Int>)
         case integers(ClosedRange<Int>, count: ClosedRange<Int>)
-        case word([String])
     }
     public let key: String
     public let kind: Kind
@@ -43,13 +42,11 @@ public struct ModelSetting: Sendable {
 public enum SettingValue: Sendable, Equatable {
     case integer(Int)
     case integers([Int])
-    case word(String)
 
     var json: JSON {
         switch self {
         case .integer(let value): .int(value)
         case .integers(let values): .array(values.map(JSON.int))
-        case .word(let word): .string(word)
         }
     }
 }
@@ -71,9 +68,6 @@ public struct ModelSettings: Sendable, Equatable {
     }
     public func integers(_ key: String) -> [Int] {
         if case .integers(let value) = values[key] { value } else { preconditionFailure("setting \(key)") }
-    }
-    public func word(_ key: String) -> String {
-        if case .word(let value) = values[key] { value } else { preconditionFailure("setting \(key)") }
     }
 
     /// As config.json holds them, in the architecture's order.
@@ -98,12 +92,6 @@ public struct ModelSettings: Sendable, Equatable {
                     throw cursor.failure("\(setting.key) has \(count.lowerBound) to \(count.upperBound) elements")
                 }
                 values[setting.key] = .integers(try elements.map { try $0.int(in: range) })
-            case .word(let words):
-                let word = try cursor.string()
-                guard words.contains(word) else {
-                    throw cursor.failure("\(setting.key) is one of \(words.joined(separator: ", "))")
-                }
-                values[setting.key] = .word(word)
             }
         }
         self.init(values, of: architecture)

@@ -19,7 +19,6 @@ public struct ModelSpec: Sendable {
             switch setting.kind {
             case .integer: values[setting.key] = .integer(value.integer)
             case .integers: values[setting.key] = .integers(value.list.map(\.integer))
-            case .word: values[setting.key] = .word(value.text)
             }
         }
         settings = ModelSettings(values, of: type.architecture)
@@ -50,14 +49,12 @@ public struct ModelSpec: Sendable {
             switch setting.kind {
             case .integer(let range): .integer(range)
             case .integers(let range, let count): .list(of: .integer(range), count: count)
-            case .word(let words): .choice(words)
             }
         let presence: RecipeField.Presence =
             switch setting.fallback {
             case nil: .required
             case .integer(let value): .defaulted(String(value))
             case .integers(let values): .defaulted("[" + values.map(String.init).joined(separator: ", ") + "]")
-            case .word(let word): .defaulted(word)
             }
         return RecipeField(setting.key, type, presence, setting.summary)
     }
