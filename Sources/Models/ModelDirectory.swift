@@ -3,14 +3,18 @@ import RetortData
 import RetortRuntime
 import RetortSupport
 
-/// A trained model on disk: `config.json` and `model.safetensors`.
+/// A trained model on disk: `config.json` and `model.safetensors`, and `preprocessor_config.json` where its inputs are changed first.
 public enum ModelDirectory {
     static let largestConfig = 1 << 20
 
-    /// Writes both files; each appears whole or not at all.
+    /// Writes the files; each appears whole or not at all.
     /// - Throws: `RetortError` 73 or 74.
-    public static func save(_ model: any Model, to path: String) throws {
+    public static func save(_ model: any Model, preprocessing: Preprocessing? = nil, to path: String) throws {
         try Folder.createWithParents(path)
+        if let preprocessing {
+            try AtomicFile.write(
+                preprocessing.json.text(.pretty) + "\n", to: path + "/" + Preprocessing.fileName)
+        }
         try saveWeights(of: model, to: path + "/model.safetensors")
         try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
     }
@@ -39,10 +43,14 @@ public enum ModelDirectory {
         }
         let model = try model(path + "/config.json")
         let weights = try Weights(of: model, in: path + "/model.safetensors")
-        let arena = try model.materialize(on: device, seed: 0)
+        let arena = try model.materialize(on: device, seed: nil)
         try weights.assign()
         return (model, arena)
     }
+
+    /// What becomes of raw inputs before this model sees them; nil where the directory does not say.
+    /// - Throws: `RetortError` 65 for a file that lies.
+    public static func preprocessing(_ path: String) throws -> Preprocessing? { try Preprocessing(in: path) }
 
     /// Fills a module that is on its device from a safetensors file.
     /// - Throws: `RetortError` 65 for a file that does not fit, 66 when it is missing.

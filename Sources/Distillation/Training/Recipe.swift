@@ -21,6 +21,11 @@ public struct Recipe: Sendable {
     public enum TeacherSource: Sendable {
         case train(ModelSpec, TrainSpec)
         case directory(String)
+
+        /// What becomes of inputs before a teacher that was trained before, where its directory says.
+        func preprocessing() throws -> Preprocessing? {
+            if case .directory(let path) = self { try ModelDirectory.preprocessing(path) } else { nil }
+        }
     }
 
     public struct Arm: Sendable {
