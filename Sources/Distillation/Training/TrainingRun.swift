@@ -11,6 +11,7 @@ public final class TrainingRun {
     private let directory: RunDirectory
     private let progress: Progress
     private let examples: Examples
+    private let teacherPreprocessing: Preprocessing?
     private let test: DeviceRows
     private let task: ClassificationTask
     private let clock = ContinuousClock()
@@ -23,7 +24,8 @@ public final class TrainingRun {
         self.recipe = recipe
         self.device = device
         self.progress = progress
-        examples = try recipe.data.load()
+        teacherPreprocessing = try recipe.teacher.preprocessing()
+        examples = try recipe.data.load(teacher: teacherPreprocessing)
         task = examples.task
         if case .train(let model, _) = recipe.teacher { _ = try model.make(for: task, who: "teacher") }
         _ = try recipe.student.make(for: task, who: "student")
@@ -80,6 +82,13 @@ public final class TrainingRun {
         var teacherResults: [SeedResult] = []
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
+        if let theirs = teacherPreprocessing, !theirs.treatsInputs(as: examples.preprocessing) {
+            let ours = examples.preprocessing?.description ?? "as they are"
+            try say("the teacher was trained on other inputs: \(theirs); here: \(ours)")
+        }
+        if case .files(let files) = examples.train {
+            try say("\(files.count) training images are decoded anew in each epoch: they are more than data.memory")
+        }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
             if !arm.scheme.contract.isEmpty { try say("\(arm.name): \(arm.scheme.contract)") }
@@ -104,21 +113,25 @@ public final class TrainingRun {
 
     /// For images: where the first seed's students differ from their teacher, by the models as they were saved.
     private func gallery() throws -> Gallery? {
-        guard case .images(let images) = examples.test else { return nil }
+        guard examples.test.sample.count == 3 else { return nil }
         let seed = recipe.seeds[0]
-        func evaluation(_ role: String) throws -> Evaluation {
-            let (model, _) = try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device)
-            return try Evaluation(model, test, on: device)
-        }
-        let teacher =
-            switch recipe.teacher {
-            case .train: try evaluation("teacher")
-            case .directory(let path):
-                try Evaluation(try Self.load(teacher: path, for: task, on: device), test, on: device)
+        func saved(_ role: String) throws -> any Model {
+            if role == Role.teacher, case .directory(let path) = recipe.teacher {
+                return try Self.load(teacher: path, for: task, on: device)
             }
-        return Gallery(
-            images,
-            evaluations: [("teacher", teacher)] + (try recipe.arms.map { ($0.name, try evaluation($0.name)) }))
+            return try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device).model
+        }
+        let roles = [Role.teacher] + recipe.arms.map(\.name)
+        var gallery = try Gallery(
+            examples.test,
+            evaluations: try roles.map { ($0, try Evaluation(try saved($0), test, on: device)) })
+        let pictures = gallery?.pictures.prefix(Gallery.mapped) ?? []
+        for role in roles where !pictures.isEmpty {
+            let maps = try ModelMaps(
+                try saved(role), test, rows: pictures.map(\.row), labels: pictures.map(\.label), on: device)
+            gallery?.add(maps, of: role)
+        }
+        return gallery
     }
 
     // MARK: Teacher
@@ -192,7 +205,8 @@ public final class TrainingRun {
         let trained = try scheme.train(session)
         let result = try measure(
             trained, seed: seed, curve: session.curve, session: session, reference: reference)
-        try directory.save(trained, result, role: role, projectors: session.projectors)
+        try directory.save(
+            trained, preprocessing: examples.preprocessing, result, role: role, projectors: session.projectors)
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "
