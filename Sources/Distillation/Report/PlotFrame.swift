@@ -39,7 +39,7 @@ struct PlotFrame {
             let at = point(tick.value, y.lower).x
             content.append(SVG.line(Point(x: at, y: end.y), Point(x: at, y: end.y + 4), class: "axis"))
             // The last label would stick out of the picture.
-            let half = 3.6 * Double(tick.label.unicodeScalars.count)
+            let half = 4.0 * Double(tick.label.unicodeScalars.count)
             content.append(
                 SVG.text(tick.label, x: min(at, Self.width - half), y: end.y + 18, anchor: "middle"))
         }

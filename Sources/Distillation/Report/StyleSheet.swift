@@ -58,6 +58,7 @@ let reportStyleSheet = """
     .by-arm tbody th { max-width: none; min-width: 0; white-space: nowrap; }
     .by-arm th .name { display: inline-block; width: max-content; max-width: 24ch; margin-left: 7px; }
     .by-arm th .name { white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
+    @media (max-width: 560px) { .by-arm th .name { max-width: 13ch; } }
     .sd { color: var(--faint); }
     .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 20px 16px; }
     .picture { margin: 0; }
