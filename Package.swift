@@ -70,7 +70,8 @@ let package = Package(
 
         // One test target per module; Tests/Fixtures holds small goldens.
         .testTarget(name: "SupportTests", dependencies: ["RetortSupport"], swiftSettings: settings),
-        .testTarget(name: "DataTests", dependencies: ["RetortData", "RetortSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "DataTests", dependencies: ["RetortData", "RetortSupport", "TestSupport"], swiftSettings: settings),
         .target(
             name: "TestSupport", dependencies: ["RetortRuntime", "RetortKernels", "RetortSupport"],
             path: "Tests/TestSupport",

@@ -86,6 +86,7 @@ STATUS(clEnqueueWriteBuffer,
 STATUS(clEnqueueCopyBuffer,
        (cl_command_queue q, cl_mem a, cl_mem b, size_t x, size_t y, size_t s, cl_uint n, const cl_event *w, cl_event *e),
        (q, a, b, x, y, s, n, w, e))
+STATUS(clEnqueueMarkerWithWaitList, (cl_command_queue q, cl_uint n, const cl_event *w, cl_event *e), (q, n, w, e))
 STATUS(clFlush, (cl_command_queue q), (q))
 STATUS(clFinish, (cl_command_queue q), (q))
 STATUS(clWaitForEvents, (cl_uint n, const cl_event *e), (n, e))

@@ -65,15 +65,19 @@ public struct ImageDataset: Sendable {
     /// The first `count` images: `train: {rows: n}`.
     /// - Throws: exit 78 when `count` is below 1 or more than there are.
     public func first(_ count: Int) throws(RetortError) -> ImageDataset {
-        guard count >= 1, count <= self.count else {
-            throw .recipe(
-                "train.rows is \(count)", why: "there are \(self.count) training images",
-                help: "Use a number from 1 to \(self.count), or leave it out for all.")
-        }
+        try Self.check(rows: count, of: self.count)
         guard count < self.count else { return self }
         return ImageDataset(
             unchecked: Array(pixels[..<(count * imageBytes)]), labels: Array(labels[..<count]), channels: channels,
             height: height, width: width, classNames: classNames)
+    }
+
+    static func check(rows count: Int, of all: Int) throws(RetortError) {
+        guard count >= 1, count <= all else {
+            throw .recipe(
+                "train.rows is \(count)", why: "there are \(all) training images",
+                help: "Use a number from 1 to \(all), or leave it out for all.")
+        }
     }
 
     /// The pixels of one image, `[channels, height, width]`.
@@ -84,25 +88,9 @@ public struct ImageDataset: Sendable {
     /// Mean and standard deviation (of the population) of each channel, `[channels]`, with pixels from 0 to 1: what
     /// pictures are usually normalised with. Exact sums of integers, so the same on every machine.
     public func channelStatistics() -> (mean: [Double], deviation: [Double]) {
-        let plane = height * width
-        var sums = [Int](repeating: 0, count: channels)
-        var squares = sums
-        pixels.withUnsafeBufferPointer { pixels in
-            for start in stride(from: 0, to: pixels.count, by: plane) {
-                // At most 255² · plane in each: far from overflow for planes that fit in memory.
-                var (sum, square) = (0, 0)
-                for pixel in pixels[start..<(start + plane)] {
-                    sum &+= Int(pixel)
-                    square &+= Int(pixel) &* Int(pixel)
-                }
-                sums[start / plane % channels] += sum
-                squares[start / plane % channels] += square
-            }
-        }
-        let values = Double(max(1, count * plane))
-        let means = sums.map { Double($0) / values }
-        let deviations = zip(squares, means).map { (Double($0) / values - $1 * $1).squareRoot() / 255 }
-        return (means.map { $0 / 255 }, deviations)
+        var statistics = ChannelStatistics(channels: channels, plane: height * width)
+        pixels.withUnsafeBufferPointer { statistics.add($0) }
+        return statistics.result
     }
 }
 

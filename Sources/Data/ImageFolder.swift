@@ -25,6 +25,8 @@ public struct ImageFolder: Sendable {
             case folder(String)
             /// There are class folders only: of each, the files whose index (from 0) is a multiple of this are for the test.
             case every(Int)
+            /// Nowhere: there are class folders only, and all their pictures are in `train`.
+            case none
         }
 
         /// What a file may cost. Exceeding a limit is an error (exit 65), before its pixels are decoded.
@@ -42,6 +44,9 @@ public struct ImageFolder: Sendable {
                 self.pixelBytes = pixelBytes
             }
         }
+
+        /// The largest height and width, in pixels.
+        public static let largestSide = 1 << 14
 
         /// In pixels.
         public var height: Int
@@ -89,6 +94,11 @@ public struct ImageFolder: Sendable {
         try Self.check(options)
         self.options = options
         switch options.test {
+        case .none:
+            let classes = try Self.classes(path)
+            classNames = classes.map(\.name)
+            train = Self.files(classes) { Int32($0) }
+            test = []
         case .every(let every):
             let classes = try Self.classes(path)
             classNames = classes.map(\.name)
@@ -154,7 +164,8 @@ public struct ImageFolder: Sendable {
         ImageSplit(train: try load(train), test: try load(test))
     }
 
-    private func load(_ files: [File]) throws(RetortError) -> ImageDataset {
+    /// Decodes some files, of `train` or `test`, into memory. Throws as `load`.
+    public func load(_ files: [File]) throws(RetortError) -> ImageDataset {
         let (count, size) = (files.count, imageBytes)
         guard count <= options.limits.pixelBytes / size else {
             throw .badData(
@@ -174,8 +185,9 @@ public struct ImageFolder: Sendable {
         guard options.channels == 1 || options.channels == 3 else {
             throw .recipe("\(options.channels) channels", why: "pictures have 1 (grey) or 3 (red, green, blue)")
         }
-        for (name, size) in [("height", options.height), ("width", options.width)] where size < 1 || size > 1 << 14 {
-            throw .recipe("a \(name) of \(size) pixels", why: "it must be from 1 to \(1 << 14)")
+        for (name, size) in [("height", options.height), ("width", options.width)]
+        where size < 1 || size > Options.largestSide {
+            throw .recipe("a \(name) of \(size) pixels", why: "it must be from 1 to \(Options.largestSide)")
         }
         if case .every(let every) = options.test, every < 2 {
             throw .recipe(

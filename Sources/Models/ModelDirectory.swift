@@ -3,14 +3,19 @@ import RetortData
 import RetortRuntime
 import RetortSupport
 
-/// A trained model on disk: `config.json` and `model.safetensors`.
+/// A trained model on disk: `config.json` and `model.safetensors`, and `preprocessor_config.json` where its inputs are changed first.
 public enum ModelDirectory {
     static let largestConfig = 1 << 20
 
-    /// Writes both files; each appears whole or not at all.
+    /// Writes the files; each appears whole or not at all.
     /// - Throws: `RetortError` 73 or 74.
-    public static func save(_ model: any ConfiguredModule, to path: String) throws {
+    public static func save(_ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, to path: String) throws
+    {
         try Folder.createWithParents(path)
+        if let preprocessing {
+            try AtomicFile.write(
+                preprocessing.json.text(.pretty) + "\n", to: path + "/" + Preprocessing.fileName)
+        }
         try saveWeights(of: model, to: path + "/model.safetensors")
         try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
     }
@@ -44,7 +49,7 @@ public enum ModelDirectory {
     /// Places a module on a device with the weights of a file, which is looked at first.
     static func fill(_ module: any Module, from file: String, on device: Device) throws -> ParameterArena {
         let weights = try Weights(of: module, in: file)
-        let arena = try module.materialize(on: device, seed: 0)
+        let arena = try module.materialize(on: device, seed: nil)
         try weights.assign()
         return arena
     }
@@ -54,6 +59,10 @@ public enum ModelDirectory {
         JSONCursor(
             try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
     }
+
+    /// What becomes of raw inputs before this model sees them; nil where the directory does not say.
+    /// - Throws: `RetortError` 65 for a file that lies.
+    public static func preprocessing(_ path: String) throws -> Preprocessing? { try Preprocessing(in: path) }
 
     /// Fills a module that is on its device from a safetensors file.
     /// - Throws: `RetortError` 65 for a file that does not fit, 66 when it is missing.

@@ -55,45 +55,18 @@ public struct BatchMix: Sendable, Equatable {
     }
 
     /// The mixed pictures, `[rows, channels, height, width]`, a constant.
-    /// - Parameters:
-    ///   - x: the batch, or rows of it.
-    ///   - pool: where `partners` point: the batch. nil: x itself.
-    ///   - partners: those of the rows of x; nil: all.
-    /// - Throws: `TensorError` for shapes that are not pictures or partners that are not in the pool.
-    public func images(_ x: Tensor, pool: Tensor? = nil, partners: [Int32]? = nil) throws -> Tensor {
-        let (pool, partners) = (pool ?? x, partners ?? self.partners)
-        guard x.rank == 4, pool.rank == 4, partners.count == x.shape[0] else {
-            throw TensorError("mixing pictures \(x.shape) with \(partners.count) of \(pool.shape)")
-        }
-        if let wrong = partners.first(where: { $0 < 0 || Int($0) >= pool.shape[0] }) {
-            throw TensorError("partner \(wrong) in a batch of \(pool.shape[0])")
+    /// - Parameter x: the whole batch.
+    /// - Throws: `TensorError` for a batch of another size.
+    public func images(_ x: Tensor) throws -> Tensor {
+        guard x.rank == 4, partners.count == x.shape[0] else {
+            throw TensorError("mixing pictures \(x.shape) with \(partners.count)")
         }
         let (device, own) = (x.device, try x.contiguousView())
         let y = try device.empty(x.shape)
         let partnerView = try device.view(partners, [partners.count], .i32)
         try run(
             MixImages(weight: box == nil ? weight : 0, box: box),
-            .init(x: own, pool: try pool.contiguousView(), partners: partnerView, y: y), on: device)
+            .init(x: own, pool: own, partners: partnerView, y: y), on: device)
         return Tensor(y, device)
-    }
-
-    /// The mixed targets, probabilities `[rows, classes]`, a constant.
-    /// - `labels`: `[batch]`, each in `0..<classes`.
-    /// - `rows`: which rows of the batch are wanted; nil: all.
-    /// - Throws: `TensorError` for a number of labels that is not the batch's, or a label that is no class.
-    public func targets(_ labels: [Int32], classes: Int, rows: Range<Int>? = nil, on device: Device) throws -> Tensor {
-        let rows = rows ?? 0..<partners.count
-        guard labels.count == partners.count, rows.lowerBound >= 0, rows.upperBound <= labels.count else {
-            throw TensorError("\(labels.count) labels, rows \(rows), for a batch of \(partners.count)")
-        }
-        if let wrong = labels.first(where: { $0 < 0 || Int($0) >= classes }) {
-            throw TensorError("label \(wrong) of \(classes) classes")
-        }
-        let compute = device.compute
-        let own = try compute.view(Array(labels[rows]), [rows.count], .i32)
-        let others = try compute.view(partners[rows].map { labels[Int($0)] }, [rows.count], .i32)
-        let y = try compute.empty([rows.count, classes])
-        try run(MixTargets(weight: weight), .init(labels: own, others: others, y: y), on: compute)
-        return Tensor(y, compute)
     }
 }

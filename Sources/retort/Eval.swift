@@ -3,26 +3,101 @@ import RetortDistillation
 import RetortSupport
 
 struct Eval: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Measure a saved model on labelled data.")
+    static let configuration = CommandConfiguration(
+        abstract: "Measure a saved model on labelled data.",
+        discussion: """
+            The data is what a recipe's data can be: a CSV file, a folder of IDX files (MNIST's format), of CIFAR binaries, or of
+            images in class folders. How images are normalised and features scaled is read from the model's directory
+            (preprocessor_config.json), where a run wrote what it trained with.
+            """)
 
     @Argument(help: "A model directory, e.g. RUN/student/seed-0/final.", completion: .directory)
     var model: String
-    @Option(help: "A CSV file with a header.", completion: .file(extensions: ["csv"]))
+    @Option(help: "The CSV file or the folder.", completion: .file())
     var data: String
-    @Option(help: "The column that holds the class.")
-    var label: String = "label"
-    @Option(help: "Every feature is multiplied by this, as in the recipe.")
-    var scale: Float = 1
-    @Option(help: "Use only every n-th row, counted from the first: the recipe's test rows.")
-    var testEvery: Int?
     @Option(help: "Also compare with this teacher's directory.", completion: .directory)
     var teacher: String?
+    @OptionGroup var options: EvalDataOptions
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        let results = try evaluate(
-            model: model, teacher: teacher, data: data, label: label, scale: scale, testEvery: testEvery,
-            on: try common.open())
+        let results = try evaluate(model: model, teacher: teacher, on: options.of(data), device: try common.open())
         TextOutput.standardOutput.write(common.json ? results.summaryJSON.text() + "\n" : summaryTable(results))
     }
+}
+
+/// What can be said of the data where it does not say it itself.
+struct EvalDataOptions: ParsableArguments {
+    @Option(help: "What the data is: csv, idx, cifar10, cifar100 or images (default: as its files' names tell).")
+    var kind: EvaluationData.Kind?
+    @Option(help: "test or train (default: test where there are parts, else everything).")
+    var split: EvaluationData.Split?
+    @Option(help: "CSV: the column that holds the class.")
+    var label: String = "label"
+    @Option(help: "CSV: every feature is multiplied by this (default: as the model was trained).")
+    var scale: Double?
+    @Option(help: "CSV, or class folders without test folder: every n-th is for the test, as in the recipe.")
+    var testEvery: Int?
+    @Option(help: "CIFAR-100: fine or coarse classes (default: by the model's number of classes).")
+    var labels: EvaluationData.Labels?
+    @Option(help: "Images in folders: pixels (default: the model's).")
+    var height: Int?
+    @Option(help: "Images in folders: pixels (default: the model's).")
+    var width: Int?
+    @Option(help: "Images in folders: 1 or 3 (default: the model's).")
+    var channels: Int?
+    @Option(help: "Images: mean by channel, e.g. 0.49,0.48,0.45 (default: as the model was trained).")
+    var mean: NumberList?
+    @Option(help: "Images: deviation by channel (default: as the model was trained).")
+    var deviation: NumberList?
+    @Option(help: "Images in folders: decoded images to hold; more are decoded while they are measured.")
+    var memory: ByteSize = ByteSize(bytes: 2 << 30)
+
+    func of(_ path: String) -> EvaluationData {
+        var data = EvaluationData(path)
+        (data.kind, data.split, data.testEvery) = (kind, split, testEvery)
+        (data.label, data.scale, data.cifarLabels) = (label, scale, labels)
+        (data.height, data.width, data.channels) = (height, width, channels)
+        (data.mean, data.deviation, data.memory) = (mean?.numbers, deviation?.numbers, memory.bytes)
+        return data
+    }
+
+    func validate() throws {
+        if let scale, !scale.isFinite || scale == 0 { throw ValidationError("--scale is a finite number other than 0") }
+        if let all = deviation?.numbers, !all.allSatisfy({ $0 > 0 }) { throw ValidationError("--deviation is above 0") }
+        for (name, value) in [("--height", height), ("--width", width), ("--channels", channels)] {
+            if let value, value < 1 { throw ValidationError("\(name) is 1 or more") }
+        }
+    }
+}
+
+extension EvaluationData.Kind: ExpressibleByArgument {}
+extension EvaluationData.Split: ExpressibleByArgument {}
+extension EvaluationData.Labels: ExpressibleByArgument {}
+
+/// Finite numbers with commas between them.
+struct NumberList: ExpressibleByArgument {
+    let numbers: [Double]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map {
+            DecimalText.double(String($0))
+        }
+        guard (1...4).contains(parts.count), parts.allSatisfy({ $0?.isFinite == true }) else { return nil }
+        numbers = parts.compactMap { $0 }
+    }
+}
+
+/// 0, 512MiB, 2GiB.
+struct ByteSize: ExpressibleByArgument {
+    let bytes: Int
+
+    init(bytes: Int) { self.bytes = bytes }
+
+    init?(argument: String) {
+        guard let bytes = ByteCount.parse(argument) else { return nil }
+        self.init(bytes: bytes)
+    }
+
+    var defaultValueDescription: String { NumberFormat.bytes(bytes) }
 }

@@ -14,7 +14,8 @@ struct Retort: ParsableCommand {
             EXAMPLES
               retort train recipes/digits.yaml
               retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
-              retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --label label
+              retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --test-every 5
+              retort eval runs/fashion-cnn-2026-11-21-1/student/seed-0/final --data data/fashion-mnist
               retort synth interactions interactions.csv
               retort devices
               retort test-ops golden --device opencl:0

@@ -1,4 +1,5 @@
 import RetortSupport
+import TestSupport
 import Testing
 
 @testable import RetortData
@@ -12,23 +13,23 @@ private func records(_ labels: [[UInt8]], seed: Int) -> [UInt8] {
 
 private let names10 = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n"
 
-private func cifar10(_ change: (TemporaryFolder) throws -> Void = { _ in }) throws -> TemporaryFolder {
-    let folder = try TemporaryFolder()
+private func cifar10(_ change: (ScratchFolder) throws -> Void = { _ in }) throws -> ScratchFolder {
+    let folder = try ScratchFolder()
     for batch in 1...5 {
         try folder.write(
-            records((0..<batch).map { [UInt8((batch * 3 + $0) % 10)] }, seed: batch), "data_batch_\(batch).bin")
+            records((0..<batch).map { [UInt8((batch * 3 + $0) % 10)] }, seed: batch), to: "data_batch_\(batch).bin")
     }
-    try folder.write(records((0..<300).map { [UInt8($0 % 10)] }, seed: 9), "test_batch.bin")
-    try folder.write(Array(names10.utf8), "batches.meta.txt")
+    try folder.write(records((0..<300).map { [UInt8($0 % 10)] }, seed: 9), to: "test_batch.bin")
+    try folder.write(Array(names10.utf8), to: "batches.meta.txt")
     try change(folder)
     return folder
 }
 
-private func cifar100(_ change: (TemporaryFolder) throws -> Void = { _ in }) throws -> TemporaryFolder {
-    let folder = try TemporaryFolder()
-    try folder.write(records([[19, 99], [0, 5], [7, 50]], seed: 1), "train.bin")
-    try folder.write(records([[3, 8]], seed: 2), "test.bin")
-    try folder.write(Array((0..<100).map { "fine \($0)\n" }.joined().utf8), "fine_label_names.txt")
+private func cifar100(_ change: (ScratchFolder) throws -> Void = { _ in }) throws -> ScratchFolder {
+    let folder = try ScratchFolder()
+    try folder.write(records([[19, 99], [0, 5], [7, 50]], seed: 1), to: "train.bin")
+    try folder.write(records([[3, 8]], seed: 2), to: "test.bin")
+    try folder.write(Array((0..<100).map { "fine \($0)\n" }.joined().utf8), to: "fine_label_names.txt")
     try change(folder)
     return folder
 }
@@ -73,13 +74,13 @@ struct CIFARTests {
             ("batches.meta.txt", [0x61, 0xFF], "not valid UTF-8 at byte 1"),
         ]
         for (name, content, says) in cases {
-            let folder = try cifar10 { try $0.write(content, name) }
+            let folder = try cifar10 { try $0.write(content, to: name) }
             let failure = error { _ = try ImageSplit.cifar10(folder: folder.path) }
             #expect(failure?.exit == .badData, "\(name)")
             #expect(failure?.description.contains(name) == true, "\(failure?.description ?? "")")
             #expect(failure?.description.contains(says) == true, "\(failure?.description ?? "")")
         }
-        let fine = try cifar100 { try $0.write(records([[3, 100]], seed: 0), "test.bin") }
+        let fine = try cifar100 { try $0.write(records([[3, 100]], seed: 0), to: "test.bin") }
         #expect(
             error { _ = try ImageSplit.cifar100(folder: fine.path) }?.why.contains(
                 "record 0, at byte 0, has label 100") == true)
@@ -88,7 +89,7 @@ struct CIFARTests {
     @Test("missing files and limits")
     func missing() throws {
         #expect(error { _ = try ImageSplit.cifar10(folder: "/nonexistent") }?.exit == .missingInput)
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let failure = error { _ = try ImageSplit.cifar10(folder: folder.path) }
         #expect(failure?.exit == .missingInput)
         #expect(failure?.description.contains("data_batch_1.bin") == true)

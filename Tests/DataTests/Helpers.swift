@@ -1,6 +1,5 @@
 import Glibc
 import RetortSupport
-import Synchronization
 import Testing
 
 /// The goldens: the folder `RETORT_GOLDEN` names, else the small ones committed beside the tests.
@@ -47,45 +46,6 @@ final class TemporaryFile {
     convenience init(_ text: String) throws { try self.init(Array(text.utf8)) }
 
     deinit { unlink(path) }
-}
-
-/// A fresh folder, removed with the files and folders in it when the process ends: optimised code may let go of the object as soon
-/// as its path has been asked for.
-final class TemporaryFolder: Sendable {
-    let path: String
-    private let made = Mutex<[String]>([])
-
-    init() throws {
-        let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        path = base + "/retort-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
-        #expect(try Folder.create(path) == .created)
-        Self.all.withLock { $0.append(self) }
-        _ = Self.removesAtExit
-    }
-
-    private static let all = Mutex<[TemporaryFolder]>([])
-    private static let removesAtExit: Void = {
-        atexit { for folder in TemporaryFolder.all.withLock({ $0 }) { folder.removeEverything() } }
-    }()
-
-    /// Writes a file, in sub-folders that are made on the way; returns its path.
-    @discardableResult
-    func write(_ content: [UInt8], _ name: String) throws -> String {
-        let parts = name.split(separator: "/")
-        for end in 1..<max(1, parts.count) { try folder(parts[..<end].joined(separator: "/")) }
-        try AtomicFile.write(content, to: path + "/" + name)
-        made.withLock { $0.append(name) }
-        return path + "/" + name
-    }
-
-    func folder(_ name: String) throws {
-        if try Folder.create(path + "/" + name) == .created { made.withLock { $0.append(name) } }
-    }
-
-    private func removeEverything() {
-        for name in made.withLock({ $0 }).reversed() { remove(path + "/" + name) }
-        rmdir(path)
-    }
 }
 
 /// A gzip file of stored (uncompressed) blocks: enough to be read as one, without a compressor.

@@ -1,5 +1,6 @@
 import Glibc
 import RetortSupport
+import TestSupport
 import Testing
 
 @testable import RetortData
@@ -14,17 +15,17 @@ private let trainPixels = (0..<(5 * 3 * 4)).map { UInt8($0 * 37 % 251) }
 private let testPixels = (0..<(2 * 3 * 4)).map { UInt8($0 * 91 % 241) }
 
 /// Five training and two test images of 3 × 4 pixels under the published names; `change` may replace a file.
-private func folder(compressed: Bool = false, _ change: (TemporaryFolder) throws -> Void = { _ in }) throws
-    -> TemporaryFolder
+private func folder(compressed: Bool = false, _ change: (ScratchFolder) throws -> Void = { _ in }) throws
+    -> ScratchFolder
 {
-    let folder = try TemporaryFolder()
+    let folder = try ScratchFolder()
     let files: [(String, [UInt8])] = [
         ("train-images-idx3-ubyte", idx([5, 3, 4], trainPixels)),
         ("train-labels-idx1-ubyte", idx([5], [3, 0, 1, 1, 2])),
         ("t10k-images-idx3-ubyte", idx([2, 3, 4], testPixels)), ("t10k-labels-idx1-ubyte", idx([2], [4, 0])),
     ]
     for (name, content) in files {
-        try folder.write(compressed ? gzip(content) : content, compressed ? name + ".gz" : name)
+        try folder.write(compressed ? gzip(content) : content, to: compressed ? name + ".gz" : name)
     }
     try change(folder)
     return folder
@@ -86,7 +87,7 @@ struct IDXTests {
     @Test("files that are not there")
     func missing() throws {
         #expect(error { _ = try ImageSplit.idx(folder: "/nonexistent") }?.exit == .missingInput)
-        let empty = try TemporaryFolder()
+        let empty = try ScratchFolder()
         let failure = error { _ = try ImageSplit.idx(folder: empty.path) }
         #expect(failure?.exit == .missingInput)
         #expect(failure?.what.contains("no train-images-idx3-ubyte.gz") == true)
@@ -143,7 +144,7 @@ struct IDXTests {
 
     @Test("a malformed file is an error that names it", arguments: damages)
     func malformed(_ damage: Damage) throws {
-        let folder = try folder { try $0.write(damage.content, damage.file) }
+        let folder = try folder { try $0.write(damage.content, to: damage.file) }
         let failure = error { _ = try ImageSplit.idx(folder: folder.path) }
         #expect(failure?.exit == .badData)
         #expect(failure?.description.contains(damage.file) == true, "\(failure?.description ?? "")")
@@ -171,7 +172,7 @@ struct IDXTests {
             ("another member behind", good + gzip([1]), "it goes on after byte 76"),
         ]
         for (name, bytes, says) in cases {
-            let folder = try folder(compressed: true) { try $0.write(bytes, "train-images-idx3-ubyte.gz") }
+            let folder = try folder(compressed: true) { try $0.write(bytes, to: "train-images-idx3-ubyte.gz") }
             let failure = error { _ = try ImageSplit.idx(folder: folder.path) }
             #expect(failure?.exit == .badData, "\(name)")
             #expect(failure?.description.contains("train-images-idx3-ubyte.gz") == true, "\(name)")
@@ -179,7 +180,7 @@ struct IDXTests {
         }
         // Two members are one content.
         let split = try folder(compressed: true) {
-            try $0.write(gzip(Array(content[..<30])) + gzip(Array(content[30...])), "train-images-idx3-ubyte.gz")
+            try $0.write(gzip(Array(content[..<30])) + gzip(Array(content[30...])), to: "train-images-idx3-ubyte.gz")
         }
         #expect(try ImageSplit.idx(folder: split.path).train.pixels == trainPixels)
     }
@@ -188,8 +189,8 @@ struct IDXTests {
     func bombs() throws {
         let huge = idx([60_000, 3000, 3000], [UInt8](repeating: 0, count: 100))
         let folder = try folder(compressed: true) {
-            try $0.write(gzip(huge), "train-images-idx3-ubyte.gz")
-            try $0.write(gzip(idx([60_000], [UInt8](repeating: 0, count: 60_000))), "train-labels-idx1-ubyte.gz")
+            try $0.write(gzip(huge), to: "train-images-idx3-ubyte.gz")
+            try $0.write(gzip(idx([60_000], [UInt8](repeating: 0, count: 60_000))), to: "train-labels-idx1-ubyte.gz")
         }
         let failure = error { _ = try ImageSplit.idx(folder: folder.path) }
         #expect(failure?.exit == .badData)
@@ -200,7 +201,7 @@ struct IDXTests {
         #expect(limited?.why.contains("the limit is 59 B") == true, "\(limited?.why ?? "")")
     }
 
-    private static func plain() throws -> TemporaryFolder { try folder() }
+    private static func plain() throws -> ScratchFolder { try folder() }
 
     @Test("without zlib a compressed file is an error, a plain one is read")
     func withoutZlib() async {
@@ -208,8 +209,8 @@ struct IDXTests {
             setenv("RETORT_ZLIB_LIBRARY", "/nonexistent.so", 1)
             let plain = try IDXTests.plain()
             let split = try ImageSplit.idx(folder: plain.path)
-            let compressed = try TemporaryFolder()
-            let path = try compressed.write(gzip([1, 2, 3]), "x.gz")
+            let compressed = try ScratchFolder()
+            let path = try compressed.write(gzip([1, 2, 3]), to: "x.gz")
             let failure = error { _ = try ByteStream(path: path) }
             #expect(failure?.exit == .device)
             #expect(failure?.help.contains("apt install zlib1g") == true)

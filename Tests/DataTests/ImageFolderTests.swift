@@ -1,5 +1,6 @@
 import Glibc
 import RetortSupport
+import TestSupport
 import Testing
 
 @testable import RetortData
@@ -165,9 +166,9 @@ struct ImageDecoderTests {
 struct ImageFolderTests {
     private let options = ImageFolder.Options(height: 5, width: 7)
 
-    private func folder(_ files: [(String, String)]) throws -> TemporaryFolder {
-        let folder = try TemporaryFolder()
-        for (name, source) in files { try folder.write(try Pictures.bytes(source), name) }
+    private func folder(_ files: [(String, String)]) throws -> ScratchFolder {
+        let folder = try ScratchFolder()
+        for (name, source) in files { try folder.write(try Pictures.bytes(source), to: name) }
         return folder
     }
 

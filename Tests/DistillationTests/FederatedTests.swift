@@ -64,7 +64,8 @@ struct FederatedTests {
             let examples = try recipe.data.load()
             let arm = recipe.arms[0]
             return ArmSession(
-                role: "arm", seed: 0, initialSeed: 0, model: recipe.student, task: examples.task, terms: arm.terms, balance: arm.balance, view: recipe.studentSees,
+                role: "arm", seed: 0, initialSeed: 0, model: recipe.student, task: examples.task, terms: arm.terms,
+                balance: arm.balance, view: recipe.studentSees,
                 training: arm.train, teacher: nil, data: try DeviceRows(examples.train, on: device),
                 test: try DeviceRows(examples.test, on: device), device: device, report: { _ in }, note: { _ in })
         }

@@ -164,7 +164,7 @@ struct RecipeTests {
             case .named(let inner): try visit(inner)
             case .list(let element, _): try visit(element)
             case .variant(_, let sections): try sections.forEach { try visit($0.fields) }
-            case .text, .flag, .integer, .number, .choice: break
+            case .text, .flag, .integer, .number, .bytes, .choice: break
             }
         }
         try visit(RecipeSection.recipe.fields)

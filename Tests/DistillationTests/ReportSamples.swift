@@ -15,6 +15,7 @@ enum Samples {
         Sample(name: "hostile", results: hostile), Sample(name: "diverged", results: diverged),
         Sample(name: "hundred classes", results: classes(100)), Sample(name: "400 classes", results: classes(400)),
         Sample(name: "many arms", results: manyArms),
+        Sample(name: "pictures", results: pictures),
     ]
 
     /// Three arms, two seeds, two classes, all metrics.
@@ -74,6 +75,26 @@ enum Samples {
         results.arms += (0..<12).map {
             arm("arm-\($0)", accuracy: 0.8, epochs: 12, parameters: 2000, peak: 1, latency: 1)
         }
+        return results
+    }()
+
+    /// Two pictures with what the arms say of them and where they look; of the second, and for the student alone, less is known.
+    static let pictures: RunResults = {
+        func map(_ count: Int) -> HeatMap { HeatMap((0..<count * count).map(Float.init), height: count, width: count) }
+        var results = plain
+        results.gallery = Gallery(
+            channels: 3, height: 5, width: 7,
+            pictures: (0..<2).map { number in
+                .init(
+                    row: 3 + number, label: number, pixels: (0..<105).map { UInt8($0 + number) },
+                    answers: [
+                        .init(
+                            role: "teacher", predicted: number, probability: 0.9, attention: map(4), activation: map(2)),
+                        .init(role: "student-alone", predicted: 0, probability: 0.5),
+                        .init(
+                            role: "student", predicted: 1, probability: 0.7, attention: number == 0 ? map(3) : nil),
+                    ])
+            })
         return results
     }()
 

@@ -36,6 +36,22 @@ struct ParameterArenaTests {
         #expect(wrong?.description.contains("a.weight") == true)
     }
 
+    @Test("without a seed nothing is drawn: all zeros, padding too", arguments: TestBackend.available)
+    func notDrawn(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        // Memory that held something else before.
+        do {
+            let dirty = try device.compute.empty([4096], for: .parameters)
+            try run(Fill(7), .init(y: dirty), on: device.compute)
+        }
+        let parameters = parameters()
+        let arena = try ParameterArena(parameters, on: device.compute, seed: nil)
+        #expect(try device.compute.read(arena.values, as: Float.self).allSatisfy { $0 == 0 })
+        // A model without a seed starts as its file says, and its padding stays 0.
+        try parameters[0].assign([Float](repeating: 2, count: 15))
+        #expect(try device.compute.read(arena.values, as: Float.self).reduce(0, +) == 30)
+    }
+
     @Test("initial values depend on seed and name, not on place or device")
     func initialValues() throws {
         let a = Parameter("x", [40], .uniform(bound: 0.5))

@@ -190,3 +190,18 @@ private func sendAndWait(_ signal: Int32) {
         }
     }
 }
+
+@Suite("Sizes as people write them")
+struct ByteCountTests {
+    @Test("digits with or without a binary unit, and nothing else")
+    func parse() {
+        for (text, bytes) in [
+            ("0", 0), ("4096", 4096), ("512MiB", 512 << 20), ("2GiB", 2 << 30), ("1.5 KiB", 1536), ("3TiB", 3 << 40),
+            (".5KiB", 512),
+        ] { #expect(ByteCount.parse(text) == bytes, "\(text)") }
+        for text in [
+            "", "GiB", "-1", "+1", "1e3", "1e3KiB", "2GB", "2 gib", "0x10", "1.5", "1  KiB", "99999999999999999999",
+            "9000000000TiB", "٣KiB", "nan", "infKiB",
+        ] { #expect(ByteCount.parse(text) == nil, "\(text)") }
+    }
+}

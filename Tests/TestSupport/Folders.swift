@@ -28,7 +28,21 @@ public final class ScratchFolder {
     /// Writes a text file and returns its path.
     @discardableResult
     public func write(_ text: String, to name: String) throws -> String {
-        try AtomicFile.write(text, to: path(name))
+        try write(Array(text.utf8), to: name)
+    }
+
+    /// Writes a file, in sub-folders that are made on the way, and returns its path.
+    @discardableResult
+    public func write(_ content: [UInt8], to name: String) throws -> String {
+        if let slash = name.lastIndex(of: "/") { try folder(String(name[..<slash])) }
+        try AtomicFile.write(content, to: path(name))
+        return path(name)
+    }
+
+    /// Makes a sub-folder and the missing ones above it; returns its path.
+    @discardableResult
+    public func folder(_ name: String) throws -> String {
+        try Folder.createWithParents(path(name))
         return path(name)
     }
 }

@@ -58,9 +58,10 @@ private struct GatherImagesSample {
             }
             let ids = chosen
             let samples = renumbered ? random.integers(count, 0...Int(Int32.max)).map(Int32.init) : ids
-            let values = PixelNormalization(
-                mean: random.uniform(channels, 0.2, 0.6), deviation: random.uniform(channels, 0.2, 0.4)
-            ).values
+            let (mean, deviation) = (random.uniform(channels, 0.2, 0.6), random.uniform(channels, 0.2, 0.4))
+            let values = zip(mean, deviation).flatMap { mean, deviation in
+                (0...255).map { (Float($0) / 255 - mean) / deviation }
+            }
             let op = GatherImages(
                 augmentation, seed: seed, stream: stream, epoch: epoch)
             var c = OpCase()

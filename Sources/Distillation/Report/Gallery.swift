@@ -6,7 +6,7 @@ public struct Gallery: Sendable, Equatable {
     public let channels: Int
     public let height: Int
     public let width: Int
-    public let pictures: [Picture]
+    public private(set) var pictures: [Picture]
 
     public struct Picture: Sendable, Equatable {
         /// Its number among the test rows.
@@ -16,7 +16,7 @@ public struct Gallery: Sendable, Equatable {
         /// `[channels, height, width]`.
         public let pixels: [UInt8]
         /// In the order of the arms, teacher first.
-        public let answers: [Answer]
+        public fileprivate(set) var answers: [Answer]
 
         public init(row: Int, label: Int, pixels: [UInt8], answers: [Answer]) {
             self.row = row
@@ -31,11 +31,19 @@ public struct Gallery: Sendable, Equatable {
         public let role: String
         public let predicted: Int
         public let probability: Double
+        /// Which places of the picture the model's last stage answers to; of some pictures, where a model has stages.
+        public fileprivate(set) var attention: HeatMap?
+        /// Which places speak for the true class; where the model's classifier is a mean over places.
+        public fileprivate(set) var activation: HeatMap?
 
-        public init(role: String, predicted: Int, probability: Double) {
+        public init(
+            role: String, predicted: Int, probability: Double, attention: HeatMap? = nil, activation: HeatMap? = nil
+        ) {
             self.role = role
             self.predicted = predicted
             self.probability = probability
+            self.attention = attention
+            self.activation = activation
         }
     }
 
@@ -44,6 +52,18 @@ public struct Gallery: Sendable, Equatable {
         self.height = height
         self.width = width
         self.pictures = pictures
+    }
+
+    /// Of how many pictures it is shown where the models look.
+    static let mapped = 6
+
+    /// Adds where one model looks in the first pictures.
+    mutating func add(_ maps: ModelMaps, of role: String) {
+        for (number, (attention, activation)) in zip(maps.attention, maps.activation).enumerated() {
+            guard let answer = pictures[number].answers.firstIndex(where: { $0.role == role }) else { continue }
+            pictures[number].answers[answer].attention = attention
+            pictures[number].answers[answer].activation = activation
+        }
     }
 
     // MARK: Report
@@ -67,12 +87,17 @@ public struct Gallery: Sendable, Equatable {
                     .element(
                         "img",
                         [
-                            "src": "data:image/bmp;base64," + bitmap(picture.pixels).base64EncodedString(),
+                            "src": address(of: picture),
                             "alt": "test row \(picture.row), \(name(picture.label))", "width": "96", "height": "96",
                         ]),
                     .element("figcaption", [:], [.text(name(picture.label))]), .element("ul", [:], answers),
                 ])
         }
+    }
+
+    /// The picture itself as a data address.
+    func address(of picture: Picture) -> String {
+        "data:image/bmp;base64," + bitmap(picture.pixels).base64EncodedString()
     }
 
     /// A Windows bitmap of 24 bits a pixel: what every browser reads, without a library to write it.
@@ -107,11 +132,13 @@ public struct Gallery: Sendable, Equatable {
                         "row": .int(picture.row), "label": .int(picture.label),
                         "pixels": .string(Data(picture.pixels).base64EncodedString()),
                         "answers": .array(
-                            picture.answers.map {
-                                [
-                                    "role": .string($0.role), "predicted": .int($0.predicted),
-                                    "probability": .double($0.probability),
-                                ]
+                            picture.answers.map { answer in
+                                .object(
+                                    [
+                                        ("role", .string(answer.role)), ("predicted", .int(answer.predicted)),
+                                        ("probability", .double(answer.probability)),
+                                    ] + (answer.attention.map { [("attention", $0.json)] } ?? [])
+                                        + (answer.activation.map { [("activation", $0.json)] } ?? []))
                             }),
                     ]
                 }),
@@ -132,11 +159,16 @@ public struct Gallery: Sendable, Equatable {
             }
             var answers: [Answer] = []
             for answer in try picture.member("answers").elements() {
-                try answer.expectKeys(["role", "predicted", "probability"])
+                try answer.expectKeys(["role", "predicted", "probability", "attention", "activation"])
+                func map(_ key: String) throws(RetortError) -> HeatMap? {
+                    guard let cursor = try answer.optional(key) else { return nil }
+                    return try HeatMap(cursor)
+                }
                 answers.append(
                     Answer(
                         role: try answer.member("role").string(), predicted: try answer.member("predicted").int(),
-                        probability: try answer.member("probability").double()))
+                        probability: try answer.member("probability").double(), attention: try map("attention"),
+                        activation: try map("activation")))
             }
             pictures.append(
                 Picture(

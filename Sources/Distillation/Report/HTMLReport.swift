@@ -24,7 +24,8 @@ private struct ReportPage {
                     [
                         .element(
                             "main", [:],
-                            [opening, numbers] + curves + classes + confusions + gallery + contracts + [factList])
+                            [opening, numbers] + curves + classes + confusions + gallery + maps + contracts + [factList]
+                        )
                     ]),
             ])
     }
@@ -88,7 +89,8 @@ private struct ReportPage {
         }
         let explanation =
             results.arms.contains { $0.seeds.count > 1 }
-            ? "Lines: mean over seeds. Bands: ± one standard deviation." : ""
+            ? "Lines: mean over seeds."
+                + (results.arms.count <= LineChart.bandLimit ? " Bands: ± one standard deviation." : "") : ""
         return [
             section(
                 "Learning curves",
@@ -175,11 +177,25 @@ private struct ReportPage {
                     caption: "Test rows of all seeds together, \(difference.rowsPerClass) per class on average."
                         + (difference.isSelection ? " Only the classes that gained or lost most." : "")))
         }
-        if let scatter = ScatterChart(results.arms, quality: results.quality) {
-            figures.append(figure("\(results.quality.title) against size", scatter.markup(id: "accuracy-size")))
-        }
+        figures += costs
         return figures.isEmpty
             ? [] : [section("Where the arms differ", [.element("div", ["class": "grid"], figures)])]
+    }
+
+    /// Accuracy against what it costs to run the model.
+    private var costs: [Markup] {
+        let charts = [
+            ("\(results.quality.title) against size", "accuracy-size", Metric.parameters, "parameters"),
+            ("\(results.quality.title) against latency", "accuracy-latency", .latency, "µs for one example"),
+        ]
+        return charts.compactMap { title, id, metric, quantity in
+            guard let chart = ScatterChart(results.arms, against: metric, quantity, quality: results.quality) else {
+                return nil
+            }
+            let (picture, unlabelled) = chart.picture(id: id)
+            let caption = unlabelled == 0 ? "" : "\(unlabelled) arms had no room for their names; the table has them."
+            return figure(title, picture, caption: caption)
+        }
     }
 
     private var confusions: [Markup] {
@@ -223,6 +239,24 @@ private struct ReportPage {
                         "Test images by divergence of the distilled student's answer from the teacher's, seed \(seed). "
                             + "Below each: the true class, then what every arm says and how sure it is."),
                     .element("div", ["class": "gallery"], gallery.markup(classes: results.classes)),
+                ])
+        ]
+    }
+
+    private var maps: [Markup] {
+        guard let gallery = results.gallery, let seed = results.seeds.first, gallery.hasMaps else { return [] }
+        let tables = gallery.mapTables(classes: results.classes).map { title, explanation, table in
+            figure(title, table, caption: explanation)
+        }
+        return [
+            section(
+                "Where the models look",
+                [
+                    .element("style", [:], [.verbatim(gallery.pictureStyle)]),
+                    note(
+                        "The first of these images again, seed \(seed): the brighter the orange, the more a place counts. "
+                            + "Each map is scaled by its own largest value."),
+                    .element("div", ["class": "grid"], tables),
                 ])
         ]
     }

@@ -8,35 +8,63 @@ struct LabelPlacement {
         }
     }
 
+    /// Where a label goes.
+    struct Place {
+        /// The start or the end of its base line.
+        var at: Point
+        var anchor: String
+        /// From the marker to a label that is too far away to be seen as its own.
+        var leader: (from: Point, to: Point)?
+    }
+
     private var taken: [Box]
-    private let width: Double
+    private let area: (left: Double, top: Double, right: Double, bottom: Double)
+    private let letter: Double
+    private let line: Double
 
     /// - Parameters:
     ///   - markers: the centres of all markers.
-    ///   - width: the picture's width, which labels do not leave.
-    init(markers: [Point], width: Double) {
+    ///   - bars: upright and level lines that labels should not cross.
+    ///   - area: what labels do not leave.
+    ///   - letter: about the width of a letter.
+    ///   - line: the height of a label.
+    init(
+        markers: [Point], bars: [(from: Point, to: Point)] = [],
+        area: (left: Double, top: Double, right: Double, bottom: Double), letter: Double = 7, line: Double = 13
+    ) {
         taken = markers.map { Box(left: $0.x - 6, top: $0.y - 6, right: $0.x + 6, bottom: $0.y + 6) }
-        self.width = width
+        taken += bars.map { from, to in
+            Box(
+                left: min(from.x, to.x) - 1.5, top: min(from.y, to.y) - 1.5, right: max(from.x, to.x) + 1.5,
+                bottom: max(from.y, to.y) + 1.5)
+        }
+        (self.area, self.letter, self.line) = (area, letter, line)
     }
 
-    /// The start or end of the base line of a label for the point: beside it, else a little higher or lower.
-    mutating func place(_ text: String, at point: Point) -> (at: Point, anchor: String) {
-        let length = Double(text.unicodeScalars.count) * 7
-        var fallback: (at: Point, anchor: String)?
-        for shift in [0.0, -11, 11, -22, 22, -33, 33, -44, 44] {
-            for anchor in ["start", "end"] {
-                let x = point.x + (anchor == "start" ? 11 : -11)
-                let left = anchor == "start" ? x : x - length
-                let y = point.y + 4 + shift
-                let box = Box(left: left, top: y - 10, right: left + length, bottom: y + 3)
-                guard box.left >= 0, box.right <= width else { continue }
-                if !taken.contains(where: { $0.overlaps(box) }) {
-                    taken.append(box)
-                    return (Point(x: x, y: y), anchor)
-                }
-                fallback = fallback ?? (Point(x: x, y: y), anchor)
+    /// A place for a point's label: beside it, else as little higher or lower as there is room for; nil when there is none.
+    mutating func place(_ text: String, at point: Point) -> Place? {
+        let length = Double(text.unicodeScalars.count) * letter
+        let reach = Int((area.bottom - area.top) / 4)
+        for step in 0...2 * reach {
+            // 0, up, down, further up, … in quarters of a line or so.
+            let shift = Double((step + 1) / 2) * 4 * (step % 2 == 0 ? 1 : -1)
+            // Near the marker it is clear whose label it is; farther away a line says so, and needs some length.
+            let isFar = abs(shift) > 12
+            for side in [1.0, -1] {
+                let x = point.x + side * (isFar ? 26 : 11)
+                let left = side > 0 ? x : x - length
+                let base = point.y + shift + line * 0.3
+                let box = Box(left: left, top: base - line * 0.77, right: left + length, bottom: base + line * 0.23)
+                guard box.left >= area.left, box.right <= area.right, box.top >= area.top, box.bottom <= area.bottom,
+                    !taken.contains(where: { $0.overlaps(box) })
+                else { continue }
+                taken.append(box)
+                let leader = (
+                    from: Point(x: point.x + side * 6, y: point.y), to: Point(x: x - side * 2, y: point.y + shift)
+                )
+                return Place(at: Point(x: x, y: base), anchor: side > 0 ? "start" : "end", leader: isFar ? leader : nil)
             }
         }
-        return fallback ?? (Point(x: point.x + 11, y: point.y + 4), "start")
+        return nil
     }
 }

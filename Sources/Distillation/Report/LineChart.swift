@@ -14,6 +14,9 @@ struct LineChart {
     /// Multiplies the values of the curves: 100 for percentages.
     var scale = 1.0
 
+    /// With more lines than this their bands would cover one another, and none is drawn.
+    static let bandLimit = 8
+
     /// True when the arms' trainings are so different in length that epochs would squeeze the short ones.
     var showsShare: Bool {
         let epochs = lines.map(\.curve.epochs).filter { $0 > 0 }
@@ -39,7 +42,7 @@ struct LineChart {
             }
             for run in line.curve.thinned(to: 240).runs {
                 if run.count > 1 {
-                    if run.contains(where: { $0.deviation > 0 }) {
+                    if lines.count <= Self.bandLimit, run.contains(where: { $0.deviation > 0 }) {
                         let outline = run.map { place($0, 1) } + run.reversed().map { place($0, -1) }
                         bands.append(SVG.area(outline, class: "band \(line.style.colour)"))
                     }

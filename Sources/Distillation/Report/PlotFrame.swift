@@ -2,6 +2,8 @@
 struct PlotFrame {
     var x: ChartAxis
     var y: ChartAxis
+    /// Of this picture.
+    var height = PlotFrame.height
 
     /// The picture's size: about the width of a phone, so that text keeps its size there.
     static let width = 460.0
@@ -12,16 +14,21 @@ struct PlotFrame {
     private let top = 12.0
     private let bottom = 46.0
 
+    /// The part inside the axes.
+    var plot: (left: Double, top: Double, right: Double, bottom: Double) {
+        (left, top, Self.width, height - bottom)
+    }
+
     /// Where a pair of values lies in the picture.
     func point(_ horizontal: Double, _ vertical: Double) -> Point {
         Point(
             x: left + x.position(horizontal) * (Self.width - left - right),
-            y: Self.height - bottom - y.position(vertical) * (Self.height - top - bottom))
+            y: height - bottom - y.position(vertical) * (height - top - bottom))
     }
 
     /// Grid lines, tick labels and axis titles.
     var markup: [Markup] {
-        let end = Point(x: Self.width - right, y: Self.height - bottom)
+        let end = Point(x: Self.width - right, y: height - bottom)
         var content: [Markup] = []
         for tick in y.ticks {
             let at = point(x.lower, tick.value).y
@@ -31,11 +38,14 @@ struct PlotFrame {
         for tick in x.ticks {
             let at = point(tick.value, y.lower).x
             content.append(SVG.line(Point(x: at, y: end.y), Point(x: at, y: end.y + 4), class: "axis"))
-            content.append(SVG.text(tick.label, x: at, y: end.y + 18, anchor: "middle"))
+            // The last label would stick out of the picture.
+            let half = 4.0 * Double(tick.label.unicodeScalars.count)
+            content.append(
+                SVG.text(tick.label, x: min(at, Self.width - half), y: end.y + 18, anchor: "middle"))
         }
         content.append(SVG.line(Point(x: left, y: end.y), end, class: "axis"))
         content.append(
-            SVG.text(x.title, x: (left + end.x) / 2, y: Self.height - 8, anchor: "middle", class: "title"))
+            SVG.text(x.title, x: (left + end.x) / 2, y: height - 8, anchor: "middle", class: "title"))
         content.append(
             SVG.uprightText(y.title, x: 12, y: (top + end.y) / 2, anchor: "middle", class: "title"))
         return content

@@ -54,14 +54,22 @@ let reportStyleSheet = """
     .metrics th .name { display: block; min-width: 4.5em; max-width: 14em; margin-left: auto; overflow-wrap: anywhere; }
     .by-arm th { max-width: 9.5em; }
     .by-arm th, .by-arm td { font-size: .9375rem; padding-right: 12px; }
-    .by-arm tbody th { max-width: 16em; min-width: 11em; }
-    .by-arm th .name { display: inline; margin-left: 7px; }
+    .by-arm th:first-child { position: sticky; left: 0; background: var(--paper); }
+    .by-arm tbody th { max-width: none; min-width: 0; white-space: nowrap; }
+    .by-arm th .name { display: inline-block; width: max-content; max-width: 24ch; margin-left: 7px; }
+    .by-arm th .name { white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
+    @media (max-width: 560px) { .by-arm th .name { max-width: 13ch; } }
     .sd { color: var(--faint); }
     .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 20px 16px; }
     .picture { margin: 0; }
     .picture img { image-rendering: pixelated; border: 1px solid var(--rule); display: block; }
     .picture figcaption { color: var(--ink); font-weight: 600; }
     .picture ul { list-style: none; margin: 0; padding: 0; font-size: .8125rem; line-height: 1.4; }
+    .maps th, .maps td { padding: 3px 4px 3px 0; border: 0; }
+    .maps tbody th { min-width: 0; font-size: .875rem; vertical-align: middle; padding-right: 10px; }
+    .maps thead th { font-size: .8125rem; font-weight: 500; text-align: left; }
+    .look { width: 52px; height: 52px; background-size: 100% 100%; image-rendering: pixelated; overflow: hidden; }
+    .look img { width: 52px; height: 52px; image-rendering: auto; display: block; }
     .hit::before { content: "✓ "; color: var(--right); }
     .miss::before { content: "✗ "; color: var(--wrong); }
     .swatch { width: 34px; height: 14px; vertical-align: -2px; }
@@ -79,10 +87,13 @@ let reportStyleSheet = """
     svg .label, svg .title { font-size: 12px; }
     svg .label { fill: var(--faint); font-variant-numeric: tabular-nums; }
     svg .strong { fill: var(--ink); }
+    svg .tight { font-size: 10px; }
+    svg .leader { stroke: var(--faint); stroke-width: .6; }
     svg .faint { font-style: italic; }
     svg .rule { stroke: var(--rule); stroke-width: 1; }
     svg .axis { stroke: var(--faint); stroke-width: 1; }
     .curve { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; }
+    .curve.dim { stroke-width: 1; stroke-opacity: .4; }
     .band { fill: currentColor; fill-opacity: .16; }
     .marker { fill: currentColor; stroke: var(--paper); stroke-width: 1; }
     .arm0 { color: var(--a0); } .arm1 { color: var(--a1); } .arm2 { color: var(--a2); } .arm3 { color: var(--a3); }

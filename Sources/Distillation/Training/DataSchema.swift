@@ -38,8 +38,8 @@ enum DataSchema {
         "images", "A folder with train/<class>/*.png|jpg and test/<class>/…, or with class folders and a split.",
         [
             folder,
-            RecipeField("height", .integer(1...65536), .required, "pixels"),
-            RecipeField("width", .integer(1...65536), .required, "pixels"),
+            RecipeField("height", .integer(1...ImageFolder.Options.largestSide), .required, "pixels"),
+            RecipeField("width", .integer(1...ImageFolder.Options.largestSide), .required, "pixels"),
             RecipeField("channels", .choice(["1", "3"]), .defaulted("3"), "1 (grey) or 3 (colour)"),
             RecipeField(
                 "sizing", .choice(ImageFolder.Options.Sizing.allCases.map(\.rawValue)), .defaulted("resize"),
@@ -47,6 +47,10 @@ enum DataSchema {
             RecipeField(
                 "test", .section(split), .optional,
                 "split the class folders themselves; absent: there is a folder test beside train"),
+            RecipeField(
+                "memory", .bytes, .defaulted("2GiB"),
+                "decoded images to keep: those of the test, then those of training where they still fit; others are decoded"
+                    + " anew each time, by threads of their own ahead of the step; 0 keeps none"),
             rows,
         ] + imageFields)
 
@@ -55,7 +59,8 @@ enum DataSchema {
             height: node.required("height").integer, width: node.required("width").integer,
             channels: node.required("channels").text == "1" ? 1 : 3,
             sizing: ImageFolder.Options.Sizing(rawValue: node.required("sizing").text) ?? .resize,
-            test: (node["test"]?.required("every").integer).map { .every($0) } ?? .folder("test"))
+            test: (node["test"]?.required("every").integer).map { .every($0) } ?? .folder("test"),
+            limits: .init(pixelBytes: node.required("memory").integer))
     }
 
     private static let folder = RecipeField(
@@ -72,7 +77,9 @@ enum DataSchema {
                     [
                         RecipeField("mean", .list(of: .number(-10...10), count: 1...4), .required, "by channel"),
                         RecipeField("deviation", .list(of: .number(1e-6...10), count: 1...4), .required, "by channel"),
-                    ])), .optional, "how pixels become numbers; absent: as measured on the training images"),
+                    ])), .optional,
+            "how pixels become numbers; absent: as the teacher's directory says, else as measured on the training images"
+        ),
         RecipeField(
             "augment",
             .section(

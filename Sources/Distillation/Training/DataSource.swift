@@ -57,36 +57,41 @@ public struct DataSource: Sendable {
         mixing = mixup > 0 ? .mixup(alpha: mixup) : cutMix > 0 ? .cutMix(alpha: cutMix) : nil
     }
 
-    /// Reads the files.
-    /// - Throws: `RetortError` 65, 66, 69 (a library for compressed files is missing), 74, 78.
-    public func load() throws -> Examples {
-        switch kind {
-        case .csv(let label, let scale, let testEvery):
+    /// Reads the files, or lists them where they are decoded later.
+    /// - Parameter teacher: what becomes of inputs before a teacher that was trained before. Its normalisation is taken where the recipe
+    ///   has none: both see the same pictures.
+    /// - Throws: `RetortError` 65, 66, 69 (a library for compressed files is missing), 74, 75 (a signal asked to stop), 78.
+    public func load(teacher: Preprocessing? = nil) throws -> Examples {
+        if case .csv(let label, let scale, let testEvery) = kind {
             let data = try TabularDataset.csv(path, label: label, scale: scale)
             let (train, test) = try data.split(testEvery: testEvery)
             return Examples(
                 train: .table(try rows.map { try train.first(rows: $0) } ?? train), test: .table(test),
                 task: ClassificationTask(sample: [data.columns], classes: data.classes),
-                classNames: (0..<data.classes).map(String.init), normalization: nil)
-        case .idx: return try examples(.idx(folder: path))
-        case .cifar10: return try examples(.cifar10(folder: path))
-        case .cifar100(let labels): return try examples(.cifar100(folder: path, labels: labels))
-        case .folder(let options): return try examples(.folder(path, options))
+                classNames: (0..<data.classes).map(String.init), normalization: nil,
+                preprocessing: scale == 1 ? nil : .features(scale: Double(scale)))
         }
+        let parts = try kind.images(path, rows: rows)
+        return try examples(parts.train, parts.test, parts.classNames, teacher)
     }
 
-    private func examples(_ split: ImageSplit) throws -> Examples {
-        let train = try rows.map { try split.train.first($0) } ?? split.train
-        let measured = normalization ?? train.channelStatistics()
-        guard measured.mean.count == train.channels else {
+    private func examples(
+        _ train: ExampleSet, _ test: ExampleSet, _ classNames: [String], _ teacher: Preprocessing?
+    ) throws -> Examples {
+        let shape = train.sample
+        var given = normalization.map { ImageNormalization(mean: $0.mean, deviation: $0.deviation) }
+        if let given, given.mean.count != shape[0] {
             throw RetortError.recipe(
-                "data.normalize has \(measured.mean.count) means, but the images have \(train.channels) channels")
+                "data.normalize has \(given.mean.count) means, but the images have \(shape[0]) channels")
         }
+        if given == nil, case .images(let images) = teacher, images.channels == shape[0] {
+            given = ImageNormalization(images)
+        }
+        let used = try given ?? train.measuredNormalization()
         return Examples(
-            train: .images(train), test: .images(split.test),
-            task: ClassificationTask(sample: [train.channels, train.height, train.width], classes: train.classes),
-            classNames: train.classNames,
-            normalization: ImageNormalization(mean: measured.mean, deviation: measured.deviation))
+            train: train, test: test, task: ClassificationTask(sample: shape, classes: classNames.count),
+            classNames: classNames, normalization: used,
+            preprocessing: .images(used.preprocessing(height: shape[1], width: shape[2])))
     }
 
     /// A name for the content: of the file, or of all files of the folder by name.
@@ -108,6 +113,31 @@ public struct DataSource: Sendable {
     }
 }
 
+extension DataSource.Kind {
+    /// The parts of a source of pictures. Those of a folder stay on disk where the folder's limit has no room for them.
+    /// - Parameter rows: only the first training pictures; nil: all.
+    func images(_ path: String, rows: Int? = nil) throws -> (
+        train: ExampleSet, test: ExampleSet, classNames: [String]
+    ) {
+        let split: ImageSplit
+        switch self {
+        case .csv: preconditionFailure("a table has no pictures")
+        case .idx: split = try .idx(folder: path)
+        case .cifar10: split = try .cifar10(folder: path)
+        case .cifar100(let labels): split = try .cifar100(folder: path, labels: labels)
+        case .folder(let options):
+            let folder = try ImageFolder(path, options)
+            let memory = options.limits.pixelBytes
+            let test = try ExampleSet(ImageFiles(folder.test, of: folder), memory: memory)
+            var train = ImageFiles(folder.train, of: folder)
+            if let rows { train = try train.first(rows) }
+            return (try ExampleSet(train, memory: memory - test.heldBytes), test, folder.classNames)
+        }
+        let train = try rows.map { try split.train.first($0) } ?? split.train
+        return (.images(train), .images(split.test), train.classNames)
+    }
+}
+
 /// What a data source holds.
 public struct Examples: Sendable {
     public let train: ExampleSet
@@ -116,19 +146,41 @@ public struct Examples: Sendable {
     public let classNames: [String]
     /// For images.
     public let normalization: ImageNormalization?
+    /// What a model that is trained on them has to be told of its inputs; nil: they are taken as they are.
+    public let preprocessing: Preprocessing?
 }
 
 /// Labelled examples on the host.
 public enum ExampleSet: Sendable {
     case table(TabularDataset)
     case images(ImageDataset)
+    /// Pictures that are decoded when they are wanted.
+    case files(ImageFiles)
+
+    /// Decoded now where all of them are at most `memory` bytes.
+    init(_ files: ImageFiles, memory: Int) throws {
+        self = files.count <= max(0, memory) / files.imageBytes ? .images(try files.load()) : .files(files)
+    }
 
     public var count: Int {
         switch self {
         case .table(let data): data.rows
         case .images(let data): data.count
+        case .files(let files): files.count
         }
     }
+
+    /// Shape of one example.
+    public var sample: [Int] {
+        switch self {
+        case .table(let data): [data.columns]
+        case .images(let data): [data.channels, data.height, data.width]
+        case .files(let files): [files.channels, files.height, files.width]
+        }
+    }
+
+    /// Bytes of decoded pixels.
+    var heldBytes: Int { if case .images(let data) = self { data.pixels.count } else { 0 } }
 
     /// The first `count` examples.
     /// - Throws: `RetortError` 78 when there are fewer.
@@ -136,7 +188,32 @@ public enum ExampleSet: Sendable {
         switch self {
         case .table(let data): .table(try data.first(rows: count))
         case .images(let data): .images(try data.first(count))
+        case .files(let files): .files(try files.first(count))
         }
+    }
+
+    /// Pictures by number, `[channels, height, width]` each.
+    /// - Throws: `RetortError` when a file cannot be decoded.
+    func pictures(_ numbers: [Int]) throws -> [[UInt8]] {
+        switch self {
+        case .table: return []
+        case .images(let data): return numbers.map { Array(data.image($0)) }
+        case .files(let files):
+            let pixels = try files.decode(numbers)
+            return numbers.indices.map { Array(pixels[($0 * files.imageBytes)..<(($0 + 1) * files.imageBytes)]) }
+        }
+    }
+
+    /// The normalisation that gives these pictures mean 0 and deviation 1 in each channel.
+    /// - Throws: `RetortError` when a file cannot be decoded; 75 when a signal asked to stop.
+    func measuredNormalization() throws -> ImageNormalization {
+        let measured: (mean: [Double], deviation: [Double])
+        switch self {
+        case .table: return ImageNormalization(mean: [], deviation: [])
+        case .images(let data): measured = data.channelStatistics()
+        case .files(let files): measured = try files.channelStatistics()
+        }
+        return ImageNormalization(mean: measured.mean, deviation: measured.deviation)
     }
 }
 
@@ -150,10 +227,20 @@ public struct ImageNormalization: Sendable, Equatable {
         self.deviation = deviation
     }
 
-    /// The value of each byte, `[channels, 256]`. A channel that never varies is only shifted.
+    init(_ images: ImagePreprocessing) { self.init(mean: images.mean, deviation: images.deviation) }
+
+    /// A channel that never varies is only shifted.
+    private var divisors: [Double] { deviation.map { $0 > 0 ? $0 : 1 } }
+
+    /// The value of each byte, `[channels, 256]`.
     var table: [Float] {
-        zip(mean, deviation).flatMap { mean, deviation in
-            (0..<256).map { Float((Double($0) / 255 - mean) / (deviation > 0 ? deviation : 1)) }
+        zip(mean, divisors).flatMap { mean, deviation in
+            (0..<256).map { Float((Double($0) / 255 - mean) / deviation) }
         }
+    }
+
+    /// The same, as a model's directory keeps it.
+    func preprocessing(height: Int, width: Int) -> ImagePreprocessing {
+        ImagePreprocessing(mean: mean, deviation: divisors, height: height, width: width)
     }
 }

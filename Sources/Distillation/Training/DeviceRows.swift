@@ -2,14 +2,17 @@ import RetortData
 import RetortKernels
 import RetortModels
 import RetortRuntime
+import RetortSupport
 
-/// Labelled examples on a device.
+/// Labelled examples on a device; pictures that are decoded when they are wanted come there batch by batch.
 public struct DeviceRows {
     private enum Storage {
         /// `[rows, features]`.
         case table(View)
         /// Bytes `[rows, channels, height, width]` and the value of each byte, `[channels, 256]`.
         case images(View, values: View)
+        /// Pictures on disk and the value of each byte, `[channels, 256]`.
+        case files(ImageFiles, values: View)
     }
     private let storage: Storage
     /// Int32 `[rows]`: which of the stored examples these are; nil: all.
@@ -35,13 +38,20 @@ public struct DeviceRows {
             labels = try compute.view(data.labels, [data.rows], .i32)
         case .images(let data):
             let bytes = try compute.view(data.pixels, [data.count, data.channels, data.height, data.width], .u8)
-            let plain = ImageNormalization(
-                mean: [Double](repeating: 0, count: data.channels),
-                deviation: [Double](repeating: 1, count: data.channels))
-            storage = .images(
-                bytes, values: try compute.view((normalization ?? plain).table, [data.channels, 256]))
+            storage = .images(bytes, values: try Self.values(normalization, channels: data.channels, compute))
             labels = try compute.view(data.labels, [data.count], .i32)
+        case .files(let files):
+            storage = .files(files, values: try Self.values(normalization, channels: files.channels, compute))
+            labels = try compute.view(files.labels, [files.count], .i32)
         }
+    }
+
+    private static func values(
+        _ normalization: ImageNormalization?, channels: Int, _ compute: ComputeDevice
+    ) throws -> View {
+        let plain = ImageNormalization(
+            mean: [Double](repeating: 0, count: channels), deviation: [Double](repeating: 1, count: channels))
+        return try compute.view((normalization ?? plain).table, [channels, 256])
     }
 
     public init(_ data: TabularDataset, on device: Device) throws { try self.init(.table(data), on: device) }
@@ -72,6 +82,7 @@ public struct DeviceRows {
         switch storage {
         case .table(let features): Array(features.shape.dropFirst())
         case .images(let bytes, _): Array(bytes.shape.dropFirst())
+        case .files(let files, _): [files.channels, files.height, files.width]
         }
     }
 
@@ -80,19 +91,24 @@ public struct DeviceRows {
         public var seed: UInt64
         public var epoch: Int
         public var step: Int
+
+        /// Of examples that are taken as they are.
+        static let none = Moment(seed: 0, epoch: 0, step: 0)
     }
 
     /// Training examples by number, augmented. `ids` int32 `[batch]`.
-    public func batch(_ ids: View, at moment: Moment, classes: Int, on device: Device) throws -> TrainingBatch {
-        let x = try gather(ids, augmentation, moment, device.compute)
+    /// - Parameter decoded: of pictures on disk those that are wanted; nil decodes them.
+    func batch(
+        _ ids: View, at moment: Moment, classes: Int, decoded: PictureStream.Batch? = nil, on device: Device
+    ) throws -> TrainingBatch {
+        let x = try gather(ids, augmentation, moment, decoded, device.compute)
         let labels = try chosenLabels(ids, device.compute)
-        guard let mixing, case .images(let bytes, _) = storage else {
+        guard let mixing, x.rank == 4 else {
             return TrainingBatch(x: Tensor(view: x, on: device), labels: labels, ids: ids)
         }
         let compute = device.compute
         let mix = try BatchMix(
-            mixing, rows: ids.count, height: bytes.shape[2], width: bytes.shape[3], seed: moment.seed,
-            step: moment.step)
+            mixing, rows: ids.count, height: x.shape[2], width: x.shape[3], seed: moment.seed, step: moment.step)
         let partners = try compute.view(mix.partners, [ids.count], .i32)
         let others = try compute.empty([ids.count, 1], .i32)
         try run(Gather(), .init(table: labels.reshaped([ids.count, 1]), ids: partners, y: others), on: compute)
@@ -106,7 +122,7 @@ public struct DeviceRows {
 
     /// Some examples by number as they are: `[ids, …sample]` and their labels, int32 `[ids]`.
     public func batch(_ ids: View, on device: Device) throws -> (x: Tensor, labels: View) {
-        let x = try gather(ids, .none, Moment(seed: 0, epoch: 0, step: 0), device.compute)
+        let x = try gather(ids, .none, .none, nil, device.compute)
         return (Tensor(view: x, on: device), try chosenLabels(ids, device.compute))
     }
 
@@ -124,19 +140,61 @@ public struct DeviceRows {
         return try batch(range.map(Int32.init), on: device).x
     }
 
+    /// All examples in order, as they are, `[part, …sample]` at a time.
+    /// - Parameter part: examples of each call; the last may have fewer.
+    /// - Throws: what `body` throws; `RetortError` of a file that cannot be decoded, 75 when a signal asked to stop meanwhile.
+    public func forEachPart(of part: Int, on device: Device, _ body: (Tensor) throws -> Void) throws {
+        // One batch ahead: parts for measuring are larger than those for training.
+        guard let stream = try stream((0..<rows).map(Int32.init), batch: part, depth: 1, on: device.compute) else {
+            for start in stride(from: 0, to: rows, by: part) {
+                try body(try examples(start..<min(rows, start + part), on: device))
+            }
+            return
+        }
+        while let decoded = try stream.next() {
+            try body(Tensor(view: try gather(decoded.places, .none, .none, decoded, device.compute), on: device))
+            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+        }
+    }
+
+    /// The pictures on disk, decoded ahead; nil where all examples are on the device.
+    func stream(_ order: [Int32], batch: Int, depth: Int = 2, on compute: ComputeDevice) throws -> PictureStream? {
+        guard case .files(let files, _) = storage, !order.isEmpty else { return nil }
+        let numbers = try selection.map { try compute.read($0, as: Int32.self) }
+        return try PictureStream(
+            files, order: numbers.map { all in order.map { all[Int($0)] } } ?? order, batch: batch, depth: depth,
+            on: compute)
+    }
+
     private func gather(
-        _ ids: View, _ augmentation: ImageAugmentation, _ moment: Moment, _ compute: ComputeDevice
+        _ ids: View, _ augmentation: ImageAugmentation, _ moment: Moment, _ decoded: PictureStream.Batch?,
+        _ compute: ComputeDevice
     ) throws -> View {
         let x = try compute.empty([ids.count] + sample)
         let ids = try stored(ids, compute)
-        switch storage {
-        case .table(let features): try run(Gather(), .init(table: features, ids: ids, y: x), on: compute)
-        case .images(let bytes, let values):
+        func gather(_ table: View, _ values: View, at places: View) throws {
             let op = GatherImages(
                 augmentation, seed: moment.seed, stream: Philox.stream("augment"), epoch: UInt32(moment.epoch))
-            try run(op, .init(table: bytes, ids: ids, values: values, y: x), on: compute)
+            // A picture is changed by its number in the training set, wherever its bytes are.
+            try run(op, .init(table: table, ids: places, samples: ids, values: values, y: x), on: compute)
+        }
+        switch storage {
+        case .table(let features): try run(Gather(), .init(table: features, ids: ids, y: x), on: compute)
+        case .images(let bytes, let values): try gather(bytes, values, at: ids)
+        case .files(let files, let values):
+            let decoded = try decoded ?? decode(ids, files, compute)
+            try gather(decoded.pictures, values, at: decoded.places)
         }
         return x
+    }
+
+    /// Pictures by number, decoded here and now.
+    private func decode(_ ids: View, _ files: ImageFiles, _ compute: ComputeDevice) throws -> PictureStream.Batch {
+        let numbers = try compute.read(ids, as: Int32.self)
+        let pixels = try files.decode(numbers.lazy.map(Int.init))
+        return .init(
+            pictures: try compute.view(pixels, [ids.count] + sample, .u8),
+            places: try compute.view((0..<ids.count).map(Int32.init), [ids.count], .i32))
     }
 
     private func chosenLabels(_ ids: View, _ compute: ComputeDevice) throws -> View {

@@ -3,60 +3,147 @@ import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// `retort eval`: a saved model, and optionally its teacher, on labelled data.
-///
-/// - `testEvery`: keep only every n-th row, counted from the first; nil keeps all.
-/// - Throws: `RetortError` 65 or 66 for the model or the data.
+/// `retort eval`: a saved model, and optionally its teacher, on labelled data. Each sees its inputs as its own directory says they were
+/// in training. On the test data of the run that made them the numbers are those of the run's table.
+/// - Throws: `RetortError` 64 for options that do not fit, 65 or 66 for the models or the data.
 public func evaluate(
-    model path: String, teacher teacherPath: String?, data: String, label: String, scale: Float, testEvery: Int?,
-    on device: Device
+    model path: String, teacher teacherPath: String?, on data: EvaluationData, device: Device
 ) throws -> RunResults {
-    var rows = try TabularDataset.csv(data, label: label, scale: scale)
-    if let testEvery { rows = try rows.split(testEvery: testEvery).test }
-    let test = try DeviceRows(rows, on: device)
+    let student = try EvaluatedModel(path, on: device)
+    let teacher = try teacherPath.map { try EvaluatedModel($0, on: device) }
+    if let teacher, teacher.model.classes != student.model.classes {
+        throw RetortError.badData(
+            "teacher and model differ in classes: \(teacher.model.classes) and \(student.model.classes)",
+            at: .init(file: teacher.config))
+    }
+    let loaded = try data.load(for: student.model.task, student.preprocessing)
+    var rows: (data: DeviceRows, inputs: Preprocessing?)?
+    func measure(_ role: String, _ entry: EvaluatedModel, against teacher: Evaluation?) throws -> (
+        ArmResult, Evaluation
+    ) {
+        try entry.check(loaded)
+        let inputs = try entry.inputs(of: loaded, data)
+        // Teacher and student mostly see the same numbers: those are made once.
+        let own: DeviceRows
+        if let made = rows, made.inputs == inputs {
+            own = made.data
+        } else {
+            rows = nil
+            own = try DeviceRows(
+                try loaded.examples.treated(by: inputs), normalization: inputs?.normalization, on: device)
+            rows = (own, inputs)
+        }
+        let evaluation = try Evaluation(entry.model, own, on: device)
+        return (try entry.result(role, evaluation, teacher, own, on: device), evaluation)
+    }
+    var arms: [ArmResult] = []
+    var reference: Evaluation?
+    if let teacher {
+        let (arm, evaluation) = try measure(Role.teacher, teacher, against: nil)
+        arms.append(arm)
+        reference = evaluation
+    }
+    arms.append(try measure(Role.student, student, against: reference).0)
+    let names = (0..<student.model.classes).map {
+        loaded.classNames.indices.contains($0) ? loaded.classNames[$0] : "\($0)"
+    }
+    return RunResults(
+        recipe: "eval", device: device.description, deviceSummary: device.summary, seeds: [0], classes: names,
+        arms: arms)
+}
 
-    func load(_ path: String) throws -> (any Model, Evaluation) {
-        let (model, _) = try ModelDirectory.load(path, on: device)
-        guard model.accepts([rows.columns]) else {
-            throw RetortError.badData(
-                model.task.sample.count == 1
-                    ? "the model takes \(model.inputs) features, the data has \(rows.columns)"
-                    : "the model takes images of shape \(model.task.sample), the data has rows of \(rows.columns) features",
-                at: .init(file: path + "/config.json"))
-        }
-        guard rows.classes <= model.classes else {
-            throw RetortError.badData(
-                "the model knows \(model.classes) classes, the data has \(rows.classes)",
-                at: .init(file: path + "/config.json"))
-        }
-        return (model, try Evaluation(model, test, on: device))
+/// A model from a directory that is to be measured.
+private struct EvaluatedModel {
+    let path: String
+    let model: any Model
+    let preprocessing: Preprocessing?
+
+    init(_ path: String, on device: Device) throws {
+        self.path = path
+        model = try ModelDirectory.load(path, on: device).model
+        preprocessing = try ModelDirectory.preprocessing(path)
     }
 
-    func result(_ role: String, _ path: String, _ model: any Model, _ evaluation: Evaluation, _ teacher: Evaluation?)
-        throws
-        -> ArmResult
-    {
+    var config: String { path + "/config.json" }
+
+    /// - Throws: `RetortError` 65 when the model is for other data.
+    func check(_ data: EvaluationData.Loaded) throws {
+        let sample = data.examples.sample
+        guard model.accepts(sample) else {
+            let takes =
+                model.task.sample.count == 1
+                ? "\(model.inputs) features" : "images of \(Self.shape(model.task.sample))"
+            let has = sample.count == 1 ? "\(sample[0]) features" : "images of \(Self.shape(sample))"
+            throw RetortError.badData("the model takes \(takes), the data has \(has)", at: .init(file: config))
+        }
+        let classes = data.classNames.count
+        guard data.hasAllClasses ? classes == model.classes : classes <= model.classes else {
+            throw RetortError.badData(
+                "the model knows \(model.classes) classes, the data has \(classes)", at: .init(file: config),
+                why: classes < model.classes ? "which of the model's classes they are cannot be told" : "")
+        }
+    }
+
+    /// "3 channels, 32 × 32 pixels".
+    private static func shape(_ sample: [Int]) -> String {
+        guard sample.count == 3 else { return "shape \(sample)" }
+        return "\(sample[0]) \(sample[0] == 1 ? "channel" : "channels"), \(sample[1]) × \(sample[2]) pixels"
+    }
+
+    /// What becomes of the data before the model sees it: as asked for, else as the directory says.
+    /// - Throws: `RetortError` 64 when neither says.
+    func inputs(of loaded: EvaluationData.Loaded, _ data: EvaluationData) throws -> Preprocessing? {
+        if loaded.kind == .csv {
+            if let scale = data.scale { return scale == 1 ? nil : .features(scale: scale) }
+            guard case .images = preprocessing else { return preprocessing }
+            throw RetortError.usage(
+                "the model in \(path.quoted(limit: 200)) was trained on images, and a CSV file has none",
+                help: "give --scale: what each feature is to be multiplied by")
+        }
+        let images: ImagePreprocessing
+        if let mean = data.mean, let deviation = data.deviation {
+            images = ImagePreprocessing(mean: mean, deviation: deviation)
+        } else if case .images(let own) = preprocessing {
+            images = own
+        } else {
+            throw RetortError.usage(
+                "the model in \(path.quoted(limit: 200)) does not say how its images were normalised",
+                why: "there is no preprocessor_config.json with image_mean and image_std",
+                help:
+                    "give --mean and --deviation as in training, for example --mean 0.49,0.48,0.45 --deviation 0.25,0.24,0.26"
+            )
+        }
+        guard images.channels == loaded.examples.sample[0] else {
+            throw RetortError.usage(
+                "there are \(images.channels) means and deviations for images of \(loaded.examples.sample[0]) channels",
+                help: "give --mean and --deviation with a number for each channel")
+        }
+        return .images(images)
+    }
+
+    func result(
+        _ role: String, _ evaluation: Evaluation, _ teacher: Evaluation?, _ rows: DeviceRows, on device: Device
+    ) throws -> ArmResult {
         let metrics: [Metric: Double] = [
-            .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
-            .latency: try forwardLatency(model, test, on: device),
+            .parameters: Double(model.parameterCount),
+            .bytes: Double(model.parameterCount * 4), .latency: try forwardLatency(model, rows, on: device),
         ]
         return ArmResult(
             role: role, contract: ["from \(path)"],
             seeds: [SeedResult(seed: 0, evaluation, metrics, curve: [], reference: teacher)])
     }
+}
 
-    var arms: [ArmResult] = []
-    let teacher = try teacherPath.map { path in
-        let (model, evaluation) = try load(path)
-        arms.append(try result("teacher", path, model, evaluation, nil))
-        return (model.classes, evaluation)
+extension Preprocessing {
+    fileprivate var normalization: ImageNormalization? {
+        if case .images(let images) = self { ImageNormalization(images) } else { nil }
     }
-    let (student, evaluation) = try load(path)
-    if let teacher, teacher.0 != student.classes {
-        throw RetortError.badData("teacher and model differ in classes: \(teacher.0) and \(student.classes)")
+}
+
+extension ExampleSet {
+    /// Features times their scale; images are normalised on the device.
+    fileprivate func treated(by inputs: Preprocessing?) throws -> ExampleSet {
+        guard case .table(let data) = self, case .features(let scale) = inputs else { return self }
+        return .table(try data.scaled(by: Float(scale)))
     }
-    arms.append(try result("student", path, student, evaluation, teacher?.1))
-    return RunResults(
-        recipe: "eval", device: device.description, deviceSummary: device.summary, seeds: [0],
-        classes: (0..<student.classes).map(String.init), arms: arms)
 }

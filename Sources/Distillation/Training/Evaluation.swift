@@ -15,8 +15,7 @@ public struct Evaluation: Sendable {
     public init(_ model: any Model, _ data: DeviceRows, seeing view: InputView = .whole, on device: Device) throws {
         model.setTraining(false)
         var logits: [Float] = []
-        for start in stride(from: 0, to: data.rows, by: 1024) {
-            let x = try data.examples(start..<min(data.rows, start + 1024), on: device)
+        try data.forEachPart(of: 1024, on: device) { x in
             logits += try Autograd.withoutGradients { try model(view(x)).values() }
         }
         classes = model.classes

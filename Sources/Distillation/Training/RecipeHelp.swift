@@ -31,7 +31,7 @@ public enum RecipeHelp {
                 ["\(pad)\(key): \($0.name) — \($0.summary)"] + lines($0.fields, indent: indent + 1)
             }
         case .choice(let words): return ["\(pad)one of " + words.joined(separator: ", ")]
-        case .text, .flag, .integer, .number: return []
+        case .text, .flag, .integer, .number, .bytes: return []
         }
     }
 }

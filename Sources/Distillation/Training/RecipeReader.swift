@@ -221,7 +221,7 @@ public struct RecipeReader {
                 check($0.element, element, path: path + [String($0.offset)], depth: depth + 1)
             }
             return RecipeNode(.list(items), at: location(node, path))
-        case .text, .flag, .integer, .number, .choice: return checkScalar(node, type, path)
+        case .text, .flag, .integer, .number, .bytes, .choice: return checkScalar(node, type, path)
         }
     }
 
@@ -254,6 +254,7 @@ public struct RecipeReader {
                 refuse("\(name) is \(word)", node, path, why: "it must be " + type.phrase)
                 return nil
             }
+        case .bytes: if !quoted, let count = ByteCount.parse(word) { return RecipeNode(.integer(count), at: at) }
         default: break
         }
         return mismatch(type, node, path)

@@ -6,6 +6,8 @@ public indirect enum RecipeType: Sendable {
     case flag
     case integer(ClosedRange<Int>)
     case number(ClosedRange<Double>)
+    /// A number of bytes, plain or with KiB, MiB, GiB or TiB.
+    case bytes
     /// One of these words.
     case choice([String])
     case list(of: RecipeType, count: ClosedRange<Int>)
@@ -23,6 +25,7 @@ public indirect enum RecipeType: Sendable {
         case .flag: "true or false"
         case .integer(let range): "a whole number from \(range.lowerBound) to \(range.upperBound)"
         case .number(let range): "a number from \(range.lowerBound) to \(range.upperBound)"
+        case .bytes: "a size such as 0, 512MiB or 2GiB"
         case .choice(let words): "one of " + words.joined(separator: ", ")
         case .list(let element, _): "a list, each of it " + element.phrase
         case .section(let section): "a section with keys \(section.fields.map(\.key).joined(separator: ", "))"

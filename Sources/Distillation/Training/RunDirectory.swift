@@ -105,10 +105,13 @@ public final class RunDirectory {
     }
 
     /// Writes the model, then the result: a result on disk means that the model is there too.
-    func save(_ model: any ConfiguredModule, _ result: SeedResult, role: String, projectors: ProjectorSet? = nil) throws
-    {
+    /// - Parameter preprocessing: what becomes of raw inputs before this model sees them.
+    func save(
+        _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, _ result: SeedResult, role: String,
+        projectors: ProjectorSet? = nil
+    ) throws {
         let folder = folder(role, result.seed)
-        try ModelDirectory.save(model, to: folder + "/final")
+        try ModelDirectory.save(model, preprocessing: preprocessing, to: folder + "/final")
         if let projectors, !projectors.isEmpty {
             try ModelDirectory.saveWeights(of: projectors, to: folder + "/projectors.safetensors")
         }

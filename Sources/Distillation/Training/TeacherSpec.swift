@@ -1,3 +1,4 @@
+import RetortModels
 import RetortSupport
 
 /// A teacher of a recipe: a model to train, or the directory of a trained one.
@@ -24,6 +25,11 @@ public struct TeacherSpec: Sendable {
         case .train: Self.objective.contract + (sees.isWhole ? "" : ", sees \(sees.contract)")
         case .directory(let path): "trained before: \(path)" + (sees.isWhole ? "" : ", sees \(sees.contract)")
         }
+    }
+
+    /// What becomes of inputs before a teacher that was trained before, where its directory says.
+    func preprocessing() throws -> Preprocessing? {
+        if case .directory(let path) = source { try ModelDirectory.preprocessing(path) } else { nil }
     }
 
     /// - Parameters:

@@ -122,17 +122,18 @@ public final class Trainer {
         let first = trainers[0]
         let compute = first.device.compute
         let steps = first.stepsPerEpoch
+        let pass = try TrainingPass(
+            first.data, order: order ?? first.permutation(epoch: index), batch: first.batch,
+            classes: first.model.classes, on: first.device)
         for trainer in trainers {
             trainer.model.setTraining(true)
             trainer.projectors.setTraining(true)
             trainer.progress.epoch = index
         }
-        let rows = try compute.view(order ?? first.permutation(epoch: index), [first.data.rows], .i32)
         let losses = try compute.empty([trainers.count, steps], for: .data)
         for s in 0..<steps {
-            let ids = rows.slice((s * first.batch)..<min(first.data.rows, (s + 1) * first.batch))
-            let moment = DeviceRows.Moment(seed: UInt64(first.order.word(1)), epoch: index, step: first.step)
-            let batch = try first.data.batch(ids, at: moment, classes: first.model.classes, on: first.device)
+            let batch = try pass.next(at: .init(seed: UInt64(first.order.word(1)), epoch: index, step: first.step))
+            let ids = batch.ids
             if trainers.count == 1, ids.count > first.microBatch {
                 try first.learnInParts(batch, lossInto: losses.reshaped([steps]).slice(s..<(s + 1)))
                 if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }

@@ -11,6 +11,7 @@ public final class TrainingRun: RecipeRun {
     private let directory: RunDirectory
     private let progress: Progress
     private let examples: Examples
+    private let teacherPreprocessing: [Preprocessing]
     private let test: DeviceRows
     private let task: ClassificationTask
     private let clock = ContinuousClock()
@@ -23,7 +24,8 @@ public final class TrainingRun: RecipeRun {
         self.recipe = recipe
         self.device = device
         self.progress = progress
-        examples = try recipe.data.load()
+        teacherPreprocessing = try recipe.teachers.compactMap { try $0.preprocessing() }
+        examples = try recipe.data.load(teacher: teacherPreprocessing.first)
         task = examples.task
         for teacher in recipe.teachers {
             let seen = try task.seen(by: teacher.sees)
@@ -123,6 +125,13 @@ public final class TrainingRun: RecipeRun {
         var together: [SeedResult] = []
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
+        for theirs in teacherPreprocessing where !theirs.treatsInputs(as: examples.preprocessing) {
+            let ours = examples.preprocessing?.description ?? "as they are"
+            try say("a teacher was trained on other inputs: \(theirs); here: \(ours)")
+        }
+        if case .files(let files) = examples.train {
+            try say("\(files.count) training images are decoded anew in each epoch: they are more than data.memory")
+        }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
             for line in [arm.balance.contract, arm.scheme.contract] where !line.isEmpty {
@@ -159,23 +168,33 @@ public final class TrainingRun: RecipeRun {
 
     /// For images: where the first seed's students differ from their teacher, by the models as they were saved.
     private func gallery() throws -> Gallery? {
-        guard case .images(let images) = examples.test else { return nil }
+        guard examples.test.sample.count == 3 else { return nil }
         let seed = recipe.seeds[0]
-        func evaluation(_ role: String, seeing view: InputView) throws -> Evaluation {
-            let (model, _) = try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device)
-            return try Evaluation(model, test, seeing: view, on: device)
+        func saved(_ role: String) throws -> any Model {
+            try ModelDirectory.load(directory.folder(role, seed) + "/final", on: device).model
         }
         let teachers = try recipe.teachers.map { teacher in
             switch teacher.source {
-            case .train: try evaluation(teacher.role, seeing: teacher.sees)
-            case .directory(let path):
-                try Evaluation(try load(teacher, path), test, seeing: teacher.sees, on: device)
+            case .train: try saved(teacher.role)
+            case .directory(let path): try load(teacher, path)
             }
         }
-        return Gallery(
-            images,
-            evaluations: [(Role.teacher, Evaluation.mean(of: teachers))]
-                + (try recipe.arms.map { ($0.name, try evaluation($0.name, seeing: recipe.studentSees)) }))
+        let arms = recipe.arms.map(\.name)
+        var gallery = try Gallery(
+            examples.test,
+            evaluations: [(Role.teacher, try reference(teachers))]
+                + arms.map { ($0, try Evaluation(try saved($0), test, seeing: recipe.studentSees, on: device)) })
+        let pictures = gallery?.pictures.prefix(Gallery.mapped) ?? []
+        guard !pictures.isEmpty else { return gallery }
+        func add(_ model: any Model, seeing view: InputView, of role: String) throws {
+            let maps = try ModelMaps(
+                model, test, seeing: view, rows: pictures.map(\.row), labels: pictures.map(\.label), on: device)
+            gallery?.add(maps, of: role)
+        }
+        // The mean of several looks nowhere.
+        if teachers.count == 1 { try add(teachers[0], seeing: recipe.teachers[0].sees, of: Role.teacher) }
+        for role in arms { try add(try saved(role), seeing: recipe.studentSees, of: role) }
+        return gallery
     }
 
     // MARK: Teachers
@@ -268,7 +287,8 @@ public final class TrainingRun: RecipeRun {
         let trained = try scheme.train(session)
         let result = try measure(
             trained, seeing: view, seed: seed, session: session, reference: reference)
-        try directory.save(trained, result, role: role, projectors: session.projectors)
+        try directory.save(
+            trained, preprocessing: examples.preprocessing, result, role: role, projectors: session.projectors)
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "

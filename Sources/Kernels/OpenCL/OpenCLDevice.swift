@@ -18,8 +18,8 @@ public final class OpenCLDevice: Sendable {
     public let profiler: Profiler?
     public let arena: Arena
 
-    private nonisolated(unsafe) let context: cl_context
-    private nonisolated(unsafe) let queue: cl_command_queue
+    nonisolated(unsafe) let context: cl_context
+    nonisolated(unsafe) let queue: cl_command_queue
     private let programs: ProgramCache
     /// OpenCL makes every call safe across threads except clSetKernelArg on a shared kernel object (appendix A of the
     /// specification): arguments and launch are one critical section.

@@ -28,7 +28,8 @@ extension Module {
     }
 
     /// Places every parameter and buffer on a device.
-    public func materialize(on device: Device, seed: UInt64) throws -> ParameterArena {
+    /// - Parameter seed: draws the parameters' initial values; nil leaves them 0, for those that come from a file.
+    public func materialize(on device: Device, seed: UInt64?) throws -> ParameterArena {
         for buffer in buffers { try buffer.place(on: device.compute) }
         return try ParameterArena(parameters, on: device.compute, seed: seed)
     }

@@ -16,8 +16,9 @@ public final class ParameterArena {
     public let values: View
     public let gradients: View
 
-    /// Places the parameters on a device with their initial values.
-    public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64) throws {
+    /// Places the parameters on a device.
+    /// - Parameter seed: draws their initial values; nil leaves them 0, for those that come from a file.
+    public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64?) throws {
         var offsets: [Int] = []
         var total = 0
         for parameter in parameters {
@@ -30,6 +31,15 @@ public final class ParameterArena {
         gradients = try device.empty([max(total, 1)], for: .gradients)
         try run(Fill(0), .init(y: gradients), on: device)
 
+        for (parameter, offset) in zip(parameters, offsets) {
+            parameter.place(
+                value: Self.window(values, offset, parameter), gradient: Self.window(gradients, offset, parameter),
+                on: device)
+        }
+        guard let seed else {
+            try run(Fill(0), .init(y: values), on: device)
+            return
+        }
         var host = [Float](repeating: 0, count: max(total, 1))
         for (parameter, offset) in zip(parameters, offsets) {
             let (rows, pitch) = (Self.rows(parameter), Self.pitch(parameter))
@@ -38,9 +48,6 @@ public final class ParameterArena {
             for r in 0..<rows {
                 for c in 0..<columns { host[offset + r * pitch + c] = initial[r * columns + c] }
             }
-            parameter.place(
-                value: Self.window(values, offset, parameter), gradient: Self.window(gradients, offset, parameter),
-                on: device)
         }
         try device.write(host, to: values)
     }
