@@ -90,9 +90,8 @@ struct ChatTemplateTests {
         for same in [
             "{%for m in messages%}{{\"a\\n\"+m[\"role\"]}}{%endfor%}",
             "{%- for m in messages -%}  {{- 'a\\n' + m.role -}}  {%- endfor -%}\n",
-            "{# a note #}{% for m in messages %}\n    {% if false %}{% endif %}",
-            "  {% for m in messages %}\n{{ 'a\\n' + m.role }}{% endfor %}\n",
-        ] where !same.contains("if false") {
+            "  {% for m in messages %}\n{{ 'a\\n' + m.role }}{% endfor %}\n{# a note #}",
+        ] {
             #expect(TemplateShape.digest(same) == digest, "\(same)")
         }
         for other in [

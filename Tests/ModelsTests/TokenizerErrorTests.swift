@@ -38,7 +38,7 @@ struct TokenizerErrorTests {
     static let cases = [
         Case(line: 2, text: #"  "version": "2.0","#, column: 14, words: "version 1.0"),
         Case(line: 2, text: #"  "colour": 1,"#, column: 13, words: "'colour' is not known"),
-        Case(line: 2, text: #"  "truncation": {"max_length": -1},"#, column: 31, words: "-1 is outside"),
+        Case(line: 2, text: #"  "truncation": {"max_length": -1},"#, column: 32, words: "-1 is outside"),
         Case(
             line: 2, text: #"  "padding": {"strategy": {"Fixed": 99999999999}, "pad_id": 0, "pad_type_id": 0},"#,
             column: 37, words: "outside"),
@@ -47,10 +47,10 @@ struct TokenizerErrorTests {
             line: 3, text: #"  "added_tokens": [{"id": 9, "content": "a"}],"#, column: 20,
             words: "has the id 9 here and 0"),
         Case(
-            line: 3, text: #"  "added_tokens": [{"id": 9, "content": "x"}, {"id": 9, "content": "y"}],"#, column: 46,
+            line: 3, text: #"  "added_tokens": [{"id": 9, "content": "x"}, {"id": 9, "content": "y"}],"#, column: 47,
             words: "the id 9 is there already"),
         Case(
-            line: 3, text: #"  "added_tokens": [{"id": 9, "content": "x"}, {"id": 8, "content": "x"}],"#, column: 46,
+            line: 3, text: #"  "added_tokens": [{"id": 9, "content": "x"}, {"id": 8, "content": "x"}],"#, column: 47,
             words: "'x' has the id 8"),
         Case(
             line: 3, text: #"  "added_tokens": [{"id": 99999999999999999999, "content": "x"}],"#, column: 27,
@@ -72,7 +72,7 @@ struct TokenizerErrorTests {
         Case(
             line: 5,
             text: #"  "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"},"#,
-            column: 60, words: "missing closing parenthesis"),
+            column: 59, words: "missing closing parenthesis"),
         Case(
             line: 5, text: #"  "pre_tokenizer": {"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolate"},"#,
             column: 78, words: "behavior 'Isolate'"),
@@ -89,7 +89,7 @@ struct TokenizerErrorTests {
             line: 8, text: #"  "model": {"type": "Unigram", "vocab": {},"#, column: 21,
             words: "the model 'Unigram' is not known"),
         Case(
-            line: 8, text: #"  "model": {"type": "BPE", "vocab": {"a": 0, "b": 0, "ab": 2, "abb": 3},"#, column: 53,
+            line: 8, text: #"  "model": {"type": "BPE", "vocab": {"a": 0, "b": 0, "ab": 2, "abb": 3},"#, column: 51,
             words: "the id 0 belongs to 'a' already"),
         Case(
             line: 8, text: #"  "model": {"type": "BPE", "vocab": {"a": -1, "b": 1, "ab": 2, "abb": 3},"#, column: 43,
@@ -135,9 +135,9 @@ struct TokenizerErrorTests {
         let folder = try ScratchFolder()
         let tokenizer = try load([:], in: folder)
         #expect(try tokenizer.encode("abb ba <s> ab").ids == [3, 1, 0, 5, 2])
-        // ab and ba can each be made, neither from itself; equal ranks cannot be.
+        // ab and ba can each be made of the other's letters; of a merge written twice the later place counts, so that ba is first.
         let circle = try load([9: #"    "merges": [["a", "b"], ["b", "a"], ["a", "b"], ["ab", "b"]]}"#], in: folder)
-        #expect(try circle.encode(String(repeating: "ab", count: 50)).ids.count == 51 - 1)
+        #expect(try circle.encode(String(repeating: "ab", count: 50)).ids.count == 51)
         // An empty token makes nothing new.
         let empty = try #require(
             thrown(RetortError.self) {
@@ -154,14 +154,15 @@ struct TokenizerErrorTests {
     func limits() throws {
         let folder = try ScratchFolder()
         let slow = try load(
-            [5: #"  "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$x"}, "behavior": "Isolated"},"#],
+            [5: #"  "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+[^ab]"}, "behavior": "Isolated"},"#],
             in: folder)
         #expect(try slow.encode("ab").ids == [2])
         let error = try #require(
             thrown(RetortError.self) { _ = try slow.encode(String(repeating: "a", count: 64) + "b") })
         #expect(error.exit == .badData && error.why.contains("more steps or memory than allowed"))
         for pattern in [
-            #"\\C"#, "(?<a>", "a{99999}", String(repeating: "(", count: 300) + String(repeating: ")", count: 300),
+            #"\\C"#, "[a[b]]", "[a&&b]", "(?m)a.b", #"[\\W]"#, "(?<a>", "a{99999}",
+            String(repeating: "(", count: 300) + String(repeating: ")", count: 300),
         ] {
             let line =
                 #"  "pre_tokenizer": {"type": "Split", "pattern": {"Regex": ""# + pattern

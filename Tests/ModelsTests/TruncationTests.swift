@@ -11,25 +11,33 @@ struct TruncationTests {
     private let first = "the teacher teaching the student"
     private let second = "the student studying them there then"
 
-    @Test("longest first keeps special tokens and shortens the longer text", arguments: 3...20)
-    func longestFirst(_ length: Int) throws {
+    /// Tokens kept of each text (5 and 6 long), for total lengths from 3 on.
+    private static let kept = [
+        [0, 0], [0, 1], [1, 1], [1, 2], [2, 2], [2, 3], [3, 3], [3, 4], [4, 4], [4, 5], [5, 5], [5, 6], [5, 6],
+    ]
+    /// The same with a short second text.
+    private static let keptUneven = [
+        [0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [3, 2], [4, 2], [5, 2], [6, 2], [7, 2],
+    ]
+
+    @Test("longest first: the reference's lengths, special tokens kept", arguments: [false, true])
+    func longestFirst(_ isUneven: Bool) throws {
         let tokenizer = try tokenizer()
-        let (a, b) = (
-            try tokenizer.encode(first, addSpecialTokens: false).ids,
-            try tokenizer.encode(second, addSpecialTokens: false).ids
-        )
-        let encoding = try tokenizer.encode(first, second, truncation: Truncation(length: length))
-        #expect(encoding.count == min(length, a.count + b.count + 3))
-        let kept = encoding.ids.indices.filter { !encoding.isSpecial[$0] }
-        let (firstKept, secondKept) = (
-            kept.filter { encoding.typeIDs[$0] == 0 }, kept.filter { encoding.typeIDs[$0] == 1 }
-        )
-        #expect(firstKept.map { encoding.ids[$0] } == Array(a.prefix(firstKept.count)))
-        #expect(secondKept.map { encoding.ids[$0] } == Array(b.prefix(secondKept.count)))
-        // The shorter is cut only when both are as short as each other, but for one.
-        if firstKept.count < a.count { #expect(abs(firstKept.count - secondKept.count) <= 1) }
-        let left = try tokenizer.encode(first, truncation: Truncation(length: length, side: .left))
-        #expect(left.ids.dropFirst().dropLast() == a.suffix(length - 2))
+        let texts = isUneven ? ["the teacher teaching the student who was there", "a student"] : [first, second]
+        let ids = try texts.map { try tokenizer.encode($0, addSpecialTokens: false).ids }
+        for (index, counts) in (isUneven ? Self.keptUneven : Self.kept).enumerated() {
+            for side in TextSide.allCases {
+                let encoding = try tokenizer.encode(
+                    texts[0], texts[1], truncation: Truncation(length: index + 3, side: side))
+                #expect(encoding.isSpecial.count { $0 } == 3)
+                for text in 0..<2 {
+                    let kept = encoding.ids.indices
+                        .filter { !encoding.isSpecial[$0] && encoding.typeIDs[$0] == text }.map { encoding.ids[$0] }
+                    let wanted = side == .right ? ids[text].prefix(counts[text]) : ids[text].suffix(counts[text])
+                    #expect(kept == Array(wanted), "length \(index + 3), text \(text), \(side)")
+                }
+            }
+        }
     }
 
     @Test("a text that may not be cut")
@@ -42,7 +50,9 @@ struct TruncationTests {
             thrown(RetortError.self) { _ = try tokenizer.encode(first, truncation: Truncation(length: 1)) })
         #expect(none.what == "truncating to 1 tokens leaves no room")
         let cut = try tokenizer.encode(first, second, truncation: Truncation(length: 12, strategy: .onlyFirst))
-        #expect(cut.count == 12 && cut.ids.suffix(7).first == (try tokenizer.encode(first, second).ids.suffix(7).first))
+        let whole = try tokenizer.encode(first, second)
+        let second = cut.ids.indices.filter { cut.typeIDs[$0] == 1 }.map { cut.ids[$0] }
+        #expect(cut.count == 12 && second == whole.ids.indices.filter { whole.typeIDs[$0] == 1 }.map { whole.ids[$0] })
     }
 
     @Test("padding to the longest, to a length, to a multiple")

@@ -16,7 +16,7 @@ public struct Inspection {
         } else if !Folder.exists(path) {
             throw RetortError.missingInput(
                 "there is nothing to inspect at \(path.quoted(limit: 200))",
-                help: "give a .safetensors file, a model directory, a tokenizer's file or directory, or a run directory")
+                help: "give a .safetensors file, a model directory, a tokenizer's file or directory or a run directory")
         } else if FileManager.default.fileExists(atPath: path + "/manifest.json") {
             self = try Self.run(path)
         } else {

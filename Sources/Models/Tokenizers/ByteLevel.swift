@@ -68,6 +68,7 @@ struct ByteLevelPreTokenizer: PreTokenizer {
 
     private func spell(_ text: TextSlice, _ emit: (TextSlice) throws -> Void) throws {
         guard spells else { return try emit(text) }
+        try TokenizerLimit.check(textBytes: 2 * text.bytes.count)
         try ByteAlphabet.spell(text.bytes).withUnsafeBufferPointer {
             try emit(TextSlice(bytes: $0, beginsText: text.beginsText))
         }

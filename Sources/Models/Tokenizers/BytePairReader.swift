@@ -17,8 +17,8 @@ enum BytePairReader {
             throw dropout.failure("merges dropped at random make the ids of a text change from call to call")
         }
         let vocabulary = try VocabularyReader.read(cursor.member("vocab"))
-        let prefix = try cursor.optional("continuing_subword_prefix")?.string() ?? ""
-        let suffix = try cursor.optional("end_of_word_suffix")?.string() ?? ""
+        let prefix = try cursor.optional("continuing_subword_prefix").map(part) ?? ""
+        let suffix = try cursor.optional("end_of_word_suffix").map(part) ?? ""
         let merges = try cursor.member("merges")
         guard case .array(let list) = merges.value else {
             throw merges.failure("it must be an array; found \(merges.value.kind)")
@@ -114,6 +114,10 @@ enum BytePairReader {
 
     private static func notThere(_ token: String) -> MergeRefusal {
         MergeRefusal(why: "the token \(token.quoted()) is not in the vocabulary")
+    }
+
+    private static func part(_ cursor: JSONCursor) throws -> String {
+        String(decoding: try TokenizerLimit.part(cursor), as: UTF8.self)
     }
 
     private static func token(_ cursor: JSONCursor, _ vocabulary: Vocabulary) throws -> Int32 {

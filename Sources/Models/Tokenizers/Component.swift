@@ -42,21 +42,27 @@ enum TextPattern {
     }
 
     /// `text` with every occurrence replaced.
+    /// - Throws: `RetortError` 65 when that is too long, or a pattern exceeds its limits.
     func replace(in text: [UInt8], with content: [UInt8]) throws -> [UInt8] {
         switch self {
-        case .string(let string): return text.replacing(string, with: content)
-        case .pattern(let pattern):
-            return try text.withUnsafeBufferPointer { bytes in
-                var result: [UInt8] = []
-                var end = 0
-                try pattern.forEachMatch(in: bytes) { match in
-                    result += bytes[end..<match.lowerBound]
-                    result += content
-                    end = match.upperBound
-                }
-                result += bytes[end...]
-                return result
+        case .string(let string): return try replace(StringMatcher(string: string), in: text, with: content)
+        case .pattern(let pattern): return try replace(pattern, in: text, with: content)
+        }
+    }
+
+    private func replace(_ matcher: some TextMatcher, in text: [UInt8], with content: [UInt8]) throws -> [UInt8] {
+        try text.withUnsafeBufferPointer { bytes in
+            var result: [UInt8] = []
+            var end = 0
+            try matcher.forEachMatch(in: bytes) { match in
+                result += bytes[end..<match.lowerBound]
+                result += content
+                end = match.upperBound
+                try TokenizerLimit.check(textBytes: result.count)
             }
+            guard end > 0 || !result.isEmpty else { return text }
+            result += bytes[end...]
+            return result
         }
     }
 }

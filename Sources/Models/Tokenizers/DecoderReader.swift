@@ -30,7 +30,7 @@ enum DecoderReader {
             try cursor.expectKeys(["type", "pattern", "content"])
             return ReplaceDecoder(
                 pattern: try TextPattern(cursor.member("pattern")),
-                content: Array(try cursor.member("content").string().utf8))
+                content: try TokenizerLimit.part(cursor.member("content")))
         },
         .init("BPEDecoder") { cursor in
             try cursor.expectKeys(["type", "suffix"])

@@ -33,10 +33,17 @@ struct MergeQueue {
         nodes.removeAll(keepingCapacity: true)
         nodes.reserveCapacity(word.count)
         table.withLookup { lookup in
+            var (left, right, rank): (Int32, Int32, UInt32) = (-1, -1, MergeTable.noRank)
             for place in 0..<Int32(word.count) {
                 let symbol = word[Int(place)]
                 nodes.append(Node(symbol: symbol, next: place + 1, previous: place - 1, rank: MergeTable.noRank))
-                if place > 0 { push(place - 1, lookup(word[Int(place) - 1], symbol).rank) }
+                guard place > 0 else { continue }
+                // In a run of one letter the pair is that of before.
+                if word[Int(place) - 1] != left || symbol != right {
+                    (left, right) = (word[Int(place) - 1], symbol)
+                    rank = lookup(left, right).rank
+                }
+                push(place - 1, rank)
             }
             nodes[word.count - 1].next = -1
             while let rank = popRank() {

@@ -22,11 +22,11 @@ enum NormalizerReader {
                 try cursor.expectKeys(["type", "pattern", "content"])
                 return ReplaceNormalizer(
                     pattern: try TextPattern(cursor.member("pattern")),
-                    content: Array(try cursor.member("content").string().utf8))
+                    content: try TokenizerLimit.part(cursor.member("content")))
             },
             .init("Prepend") { cursor in
                 try cursor.expectKeys(["type", "prepend"])
-                return PrependNormalizer(prefix: Array(try cursor.member("prepend").string().utf8))
+                return PrependNormalizer(prefix: try TokenizerLimit.part(cursor.member("prepend")))
             },
             .init("Strip") { cursor in
                 try cursor.expectKeys(["type", "strip_left", "strip_right"])

@@ -22,7 +22,12 @@ final class Pattern: Sendable {
         guard text.utf8.count <= Self.longest else {
             throw Self.failure(text, "it has more than \(Self.longest) bytes, the limit", place)
         }
-        var translated = PatternDialect.translate(text)
+        var translated: String
+        do throws(PatternDialect.Refusal) {
+            translated = try PatternDialect.translate(text)
+        } catch {
+            throw Self.failure(text, error.why, place)
+        }
         var message = [CChar](repeating: 0, count: 256)
         var offset = 0
         let compiled = translated.withUTF8 { bytes in

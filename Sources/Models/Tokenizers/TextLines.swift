@@ -43,6 +43,25 @@ struct TextLines {
 enum TokenizerLimit {
     static let fileBytes = 64 << 20
     static let configBytes = 4 << 20
-    /// Bytes of one text to encode.
+    /// Bytes of one text to encode, also of what normalizers make of it.
     static let textBytes = 1 << 30
+    /// Bytes of a string that a component puts into texts.
+    static let partBytes = 1024
+
+    /// A string that a component puts into texts.
+    /// - Throws: `RetortError` 65 when it is longer than `partBytes`.
+    static func part(_ cursor: JSONCursor) throws(RetortError) -> [UInt8] {
+        let part = Array(try cursor.string().utf8)
+        guard part.count <= partBytes else { throw cursor.failure("it has more than \(partBytes) bytes, the limit") }
+        return part
+    }
+
+    /// - Throws: `RetortError` 65 when a component would make a text of this many bytes.
+    static func check(textBytes count: Int) throws(RetortError) {
+        guard count <= textBytes else {
+            throw .badData(
+                "the tokenizer makes a text too long", why: "its limit is \(NumberFormat.bytes(textBytes))",
+                help: "Its components may be made to multiply what they are given.")
+        }
+    }
 }
