@@ -31,6 +31,7 @@ let package = Package(
         .target(name: "COpenBLAS"),
         .target(name: "CZlib"),
         .target(name: "CImages"),
+        .target(name: "CPCRE2"),
         .target(name: "CKernels", path: "kernels", sources: ["embed.c"], publicHeadersPath: "include"),
         .target(name: "CRows", linkerSettings: [.linkedLibrary("m")]),
 
@@ -47,7 +48,7 @@ let package = Package(
             name: "RetortData", dependencies: ["CZlib", "CImages", "RetortSupport"], path: "Sources/Data",
             swiftSettings: settings),
         .target(
-            name: "RetortModels", dependencies: ["RetortRuntime", "RetortData", "RetortSupport"],
+            name: "RetortModels", dependencies: ["CPCRE2", "RetortRuntime", "RetortData", "RetortSupport"],
             path: "Sources/Models", swiftSettings: settings),
         .target(
             name: "RetortDistillation",

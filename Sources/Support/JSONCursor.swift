@@ -1,26 +1,52 @@
 /// A JSON value together with where it stands in its file: typed access whose errors name the key path.
 ///
-///     let config = JSONCursor(try JSON.read(path), file: path)
+///     let config = try JSONCursor.read(path)
 ///     let layers = try config.member("num_hidden_layers").int(in: 1...1024)
 ///     let theta = try config.optional("rope_theta")?.double() ?? 10_000
 ///
-/// Every error is exit 65.
+/// Every error is exit 65, with line and column when the cursor was made by `read`.
 public struct JSONCursor: Sendable {
     public let value: JSON
-    /// "rope.theta", "layers[3].name"; empty for the whole text.
-    public let path: String
     /// The file, for errors.
     public let file: String
+    private let steps: [JSONSource.Step]
+    private let source: JSONSource?
 
     /// The root of a parsed text.
     public init(_ value: JSON, file: String) {
-        self.init(value: value, path: "", file: file)
+        self.init(value: value, file: file, steps: [], source: nil)
     }
 
-    private init(value: JSON, path: String, file: String) {
+    /// Reads and parses a file, and keeps its text for errors as long as a cursor is in use.
+    /// - Throws: exit 66 when it is not there, 65 when it is too large or not JSON, 74 on I/O errors.
+    public static func read(_ path: String, limits: JSON.Limits = .init()) throws(RetortError) -> JSONCursor {
+        let bytes = try InputFile.read(path, limit: limits.bytes)
+        let value = try JSON.parse(bytes, file: path, limits: limits)
+        return JSONCursor(value: value, file: path, steps: [], source: JSONSource(bytes))
+    }
+
+    private init(value: JSON, file: String, steps: [JSONSource.Step], source: JSONSource?) {
         self.value = value
-        self.path = path
         self.file = file
+        self.steps = steps
+        self.source = source
+    }
+
+    /// "rope.theta", "layers[3].name"; empty for the whole text.
+    public var path: String {
+        var path = ""
+        for step in steps {
+            switch step {
+            case .key(let key): path += path.isEmpty ? key : "." + key
+            case .index(let index): path += "[\(index)]"
+            }
+        }
+        return path
+    }
+
+    /// Where the value stands.
+    public var location: RetortError.Location {
+        source?.position(of: steps).location(in: file) ?? RetortError.Location(file: file)
     }
 
     public var isNull: Bool { value == .null }
@@ -32,7 +58,7 @@ public struct JSONCursor: Sendable {
         guard let value = object[key] else {
             let name = path.isEmpty ? key : path + "." + key
             throw .badData(
-                "the key \(name.quoted(limit: 200)) is missing", at: RetortError.Location(file: file),
+                "the key \(name.quoted(limit: 200)) is missing", at: location,
                 help: EditDistance.suggestion(for: key, among: object.keys))
         }
         return child(key, value)
@@ -56,8 +82,16 @@ public struct JSONCursor: Sendable {
     public func elements() throws(RetortError) -> [JSONCursor] {
         guard case .array(let elements) = value else { throw wrongKind("an array") }
         return elements.enumerated().map { index, element in
-            JSONCursor(value: element, path: "\(path)[\(index)]", file: file)
+            JSONCursor(value: element, file: file, steps: steps + [.index(index)], source: source)
         }
+    }
+
+    /// The element `index`, to say where it stands: for long arrays that are read without a cursor for each element.
+    /// - Throws: exit 65 when this is no array or has no such element.
+    public func element(_ index: Int) throws(RetortError) -> JSONCursor {
+        guard case .array(let elements) = value else { throw wrongKind("an array") }
+        guard elements.indices.contains(index) else { throw failure("it has \(elements.count) elements") }
+        return JSONCursor(value: elements[index], file: file, steps: steps + [.index(index)], source: source)
     }
 
     /// - Throws: exit 65 when this is no object.
@@ -118,14 +152,14 @@ public struct JSONCursor: Sendable {
         for key in try object().keys where !known.contains(ExactKey(key)) {
             let name = path.isEmpty ? key : path + "." + key
             throw .badData(
-                "the key \(name.quoted(limit: 200)) is not known", at: RetortError.Location(file: file),
+                "the key \(name.quoted(limit: 200)) is not known", at: child(key, .null).location,
                 help: EditDistance.suggestion(for: key, among: allowed))
         }
     }
 
     /// An error about this value, for checks beyond its type.
     public func failure(_ why: String, help: String = "") -> RetortError {
-        .badData("\(name) is wrong", at: RetortError.Location(file: file), why: why, help: help)
+        .badData("\(name) is wrong", at: location, why: why, help: help)
     }
 
     private var name: String {
@@ -133,7 +167,7 @@ public struct JSONCursor: Sendable {
     }
 
     private func child(_ key: String, _ value: JSON) -> JSONCursor {
-        JSONCursor(value: value, path: path.isEmpty ? key : path + "." + key, file: file)
+        JSONCursor(value: value, file: file, steps: steps + [.key(key)], source: source)
     }
 
     private func wrongKind(_ wanted: String, found: String? = nil) -> RetortError {

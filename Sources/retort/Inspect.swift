@@ -4,9 +4,11 @@ import RetortSupport
 
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what is in a model directory, a safetensors file or a run directory.")
+        abstract: "Show what is in a model directory, a safetensors file, a tokenizer or a run directory.")
 
-    @Argument(help: "A .safetensors file, a model directory or a run directory.", completion: .directory)
+    @Argument(
+        help: "A .safetensors file, a model directory, a tokenizer's file or directory, or a run directory.",
+        completion: .directory)
     var path: String
     @Flag(help: "Print one JSON object.")
     var json = false

@@ -2,7 +2,7 @@ import Foundation
 import RetortData
 import RetortSupport
 
-/// `retort inspect`: the tensors of a model, or what a run directory holds. Reads headers only.
+/// `retort inspect`: the tensors of a model (headers only), what a run directory holds, or what a tokenizer is.
 public struct Inspection {
     public let text: String
     public let json: JSON
@@ -11,10 +11,12 @@ public struct Inspection {
     public init(_ path: String) throws {
         if path.hasSuffix(".safetensors") {
             self = try Self.tensors(path, config: nil)
+        } else if Self.isTokenizer(path) {
+            self = try Self.tokenizer(path)
         } else if !Folder.exists(path) {
             throw RetortError.missingInput(
                 "there is nothing to inspect at \(path.quoted(limit: 200))",
-                help: "give a .safetensors file, a model directory or a run directory")
+                help: "give a .safetensors file, a model directory, a tokenizer's file or directory or a run directory")
         } else if FileManager.default.fileExists(atPath: path + "/manifest.json") {
             self = try Self.run(path)
         } else {
@@ -25,7 +27,7 @@ public struct Inspection {
         }
     }
 
-    private init(text: String, json: JSON) {
+    init(text: String, json: JSON) {
         self.text = text
         self.json = json
     }

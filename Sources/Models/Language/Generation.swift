@@ -1,33 +1,44 @@
 import RetortKernels
 import RetortRuntime
+import RetortSupport
 
 extension LanguageModel {
-    /// Continues a prompt with the likeliest token each time.
+    /// Continues a prompt, a token at a time.
     /// - Parameters:
     ///   - prompt: token ids, at least one.
-    ///   - count: tokens to write at most.
+    ///   - count: tokens to write at most; fewer where the model has no position left.
     ///   - ends: tokens after which nothing follows; they are part of the answer.
     ///   - onToken: called with each token as it is chosen.
     /// - Returns: the new tokens.
-    public func continueGreedily(
-        _ prompt: [Int32], count: Int, ends: Set<Int32> = [], onToken: (Int32) throws -> Void = { _ in }
+    /// - Throws: `RetortError` 75 when a signal asked to stop.
+    public func generate(
+        _ prompt: [Int32], count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = [],
+        onToken: (Int32) throws -> Void = { _ in }
     ) throws -> [Int32] {
         setTraining(false)
         return try Autograd.withoutGradients {
             let cache = KeyValueCache(layers: layerCount)
             var written: [Int32] = []
             var next = prompt
-            while written.count < count {
+            while written.count < count, prompt.count + written.count <= maxPositions {
                 let logits = try forward(TokenBatch(next, rows: 1), cache: cache, capturing: []).logits
-                let last = try logits.reshaped([next.count, vocabulary]).slice(
-                    (next.count - 1)..<next.count)
-                let token = try last.device.read(last.argmax(-1), as: Int32.self)[0]
+                let last = try logits.reshaped([next.count, vocabulary]).slice((next.count - 1)..<next.count)
+                let token = try choose(last, sampling, previous: prompt + written, step: written.count)
                 written.append(token)
                 try onToken(token)
                 if ends.contains(token) { break }
+                if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
                 next = [token]
             }
             return written
         }
+    }
+
+    private func choose(_ logits: Tensor, _ sampling: TokenSampling, previous: [Int32], step: Int) throws -> Int32 {
+        // The likeliest as it is needs no row on the host.
+        guard sampling.temperature > 0 || sampling.repetitionPenalty != 1 else {
+            return try logits.device.read(logits.argmax(-1), as: Int32.self)[0]
+        }
+        return sampling.choose(try logits.values(), previous: previous, step: step)
     }
 }

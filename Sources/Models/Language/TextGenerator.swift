@@ -1,0 +1,88 @@
+import RetortRuntime
+import RetortSupport
+
+/// A language model with its tokenizer: text in, text out.
+public struct TextGenerator {
+    private let model: any LanguageModel
+    private let tokenizer: Tokenizer
+    private let ends: Set<Int32>
+
+    /// What came of a prompt.
+    public struct Answer: Sendable {
+        public let prompt: String
+        public let text: String
+        public let tokens: [Int32]
+
+        public var json: JSON {
+            [
+                "prompt": .string(prompt), "text": .string(text), "tokens": .array(tokens.map { .int(Int($0)) }),
+            ]
+        }
+    }
+
+    /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
+    public init(_ folder: String, on device: Device) throws {
+        model = try LanguageModelDirectory.load(folder, on: device).model
+        tokenizer = try Tokenizer.load(folder)
+        guard tokenizer.idLimit <= model.vocabulary else {
+            throw RetortError.badData(
+                "the tokenizer has ids up to \(tokenizer.idLimit - 1), the model \(model.vocabulary) tokens",
+                at: .init(file: folder))
+        }
+        ends = try Self.ends(JSONCursor(model.json, file: folder + "/config.json"))
+    }
+
+    /// config.json has one end-of-text token, several, or none.
+    private static func ends(_ config: JSONCursor) throws -> Set<Int32> {
+        guard let end = try config.optional("eos_token_id") else { return [] }
+        func id(_ cursor: JSONCursor) throws -> Int32 { Int32(try cursor.int(in: 0...Int(Int32.max))) }
+        if case .array = end.value { return Set(try end.elements().map(id)) }
+        return [try id(end)]
+    }
+
+    /// Continues a text.
+    /// - Parameter onText: called with each piece as soon as its characters are complete.
+    /// - Throws: `RetortError` 65 for a prompt without a token, or one that is longer than the model's context; 75 when a signal asked to stop.
+    public func write(
+        _ prompt: String, count: Int, sampling: TokenSampling, ignoringEnd: Bool = false,
+        onText: (String) throws -> Void = { _ in }
+    ) throws -> Answer {
+        let ids = try tokenizer.encode(prompt).ids
+        guard !ids.isEmpty else {
+            throw RetortError.badData("the prompt is empty", why: "the tokenizer puts no token in front of a text")
+        }
+        guard ids.count <= model.maxPositions else {
+            throw RetortError.badData(
+                "the prompt has \(ids.count) tokens, the model \(model.maxPositions) positions")
+        }
+        let opening = try tokenizer.decode(ids, skippingSpecialTokens: true)
+        var written: [Int32] = []
+        var shown = ""
+        let tokens = try model.generate(
+            ids, count: count, sampling: sampling, ends: ignoringEnd ? [] : ends
+        ) { token in
+            written.append(token)
+            let text = try continuation(of: opening, ids, written)
+            // A character may take several tokens; its beginning decodes to a replacement character.
+            guard text.unicodeScalars.last != "\u{FFFD}", let more = text.behind(shown) else { return }
+            try onText(more)
+            shown = text
+        }
+        let text = try continuation(of: opening, ids, tokens)
+        if let more = text.behind(shown) { try onText(more) }
+        return Answer(prompt: prompt, text: text, tokens: tokens)
+    }
+
+    /// What new tokens add to a text: decoded with those before, for decoders treat the beginning of a text in their own way.
+    private func continuation(of opening: String, _ ids: [Int32], _ written: [Int32]) throws -> String {
+        let all = try tokenizer.decode(ids + written, skippingSpecialTokens: true)
+        return try all.behind(opening) ?? tokenizer.decode(written, skippingSpecialTokens: true)
+    }
+}
+
+extension String {
+    /// What stands behind a beginning, by bytes: a combining mark may come after the letter it joins; nil for another beginning.
+    fileprivate func behind(_ beginning: String) -> String? {
+        utf8.starts(with: beginning.utf8) ? String(decoding: utf8.dropFirst(beginning.utf8.count), as: UTF8.self) : nil
+    }
+}
