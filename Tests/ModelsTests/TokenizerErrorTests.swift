@@ -242,7 +242,8 @@ struct TokenizerErrorTests {
             #expect(failure?.exit == .device)
             #expect(failure?.help.contains("apt install libpcre2-8-0") == true)
             #expect(failure?.what.contains("/nonexistent.so") == true)
-            #expect(try Tokenizer.load(TokenizerFixtures.folder + "/stories260K").encode("a").count == 2)
+            let other = try? Tokenizer.load(TokenizerFixtures.folder + "/stories260K").encode("a")
+            #expect(other?.count == 2)
         }
     }
 }
