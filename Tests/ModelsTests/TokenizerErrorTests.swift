@@ -233,4 +233,17 @@ struct TokenizerErrorTests {
         #expect(thrown(RetortError.self) { _ = try Tokenizer.load(nothing.path) }?.exit == .missingInput)
         #expect(thrown(RetortError.self) { _ = try Tokenizer.load(nothing.path("none")) }?.exit == .missingInput)
     }
+
+    @Test("without PCRE2 a tokenizer that needs it is an error that names the package, another one works")
+    func withoutPCRE2() async {
+        await #expect(processExitsWith: .success) {
+            setenv("RETORT_PCRE2_LIBRARY", "/nonexistent.so", 1)
+            let failure = thrown(RetortError.self) { _ = try Tokenizer.load(TokenizerFixtures.folder + "/llama3") }
+            #expect(failure?.exit == .device)
+            #expect(failure?.help.contains("apt install libpcre2-8-0") == true)
+            #expect(failure?.what.contains("/nonexistent.so") == true)
+            let other = try? Tokenizer.load(TokenizerFixtures.folder + "/stories260K").encode("a")
+            #expect(other?.count == 2)
+        }
+    }
 }

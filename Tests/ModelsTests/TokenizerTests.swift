@@ -68,6 +68,21 @@ struct TokenizerTests {
         }
     }
 
+    @Test("normalization is that of Unicode 9: later marks stay where they are")
+    func normalization() throws {
+        func normalized(_ text: String, _ form: UnicodeNormalizer.Form) throws -> [UInt32] {
+            var bytes = Array(text.utf8)
+            try UnicodeNormalizer(form: form).normalize(&bytes)
+            return String(decoding: bytes, as: UTF8.self).unicodeScalars.map(\.value)
+        }
+        // U+0323 (class 220) goes before U+0301 (230); U+10F50 (220, of Unicode 11) does not go before U+A677 (230).
+        #expect(try normalized("a\u{301}\u{323}", .nfc) == [0x1EA1, 0x301])
+        #expect(try normalized("a\u{301}\u{10F50}\u{323}", .nfd) == [0x61, 0x301, 0x10F50, 0x323])
+        #expect(try normalized("\u{A677}\u{10F50}", .nfc) == [0xA677, 0x10F50])
+        #expect(try normalized("x\u{FB01}\u{2460}y", .nfkc) == [0x78, 0x66, 0x69, 0x31, 0x79])
+        #expect(try normalized("\u{AC01}", .nfkd) == [0x1100, 0x1161, 0x11A8])
+    }
+
     @Test("what is remembered changes nothing; threads do not disturb each other")
     func repeated() async throws {
         let tokenizer = try Tokenizer.load(TokenizerFixtures.folder + "/llama3")

@@ -1,4 +1,4 @@
-/// Kinds of characters as the reference implementation has them, whose tables for BERT are those of Unicode 8.
+/// Kinds of characters as the reference implementation has them, whose tables are partly those of Unicode 8 and 9.
 extension Unicode.Scalar {
     /// White_Space.
     var isSpace: Bool {
@@ -53,11 +53,13 @@ extension Unicode.Scalar {
         return properties.generalCategory == .nonspacingMark && isOfUnicode8 && value != 0x111C9
     }
 
-    /// Marks of all kinds.
+    /// Marks of all kinds, of Unicode 9.
     var isMark: Bool {
         if value < 0x300 { return false }
+        // Two that are letters today.
+        if value == 0x1CF2 || value == 0x1CF3 { return true }
         switch properties.generalCategory {
-        case .nonspacingMark, .spacingMark, .enclosingMark: return true
+        case .nonspacingMark, .spacingMark, .enclosingMark: return isOfUnicode(upTo: 9)
         default: return false
         }
     }
@@ -76,5 +78,8 @@ extension Unicode.Scalar {
         (0x30...0x39).contains(value) || (0x41...0x5A).contains(value) || (0x61...0x7A).contains(value)
     }
 
-    private var isOfUnicode8: Bool { (properties.age?.major ?? 99) <= 8 }
+    private var isOfUnicode8: Bool { isOfUnicode(upTo: 8) }
+
+    /// True when the character was assigned in this major version of Unicode or before.
+    func isOfUnicode(upTo version: Int) -> Bool { (properties.age?.major ?? 99) <= version }
 }

@@ -1,6 +1,7 @@
 import Foundation
 
-/// Unicode normalization forms (Unicode Standard Annex 15).
+/// Unicode normalization forms (Unicode Standard Annex 15), of Unicode 9 as in the reference implementation: characters that came later
+/// stay as they are and where they are.
 struct UnicodeNormalizer: Normalizer {
     enum Form: String, CaseIterable, Sendable { case nfc = "NFC", nfd = "NFD", nfkc = "NFKC", nfkd = "NFKD" }
 
@@ -28,12 +29,26 @@ struct UnicodeNormalizer: Normalizer {
             var end = found
             while end < text.count, text[end] >= 0x80 { end += 1 }
             result += text[done..<begin]
-            result += normalized(String(decoding: text[begin..<end], as: UTF8.self)).utf8
+            append(text[begin..<end], to: &result)
             done = end
             next = text.withUnsafeBufferPointer { $0.firstIndex(ofByteAtLeast: firstLead, from: end) }
         }
         result += text[done...]
         text = result
+    }
+
+    private func append(_ text: ArraySlice<UInt8>, to result: inout [UInt8]) {
+        var known = String.UnicodeScalarView()
+        for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
+            if scalar.isOfUnicode(upTo: 9) {
+                known.append(scalar)
+            } else {
+                result += normalized(String(known)).utf8
+                result.append(scalar)
+                known.removeAll()
+            }
+        }
+        result += normalized(String(known)).utf8
     }
 
     private func normalized(_ text: String) -> String {
