@@ -80,6 +80,7 @@ struct TokenizerTests {
         #expect(try normalized("a\u{301}\u{10F50}\u{323}", .nfd) == [0x61, 0x301, 0x10F50, 0x323])
         #expect(try normalized("\u{A677}\u{10F50}", .nfc) == [0xA677, 0x10F50])
         #expect(try normalized("x\u{FB01}\u{2460}y", .nfkc) == [0x78, 0x66, 0x69, 0x31, 0x79])
+        #expect(try normalized("a\u{34C}\u{F75}", .nfc) == [0x61, 0xF71, 0xF74, 0x34C])
         #expect(try normalized("\u{AC01}", .nfkd) == [0x1100, 0x1161, 0x11A8])
     }
 

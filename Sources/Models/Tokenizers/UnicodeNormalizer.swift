@@ -37,10 +37,18 @@ struct UnicodeNormalizer: Normalizer {
         text = result
     }
 
+    /// Characters that are two marks in every form; Foundation puts them in order before it takes them apart.
+    private static let marksOfMarks: [Unicode.Scalar: [Unicode.Scalar]] = [
+        "\u{344}": ["\u{308}", "\u{301}"], "\u{F73}": ["\u{F71}", "\u{F72}"], "\u{F75}": ["\u{F71}", "\u{F74}"],
+        "\u{F81}": ["\u{F71}", "\u{F80}"],
+    ]
+
     private func append(_ text: ArraySlice<UInt8>, to result: inout [UInt8]) {
         var known = String.UnicodeScalarView()
         for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
-            if scalar.isOfUnicode(upTo: 9) {
+            if let parts = Self.marksOfMarks[scalar] {
+                known.append(contentsOf: parts)
+            } else if scalar.isOfUnicode(upTo: 9) {
                 known.append(scalar)
             } else {
                 result += normalized(String(known)).utf8
