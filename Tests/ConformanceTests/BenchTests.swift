@@ -134,8 +134,22 @@ import Testing
     @Test func workerRefusesWhatItDoesNotKnow() {
         for (kernel, shape) in [
             ("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("gemm", "1xx1"),
+            ("conv2d", "4x3x8x8x5x3"),
+            ("conv2d", "4x3x8x9x5x3x1"), ("conv2d", "4x3x8x8x5x3x1x2"),
         ] {
             #expect(throws: RetortError.self) { try BenchWorker.find(kernel, shape) }
+        }
+    }
+
+    /// What a comparison asks of its child is what the child knows.
+    @Test func everyComparedKernelIsKnown() throws {
+        let plans = ComparisonPlan.pyTorch(
+            Set(BenchGroup.allCases), python: "python", scripts: "scripts", device: "cpu")
+        #expect(plans.count > 60)
+        for plan in plans + ComparisonPlan.openBLAS(device: "cpu") + ComparisonPlan.copyCeiling(device: "cpu") {
+            let words = plan.ours.arguments
+            let place = try #require(words.firstIndex(of: "bench-worker"))
+            _ = try BenchWorker.find(words[place + 1], words[place + 2])
         }
     }
 

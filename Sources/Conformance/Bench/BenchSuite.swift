@@ -54,7 +54,7 @@ public struct BenchSuite {
     /// Every kernel that a row can be measured for.
     public static var cases: [BenchCase] {
         GemmCases.all + ConvCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [
-            StepCase.mlp()
+            StepCase.mlp(), ResNetStepCase.step(),
         ]
     }
 

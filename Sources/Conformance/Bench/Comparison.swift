@@ -122,7 +122,7 @@ extension ComparisonPlan {
     /// Products, convolutions, divergence rows and the training step against PyTorch.
     /// - Parameters:
     ///   - python: an interpreter that has torch.
-    ///   - scripts: the folder with gemm.py, conv.py, kd_rows.py, mlp_step.py.
+    ///   - scripts: the folder with gemm.py, conv.py, kd_rows.py, mlp_step.py, resnet_step.py.
     static func pyTorch(_ groups: Set<BenchGroup>, python: String, scripts: String, device: String) -> [ComparisonPlan]
     {
         func plan(
@@ -166,6 +166,10 @@ extension ComparisonPlan {
         }
         if groups.contains(.step) {
             plans.append(plan("kd_step, \(device) / PyTorch", "mlp_step", "mlp_step.py", "128", goal: 1.5))
+            plans.append(
+                plan(
+                    "resnet_step, \(device) / PyTorch", "resnet_step", "resnet_step.py", "64",
+                    goal: device == "cpu" ? 1.2 : 1))
         }
         return plans
     }

@@ -12,6 +12,15 @@ enum ConvCases {
             (self.kernel, self.stride, self.groups) = (kernel, stride, groups)
         }
 
+        /// - Parameter sizes: as `sizes` gives them; nil for an image that is not square, or groups that do not divide the channels.
+        init?(_ sizes: [Int]) {
+            let groups = sizes.count == 8 ? sizes[7] : 1
+            guard sizes.count == 7 || sizes.count == 8, sizes[2] == sizes[3], sizes[1] % groups == 0,
+                sizes[4] % groups == 0
+            else { return nil }
+            self.init(sizes[0], sizes[1], sizes[2], sizes[4], kernel: sizes[5], stride: sizes[6], groups: groups)
+        }
+
         /// n, channels, height, width, outputs, kernel, stride, and groups where there are several.
         var sizes: [Int] {
             [n, channels, size, size, outputs, kernel, stride] + (groups == 1 ? [] : [groups])
@@ -40,6 +49,15 @@ enum ConvCases {
     static let compared = layers
 
     static var all: [BenchCase] { layers.flatMap { [forward($0), backwardInput($0), backwardWeight($0)] } }
+
+    /// A pass by its kernel's name.
+    static func pass(_ kernel: String, _ layer: Layer) -> BenchCase {
+        switch kernel {
+        case "conv2d_backward_input": backwardInput(layer)
+        case "conv2d_backward_weight": backwardWeight(layer)
+        default: forward(layer)
+        }
+    }
 
     private static func forward(_ layer: Layer) -> BenchCase {
         BenchCase(.conv, "conv2d", layer.sizes) { device, random in

@@ -69,7 +69,9 @@ public struct BenchAnswer: Equatable, Sendable {
 /// The child's side: measures one case as it is told to. Nothing is allocated and no device is opened before the first `go`.
 public enum BenchWorker {
     /// Cases by the name that the parent uses; `openblas` is the library without our op.
-    public static let kernels = ["gemm", "openblas", "kd_rows", "copy", "mlp_step", "digits_step"]
+    public static let kernels =
+        ["gemm", "openblas", "kd_rows", "copy", "mlp_step", "digits_step", "resnet_step"] + convolutions
+    private static let convolutions = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
     private static let warmUp = 3
 
     /// - Throws: exit 64 for an unknown kernel or shape, and what the device throws.
@@ -116,7 +118,17 @@ public enum BenchWorker {
 
     static func find(_ kernel: String, _ shape: String) throws -> BenchCase {
         let sizes = shape.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-        let wanted = ["gemm": 3, "openblas": 3, "kd_rows": 2, "copy": 2, "mlp_step": 1, "digits_step": 1]
+        if convolutions.contains(kernel) {
+            guard sizes.allSatisfy({ $0 > 0 && $0 < 1 << 20 }), let layer = ConvCases.Layer(sizes) else {
+                throw RetortError.usage(
+                    "\(shape.quoted()) is no convolution: batch, channels, side, side, outputs, kernel, stride, and groups "
+                        + "where there are several, joined by x")
+            }
+            return ConvCases.pass(kernel, layer)
+        }
+        let wanted = [
+            "gemm": 3, "openblas": 3, "kd_rows": 2, "copy": 2, "mlp_step": 1, "digits_step": 1, "resnet_step": 1,
+        ]
         guard let rank = wanted[kernel] else {
             throw RetortError.usage(
                 "no kernel is called \(kernel.quoted())", help: EditDistance.suggestion(for: kernel, among: kernels))
@@ -129,6 +141,7 @@ public enum BenchWorker {
         case "openblas": GemmCases.openBLAS(sizes)
         case "kd_rows": DivergenceCases.rows(sizes)
         case "copy": RowCases.copy(sizes)
+        case "resnet_step": ResNetStepCase.step(batch: sizes[0])
         case "mlp_step": StepCase.mlp(batch: sizes[0])
         default: StepCase.digits(batch: sizes[0])
         }
