@@ -45,7 +45,7 @@ enum ConvCases {
         Layer(64, 192, 16, 192, kernel: 3, groups: 192), Layer(64, 192, 16, 192, kernel: 3, stride: 2, groups: 192),
     ]
 
-    /// Layers that are compared with PyTorch (issue 3).
+    /// Layers that are compared with PyTorch.
     static let compared = layers
 
     static var all: [BenchCase] { layers.flatMap { [forward($0), backwardInput($0), backwardWeight($0)] } }
