@@ -3,7 +3,7 @@ import RetortData
 import RetortRuntime
 import RetortSupport
 
-/// A trained model on disk: `config.json` and `model.safetensors`, and `preprocessor_config.json` where its inputs are changed first.
+/// A trained model on disk: `config.json` and `model.safetensors` (or its shards), and `preprocessor_config.json` where its inputs are changed first.
 public enum ModelDirectory {
     static let largestConfig = 1 << 20
 
@@ -43,12 +43,11 @@ public enum ModelDirectory {
                 help: "give a directory with config.json and model.safetensors, for example RUN/student/seed-0/final")
         }
         let model = try model(path + "/config.json")
-        return (model, try fill(model, from: path + "/model.safetensors", on: device))
+        return (model, try fill(model, with: StoredWeights(of: model, in: CheckpointFiles(folder: path)), on: device))
     }
 
-    /// Places a module on a device with the weights of a file, which is looked at first.
-    static func fill(_ module: any Module, from file: String, on device: Device) throws -> ParameterArena {
-        let weights = try Weights(of: module, in: file)
+    /// Places a module on a device with weights that fit it.
+    static func fill(_ module: any Module, with weights: StoredWeights, on device: Device) throws -> ParameterArena {
         let arena = try module.materialize(on: device, seed: nil)
         try weights.assign()
         return arena
@@ -56,8 +55,7 @@ public enum ModelDirectory {
 
     /// A `config.json`.
     static func configuration(_ path: String) throws -> JSONCursor {
-        JSONCursor(
-            try JSON.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000)), file: path)
+        try JSONCursor.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000))
     }
 
     /// What becomes of raw inputs before this model sees them; nil where the directory does not say.
@@ -67,46 +65,7 @@ public enum ModelDirectory {
     /// Fills a module that is on its device from a safetensors file.
     /// - Throws: `RetortError` 65 for a file that does not fit, 66 when it is missing.
     public static func loadWeights(of module: any Module, from path: String) throws {
-        try Weights(of: module, in: path).assign()
-    }
-
-    /// The arrays of a module in a safetensors file: each parameter and buffer must be there and of its shape, and nothing else may
-    /// be. PyTorch's `num_batches_tracked` counters are passed over: nothing here depends on them.
-    private struct Weights {
-        private let file: SafeTensors
-        private let entries: [(name: String, shape: [Int], assign: ([Float]) throws -> Void)]
-
-        init(of module: any Module, in path: String) throws {
-            file = try SafeTensors(path: path)
-            entries =
-                module.parameters.map { parameter in (parameter.name, parameter.shape, { try parameter.assign($0) }) }
-                + module.buffers.map { buffer in (buffer.name, buffer.shape, { try buffer.assign($0) }) }
-            for entry in entries {
-                let stored = try file.tensor(entry.name)
-                guard stored.shape == entry.shape else {
-                    throw RetortError.badData(
-                        "\(entry.name) has shape \(stored.shape) in the file, \(entry.shape) in config.json",
-                        at: .init(file: path))
-                }
-            }
-            let names = Set(entries.map(\.name))
-            let extra = file.tensors.first { !names.contains($0.name) && !$0.name.hasSuffix(".num_batches_tracked") }
-            if let extra {
-                throw RetortError.badData(
-                    "\(extra.name.quoted()) belongs to no parameter of the model in config.json", at: .init(file: path))
-            }
-        }
-
-        /// - Throws: `RetortError` 65 when a number is not finite.
-        func assign() throws {
-            for entry in entries {
-                let values = try file.floats(entry.name)
-                guard values.allSatisfy(\.isFinite) else {
-                    throw RetortError.badData("\(entry.name) holds NaN or infinity", at: .init(file: file.path))
-                }
-                try entry.assign(values)
-            }
-        }
+        try StoredWeights(of: module, in: CheckpointFiles(file: path)).assign()
     }
 
     private static func model(_ path: String) throws -> any Model {

@@ -30,7 +30,8 @@ public enum RecommenderDirectory {
         } catch let error as ModelError {
             throw (try config.optional(error.setting) ?? config).failure("its \(error.description)")
         }
-        _ = try ModelDirectory.fill(model, from: path + "/model.safetensors", on: device)
+        _ = try ModelDirectory.fill(
+            model, with: StoredWeights(of: model, in: CheckpointFiles(folder: path)), on: device)
         try model.prepare(on: device)
         return model
     }

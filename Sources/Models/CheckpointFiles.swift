@@ -9,19 +9,25 @@ struct CheckpointFiles {
     private let owner: [String: Int]
     private let folder: String
 
+    /// One file, by itself.
+    /// - Throws: `RetortError` 66 when it is not there, 65 when it is malformed.
+    init(file: String) throws {
+        let single = try SafeTensors(path: file)
+        self.init(
+            files: [single], owner: Dictionary(single.tensors.map { ($0.name, 0) }, uniquingKeysWith: { a, _ in a }),
+            folder: file)
+    }
+
     /// - Throws: `RetortError` 66 when there is neither, 65 for an index that lies.
     init(folder: String) throws {
-        self.folder = folder
         let index = folder + "/model.safetensors.index.json"
         guard FileManager.default.fileExists(atPath: index) else {
             let single = folder + "/model.safetensors"
             if !FileManager.default.fileExists(atPath: single) { throw Self.missing(folder) }
-            files = [try SafeTensors(path: single)]
-            owner = Dictionary(files[0].tensors.map { ($0.name, 0) }, uniquingKeysWith: { a, _ in a })
+            try self.init(file: single)
             return
         }
-        let cursor = JSONCursor(
-            try JSON.read(index, limits: .init(bytes: 1 << 26, depth: 8, values: 2_000_000)), file: index)
+        let cursor = try JSONCursor.read(index, limits: .init(bytes: 1 << 26, depth: 8, values: 2_000_000))
         var files: [SafeTensors] = []
         var numbers: [String: Int] = [:]
         var owner: [String: Int] = [:]
@@ -40,8 +46,13 @@ struct CheckpointFiles {
             }
             owner[name] = number
         }
+        self.init(files: files, owner: owner, folder: folder)
+    }
+
+    private init(files: [SafeTensors], owner: [String: Int], folder: String) {
         self.files = files
         self.owner = owner
+        self.folder = folder
     }
 
     private static func missing(_ folder: String) -> RetortError {

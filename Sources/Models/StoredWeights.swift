@@ -1,0 +1,56 @@
+import RetortData
+import RetortRuntime
+import RetortSupport
+
+/// The arrays of a module in a checkpoint: each parameter and buffer must be there and of its shape, and nothing else may be. All is looked
+/// at before anything is allocated.
+struct StoredWeights {
+    private let files: CheckpointFiles
+    private let entries: [(stored: String, assign: ([Float]) throws -> Void)]
+
+    /// - Parameters:
+    ///   - storedNames: what checkpoints call an array, the usual name first.
+    ///   - passesOver: stored arrays that belong to no parameter and may be there. PyTorch's `num_batches_tracked` counters always may:
+    ///     nothing here depends on them.
+    /// - Throws: `RetortError` 65 for files that do not fit.
+    init(
+        of module: any Module, in files: CheckpointFiles, storedNames: (String) -> [String] = { [$0] },
+        passesOver: (String) -> Bool = { _ in false }
+    ) throws {
+        self.files = files
+        let arrays: [(name: String, shape: [Int], assign: ([Float]) throws -> Void)] =
+            module.parameters.map { parameter in (parameter.name, parameter.shape, { try parameter.assign($0) }) }
+            + module.buffers.map { buffer in (buffer.name, buffer.shape, { try buffer.assign($0) }) }
+        entries = try arrays.map { array in
+            let name = storedNames(array.name).first(where: files.holds) ?? array.name
+            let stored = try files.tensor(name)
+            guard stored.shape == array.shape else {
+                throw RetortError.badData(
+                    "\(name) has shape \(stored.shape) in the file, \(array.shape) in config.json",
+                    at: .init(file: files.path(of: name)))
+            }
+            return (name, array.assign)
+        }
+        let known = Set(entries.map(\.stored))
+        let extra = files.names.first {
+            !known.contains($0) && !$0.hasSuffix(".num_batches_tracked") && !passesOver($0)
+        }
+        if let extra {
+            throw RetortError.badData(
+                "\(extra.quoted(limit: 200)) belongs to no parameter of the model in config.json",
+                at: .init(file: files.path(of: extra)))
+        }
+    }
+
+    /// Fills the module, which is on its device.
+    /// - Throws: `RetortError` 65 when a number is not finite.
+    func assign() throws {
+        for (stored, assign) in entries {
+            let values = try files.floats(stored)
+            guard values.allSatisfy(\.isFinite) else {
+                throw RetortError.badData("\(stored) holds NaN or infinity", at: .init(file: files.path(of: stored)))
+            }
+            try assign(values)
+        }
+    }
+}
