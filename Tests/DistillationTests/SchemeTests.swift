@@ -118,6 +118,26 @@ struct SchemeTests {
         }
     }
 
+    @Test(
+        "several peers: what balances losses sees their mean, which is what is minimised", arguments: TestBackend.fast)
+    func balancedPeers(_ backend: TestBackend) throws {
+        let sample = try ArmSample(backend)
+        let recipe = try ArmSample.recipe(
+            "objective: [{loss: forward-kl}], scheme: {kind: mutual, peers: 3}, balance: {kind: uncertainty}, "
+                + "train: {batch: 40}")
+        let session = sample.session(recipe, teacher: nil)
+        let trainers = try (0..<3).map {
+            let student = try session.student(number: $0)
+            return try session.trainer(student.model, student.arena, teacher: nil, peers: 2)
+        }
+        // One step: exp(−s)·L + s with s = 0 is L, and s moves by −0.1 · (1 − L).
+        let losses = try Trainer.epoch(0, of: trainers)
+        for (trainer, loss) in zip(trainers, losses) {
+            #expect(loss.count == 1)
+            #expect(abs(try trainer.balance()[0] - exp(0.1 * (1 - Double(loss[0])))) < 1e-5)
+        }
+    }
+
     @Test("with several peers each has a projector of its own", arguments: TestBackend.fast)
     func projectorsOfPeers(_ backend: TestBackend) throws {
         let sample = try ArmSample(backend)

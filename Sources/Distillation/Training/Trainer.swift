@@ -228,9 +228,10 @@ public final class Trainer {
             let factor = Float(arm.ramp.factor(progress))
             guard factor != 0, spanning == nil || spanning == arm.objective.spansBatch else { continue }
             var loss = try Tensor.total(prepared.map { try $0.loss(input) })
+            // The mean over peers first: what balances losses must see what is minimised.
+            if prepared.count > 1 { loss = try loss * (1 / Float(prepared.count)) }
             loss = try balancer.weigh(loss, term: index, share: share)
-            let weight = factor / Float(prepared.count)
-            losses.append(weight == 1 ? loss : try loss * weight)
+            losses.append(factor == 1 ? loss : try loss * factor)
         }
         if spanning != true { losses += try goal.own.map { try $0.loss(input) } }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
