@@ -53,7 +53,8 @@ public final class Decoder: LanguageModel {
         let positions = (0..<tokens.rows).flatMap { _ in (past..<(past + tokens.length)).map(Int32.init) }
         let place = Place(
             table: try rotaryTable(reaching: past + tokens.length, on: device),
-            positions: try device.view(positions, [positions.count], .i32), validKeys: tokens.valid)
+            positions: try device.view(positions, [positions.count], .i32),
+            masks: try masks(tokens, past: past, on: device))
         for (index, block) in blocks.enumerated() {
             let (out, attention) = try block(x, place, cache: cache, layer: index)
             x = out
@@ -71,7 +72,17 @@ public final class Decoder: LanguageModel {
     struct Place {
         let table: RotaryTable
         let positions: View
-        let validKeys: [Bool]?
+        /// What queries do not see, by the layers' windows.
+        let masks: [Int?: Tensor]
+    }
+
+    private func masks(_ tokens: TokenBatch, past: Int, on device: ComputeDevice) throws -> [Int?: Tensor] {
+        var masks: [Int?: Tensor] = [:]
+        for window in Set(configuration.windows) {
+            masks[window] = try AttentionMask(isCausal: true, window: window, validKeys: tokens.valid).bias(
+                batch: tokens.rows, queries: tokens.length, keys: past + tokens.length, on: device)
+        }
+        return masks
     }
 
     /// A table that knows the positions below `count`; it grows by doubling.
@@ -174,7 +185,7 @@ final class DecoderBlock: Module {
         if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
         let (heard, attention) = try q.attention(
             keys: k, values: v, scale: 1 / Float(c.headWidth).squareRoot(),
-            mask: AttentionMask(isCausal: true, window: window, validKeys: place.validKeys))
+            mask: place.masks[window])
         let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, c.heads * c.headWidth])
         let middle = try x + output(mixed)
         let inner = try after(middle)

@@ -70,8 +70,10 @@ public final class GPT2: LanguageModel {
         let shape = [batch.rows, batch.length]
         var x = try tokens(batch.ids, shape: shape) + positions(places, shape: shape)
         recorder.keep("embeddings", x)
+        let mask = try AttentionMask(isCausal: true, validKeys: batch.valid).bias(
+            batch: batch.rows, queries: batch.length, keys: past + batch.length, on: x.device)
         for (index, block) in blocks.enumerated() {
-            let (out, attention) = try block(x, validKeys: batch.valid, cache: cache, layer: index)
+            let (out, attention) = try block(x, mask: mask, cache: cache, layer: index)
             x = out
             recorder.keep("layers.\(index).attention", attention)
             recorder.keep("layers.\(index).hidden", x)
@@ -135,7 +137,7 @@ public final class GPT2: LanguageModel {
             children = [before, all, output, after, up, down]
         }
 
-        func callAsFunction(_ x: Tensor, validKeys: [Bool]?, cache: KeyValueCache?, layer: Int) throws -> (
+        func callAsFunction(_ x: Tensor, mask: Tensor?, cache: KeyValueCache?, layer: Int) throws -> (
             out: Tensor, attention: Tensor
         ) {
             let (rows, tokens, hidden) = (x.shape[0], x.shape[1], x.shape[2])
@@ -150,7 +152,7 @@ public final class GPT2: LanguageModel {
             if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
             let (heard, attention) = try q.attention(
                 keys: k, values: v, scale: 1 / Float(width).squareRoot(),
-                mask: AttentionMask(isCausal: true, validKeys: validKeys))
+                mask: mask)
             let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
             let middle = try x + output(mixed)
             return (try middle + down(up(after(middle))), attention)

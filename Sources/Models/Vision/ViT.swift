@@ -141,7 +141,7 @@ public final class ViT: Model {
             }
             let (q, k, v) = (try split(query), try split(key), try split(value))
             let (heard, attention) = try q.attention(
-                keys: k, values: v, scale: 1 / Float(width).squareRoot(), mask: AttentionMask(isCausal: false))
+                keys: k, values: v, scale: 1 / Float(width).squareRoot())
             let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
             let middle = try x + output(mixed)
             return (try middle + down(up(after(middle))), attention)

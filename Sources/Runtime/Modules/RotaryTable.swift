@@ -16,7 +16,6 @@ public struct RotaryTable: Sendable {
     /// `[positions, width / 2]`.
     public let cosines: View
     public let sines: View
-    let device: ComputeDevice
 
     /// - Parameters:
     ///   - width: numbers of a head; even.
@@ -28,7 +27,6 @@ public struct RotaryTable: Sendable {
         let frequencies = Self.frequencies(width: width, theta: theta, scaling: scaling)
         // In double: an angle of thousands of radians has few digits left in single precision.
         let angles = (0..<positions).flatMap { position in frequencies.map { Double(position) * $0 } }
-        self.device = device
         cosines = try device.view(angles.map { Float(cos($0)) }, [positions, width / 2])
         sines = try device.view(angles.map { Float(sin($0)) }, [positions, width / 2])
     }

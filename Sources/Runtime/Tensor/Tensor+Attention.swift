@@ -17,7 +17,9 @@ public struct AttentionMask: Sendable {
 
     /// What is added to scores, 0 or −∞: `[batch or 1, 1, 1, queries, keys]`; nil when every query sees every key. A query that would see
     /// nothing, as padding at the beginning does, sees everything: whatever it answers is not looked at, but it must be a number.
-    func bias(batch: Int, queries: Int, keys: Int, on device: ComputeDevice) throws -> Tensor? {
+    ///
+    /// The same for all layers with one window: made once for a pass over the tokens, not once for each.
+    public func bias(batch: Int, queries: Int, keys: Int, on device: ComputeDevice) throws -> Tensor? {
         guard isCausal || validKeys != nil else { return nil }
         if let validKeys, validKeys.count != batch * keys {
             throw TensorError("\(validKeys.count) valid keys for \(batch) sequences of \(keys)")
@@ -27,6 +29,7 @@ public struct AttentionMask: Sendable {
         }
         let rows = validKeys == nil ? 1 : batch
         var values = [Float](repeating: 0, count: rows * queries * keys)
+        var hidesSome = false
         for row in 0..<rows {
             for query in 0..<queries {
                 let position = keys - queries + query
@@ -35,11 +38,12 @@ public struct AttentionMask: Sendable {
                     return isNear && validKeys?[row * keys + key] ?? true
                 }
                 let hidden = (0..<keys).filter { !sees($0) }
-                guard hidden.count < keys else { continue }
+                guard hidden.count < keys, !hidden.isEmpty else { continue }
+                hidesSome = true
                 for key in hidden { values[(row * queries + query) * keys + key] = -.infinity }
             }
         }
-        return Tensor(try device.view(values, [rows, 1, 1, queries, keys]), device)
+        return hidesSome ? Tensor(try device.view(values, [rows, 1, 1, queries, keys]), device) : nil
     }
 }
 
@@ -51,10 +55,11 @@ extension Tensor {
     /// - Parameters:
     ///   - keys, values: `[batch, kvHeads, keys, width]`; kvHeads divides heads, and head h uses kvHeads · h / heads.
     ///   - scale: multiplies the scores before mask and bias, usually 1 / √width.
+    ///   - mask: of `AttentionMask.bias`: what queries do not see; nil: they see everything.
     ///   - bias: `[batch, heads, queries, keys]`, added to the scores.
     /// - Returns: `[batch, heads, queries, width]`, and the probabilities `[batch, heads, queries, keys]`.
     public func attention(
-        keys: Tensor, values: Tensor, scale: Float, mask: AttentionMask, bias: Tensor? = nil
+        keys: Tensor, values: Tensor, scale: Float, mask: Tensor? = nil, bias: Tensor? = nil
     ) throws -> (output: Tensor, probabilities: Tensor) {
         guard rank == 4, keys.rank == 4, values.rank == 4, keys.shape[0] == shape[0], keys.shape[3] == shape[3],
             values.shape.prefix(3) == keys.shape.prefix(3), keys.shape[1] > 0, shape[1] % keys.shape[1] == 0
@@ -66,9 +71,7 @@ extension Tensor {
         let rows = heads / groups * queries
         var scores = try reshaped([batch, groups, rows, shape[3]]).matmul(keys.transposed(2, 3)).scaled(scale)
         if let bias { scores = try scores + bias.reshaped(scores.shape) }
-        if let hidden = try mask.bias(batch: batch, queries: queries, keys: count, on: device) {
-            scores = try scores.reshaped([batch, groups, heads / groups, queries, count]) + hidden
-        }
+        if let mask { scores = try scores.reshaped([batch, groups, heads / groups, queries, count]) + mask }
         let probabilities = try scores.reshaped([batch, groups, rows, count]).softmax()
         let output = try probabilities.matmul(values)
         return (

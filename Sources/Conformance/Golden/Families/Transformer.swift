@@ -35,8 +35,10 @@ extension GoldenFamilies {
         let mask = AttentionMask(
             isCausal: try trial.parameters.flag("causal"), window: try trial.parameters.integer(ifPresent: "window"),
             validKeys: valid)
-        let (output, probabilities) = try trial.tensor("q").attention(
-            keys: trial.tensor("k"), values: trial.tensor("v"), scale: trial.parameters.float("scale"), mask: mask,
+        let (q, k) = (try trial.tensor("q"), try trial.tensor("k"))
+        let (output, probabilities) = try q.attention(
+            keys: k, values: trial.tensor("v"), scale: trial.parameters.float("scale"),
+            mask: mask.bias(batch: q.shape[0], queries: q.shape[2], keys: k.shape[2], on: q.device),
             bias: trial.tensor(ifPresent: "bias"))
         trial.give("out", output)
         trial.give("probs", probabilities)
