@@ -85,8 +85,7 @@ extension Tensor {
         }
         let mixture = try Tensor.total(
             teachers.enumerated().map { k, teacher in
-                let column = try weights.gathered(column: k, rows: rows)
-                return try teacher.detached.softmax(temperature: temperature) * column
+                try teacher.detached.softmax(temperature: temperature) * weights.narrowed(axis: 1, k..<(k + 1))
             })
         // The fused op takes logits and gives the student's gradient; the logarithm times T has the mixture as its softmax at T.
         let factor = temperature * temperature
@@ -97,10 +96,5 @@ extension Tensor {
         func logarithm(_ p: Tensor) throws -> Tensor { try p.detached.map(.clampMinimum(.leastNormalMagnitude)).log() }
         let slope = try logarithm(mixture) - logarithm(softmax(temperature: temperature))
         return try value + ((mixture - mixture.detached) * slope).sum() * (factor / Float(rows))
-    }
-
-    /// One column of `[rows, columns]` as `[rows, 1]`.
-    private func gathered(column: Int, rows: Int) throws -> Tensor {
-        try transposed(0, 1).slice(column..<(column + 1)).reshaped([rows, 1])
     }
 }
