@@ -56,6 +56,19 @@ struct RunDirectoryTests {
         try contents(of: folder).filter { $0.key.contains("/final/") }
     }
 
+    @Test("a run that an error ends says so, and goes on when it can")
+    func failed() throws {
+        let small = try SmallRun(.cpu)
+        // Steps of this length leave the finite numbers at once.
+        let hot = "train.optimizer={kind: sgd, lr: 1000000}"
+        let error = thrown(RetortError.self) { _ = try small.start("run", hot).run() }
+        #expect(error?.exit == .diverged)
+        let manifest = small.folder.path("run/manifest.json")
+        #expect(try JSON.read(manifest)["status"] == "failed")
+        // The same run is taken up again, and ends the same way: it is not refused as another's.
+        #expect(thrown(RetortError.self) { _ = try small.start("run", hot).run() }?.exit == .diverged)
+    }
+
     @Test("the layout is the contract's", arguments: TestBackend.fast)
     func layout(_ backend: TestBackend) throws {
         let small = try SmallRun(backend)

@@ -78,7 +78,7 @@ public final class RunDirectory {
             "runs/ holds 9999 runs of \(recipe) of today", help: "name a directory with --output")
     }
 
-    /// `running`, `stopped`, `finished`.
+    /// `running`, `stopped`, `failed`, `finished`; all but the last go on from what is finished.
     func setStatus(_ status: String) throws {
         guard case .object(var object) = manifest else { return }
         object.set("status", .string(status))
@@ -129,6 +129,10 @@ public final class RunDirectory {
             throw RetortError.stopped(
                 error.what, why: "finished models are in \(path)",
                 help: "the same command with --output \(path) goes on from there")
+        } catch {
+            // What ended the run is what is told, also where a full disk keeps the status.
+            try? setStatus("failed")
+            throw error
         }
     }
 
