@@ -239,11 +239,11 @@ struct RecommenderRunTests {
         arguments: [
             (
                 "{loss: bpr}]}\n  student:", "{loss: hinton}]}\n  student:", 5, "objective.0.loss is 'hinton'",
-                "not for interactions"
+                "hinton is for data of kind csv"
             ),
             (
                 "matrix-factorization, dimension: 3", "mlp, layers: [3, 2]", 3, "student.model.kind is 'mlp'",
-                "labelled data"
+                "mlp is for data of kind csv"
             ),
             ("{epochs: 4, batch", "{epochs: 4, micro-batch: 2, batch", 8, "unknown key 'micro-batch' in train", ""),
             ("{epochs: 4, batch", "{epochs: 4, rows: 2, batch", 8, "unknown key 'rows' in train", ""),

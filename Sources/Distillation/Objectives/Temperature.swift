@@ -30,7 +30,8 @@ struct Temperature: Sendable {
         ramp = Ramp(moving: recipe.required("temperature-ramp"))
     }
 
-    func now(_ input: ObjectiveInput) -> Float { base * Float(ramp.factor(input.progress)) }
+    func now(_ progress: TrainingProgress) -> Float { base * Float(ramp.factor(progress)) }
+    func now(_ input: ObjectiveInput) -> Float { now(input.progress) }
 
     /// "4", "4 (times 1 to 0.25 over the epochs)".
     var contract: String {

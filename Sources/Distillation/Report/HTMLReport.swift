@@ -85,7 +85,8 @@ private struct ReportPage {
         let legend = zip(results.arms, styles).compactMap { arm, style -> Markup? in
             guard let last = arm.seeds.flatMap(\.curve).map(\.epoch).max() else { return nil }
             return .element(
-                "li", [:], [style.swatch, .text("\(arm.role), \(last) \(last == 1 ? "epoch" : "epochs")")])
+                "li", [:],
+                [style.swatch, .text("\(arm.role), \(last) \(results.timeUnit.rawValue)\(last == 1 ? "" : "s")")])
         }
         let explanation =
             results.arms.contains { $0.seeds.count > 1 }
@@ -108,9 +109,10 @@ private struct ReportPage {
         let axis = ChartAxis("test \(results.quality.name) (%)", covering: samples, limits: 0...100)
         let chart = LineChart(
             id: "accuracy-curve", title: "Test \(results.quality.name) during training",
-            description: Self.description(lines) { NumberFormat.percent($0) }, lines: lines, y: axis, scale: 100)
+            description: description(lines) { NumberFormat.percent($0) }, lines: lines, y: axis, scale: 100,
+            unit: results.timeUnit)
         let name = results.quality.name
-        return figure("Test \(name)", chart.markup, caption: Self.gaps(lines, name))
+        return figure("Test \(name)", chart.markup, caption: gaps(lines, name))
     }
 
     private var lossCurve: Markup? {
@@ -126,8 +128,9 @@ private struct ReportPage {
             : ChartAxis("training loss", covering: losses)
         let chart = LineChart(
             id: "loss-curve", title: "Training loss",
-            description: Self.description(lines) { NumberFormat.significant($0, digits: 3) }, lines: lines, y: axis)
-        var captions = [Self.gaps(lines, "loss")]
+            description: description(lines) { NumberFormat.significant($0, digits: 3) }, lines: lines, y: axis,
+            unit: results.timeUnit)
+        var captions = [gaps(lines, "loss")]
         if lines.count > 1 { captions.append("Each arm minimises its own loss: compare shapes, not heights.") }
         return figure(
             "Training loss", chart.markup, caption: captions.filter { !$0.isEmpty }.joined(separator: " "))
@@ -142,23 +145,24 @@ private struct ReportPage {
         }
     }
 
-    private static func description(_ lines: [LineChart.Line], _ format: (Double) -> String) -> String {
+    private func description(_ lines: [LineChart.Line], _ format: (Double) -> String) -> String {
         lines.map { line in
             guard let first = line.curve.samples.first, let last = line.curve.samples.last else {
                 return "\(line.name): no finite value"
             }
-            return "\(line.name): \(format(first.mean)) at epoch \(first.epoch), "
-                + "\(format(last.mean)) at epoch \(last.epoch)"
+            return "\(line.name): \(format(first.mean)) at \(results.timeUnit.rawValue) \(first.epoch), "
+                + "\(format(last.mean)) at \(results.timeUnit.rawValue) \(last.epoch)"
         }
         .joined(separator: "; ")
     }
 
     /// Names the seeds whose values are not finite.
-    private static func gaps(_ lines: [LineChart.Line], _ what: String) -> String {
+    private func gaps(_ lines: [LineChart.Line], _ what: String) -> String {
+        let unit = results.timeUnit.rawValue
         let broken = lines.filter { !$0.curve.broken.isEmpty }.map { line in
             let seeds = line.curve.broken.map { String($0.seed) }.joined(separator: ", ")
             let first = line.curve.broken.map(\.epoch).min() ?? 0
-            return "\(line.name) from epoch \(first) (\(line.curve.broken.count == 1 ? "seed" : "seeds") \(seeds))"
+            return "\(line.name) from \(unit) \(first) (\(line.curve.broken.count == 1 ? "seed" : "seeds") \(seeds))"
         }
         return broken.isEmpty ? "" : "Not a finite \(what), not drawn: \(broken.joined(separator: "; "))."
     }

@@ -13,6 +13,8 @@ struct LineChart {
     var y: ChartAxis
     /// Multiplies the values of the curves: 100 for percentages.
     var scale = 1.0
+    /// What curves count: epochs or steps.
+    var unit = RunResults.TimeUnit.epoch
 
     /// With more lines than this their bands would cover one another, and none is drawn.
     static let bandLimit = 8
@@ -29,7 +31,7 @@ struct LineChart {
         let x =
             showsShare
             ? ChartAxis("share of the arm's training (%)", covering: [0, 100])
-            : ChartAxis("epoch", covering: [0, Double(longest)])
+            : ChartAxis(unit.rawValue, covering: [0, Double(longest)])
         let frame = PlotFrame(x: x, y: y)
         var bands: [Markup] = []
         var curves: [Markup] = []

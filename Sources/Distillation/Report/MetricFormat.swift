@@ -19,10 +19,13 @@ struct MetricFormat {
 
     private static func explanation(_ metric: Metric) -> String {
         switch metric {
-        case .accuracy: "of the test rows"
+        case .accuracy: "of the test rows or tokens"
         case .macroF1: "mean of the classes' F1"
         case .agreement: "same answer as the teacher"
         case .klToTeacher: "per sample or token"
+        case .reverseKL: "of the student, per token"
+        case .crossEntropy: "per test token"
+        case .perplexity: "exp of the cross entropy"
         case .retrieval: "own teacher's embedding nearest"
         case .recall10, .recall20: "of what users took next"
         case .ndcg10, .ndcg20: "hits count less further down"
@@ -31,6 +34,7 @@ struct MetricFormat {
         case .latency: "batch 1, forward"
         case .peakBytes: "device, training step"
         case .stepTime: "training, median epoch"
+        case .tokenRate: "predicted in training"
         case .clientAccuracy: "mean of the clients' accuracy"
         case .worstClient: "least of the clients' accuracy"
         case .bytesUp: "clients to server, whole run"
@@ -51,7 +55,7 @@ struct MetricFormat {
         case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient, .recall10, .recall20, .ndcg10,
             .ndcg20:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
-        case .klToTeacher:
+        case .klToTeacher, .reverseKL, .crossEntropy, .perplexity:
             return pair(spread) {
                 $0 != 0 && abs($0) < 0.001
                     ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)
@@ -62,7 +66,7 @@ struct MetricFormat {
             return pair(spread, hidesZero: true) {
                 Int(exactly: $0.rounded()).map(NumberFormat.bytes) ?? NumberFormat.significant($0)
             }
-        case .latency, .stepTime:
+        case .latency, .stepTime, .tokenRate:
             return pair(spread) { abs($0) >= 999.95 ? Self.grouped($0) : NumberFormat.fixed($0, decimals: 1) }
         case nil:
             return pair(spread) { NumberFormat.significant($0) }

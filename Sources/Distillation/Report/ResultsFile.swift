@@ -17,6 +17,7 @@ extension RunResults {
                 ("seeds", .array(seeds.map(Self.json))), ("classes", .array(classes.map(JSON.string))),
                 ("arms", .array(arms.map(Self.json))),
             ] + (quality == .accuracy ? [] : [("quality", .string(quality.rawValue))])
+                + (timeUnit == .epoch ? [] : [("time_unit", .string(timeUnit.rawValue))])
                 + (gallery.map { [("gallery", $0.json)] } ?? []))
     }
 
@@ -38,11 +39,15 @@ extension RunResults {
         try root.expectKeys(
             [
                 "format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms", "gallery",
-                "quality",
+                "quality", "time_unit",
             ])
         let quality = try root.optional("quality").map { (key) throws(RetortError) in
             guard let metric = Metric(rawValue: try key.string()) else { throw key.failure("it is no metric") }
             return metric
+        }
+        let unit = try root.optional("time_unit").map { (key) throws(RetortError) in
+            guard let unit = TimeUnit(rawValue: try key.string()) else { throw key.failure("it is epoch or step") }
+            return unit
         }
         self.init(
             recipe: try root.member("recipe").string(), device: try root.member("device").string(),
@@ -51,7 +56,7 @@ extension RunResults {
             classes: try root.member("classes").elements().map { (name) throws(RetortError) in try name.string() },
             arms: try root.member("arms").elements().map(Self.arm),
             gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) },
-            quality: quality ?? .accuracy)
+            quality: quality ?? .accuracy, timeUnit: unit ?? .epoch)
     }
 
     // MARK: Writing

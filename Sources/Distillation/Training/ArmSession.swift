@@ -102,7 +102,7 @@ public final class ArmSession {
         // Where the test set is large beside the training, measuring is to cost no more than training.
         let affordable = 3 * Double(data.rows) * Double(count * length) / Double(max(1, test.rows))
         let progress = try TrainingCurve(
-            passes: count, epochsEach: length, points: affordable, on: device, pass: { try trainer.epoch($0) },
+            passes: count, epoch: { $0 * length }, points: affordable, on: device, pass: { try trainer.epoch($0) },
             step: { trainer.step },
             measure: { try Evaluation(trainer.model, test, seeing: view, on: device).accuracy },
             report: {

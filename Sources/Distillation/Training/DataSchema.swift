@@ -2,7 +2,10 @@ import RetortData
 
 /// What may stand under `data`.
 enum DataSchema {
-    static let sections = [csv, idx, cifar10, cifar100, images, InteractionSource.section]
+    /// Of a classifier.
+    static let labelled = [csv, idx, cifar10, cifar100, images]
+    /// Of every family: the kind of its data tells which one a recipe belongs to.
+    static let sections = labelled + [InteractionSource.section] + LanguageSource.sections
 
     static let csv = RecipeSection(
         "csv", "Numeric features and one label column in a CSV file.",

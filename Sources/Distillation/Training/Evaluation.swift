@@ -146,14 +146,21 @@ func forwardLatency(_ model: any Model, _ data: DeviceRows, seeing view: InputVi
 {
     model.setTraining(false)
     let x = try view(data.examples(0..<1, on: device))
+    return try medianMicroseconds(on: device) { _ = try Autograd.withoutGradients { try model(x) } }
+}
+
+/// Median time of some work, everything enqueued and waited for: of fifty rounds, or of those that a few seconds allow.
+func medianMicroseconds(on device: Device, _ work: () throws -> Void) throws -> Double {
     let clock = ContinuousClock()
     var times: [Double] = []
-    for round in 0..<60 {
+    var spent = 0.0
+    for round in 0..<60 where spent < 5e6 {
         let time = try clock.measure {
-            _ = try Autograd.withoutGradients { try model(x) }
+            try work()
             try device.compute.synchronize()
         }
-        if round >= 10 { times.append(time.microseconds) }
+        spent += time.microseconds
+        if round >= 10 || spent >= 5e6 { times.append(time.microseconds) }
     }
     return times.sorted()[times.count / 2]
 }

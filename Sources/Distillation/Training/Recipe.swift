@@ -43,7 +43,7 @@ public struct Recipe: Sendable {
         self.name = name
         let data = node.required("data")
         guard RecipeFamily(dataKind: data.required("kind").text) == .classification else {
-            throw RetortError.recipe("this is the recipe of a recommender, not of a classifier", at: data.location)
+            throw RetortError.recipe("this is not the recipe of a classifier", at: data.location)
         }
         self.data = try DataSource(data, path: resolve(data.required("path").text))
         // The stored recipe must mean the same from anywhere, so its paths are absolute.
@@ -141,8 +141,12 @@ public struct ScheduleSpec: Sendable {
 
     /// The schedule of a training of this length; epochs become steps here.
     func make(epochs: Int, stepsPerEpoch: Int) -> Schedule {
+        make(steps: epochs * stepsPerEpoch, stepsPerEpoch: stepsPerEpoch)
+    }
+
+    /// The schedule of a training of so many steps.
+    func make(steps total: Int, stepsPerEpoch: Int) -> Schedule {
         let warmup = node["warmup"]?.integer ?? 0
-        let total = epochs * stepsPerEpoch
         return switch node.required("kind").text {
         case "linear": .linear(warmup: warmup, total: total)
         case "cosine": .cosine(warmup: warmup, total: total)
@@ -176,24 +180,28 @@ public struct OptimizerSpec: Sendable {
                     ("kind", RecipeNode(.text("adam"), at: nil)), ("lr", number(rate)),
                     ("betas", RecipeNode(.list([number(0.9), number(0.999)]), at: nil)), ("epsilon", number(1e-8)),
                     ("weight-decay", number(0)),
+                    ("decays", RecipeNode(.text(DecayScope.all.rawValue), at: nil)),
                 ]), at: nil))
     }
 
     /// - Parameter decays: false leaves weight decay out.
     func make(_ arena: ParameterArena, clip: Float?, decays: Bool = true) throws -> any Optimizer {
         let decay = decays ? Float(node.required("weight-decay").number) : 0
+        guard let scope = DecayScope(rawValue: node.required("decays").text) else {
+            preconditionFailure("schema: decays")
+        }
         guard kind != "sgd" else {
             return try SGD(
                 arena,
                 options: .init(
                     momentum: Float(node.required("momentum").number), nesterov: node.required("nesterov").flag,
-                    weightDecay: decay), clipNorm: clip)
+                    weightDecay: decay), decaying: scope, clipNorm: clip)
         }
         let betas = node.required("betas").list.map(\.number)
         return try Adam(
             arena,
             options: .init(
                 beta1: betas[0], beta2: betas[1], epsilon: Float(node.required("epsilon").number), weightDecay: decay,
-                decoupled: kind == "adamw"), clipNorm: clip)
+                decoupled: kind == "adamw"), decaying: scope, clipNorm: clip)
     }
 }

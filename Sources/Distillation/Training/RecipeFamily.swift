@@ -1,13 +1,25 @@
 /// What recipes are about; each family has models and losses of its own.
 enum RecipeFamily: CaseIterable {
-    case classification, recommender
+    case classification, recommender, language
 
-    init(dataKind: String?) { self = dataKind == InteractionSource.section.name ? .recommender : .classification }
+    init(dataKind: String?) {
+        self = Self.allCases.first { $0.dataKinds.contains(dataKind ?? "") } ?? .classification
+    }
+
+    /// What its data is called under `data.kind`.
+    private var dataKinds: [String] {
+        switch self {
+        case .classification: DataSchema.labelled.map(\.name)
+        case .recommender: [InteractionSource.section.name]
+        case .language: LanguageSource.sections.map(\.name)
+        }
+    }
 
     var schema: RecipeSection {
         switch self {
         case .classification: .recipe
         case .recommender: .recommender
+        case .language: .language
         }
     }
 
@@ -15,19 +27,15 @@ enum RecipeFamily: CaseIterable {
     private var words: [String] {
         switch self {
         case .classification: ModelSpec.kinds + ObjectiveRegistry.sections.map(\.name)
-        case .recommender:
-            RecommenderSpec.kinds + RecommenderObjectiveRegistry.sections.map(\.name)
+        case .recommender: RecommenderSpec.kinds + RecommenderObjectiveRegistry.sections.map(\.name)
+        case .language: LanguageModelSpec.kinds + LanguageObjectiveRegistry.sections.map(\.name)
         }
     }
 
-    /// What a message adds for a word that the other family knows: "; bpr is for data of kind interactions"; "" for any other word.
+    /// What a message adds for a word that only other families know: "; bpr is for data of kind interactions"; "" for any other word.
     func remark(on word: String) -> String {
-        guard !words.contains(word), Self.allCases.contains(where: { $0 != self && $0.words.contains(word) }) else {
-            return ""
-        }
-        switch self {
-        case .classification: return "; \(word) is for data of kind \(InteractionSource.section.name)"
-        case .recommender: return "; \(word) is for labelled data, not for \(InteractionSource.section.name)"
-        }
+        let others = Self.allCases.filter { $0 != self && $0.words.contains(word) }
+        guard !words.contains(word), !others.isEmpty else { return "" }
+        return "; \(word) is for data of kind " + others.flatMap(\.dataKinds).joined(separator: ", ")
     }
 }

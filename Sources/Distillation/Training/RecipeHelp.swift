@@ -1,10 +1,12 @@
 /// The recipe's keys in words, made from the schema itself: it cannot drift from what is accepted.
 public enum RecipeHelp {
     public static var text: String {
-        let recommender = RecipeSection.recommender.fields.filter { $0.key != "seeds" }
+        func keys(_ section: RecipeSection) -> String {
+            lines(section.fields.filter { $0.key != "seeds" }, indent: 1).joined(separator: "\n")
+        }
         return "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n")
-            + "\n\nRECIPE KEYS OF A RECOMMENDER (data.kind: interactions)\n"
-            + lines(recommender, indent: 1).joined(separator: "\n")
+            + "\n\nRECIPE KEYS OF A RECOMMENDER (data.kind: interactions)\n" + keys(.recommender)
+            + "\n\nRECIPE KEYS OF A LANGUAGE MODEL (data.kind: tokens)\n" + keys(.language)
     }
 
     private static func lines(_ fields: [RecipeField], indent: Int) -> [String] {

@@ -1,3 +1,4 @@
+import RetortRuntime
 import RetortSupport
 
 /// What a value of a recipe may be. One description serves reading, validation, help and documentation.
@@ -177,6 +178,7 @@ extension RecipeSection {
                     RecipeField("momentum", .number(0...1), .defaulted("0"), "share of the last step that is kept"),
                     RecipeField("nesterov", .flag, .defaulted("false"), "look ahead along the momentum"),
                     RecipeField("weight-decay", .number(0...1e3), .defaulted("0"), "L2 penalty"),
+                    decays,
                 ]),
             RecipeSection("adam", "Adam; weight decay is an L2 penalty.", adamFields(decay: "0")),
             RecipeSection("adamw", "Adam with decoupled weight decay.", adamFields(decay: "0.01")),
@@ -191,8 +193,13 @@ extension RecipeSection {
             // Never 0: weights without a gradient, the padding of the arena among them, would be moved by 0/0.
             RecipeField("epsilon", .number(1e-30...1), .defaulted("1e-8"), "added to the root of the second moment"),
             RecipeField("weight-decay", .number(0...1e3), .defaulted(decay), "weight decay"),
+            decays,
         ]
     }
+
+    private static let decays = RecipeField(
+        "decays", .choice(DecayScope.allCases.map(\.rawValue)), .defaulted(DecayScope.all.rawValue),
+        "what weight decay shrinks: all parameters, or those of two and more dimensions only")
 
     static let schedule = RecipeType.variant(
         key: "kind",

@@ -110,8 +110,18 @@ public final class RunDirectory {
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, _ result: SeedResult, role: String,
         projectors: ProjectorSet? = nil
     ) throws {
+        try save(result, role: role, projectors: projectors) {
+            try ModelDirectory.save(model, preprocessing: preprocessing, to: $0)
+        }
+    }
+
+    /// Writes the model, then the result.
+    /// - Parameter model: writes it into the folder given.
+    func save(
+        _ result: SeedResult, role: String, projectors: ProjectorSet? = nil, model: (String) throws -> Void
+    ) throws {
         let folder = folder(role, result.seed)
-        try ModelDirectory.save(model, preprocessing: preprocessing, to: folder + "/final")
+        try model(folder + "/final")
         if let projectors, !projectors.isEmpty {
             try ModelDirectory.saveWeights(of: projectors, to: folder + "/projectors.safetensors")
         }

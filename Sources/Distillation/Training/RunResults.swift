@@ -15,10 +15,16 @@ public struct RunResults: Sendable {
     public var gallery: Gallery?
     /// What the arms are judged by: the metric of curves, charts and verdict.
     public var quality = Metric.accuracy
+    /// What curves count in their `epoch`.
+    public var timeUnit = TimeUnit.epoch
+
+    public enum TimeUnit: String, Sendable {
+        case epoch, step
+    }
 
     public init(
         recipe: String, device: String, deviceSummary: String, seeds: [UInt64], classes: [String], arms: [ArmResult],
-        gallery: Gallery? = nil, quality: Metric = .accuracy
+        gallery: Gallery? = nil, quality: Metric = .accuracy, timeUnit: TimeUnit = .epoch
     ) {
         self.recipe = recipe
         self.device = device
@@ -28,6 +34,7 @@ public struct RunResults: Sendable {
         self.arms = arms
         self.gallery = gallery
         self.quality = quality
+        self.timeUnit = timeUnit
     }
 }
 
@@ -66,7 +73,7 @@ public struct SeedResult: Sendable {
 }
 
 public struct CurvePoint: Sendable {
-    /// Epochs finished.
+    /// Epochs finished; steps where the run's `timeUnit` says so.
     public var epoch: Int
     /// Optimizer steps finished.
     public var step: Int
@@ -89,6 +96,11 @@ public enum Metric: String, Sendable, CaseIterable {
     case macroF1 = "macro_f1"
     case agreement
     case klToTeacher = "kl_to_teacher"
+    /// KL(student ‖ teacher), of language models.
+    case reverseKL = "reverse_kl_to_teacher"
+    /// Of language models, per token.
+    case crossEntropy = "cross_entropy"
+    case perplexity
     case retrieval = "retrieval_at_1"
     case recall10 = "recall@10"
     case recall20 = "recall@20"
@@ -99,6 +111,8 @@ public enum Metric: String, Sendable, CaseIterable {
     case latency = "latency_us"
     case peakBytes = "peak_bytes"
     case stepTime = "step_us"
+    /// Of a language model's training.
+    case tokenRate = "tokens_per_s"
     /// Of a federated run without a server's model: mean and least test accuracy of the clients.
     case clientAccuracy = "client_accuracy"
     case worstClient = "worst_client_accuracy"
@@ -112,6 +126,9 @@ public enum Metric: String, Sendable, CaseIterable {
         case .macroF1: "macro-F1 %"
         case .agreement: "agreement %"
         case .klToTeacher: "KL to teacher (nats)"
+        case .reverseKL: "reverse KL (nats)"
+        case .crossEntropy: "cross entropy (nats)"
+        case .perplexity: "perplexity"
         case .retrieval: "retrieval %"
         case .recall10: "recall@10 %"
         case .recall20: "recall@20 %"
@@ -122,6 +139,7 @@ public enum Metric: String, Sendable, CaseIterable {
         case .latency: "latency (µs)"
         case .peakBytes: "peak memory"
         case .stepTime: "step (µs)"
+        case .tokenRate: "tokens/s"
         case .clientAccuracy: "clients %"
         case .worstClient: "worst client %"
         case .bytesUp: "sent up"

@@ -60,7 +60,7 @@ public final class Trainer {
     private let batch: Int
     /// Rows of one forward and backward; larger batches are gone through in parts.
     private let microBatch: Int
-    private let order: Philox
+    private let order: EpochOrder
     private var progress: TrainingProgress
 
     /// Optimizer steps taken.
@@ -83,7 +83,7 @@ public final class Trainer {
             epochs: spec.epochs, stepsPerEpoch: (data.rows + spec.batch - 1) / spec.batch)
         learningRate = spec.optimizer.learningRate
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
-        order = Philox(seed: seed, stream: Philox.stream("order"))
+        order = EpochOrder(seed: seed)
         progress = TrainingProgress(epochs: spec.epochs)
         let prepared = try TermBuilder(model, goal: goal, data: data, seed: seed, on: device)
         studentSignals = prepared.studentSignals
@@ -100,12 +100,7 @@ public final class Trainer {
     func start(at step: Int) { progress.step = step }
 
     /// The order of the rows in an epoch: a function of the seed and the epoch alone.
-    func permutation(epoch: Int) -> [Int32] {
-        Philox(
-            seed: UInt64(order.word(UInt64(epoch))) << 32 | UInt64(order.word(UInt64(epoch) + (1 << 40))),
-            stream: Philox.stream("shuffle")
-        ).permutation(data.rows)
-    }
+    func permutation(epoch: Int) -> [Int32] { order.permutation(epoch: epoch, count: data.rows) }
 
     /// One pass over the rows.
     /// - `order`: the rows' order; nil draws it.
@@ -132,7 +127,7 @@ public final class Trainer {
         }
         let losses = try compute.empty([trainers.count, steps], for: .data)
         for s in 0..<steps {
-            let batch = try pass.next(at: .init(seed: UInt64(first.order.word(1)), epoch: index, step: first.step))
+            let batch = try pass.next(at: .init(seed: first.order.seed(1), epoch: index, step: first.step))
             let ids = batch.ids
             if trainers.count == 1, ids.count > first.microBatch {
                 try first.learnInParts(batch, lossInto: losses.reshaped([steps]).slice(s..<(s + 1)))
@@ -173,7 +168,7 @@ public final class Trainer {
             let stream = Philox.stream("hidden") &+ UInt64(step)
             let firstElement = firstRow * (x.count / max(1, x.shape[0]))
             x = try x.dropout(
-                goal.hidden, seed: UInt64(order.word(0)), stream: stream, firstElement: firstElement
+                goal.hidden, seed: order.seed(0), stream: stream, firstElement: firstElement
             ).scaled(1 - goal.hidden)
         }
         return try model.forward(x, capturing: studentSignals)

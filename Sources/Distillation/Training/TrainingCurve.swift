@@ -13,14 +13,14 @@ struct TrainingCurve {
     ///
     /// - Parameters:
     ///   - passes: how often `pass` is called.
-    ///   - epochsEach: epochs of one pass: 1, or those of a round.
+    ///   - epoch: what is counted, after so many passes: epochs, or steps.
     ///   - points: how many measurements are affordable; between 8 and 60 are made, as far as there are passes.
     ///   - pass: trains one epoch, or one round of several; the loss of each step.
     ///   - step: steps taken so far.
     ///   - measure: the quality on the test, 0 to 1.
     ///   - report: called after each pass; the quality only where it was measured.
     init(
-        passes: Int, epochsEach: Int = 1, points affordable: Double, on device: Device,
+        passes: Int, epoch: (Int) -> Int = { $0 }, points affordable: Double, on device: Device,
         pass: (Int) throws -> [Float], step: () -> Int,
         measure: () throws -> Double, report: (CurvePoint) throws -> Void
     ) throws {
@@ -36,7 +36,7 @@ struct TrainingCurve {
             peakBytes = max(peakBytes, device.compute.memory.peak)
             let isMeasured = (number + 1) % every == 0 || number + 1 == passes
             let point = CurvePoint(
-                epoch: (number + 1) * epochsEach, step: step(),
+                epoch: epoch(number + 1), step: step(),
                 loss: losses.reduce(0) { $0 + Double($1) } / Double(losses.count),
                 accuracy: isMeasured ? try measure() : nil)
             if isMeasured { points.append(point) }

@@ -44,6 +44,11 @@ extension LanguageModel {
 public enum LanguageModelRegistry {
     public static let all: [any LanguageModel.Type] = [Decoder.self, GPT2.self]
 
+    /// A fresh model, not yet on a device.
+    /// - Parameter config: the whole of config.json.
+    /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
+    public static func make(_ config: JSONCursor) throws -> any LanguageModel { try find(config).init(config) }
+
     /// - Throws: `RetortError` 65 for a model_type that is not known.
     static func find(_ config: JSONCursor) throws -> any LanguageModel.Type {
         let kind = try config.member("model_type")

@@ -1,3 +1,4 @@
+import Foundation
 import RetortData
 import RetortRuntime
 import RetortSupport
@@ -15,12 +16,28 @@ public enum LanguageModelDirectory {
                 help: "give a directory with config.json and model.safetensors")
         }
         let config = try ModelDirectory.configuration(folder + "/config.json")
-        let model = try LanguageModelRegistry.find(config).init(config)
+        let model = try LanguageModelRegistry.make(config)
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
             passesOver: model.passesOver)
         return (model, try ModelDirectory.fill(model, with: weights, on: device))
     }
+
+    /// Takes the tokenizer and the settings of generation over from another directory, byte for byte, so that what was trained with them
+    /// can be used like it.
+    /// - Throws: `RetortError` 73 or 74.
+    public static func copyTokenizer(from source: String, to folder: String) throws {
+        try Folder.createWithParents(folder)
+        for name in tokenizerFiles where FileManager.default.fileExists(atPath: source + "/" + name) {
+            try AtomicFile.write(
+                try InputFile(path: source + "/" + name).readAll(limit: 1 << 30), to: folder + "/" + name)
+        }
+    }
+
+    private static let tokenizerFiles = [
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+        "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
+    ]
 
     /// Writes the config as it was, with the type that the weights have now, and `model.safetensors`.
     /// - Throws: `RetortError` 73 or 74.

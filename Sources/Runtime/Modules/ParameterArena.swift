@@ -5,7 +5,8 @@ import RetortKernels
 ///
 /// A parameter of two or more dimensions is kept as a matrix of its first dimension by all others (`[out, in]`,
 /// `[out, in·kh·kw]`), its rows padded to `rowAlignment` elements so that vector and matrix units load them whole; each parameter
-/// begins on 512 bytes. Padding holds zeros for ever: it starts so, and its gradient stays zero.
+/// begins on 512 bytes. Padding holds zeros for ever: it starts so, and its gradient stays zero. Matrices come first, so that weight
+/// decay can leave out biases and the weights of norms by stopping where they begin.
 public final class ParameterArena {
     static let rowAlignment = 16
     static let parameterAlignment = 128
@@ -15,16 +16,23 @@ public final class ParameterArena {
     /// All values, all gradients: `[elements]` each.
     public let values: View
     public let gradients: View
+    /// Elements of the flat arrays that belong to parameters of two or more dimensions: the first ones.
+    public let matrixElements: Int
 
     /// Places the parameters on a device.
     /// - Parameter seed: draws their initial values; nil leaves them 0, for those that come from a file.
     public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64?) throws {
-        var offsets: [Int] = []
+        var offsets = [Int](repeating: 0, count: parameters.count)
         var total = 0
-        for parameter in parameters {
-            offsets.append(total)
-            total += (Self.rows(parameter) * Self.pitch(parameter)).roundedUp(to: Self.parameterAlignment)
+        func place(where wanted: (Parameter) -> Bool) {
+            for (index, parameter) in parameters.enumerated() where wanted(parameter) {
+                offsets[index] = total
+                total += (Self.rows(parameter) * Self.pitch(parameter)).roundedUp(to: Self.parameterAlignment)
+            }
         }
+        place { $0.shape.count >= 2 }
+        matrixElements = total
+        place { $0.shape.count < 2 }
         self.parameters = parameters
         self.device = device
         values = try device.empty([max(total, 1)], for: .parameters)

@@ -8,12 +8,17 @@ public final class Adam: Optimizer {
     public private(set) var stepCount = 0
     public let norm: GradientNormState
     private let options: AdamUpdate.Options
+    private let decaying: DecayScope
     private let first: View
     private let second: View
     private let secondMaximum: View?
 
-    public init(_ arena: ParameterArena, options: AdamUpdate.Options = .init(), clipNorm: Float? = nil) throws {
+    public init(
+        _ arena: ParameterArena, options: AdamUpdate.Options = .init(), decaying: DecayScope = .all,
+        clipNorm: Float? = nil
+    ) throws {
         let device = arena.device
+        self.decaying = decaying
         self.arena = arena
         self.clipNorm = clipNorm
         self.options = options
@@ -34,11 +39,16 @@ public final class Adam: Optimizer {
         try arena.completeGradients()
         try norm.update(arena.gradients, clipNorm: clipNorm, on: arena.device)
         stepCount += 1
-        try run(
-            AdamUpdate(options, learningRate: learningRate, step: stepCount),
-            .init(
-                values: arena.values, gradients: arena.gradients, first: first, second: second,
-                secondMaximum: secondMaximum, factor: norm.factor, skip: norm.skip), on: arena.device)
+        for (part, decays) in decaying.parts(of: arena) {
+            var options = options
+            if !decays { options.weightDecay = 0 }
+            try run(
+                AdamUpdate(options, learningRate: learningRate, step: stepCount),
+                .init(
+                    values: arena.values.slice(part), gradients: arena.gradients.slice(part),
+                    first: first.slice(part), second: second.slice(part),
+                    secondMaximum: secondMaximum?.slice(part), factor: norm.factor, skip: norm.skip), on: arena.device)
+        }
         arena.clearGradients()
     }
 }

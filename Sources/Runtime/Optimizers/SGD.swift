@@ -7,10 +7,15 @@ public final class SGD: Optimizer {
     public private(set) var stepCount = 0
     public let norm: GradientNormState
     private let options: SGDUpdate.Options
+    private let decaying: DecayScope
     private let momentum: View?
 
-    public init(_ arena: ParameterArena, options: SGDUpdate.Options = .init(), clipNorm: Float? = nil) throws {
+    public init(
+        _ arena: ParameterArena, options: SGDUpdate.Options = .init(), decaying: DecayScope = .all,
+        clipNorm: Float? = nil
+    ) throws {
         self.arena = arena
+        self.decaying = decaying
         self.clipNorm = clipNorm
         self.options = options
         norm = try GradientNormState(on: arena.device)
@@ -23,11 +28,15 @@ public final class SGD: Optimizer {
     public func step(learningRate: Float) throws {
         try arena.completeGradients()
         try norm.update(arena.gradients, clipNorm: clipNorm, on: arena.device)
-        try run(
-            SGDUpdate(options, learningRate: learningRate, isFirstStep: stepCount == 0),
-            .init(
-                values: arena.values, gradients: arena.gradients, momentum: momentum, factor: norm.factor,
-                skip: norm.skip), on: arena.device)
+        for (part, decays) in decaying.parts(of: arena) {
+            var options = options
+            if !decays { options.weightDecay = 0 }
+            try run(
+                SGDUpdate(options, learningRate: learningRate, isFirstStep: stepCount == 0),
+                .init(
+                    values: arena.values.slice(part), gradients: arena.gradients.slice(part),
+                    momentum: momentum?.slice(part), factor: norm.factor, skip: norm.skip), on: arena.device)
+        }
         stepCount += 1
         arena.clearGradients()
     }

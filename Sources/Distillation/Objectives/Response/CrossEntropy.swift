@@ -1,7 +1,7 @@
 import RetortRuntime
 
 /// Cross entropy with the labels: what a student learns alone. Mean over rows.
-public struct CrossEntropyObjective: LogitObjective {
+public struct CrossEntropyObjective: LogitObjective, TokenObjective {
     public static let section = RecipeSection(
         "cross-entropy", "Cross entropy with the labels.",
         [
@@ -15,9 +15,11 @@ public struct CrossEntropyObjective: LogitObjective {
 
     public var needsTeacher: Bool { false }
     public var laws: Set<ObjectiveLaw> { [.nonNegative, .shiftInvariant] }
-    public var contract: String {
-        "CE(labels, q)" + (smoothing > 0 ? ", label smoothing \(smoothing)" : "") + ", mean over rows"
+    public func contract(over what: String) -> String {
+        "CE(labels, q)" + (smoothing > 0 ? ", label smoothing \(smoothing)" : "") + ", mean over \(what)"
     }
+
+    public func tokenLoss(_ progress: TrainingProgress) -> TokenLoss { .crossEntropy(labelSmoothing: smoothing) }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
         try input.hardLoss(smoothing: smoothing)

@@ -3,7 +3,7 @@ import RetortRuntime
 import RetortSupport
 
 /// A loss that compares the softmax of teacher (p) and student (q) with one divergence, mixed with hard labels.
-protocol DivergenceObjective: LogitObjective {
+protocol DivergenceObjective: LogitObjective, TokenObjective {
     /// The divergence in symbols.
     static var formula: String { get }
     var divergence: DivergenceTerm { get }
@@ -11,8 +11,9 @@ protocol DivergenceObjective: LogitObjective {
 
 extension DivergenceObjective {
     public var needsTeacher: Bool { true }
-    public var contract: String { divergence.contract(Self.formula) }
+    public func contract(over what: String) -> String { divergence.contract(Self.formula, over: what) }
     public func loss(_ input: ObjectiveInput) throws -> Tensor { try divergence.loss(input) }
+    public func tokenLoss(_ progress: TrainingProgress) -> TokenLoss { divergence.tokenLoss(progress) }
     /// Hard labels end the laws that compare student and teacher only.
     public var laws: Set<ObjectiveLaw> {
         divergence.hardWeight == 0 ? Set(ObjectiveLaw.allCases) : [.nonNegative, .shiftInvariant]
@@ -54,19 +55,26 @@ struct DivergenceTerm: Sendable {
 
     var hardWeight: Float { max(0, 1 - alpha) }
 
-    func contract(_ formula: String) -> String {
+    func contract(_ formula: String, over what: String) -> String {
         let formula =
             mixName.isEmpty ? formula : "\(formula) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
         let factor = tSquared ? "·T²" : ""
         let hard = hardWeight > 0 ? " + \(NumberFormat.significant(Double(hardWeight)))·CE(labels, q at T=1)" : ""
         return
-            "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(temperature.contract), mean over rows"
+            "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(temperature.contract), mean over \(what)"
+    }
+
+    func tokenLoss(_ progress: TrainingProgress) -> TokenLoss {
+        let temperature = temperature.now(progress)
+        return .divergence(
+            kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
+            hardWeight: hardWeight)
     }
 
     func loss(_ input: ObjectiveInput) throws -> Tensor {
         // Mixed targets have no label to mix in: the hard part is a loss of its own.
         let mixesHard = hardWeight > 0 && input.targets == nil
-        let temperature = temperature.now(input)
+        let temperature = temperature.now(input.progress)
         let op = Divergence(
             kind, mix: mix, temperature: temperature, softWeight: alpha * (tSquared ? temperature * temperature : 1),
             hardWeight: mixesHard ? hardWeight : 0, scale: 1 / Float(input.rows))

@@ -53,14 +53,5 @@ public struct RankingEvaluation: Sendable {
 
 /// Median time in microseconds of ranking all items for one user: his scores with every item, enqueued and waited for.
 func rankingLatency(_ tables: EmbeddingTables, on device: Device) throws -> Double {
-    let clock = ContinuousClock()
-    var times: [Double] = []
-    for round in 0..<60 {
-        let time = try clock.measure {
-            _ = try Autograd.withoutGradients { try tables.scores(ofAllItems: [0]) }
-            try device.compute.synchronize()
-        }
-        if round >= 10 { times.append(time.microseconds) }
-    }
-    return times.sorted()[times.count / 2]
+    try medianMicroseconds(on: device) { _ = try Autograd.withoutGradients { try tables.scores(ofAllItems: [0]) } }
 }

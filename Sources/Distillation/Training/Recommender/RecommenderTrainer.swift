@@ -16,7 +16,7 @@ public final class RecommenderTrainer {
     private let schedule: Schedule
     private let learningRate: Double
     private let batch: Int
-    private let order: Philox
+    private let order: EpochOrder
     private let unobserved: UnobservedItems
     private let userOfPair: [Int32]
     private var progress: TrainingProgress
@@ -43,7 +43,7 @@ public final class RecommenderTrainer {
         schedule = spec.schedule.make(
             epochs: spec.epochs, stepsPerEpoch: (userOfPair.count + spec.batch - 1) / spec.batch)
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
-        order = Philox(seed: seed, stream: Philox.stream("order"))
+        order = EpochOrder(seed: seed)
         unobserved = UnobservedItems(task.train, items: task.items, seed: seed, purpose: "negatives")
         progress = TrainingProgress(epochs: spec.epochs)
         let dimension = model.dimension
@@ -56,14 +56,6 @@ public final class RecommenderTrainer {
         projectors = try ProjectorSet(self.terms.flatMap { $0.term.modules }, spec: spec, seed: seed, on: device)
     }
 
-    /// The order of the pairs in an epoch: a function of the seed and the epoch alone.
-    private func permutation(epoch: Int) -> [Int32] {
-        Philox(
-            seed: UInt64(order.word(UInt64(epoch))) << 32 | UInt64(order.word(UInt64(epoch) + (1 << 40))),
-            stream: Philox.stream("shuffle")
-        ).permutation(userOfPair.count)
-    }
-
     /// One pass over the pairs.
     /// - Returns: the loss of each step.
     /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
@@ -74,7 +66,7 @@ public final class RecommenderTrainer {
         progress.epoch = index
         let current = try Autograd.withoutGradients { try model.tables() }.detached
         for (_, term) in terms { try term.beginEpoch(progress, student: current) }
-        let pairs = permutation(epoch: index)
+        let pairs = order.permutation(epoch: index, count: userOfPair.count)
         let losses = try device.compute.empty([stepsPerEpoch], for: .data)
         for s in 0..<stepsPerEpoch {
             let chosen = pairs[(s * batch)..<min(pairs.count, (s + 1) * batch)]

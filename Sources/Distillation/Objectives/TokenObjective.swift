@@ -1,0 +1,45 @@
+import RetortKernels
+import RetortRuntime
+
+/// A loss that looks at one row of logits at a time, so that it serves a classifier's examples and a language model's tokens alike.
+public protocol TokenObjective: Objective {
+    /// What is computed of each row.
+    func tokenLoss(_ progress: TrainingProgress) -> TokenLoss
+    /// What is minimised, in one line.
+    /// - Parameter what: what the mean is taken over: "rows".
+    func contract(over what: String) -> String
+}
+
+extension TokenObjective {
+    public var contract: String { contract(over: "rows") }
+}
+
+/// Value and gradient of a loss of rows of logits, weighed row by row.
+public enum TokenLoss: Sendable, Equatable {
+    /// Cross entropy with the labels, times a weight.
+    case crossEntropy(labelSmoothing: Float)
+    /// A divergence from the teacher, mixed with hard labels.
+    case divergence(
+        DivergenceKind, mix: Float, temperature: Float, softWeight: Float, hardWeight: Float)
+}
+
+extension TokenLoss {
+    /// The weighted sum over rows, a scalar on the tape.
+    /// - Parameters:
+    ///   - logits: the student's, `[rows, classes]`.
+    ///   - teacher: `[rows, classes]`; needed by a divergence.
+    ///   - labels: Int32 `[rows]`, −100 where there is none.
+    ///   - weights: `[rows]`: 1 / number of valid rows, 0 for the others.
+    func callAsFunction(_ logits: Tensor, teacher: View?, labels: View, weights: View) throws -> Tensor {
+        switch (self, teacher) {
+        case (.crossEntropy(let smoothing), _):
+            return try logits.crossEntropy(labels, rowWeights: weights, labelSmoothing: smoothing, scale: 1).total
+        case (.divergence(let kind, let mix, let temperature, let soft, let hard), let teacher?):
+            let op = Divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
+            return try logits.divergence(
+                op, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights
+            ).total
+        case (.divergence, nil): throw TensorError("a divergence without a teacher")
+        }
+    }
+}

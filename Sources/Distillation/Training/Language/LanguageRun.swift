@@ -1,0 +1,219 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// `retort train` with language models: for each seed the student of every arm is trained, measured and saved; so is the teacher, unless
+/// it comes from a directory.
+final class LanguageRun: RecipeRun {
+    private let recipe: LanguageRecipe
+    private let device: Device
+    private let directory: RunDirectory
+    private let progress: Progress
+    private let data: LanguageSource.Examples
+    private let teacher: (model: any LanguageModel, result: SeedResult?)?
+    private let clock = ContinuousClock()
+    /// As the progress line shows it between two measurements.
+    private var lastAccuracy = "–"
+
+    /// Reads the data and opens the run directory.
+    /// - Throws: `RetortError` for the data or a model (65, 66), the recipe (78) or the output (73, 74).
+    init(_ recipe: LanguageRecipe, device: Device, output: String?, progress: Progress) throws {
+        self.recipe = recipe
+        self.device = device
+        self.progress = progress
+        data = try recipe.data.load()
+        let loaded = try recipe.teacher?.spec.directory.map { try LanguageModelDirectory.load($0, on: device).model }
+        loaded?.freeze()
+        teacher = loaded.map { ($0, nil) }
+        try Self.rehearse(recipe, data, teacher: loaded, on: device)
+        directory = try RunDirectory(
+            output: output, name: recipe.name, recipe: recipe.node, dataHash: try recipe.data.contentHash(),
+            device: device)
+    }
+
+    var path: String { directory.path }
+
+    func run() throws -> RunResults { try directory.finishing(trainAll) }
+
+    /// Builds every model once: what does not fit is refused before anything is trained, and leaves no directory behind.
+    private static func rehearse(
+        _ recipe: LanguageRecipe, _ data: LanguageSource.Examples, teacher: (any LanguageModel)?, on device: Device
+    ) throws {
+        let taught =
+            try teacher
+            ?? recipe.teacher.map { try $0.spec.make(vocabulary: nil, settings: nil, seed: 0, on: device).model }
+        let student = try recipe.student.make(
+            vocabulary: taught?.vocabulary, settings: taught?.json, seed: 0, on: device
+        ).model
+        let longest = max(data.train.longest, data.test.longest)
+        let largest = max(data.train.largestToken, data.test.largestToken)
+        for (who, model) in [("teacher", taught), ("student", student)] {
+            guard let model else { continue }
+            let place = who == "student" ? recipe.student.location : recipe.teacher?.spec.location
+            guard longest <= model.maxPositions else {
+                throw RetortError.recipe(
+                    "the longest example has \(longest) tokens, the \(who) \(model.maxPositions) positions", at: place)
+            }
+            guard Int(largest) < model.vocabulary else {
+                throw RetortError.recipe(
+                    "the data has the token \(largest), the \(who) a vocabulary of \(model.vocabulary)", at: place)
+            }
+        }
+        if let taught, recipe.arms.contains(where: \.needsTeacher), taught.vocabulary != student.vocabulary {
+            throw RetortError.recipe(
+                "the teacher has a vocabulary of \(taught.vocabulary), the student one of \(student.vocabulary)",
+                at: recipe.student.location, why: "their predictions cannot be compared token by token")
+        }
+    }
+
+    private func trainAll() throws -> RunResults {
+        var teacherResults: [SeedResult] = []
+        var armResults = recipe.arms.map { _ in [SeedResult]() }
+        try say("device: \(device.summary)")
+        try say(
+            "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
+                + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to "
+                + "\(max(data.train.longest, data.test.longest)) tokens")
+        for arm in recipe.arms { for line in arm.contract { try say("\(arm.name): minimise \(line)") } }
+        for seed in recipe.seeds {
+            let teacher = try teacher(seed)
+            if let result = teacher?.result { teacherResults.append(result) }
+            for (index, arm) in recipe.arms.enumerated() {
+                if let done = try directory.finished(arm.name, seed) {
+                    armResults[index].append(done)
+                    continue
+                }
+                armResults[index].append(
+                    try fit(
+                        arm.name, recipe.student, arm.terms, arm.train, seed: seed, initialSeed: seed,
+                        teacher: teacher?.model, teaches: arm.needsTeacher
+                    ).result)
+            }
+        }
+        let taught = recipe.teacher.map { teacher in
+            ArmResult(
+                role: Role.teacher,
+                contract: [teacher.spec.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
+                seeds: teacherResults)
+        }
+        return RunResults(
+            recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
+            classes: [],
+            arms: (taught.map { [$0] } ?? [])
+                + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
+            timeUnit: .step)
+    }
+
+    private static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
+
+    private func teacher(_ seed: UInt64) throws -> (model: any LanguageModel, result: SeedResult)? {
+        guard let spec = recipe.teacher else { return nil }
+        if let teacher {
+            return (teacher.model, try measure(teacher.model, seed: seed, curve: nil, tokens: 0))
+        }
+        guard let train = spec.train else {
+            throw RetortError.internalBug("a teacher that is neither trained nor loaded")
+        }
+        if let done = try directory.finished(Role.teacher, seed) {
+            let model = try LanguageModelDirectory.load(directory.folder(Role.teacher, seed) + "/final", on: device)
+                .model
+            model.freeze()
+            return (model, done)
+        }
+        let (model, result) = try fit(
+            Role.teacher, spec.spec, Self.teacherTerms, train, seed: seed, initialSeed: seed ^ 0x7eac_4e12,
+            teacher: nil,
+            teaches: false)
+        model.freeze()
+        return (model, result)
+    }
+
+    private func fit(
+        _ role: String, _ spec: LanguageModelSpec, _ terms: [LanguageArmTerm], _ training: LanguageTrainSpec,
+        seed: UInt64, initialSeed: UInt64, teacher: (any LanguageModel)?, teaches: Bool
+    ) throws -> (model: any LanguageModel, result: SeedResult) {
+        let start = clock.now
+        let (model, arena) = try spec.make(
+            vocabulary: teacher?.vocabulary, settings: teacher?.json, seed: initialSeed, on: device)
+        let trainer = try LanguageTrainer(
+            model, arena, terms: terms, teacher: teaches ? teacher : nil, data: data.train, spec: training, seed: seed,
+            on: device)
+        // An epoch may be a few steps or a million: what is measured goes by steps.
+        let part = max(1, trainer.steps / 20)
+        let curve = try TrainingCurve(
+            passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 20, on: device,
+            pass: { try trainer.train(steps: min(part, trainer.steps - $0 * part)) }, step: { trainer.step },
+            measure: { try evaluate(model, against: nil).accuracy },
+            report: { try record($0, role, seed, trainer.steps) })
+        let result = try measure(model, seed: seed, curve: curve, tokens: trainer.tokens, against: teacher)
+        try directory.save(result, role: role) { folder in
+            try LanguageModelDirectory.save(model, to: folder)
+            if let tokenizer = spec.directory ?? recipe.teacher?.spec.directory {
+                try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
+            }
+        }
+        let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
+        try say(
+            "\(role) seed \(seed): perplexity \(NumberFormat.significant(result.metrics[Metric.perplexity.rawValue] ?? .nan)), "
+                + "\(trainer.step) steps in \(time)")
+        return (model, result)
+    }
+
+    private func evaluate(_ model: any LanguageModel, against teacher: (any LanguageModel)?) throws
+        -> LanguageEvaluation
+    {
+        // Examples that fill about a thousand tokens at a time.
+        let rows = max(1, 1024 / max(1, data.test.longest))
+        return try LanguageEvaluation(model, data.test, teacher: teacher, rows: rows, on: device)
+    }
+
+    /// One part of a training: a line of metrics.jsonl, and the progress line.
+    private func record(_ point: CurvePoint, _ role: String, _ seed: UInt64, _ steps: Int) throws {
+        if let accuracy = point.accuracy {
+            try directory.record([
+                ("arm", .string(role)), ("seed", .int(Int(seed))), ("step", .int(point.step)),
+                ("train/loss", .double(point.loss)), ("eval/accuracy", .double(accuracy)),
+            ])
+            lastAccuracy = NumberFormat.percent(accuracy)
+        }
+        progress.status(
+            "\(role) seed \(seed)  step \(point.step)/\(steps)  loss \(NumberFormat.significant(point.loss))  "
+                + "accuracy \(lastAccuracy)")
+    }
+
+    private func measure(
+        _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve?, tokens: Int,
+        against teacher: (any LanguageModel)? = nil
+    ) throws -> SeedResult {
+        let evaluation = try evaluate(model, against: teacher)
+        var metrics: [Metric: Double] = [
+            .accuracy: evaluation.accuracy, .crossEntropy: evaluation.crossEntropy, .perplexity: evaluation.perplexity,
+            .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
+            .latency: try forwardLatency(model, data.test, on: device),
+        ]
+        if let comparison = evaluation.comparison {
+            metrics[.agreement] = comparison.agreement
+            metrics[.klToTeacher] = comparison.forward
+            metrics[.reverseKL] = comparison.reverse
+        }
+        if let curve, let last = curve.points.last {
+            metrics[.peakBytes] = Double(curve.peakBytes)
+            metrics[.stepTime] = curve.stepMicroseconds
+            metrics[.tokenRate] = Double(tokens) / Double(last.step) / curve.stepMicroseconds * 1e6
+        }
+        return SeedResult(
+            seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
+            curve: curve?.points ?? [], confusion: [])
+    }
+
+    private func say(_ line: String) throws {
+        progress.line(line)
+        try directory.note(line)
+    }
+}
+
+extension LanguageRecipe: RunnableRecipe {
+    func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
+        try LanguageRun(self, device: device, output: output, progress: progress)
+    }
+}

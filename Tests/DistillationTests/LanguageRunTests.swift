@@ -1,0 +1,173 @@
+import Foundation
+import RetortData
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// A whole distillation of language models that takes a second: numbers that count up, with a step that the first two tell.
+struct SmallLanguage {
+    let folder: ScratchFolder
+    private let backend: TestBackend
+
+    static let recipe = """
+        data: {kind: tokens, path: rows.safetensors}
+        teacher: {model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16}, train: {steps: 60}}
+        student: {model: {kind: llama, hidden: 8, intermediate: 16, layers: 1, heads: 2, positions: 16}}
+        arms:
+          student-alone: {objective: [{loss: cross-entropy}]}
+          student: {objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}
+        train: {steps: 20, batch: 8, optimizer: {kind: adamw, lr: 0.01, decays: matrices}, schedule: {kind: cosine, warmup: 4}, clip: 1}
+        seeds: [0, 1]
+        """
+
+    init(_ backend: TestBackend, _ recipe: String = Self.recipe) throws {
+        self.backend = backend
+        folder = try ScratchFolder()
+        func rows(_ numbers: Range<Int>) -> [Int16] {
+            numbers.flatMap { row in (0..<10).map { Int16((row * 7 + $0 * (1 + row % 5)) % 24) } }
+        }
+        try SafeTensorsWriter.write(
+            path: folder.path("rows.safetensors"),
+            tensors: [("train", rows(0..<40)), ("test", rows(40..<56))].map { name, values in
+                (
+                    declaration: .init(name: name, type: .int16, shape: [values.count / 10, 10]),
+                    bytes: values.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+                )
+            })
+        try folder.write(recipe, to: "small.yaml")
+    }
+
+    func start(_ output: String, _ overrides: String...) throws -> any RecipeRun {
+        try readRecipe(folder.path("small.yaml"), overrides: overrides).start(
+            on: try backend.device(), output: folder.path(output), progress: Progress(quiet: true))
+    }
+
+    /// The error that ends it.
+    func refused(_ piece: String, _ replacement: String) throws -> RetortError? {
+        let text = Self.recipe.replacing(piece, with: replacement)
+        #expect(text != Self.recipe)
+        try folder.write(text, to: "small.yaml")
+        let error = thrown(RetortError.self) { _ = try start("run") }
+        #expect(!FileManager.default.fileExists(atPath: folder.path("run")), "a refused recipe leaves no run behind")
+        return error
+    }
+}
+
+@Suite("Language model runs")
+struct LanguageRunTests {
+    /// Everything about a run that does not depend on how fast or when it ran.
+    private func facts(_ results: RunResults) -> [String] {
+        results.arms.flatMap { arm in
+            arm.seeds.map { seed in
+                let times = [Metric.latency, .peakBytes, .stepTime, .tokenRate].map(\.rawValue)
+                let metrics = seed.metrics.filter { !times.contains($0.key) }
+                let curve = seed.curve.map { "\($0.epoch) \($0.step) \($0.loss) \($0.accuracy ?? -1)" }
+                return "\(arm.role) \(seed.seed) \(metrics.sorted { $0.key < $1.key }) \(curve)"
+            }
+        }
+    }
+
+    @Test("layout, metrics, report; two runs are equal bit for bit; a stopped one goes on", arguments: TestBackend.fast)
+    func run(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        let results = try small.start("one").run()
+        let again = try small.start("two").run()
+        #expect(facts(results) == facts(again))
+        func models(_ name: String) throws -> [String: Data] {
+            try contents(of: small.folder.path(name)).filter {
+                $0.key.hasSuffix(".safetensors") || $0.key.hasSuffix("config.json")
+            }
+        }
+        let first = try models("one")
+        #expect(try first == models("two") && first.count == 12)
+        #expect(Set(facts(results)).count == 6, "arms and seeds differ")
+        #expect(results.arms.map(\.role) == ["teacher", "student-alone", "student"] && results.timeUnit == .step)
+
+        // Learned, and measured against the right model.
+        let teacher = try #require(results.arms[0].spread(.crossEntropy)?.mean)
+        let student = try #require(results.arms[2].spread(.crossEntropy)?.mean)
+        #expect(teacher < student && student < log(24.0))
+        #expect(results.arms[0].spread(.klToTeacher) == nil && (results.arms[2].spread(.klToTeacher)?.mean ?? 0) > 0)
+        #expect(results.arms[1].seeds[0].curve.last?.step == 20)
+        let report = try String(contentsOfFile: small.folder.path("one/report.html"), encoding: .utf8)
+        #expect(report.contains("perplexity") && report.contains("at step 20"))
+        #expect(facts(try RunDirectory.results(in: small.folder.path("one"))) == facts(results))
+
+        // A run that was stopped behind its first arm.
+        try FileManager.default.removeItem(atPath: small.folder.path("two/results.json"))
+        try FileManager.default.removeItem(atPath: small.folder.path("two/student/seed-1"))
+        let manifest = small.folder.path("two/manifest.json")
+        let text = try String(contentsOfFile: manifest, encoding: .utf8)
+        try text.replacingOccurrences(of: "finished", with: "stopped").write(
+            toFile: manifest, atomically: true, encoding: .utf8)
+        #expect(facts(try small.start("two").run()) == facts(results))
+    }
+
+    @Test("what is saved is a Hugging Face directory with the run's numbers")
+    func saved() throws {
+        let small = try SmallLanguage(.cpu)
+        let results = try small.start("run", "seeds=[0]").run()
+        let folder = small.folder.path("run/student/seed-0/final")
+        #expect(try Set(contents(of: folder).keys) == ["config.json", "model.safetensors"])
+        let device = try TestBackend.cpu.device()
+        let model = try LanguageModelDirectory.load(folder, on: device).model
+        let rows = try TokenRows(SafeTensors(path: small.folder.path("rows.safetensors")), "test")
+        let evaluation = try LanguageEvaluation(model, rows, rows: 5, on: device)
+        let expected = try #require(results.arms[2].seeds[0].metrics["cross_entropy"])
+        #expect(abs(evaluation.crossEntropy - expected) < 1e-6 && evaluation.tokens == 16 * 9)
+    }
+
+    @Test("parts of a batch leave the weights as the batch does")
+    func microBatches() throws {
+        let small = try SmallLanguage(.cpu)
+        func losses(_ output: String, _ override: String) throws -> [Double] {
+            try small.start(output, "seeds=[0]", override).run().arms[2].seeds[0].curve.map(\.loss)
+        }
+        let (whole, parts) = (try losses("whole", "train.batch=8"), try losses("parts", "train.micro-batch=3"))
+        for (a, b) in zip(whole, parts) { #expect(abs(a - b) < 2e-4 * a, "\(a) \(b)") }
+        #expect(whole != parts && whole.count == 20)
+    }
+
+    @Test("recipes that do not fit are refused before anything is trained")
+    func refusals() throws {
+        let small = try SmallLanguage(.cpu)
+        func refused(_ piece: String, _ replacement: String, _ words: String, exit: ExitCode = .recipe) throws {
+            let error = try #require(try small.refused(piece, replacement))
+            #expect("\(error)".contains(words) && error.exit == exit, "\(error)")
+        }
+        try refused(
+            "positions: 16}, train", "positions: 8}, train",
+            "the longest example has 10 tokens, the teacher 8 positions")
+        try refused("vocabulary: 24", "vocabulary: 20", "the data has the token 23")
+        try refused(
+            "heads: 2, positions: 16}}", "heads: 2, vocabulary: 30, positions: 16}}",
+            "cannot be compared token by token")
+        try refused("steps: 20", "steps: 20, epochs: 2", "both epochs and steps")
+        try refused("train: {steps: 20, ", "train: {", "either epochs or steps")
+        try refused("rows.safetensors", "nothing.safetensors", "nothing.safetensors", exit: .missingInput)
+        try refused("rows.safetensors}", "rows.safetensors, test: none}", "no tensor", exit: .badData)
+        try refused("loss: hinton, temperature: 2, alpha: 0.5", "loss: crd", "crd is for data of kind csv")
+        try refused("hidden: 8,", "hidden: 9,", "do not divide 9")
+        let lines = SmallLanguage.recipe.split(separator: "\n", omittingEmptySubsequences: false)
+        let teacherless = lines.filter { !$0.hasPrefix("teacher:") }.joined(separator: "\n")
+        try small.folder.write(teacherless, to: "small.yaml")
+        let error = thrown(RetortError.self) { _ = try small.start("run") }
+        #expect(error?.what.contains("needs a teacher") == true)
+    }
+
+    @Test("without a teacher a student learns alone; epochs and steps agree")
+    func alone() throws {
+        let lines = SmallLanguage.recipe.split(separator: "\n", omittingEmptySubsequences: false)
+        let text = lines.filter { !$0.hasPrefix("teacher:") && !$0.contains("hinton") }.joined(separator: "\n")
+            .replacing("heads: 2, positions", with: "heads: 2, vocabulary: 24, positions")
+        let small = try SmallLanguage(.cpu, text)
+        let steps = try small.start("steps", "seeds=[0]").run()
+        #expect(steps.arms.map(\.role) == ["student-alone"])
+        try small.folder.write(text.replacing("steps: 20", with: "epochs: 4"), to: "small.yaml")
+        #expect(facts(try small.start("epochs", "seeds=[0]").run()) == facts(steps))
+    }
+}
