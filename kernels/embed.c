@@ -66,6 +66,9 @@ static const char roof_cl[] = {
 static const char rope_cl[] = {
 #embed "rope.cl" suffix(, )
     0};
+static const char sampling_cl[] = {
+#embed "sampling.cl" suffix(, )
+    0};
 static const char softmax_cl[] = {
 #embed "softmax.cl" suffix(, )
     0};
@@ -95,6 +98,7 @@ static const ckernels_source sources[] = {
     {"rmsnorm.cl", rmsnorm_cl, sizeof rmsnorm_cl - 1},
     {"roof.cl", roof_cl, sizeof roof_cl - 1},
     {"rope.cl", rope_cl, sizeof rope_cl - 1},
+    {"sampling.cl", sampling_cl, sizeof sampling_cl - 1},
     {"softmax.cl", softmax_cl, sizeof softmax_cl - 1},
     {"topk.cl", topk_cl, sizeof topk_cl - 1},
 };

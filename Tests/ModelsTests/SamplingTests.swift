@@ -38,56 +38,60 @@ struct SamplingTests {
         return sampling
     }
 
-    @Test("filters, alone and in a chain")
-    func filters() throws {
+    @Test("filters, alone and in a chain", arguments: TestBackend.available)
+    func filters(_ backend: TestBackend) throws {
+        let device = try backend.device()
         let (cases, tensors) = try golden()
         #expect(cases.count == 7)
         for golden in cases {
             let name = try golden.member("name").string()
             let sampling = try sampling(golden.member("params"))
-            let logits = try tensors.floats(name + "/in/logits")
+            let shape = try tensors.tensor(name + "/in/logits").shape
+            let logits = try Tensor(tensors.floats(name + "/in/logits"), shape, on: device)
             let previous = try tensors.int64s(name + "/in/prev").map(Int32.init)
-            let filtered = try tensors.floats(name + "/out/filtered")
-            let probabilities = try tensors.floats(name + "/out/probs")
-            let rows = try tensors.tensor(name + "/in/logits").shape[0]
-            let (width, seen) = (logits.count / rows, previous.count / rows)
-            for row in 0..<rows {
-                let range = (row * width)..<((row + 1) * width)
-                let own = sampling.filtered(
-                    Array(logits[range]), previous: Array(previous[(row * seen)..<((row + 1) * seen)]))
-                for (token, expected) in filtered[range].enumerated() {
-                    #expect((own[token] == -.infinity) == (expected == -.infinity), "\(name) row \(row) token \(token)")
-                }
-                let finite = own.indices.filter { own[$0].isFinite }
-                expectClose(
-                    finite.map { Float(own[$0]) }, finite.map { Double(filtered[range][range.lowerBound + $0]) },
-                    absolute: 2e-6 * 20, name)
-                expectClose(
-                    TokenSampling.softmax(own).map { Float($0) }, probabilities[range].map(Double.init), absolute: 1e-6,
-                    name)
+            let expected = try tensors.floats(name + "/out/filtered")
+            let seen = previous.count / shape[0]
+            let left = try sampling.filtered(
+                logits, previous: (0..<shape[0]).map { Array(previous[($0 * seen)..<(($0 + 1) * seen)]) })
+            let values = try left.values()
+            for (place, pair) in zip(values, expected).enumerated() {
+                #expect(
+                    (pair.0 == -.infinity) == (pair.1 == -.infinity),
+                    "\(name) row \(place / shape[1]) token \(place % shape[1])")
             }
+            let finite = values.indices.filter { values[$0].isFinite }
+            expectClose(finite.map { values[$0] }, finite.map { Double(expected[$0]) }, absolute: 2e-6 * 20, name)
+            expectClose(
+                try left.softmax().values(), try tensors.floats(name + "/out/probs").map(Double.init), absolute: 1e-6,
+                name)
         }
     }
 
-    @Test("draws follow the probabilities, and only seed and step decide")
-    func draws() {
-        let logits: [Float] = [0, 1, -.infinity, 2, 0.5]
+    @Test("draws follow the probabilities; seed, text and step decide, not the neighbours", arguments: TestBackend.fast)
+    func draws(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let row: [Float] = [0, 1, -.infinity, 2, 0.5]
+        func tokens(_ draws: [TokenSampling.Draw], _ sampling: TokenSampling, previous: [Int32] = []) throws -> [Int32]
+        {
+            let logits = try Tensor(draws.flatMap { _ in row }, [draws.count, row.count], on: device)
+            return try sampling.choose(logits, previous: draws.map { _ in previous }, draws: draws)
+        }
         let sampling = TokenSampling(temperature: 1, seed: 7)
-        let expected = TokenSampling.softmax(logits.map(Double.init))
-        var counts = [Int](repeating: 0, count: logits.count)
-        let draws = 20_000
-        for step in 0..<draws { counts[Int(sampling.choose(logits, previous: [], step: step))] += 1 }
+        let powers = row.map { exp(Double($0)) }
+        let expected = powers.map { $0 / powers.reduce(0, +) }
+        let draws = (0..<20_000).map { TokenSampling.Draw(text: $0 / 100, step: $0 % 100) }
+        let drawn = try tokens(draws, sampling)
         for (token, probability) in expected.enumerated() {
             // Five standard deviations of a binomial.
-            let margin = 5 * (Double(draws) * probability * (1 - probability)).squareRoot()
-            #expect(abs(Double(counts[token]) - Double(draws) * probability) <= margin, "\(token): \(counts[token])")
+            let margin = 5 * (Double(draws.count) * probability * (1 - probability)).squareRoot()
+            let count = drawn.count { Int($0) == token }
+            #expect(abs(Double(count) - Double(draws.count) * probability) <= margin, "\(token): \(count)")
         }
-        let first = (0..<50).map { sampling.choose(logits, previous: [], step: $0) }
-        #expect(first == (0..<50).map { sampling.choose(logits, previous: [], step: $0) })
-        let other = TokenSampling(temperature: 1, seed: 8)
-        #expect(first != (0..<50).map { other.choose(logits, previous: [], step: $0) })
-        #expect(TokenSampling().choose(logits, previous: [], step: 3) == 3)
-        #expect(TokenSampling(temperature: 1, topK: 1).choose(logits, previous: [], step: 3) == 3)
-        #expect(TokenSampling(repetitionPenalty: 3).choose(logits, previous: [3], step: 0) == 1)
+        #expect(try tokens(Array(draws[150..<190]), sampling) == Array(drawn[150..<190]))
+        #expect(try tokens(Array(draws.prefix(50)), TokenSampling(temperature: 1, seed: 8)) != Array(drawn.prefix(50)))
+        let one = [TokenSampling.Draw(step: 3)]
+        #expect(try tokens(one, TokenSampling()) == [3])
+        #expect(try tokens(one, TokenSampling(temperature: 1, topK: 1)) == [3])
+        #expect(try tokens(one, TokenSampling(repetitionPenalty: 3), previous: [3]) == [1])
     }
 }

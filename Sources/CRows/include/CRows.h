@@ -319,6 +319,16 @@ typedef struct {
     void (*nearest_backward_planes)(ptrdiff_t begin, ptrdiff_t end, const float *dy, float *dx, int height, int width,
         int out_height, int out_width, float scale_height, float scale_width, int accumulate);
 
+    // ---- sampling.cl: history rows are `seen` ints, y and work are dense ---------------------------------------------
+
+    void (*scale_logits_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const int *history,
+        float *y, int columns, int seen, float penalty, float temperature);
+    void (*keep_top_k_rows)(ptrdiff_t begin, ptrdiff_t end, float *y, int columns, int k);
+    void (*keep_top_p_rows)(ptrdiff_t begin, ptrdiff_t end, float *y, float *work, int columns, float p);
+    void (*keep_min_p_rows)(ptrdiff_t begin, ptrdiff_t end, float *y, int columns, float log_min_p);
+    void (*draw_tokens_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float *u, int
+        *tokens, int columns);
+
     // ---- topk.cl: order of equal values and NaN there ---------------------------------------------------------------
 
     void (*topk_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int *indices,

@@ -63,7 +63,7 @@ extension OpDescription {
     /// Every op, group by group.
     public static let all: [OpDescription] =
         [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence]
-        + layerNorms + rmsNorms + rotaries + batchNorms + pools + resizes + reductions + selections + gathers
+        + layerNorms + rmsNorms + rotaries + batchNorms + pools + resizes + reductions + selections + sampling + gathers
         + augmentations + optimizers
 }
 

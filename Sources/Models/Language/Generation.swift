@@ -23,7 +23,8 @@ extension LanguageModel {
             while written.count < count, prompt.count + written.count <= maxPositions {
                 let logits = try forward(TokenBatch(next, rows: 1), cache: cache, capturing: []).logits
                 let last = try logits.reshaped([next.count, vocabulary]).slice((next.count - 1)..<next.count)
-                let token = try choose(last, sampling, previous: prompt + written, step: written.count)
+                let token = try sampling.choose(
+                    last, previous: [prompt + written], draws: [.init(step: written.count)])[0]
                 written.append(token)
                 try onToken(token)
                 if ends.contains(token) { break }
@@ -32,13 +33,5 @@ extension LanguageModel {
             }
             return written
         }
-    }
-
-    private func choose(_ logits: Tensor, _ sampling: TokenSampling, previous: [Int32], step: Int) throws -> Int32 {
-        // The likeliest as it is needs no row on the host.
-        guard sampling.temperature > 0 || sampling.repetitionPenalty != 1 else {
-            return try logits.device.read(logits.argmax(-1), as: Int32.self)[0]
-        }
-        return sampling.choose(try logits.values(), previous: previous, step: step)
     }
 }

@@ -1,8 +1,8 @@
-import Foundation
+import RetortKernels
 import RetortRuntime
 
 /// How the next token is chosen from its logits: filters in the order of Hugging Face's library (repetition penalty, temperature, top-k,
-/// top-p, min-p), then a draw by counter. On the host: one row of logits is read back for each token.
+/// top-p, min-p), then a draw by counter. All of it on the device; the tokens alone come back.
 public struct TokenSampling: Sendable {
     /// 0: always the likeliest.
     public var temperature: Double
@@ -28,63 +28,53 @@ public struct TokenSampling: Sendable {
         self.seed = seed
     }
 
-    /// The logits that are left, −∞ for tokens that were taken out. A temperature of 0 divides by nothing.
-    /// - Parameter previous: tokens of prompt and answer so far.
-    public func filtered(_ logits: [Float], previous: [Int32]) -> [Double] {
-        var logits = logits.map(Double.init)
-        if repetitionPenalty != 1 {
-            for token in Set(previous) where logits.indices.contains(Int(token)) {
-                let value = logits[Int(token)]
-                logits[Int(token)] = value < 0 ? value * repetitionPenalty : value / repetitionPenalty
-            }
+    /// What is drawn for one row at one step. Draws do not depend on which rows are written side by side.
+    public struct Draw: Sendable {
+        /// Of the text among all that are written with this seed.
+        public var text: Int
+        /// Tokens drawn before.
+        public var step: Int
+
+        public init(text: Int = 0, step: Int) {
+            self.text = text
+            self.step = step
         }
-        if temperature > 0 { logits = logits.map { $0 / temperature } }
-        if let topK, topK < logits.count {
-            let least = logits.sorted(by: >)[max(1, topK) - 1]
-            logits = logits.map { $0 < least ? -.infinity : $0 }
-        }
-        if let topP, topP < 1 {
-            let probabilities = Self.softmax(logits)
-            // Ties fall to the later token, as in a stable ascending sort from which the front is cut.
-            let order = logits.indices.sorted { (logits[$0], $0) > (logits[$1], $1) }
-            var mass = 0.0
-            for (rank, token) in order.enumerated() {
-                if rank > 0, mass >= topP { logits[token] = -.infinity }
-                mass += probabilities[token]
-            }
-        }
-        if let minP, let top = logits.max() {
-            // p ≥ minP · p_max, without the exponentials.
-            let least = top + log(minP)
-            logits = logits.map { $0 < least ? -.infinity : $0 }
-        }
-        return logits
     }
 
-    /// The next token.
+    /// The next token of each row.
     /// - Parameters:
-    ///   - step: tokens drawn before; the draw is a function of seed and step.
-    public func choose(_ logits: [Float], previous: [Int32], step: Int) -> Int32 {
-        let left = filtered(logits, previous: previous)
-        var best = 0
-        for token in left.indices where left[token] > left[best] { best = token }
-        guard temperature > 0 else { return Int32(best) }
-        let probabilities = Self.softmax(left)
-        let random = Philox(seed: seed, stream: Philox.stream("sample"))
-        // 2⁻⁶⁴ apart: the least likely of many tokens must have its chance.
-        let bits = UInt64(random.word(2 * UInt64(step))) << 32 | UInt64(random.word(2 * UInt64(step) + 1))
-        var rest = Double(bits >> 11) * 0x1p-53
-        for (token, probability) in probabilities.enumerated() where probability > 0 {
-            if rest < probability { return Int32(token) }
-            rest -= probability
+    ///   - logits: `[rows, vocabulary]`.
+    ///   - previous: of each row, tokens of prompt and answer so far.
+    ///   - draws: one for each row.
+    public func choose(_ logits: Tensor, previous: [[Int32]], draws: [Draw]) throws -> [Int32] {
+        let device = logits.device
+        let rows = logits.shape[0]
+        guard temperature > 0 || repetitionPenalty != 1 else {
+            return try device.read(logits.argmax(-1), as: Int32.self)
         }
-        return Int32(best)
+        let left = try filtered(logits, previous: previous)
+        guard temperature > 0 else { return try device.read(left.argmax(-1), as: Int32.self) }
+        let random = Philox(seed: seed, stream: Philox.stream("sample"))
+        let u = try device.view(draws.map { random.uniform(UInt64($0.text) << 32 | UInt64($0.step)) }, [rows])
+        let tokens = try device.empty([rows], .i32)
+        try run(DrawTokens(), .init(x: left.view, u: u, tokens: tokens), on: device)
+        return try device.read(tokens, as: Int32.self)
     }
 
-    static func softmax(_ logits: [Double]) -> [Double] {
-        let top = logits.max() ?? 0
-        let powers = logits.map { exp($0 - top) }
-        let sum = powers.reduce(0, +)
-        return powers.map { $0 / sum }
+    /// The logits that are left, −∞ for tokens that were taken out. A temperature of 0 divides by nothing.
+    func filtered(_ logits: Tensor, previous: [[Int32]]) throws -> Tensor {
+        let device = logits.device
+        let op = FilterLogits(
+            repetitionPenalty: Float(repetitionPenalty), temperature: temperature > 0 ? Float(temperature) : 1,
+            topK: topK, topP: topP.map { Float($0) }, minP: minP.map { Float($0) })
+        let seen = repetitionPenalty == 1 ? 0 : previous.map(\.count).max() ?? 0
+        let history =
+            try seen == 0
+            ? nil
+            : device.view(
+                previous.flatMap { $0 + [Int32](repeating: -1, count: seen - $0.count) }, [previous.count, seen], .i32)
+        let y = try device.empty(logits.shape)
+        try run(op, .init(x: logits.view, history: history, y: y), on: device)
+        return Tensor(view: y, on: Device(device))
     }
 }
