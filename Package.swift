@@ -30,6 +30,7 @@ let package = Package(
         .target(name: "COpenCL"),
         .target(name: "COpenBLAS"),
         .target(name: "CZlib"),
+        .target(name: "CZstd"),
         .target(name: "CImages"),
         .target(name: "CPCRE2"),
         .target(name: "CKernels", path: "kernels", sources: ["embed.c"], publicHeadersPath: "include"),
@@ -45,7 +46,7 @@ let package = Package(
             name: "RetortRuntime", dependencies: ["RetortKernels", "RetortSupport"],
             path: "Sources/Runtime", swiftSettings: settings),
         .target(
-            name: "RetortData", dependencies: ["CZlib", "CImages", "RetortSupport"], path: "Sources/Data",
+            name: "RetortData", dependencies: ["CZlib", "CZstd", "CImages", "RetortSupport"], path: "Sources/Data",
             swiftSettings: settings),
         .target(
             name: "RetortModels", dependencies: ["CPCRE2", "RetortRuntime", "RetortData", "RetortSupport"],

@@ -11,10 +11,12 @@ public struct JSONCursor: Sendable {
     public let file: String
     private let steps: [JSONSource.Step]
     private let source: JSONSource?
+    /// Errors show the line: of records, of which one in thousands is wrong.
+    private let showsExcerpt: Bool
 
     /// The root of a parsed text.
     public init(_ value: JSON, file: String) {
-        self.init(value: value, file: file, steps: [], source: nil)
+        self.init(value: value, file: file, steps: [], source: nil, showsExcerpt: false)
     }
 
     /// Reads and parses a file, and keeps its text for errors as long as a cursor is in use.
@@ -22,14 +24,25 @@ public struct JSONCursor: Sendable {
     public static func read(_ path: String, limits: JSON.Limits = .init()) throws(RetortError) -> JSONCursor {
         let bytes = try InputFile.read(path, limit: limits.bytes)
         let value = try JSON.parse(bytes, file: path, limits: limits)
-        return JSONCursor(value: value, file: path, steps: [], source: JSONSource(bytes))
+        return JSONCursor(value: value, file: path, steps: [], source: JSONSource(bytes), showsExcerpt: false)
     }
 
-    private init(value: JSON, file: String, steps: [JSONSource.Step], source: JSONSource?) {
+    /// Parses a part of a file that begins at `origin`. Errors, also those of the cursor, come with an excerpt.
+    /// - Throws: exit 65 when it is too large or not JSON.
+    public static func parse(
+        _ bytes: [UInt8], file: String, limits: JSON.Limits = .init(), origin: SourceOrigin
+    ) throws(RetortError) -> JSONCursor {
+        let value = try JSON.parse(bytes, file: file, limits: limits, origin: origin)
+        return JSONCursor(
+            value: value, file: file, steps: [], source: JSONSource(bytes, origin: origin), showsExcerpt: true)
+    }
+
+    private init(value: JSON, file: String, steps: [JSONSource.Step], source: JSONSource?, showsExcerpt: Bool) {
         self.value = value
         self.file = file
         self.steps = steps
         self.source = source
+        self.showsExcerpt = showsExcerpt
     }
 
     /// "rope.theta", "layers[3].name"; empty for the whole text.
@@ -58,7 +71,7 @@ public struct JSONCursor: Sendable {
         guard let value = object[key] else {
             let name = path.isEmpty ? key : path + "." + key
             throw .badData(
-                "the key \(name.quoted(limit: 200)) is missing", at: location,
+                "the key \(name.quoted(limit: 200)) is missing", at: location, why: withExcerpt(""),
                 help: EditDistance.suggestion(for: key, among: object.keys))
         }
         return child(key, value)
@@ -82,7 +95,7 @@ public struct JSONCursor: Sendable {
     public func elements() throws(RetortError) -> [JSONCursor] {
         guard case .array(let elements) = value else { throw wrongKind("an array") }
         return elements.enumerated().map { index, element in
-            JSONCursor(value: element, file: file, steps: steps + [.index(index)], source: source)
+            child(.index(index), element)
         }
     }
 
@@ -91,7 +104,7 @@ public struct JSONCursor: Sendable {
     public func element(_ index: Int) throws(RetortError) -> JSONCursor {
         guard case .array(let elements) = value else { throw wrongKind("an array") }
         guard elements.indices.contains(index) else { throw failure("it has \(elements.count) elements") }
-        return JSONCursor(value: elements[index], file: file, steps: steps + [.index(index)], source: source)
+        return child(.index(index), elements[index])
     }
 
     /// - Throws: exit 65 when this is no object.
@@ -159,15 +172,23 @@ public struct JSONCursor: Sendable {
 
     /// An error about this value, for checks beyond its type.
     public func failure(_ why: String, help: String = "") -> RetortError {
-        .badData("\(name) is wrong", at: location, why: why, help: help)
+        .badData("\(name) is wrong", at: location, why: withExcerpt(why), help: help)
+    }
+
+    private func withExcerpt(_ why: String) -> String {
+        guard showsExcerpt, let source else { return why }
+        let excerpt = source.position(of: steps).excerpt
+        return why.isEmpty ? excerpt : why + "\n" + excerpt
     }
 
     private var name: String {
         path.isEmpty ? "the JSON text" : "the value of \(path.quoted(limit: 200))"
     }
 
-    private func child(_ key: String, _ value: JSON) -> JSONCursor {
-        JSONCursor(value: value, file: file, steps: steps + [.key(key)], source: source)
+    private func child(_ key: String, _ value: JSON) -> JSONCursor { child(.key(key), value) }
+
+    private func child(_ step: JSONSource.Step, _ value: JSON) -> JSONCursor {
+        JSONCursor(value: value, file: file, steps: steps + [step], source: source, showsExcerpt: showsExcerpt)
     }
 
     private func wrongKind(_ wanted: String, found: String? = nil) -> RetortError {

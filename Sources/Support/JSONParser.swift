@@ -18,11 +18,12 @@ extension JSON {
     /// Parses exactly one JSON text, strictly: RFC 8259 without extensions, well-formed UTF-8 without byte order mark,
     /// no key twice (after escapes are resolved, by bytes), no lone surrogates, no number beyond the range of Double.
     /// - `file`: what errors call the text.
+    /// - `origin`: where in the file the text begins.
     /// - Throws: exit 65 with file:line:column and an excerpt.
     public static func parse(
-        _ bytes: [UInt8], file: String, limits: Limits = Limits()
+        _ bytes: [UInt8], file: String, limits: Limits = Limits(), origin: SourceOrigin = .start
     ) throws(RetortError) -> JSON {
-        var parser = JSONParser(bytes: bytes, file: file, limits: limits)
+        var parser = JSONParser(bytes: bytes, file: file, limits: limits, origin: origin)
         return try parser.document()
     }
 
@@ -43,13 +44,15 @@ private struct JSONParser {
     let bytes: [UInt8]
     let file: String
     let limits: JSON.Limits
+    let origin: SourceOrigin
     var position = 0
     var values = 0
 
-    init(bytes: [UInt8], file: String, limits: JSON.Limits) {
+    init(bytes: [UInt8], file: String, limits: JSON.Limits, origin: SourceOrigin) {
         self.bytes = bytes
         self.file = file
         self.limits = limits
+        self.origin = origin
     }
 
     mutating func document() throws(RetortError) -> JSON {
@@ -343,7 +346,7 @@ private struct JSONParser {
     }
 
     private func failure(at offset: Int, _ why: String, help: String = "") -> RetortError {
-        let place = SourcePosition(offset: offset, in: bytes)
+        let place = SourcePosition(offset: offset, in: bytes, origin: origin)
         return .badData(
             "\(file.quoted(limit: 200)) is not valid JSON", at: place.location(in: file),
             why: why + "\n" + place.excerpt, help: help)

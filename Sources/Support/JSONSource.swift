@@ -7,10 +7,14 @@ public final class JSONSource: Sendable {
     }
 
     private let bytes: [UInt8]
+    private let origin: SourceOrigin
 
-    /// - Parameter bytes: a text that `JSON.parse` has accepted.
-    init(_ bytes: [UInt8]) {
+    /// - Parameters:
+    ///   - bytes: a text that `JSON.parse` has accepted.
+    ///   - origin: where in its file it begins.
+    init(_ bytes: [UInt8], origin: SourceOrigin = .start) {
         self.bytes = bytes
+        self.origin = origin
     }
 
     /// Where the value stands that `steps` lead to; the last value found when they lead nowhere.
@@ -20,7 +24,7 @@ public final class JSONSource: Sendable {
             guard let next = offsetOfChild(step, from: offset) else { break }
             offset = next
         }
-        return SourcePosition(offset: offset, in: bytes)
+        return SourcePosition(offset: offset, in: bytes, origin: origin)
     }
 
     private func offsetOfChild(_ step: Step, from start: Int) -> Int? {

@@ -1,3 +1,18 @@
+/// Where a text begins in its file when it is a part of one, a line of JSONL for example.
+public struct SourceOrigin: Sendable, Equatable {
+    /// Both count from 1, the column in Unicode scalars.
+    public var line: Int
+    public var column: Int
+
+    /// The beginning of the file.
+    public static let start = SourceOrigin(line: 1, column: 1)
+
+    public init(line: Int, column: Int) {
+        self.line = line
+        self.column = column
+    }
+}
+
 /// Line and column of a byte in a text file, and the excerpt an error shows. Computed only when there is an error.
 public struct SourcePosition: Sendable, Equatable {
     /// Counts from 1; lines end at LF.
@@ -9,17 +24,19 @@ public struct SourcePosition: Sendable, Equatable {
 
     /// - Parameters:
     ///   - offset: a byte offset; beyond the end means the end.
-    ///   - bytes: the whole file, not necessarily valid UTF-8.
-    public init(offset: Int, in bytes: [UInt8]) {
+    ///   - bytes: the whole file, or the part of it that begins at `origin`; not necessarily valid UTF-8.
+    public init(offset: Int, in bytes: [UInt8], origin: SourceOrigin = .start) {
         let offset = min(max(offset, 0), bytes.count)
-        var line = 1
+        var line = origin.line
         var lineStart = 0
         for index in 0..<offset where bytes[index] == UInt8(ascii: "\n") {
             line += 1
             lineStart = index + 1
         }
         self.line = line
-        self.column = 1 + bytes[lineStart..<offset].count { $0 & 0xC0 != 0x80 }
+        // The first line of a part begins somewhere in a line of the file.
+        let first = line == origin.line ? origin.column : 1
+        self.column = first + bytes[lineStart..<offset].count { $0 & 0xC0 != 0x80 }
         self.excerpt = Self.excerpt(line: line, lineStart: lineStart, offset: offset, bytes: bytes)
     }
 

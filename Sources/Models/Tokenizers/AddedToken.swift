@@ -33,7 +33,8 @@ public struct AddedToken: Sendable, Equatable {
 struct AddedTokenFinder: Sendable {
     /// A token, or the text between two.
     enum Part {
-        case token(Int32)
+        /// Its id, and the bytes it takes, spaces included.
+        case token(Int32, Range<Int>)
         case text(Range<Int>)
     }
 
@@ -63,7 +64,9 @@ struct AddedTokenFinder: Sendable {
             if token.stripsLeft { start = spaceBegin(text, start, noLowerThan: done) }
             if token.stripsRight { end = spaceEnd(text, end) }
             if start > done { try body(.text(done..<start)) }
-            try body(.token(token.id))
+            // Spaces that the token before has taken are not taken again.
+            let begin = max(start, done)
+            try body(.token(token.id, begin..<max(begin, end)))
             // A token made of the spaces that this one takes is found all the same, as in the reference implementation.
             done = end
         }

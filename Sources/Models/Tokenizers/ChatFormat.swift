@@ -1,5 +1,22 @@
 import RetortSupport
 
+/// A conversation as a model reads it, and where in it the assistant's words are.
+struct WrittenChat: Sendable, Equatable {
+    private(set) var text = ""
+    /// Of each of the assistant's turns, in order: the bytes of what a model writes when it is asked for that turn, its content and
+    /// what ends the turn.
+    private(set) var answers: [Range<Int>] = []
+
+    mutating func add(_ text: String) { self.text += text }
+
+    /// Adds what a turn says.
+    mutating func add(_ text: String, by message: ChatMessage) {
+        let start = self.text.utf8.count
+        self.text += text
+        if message.role == "assistant" { answers.append(start..<self.text.utf8.count) }
+    }
+}
+
 /// The ways to write a conversation.
 enum ChatFormat: Sendable, Equatable {
     /// `<|im_start|>role … <|im_end|>`; a system turn in front when the conversation has none.
@@ -29,7 +46,7 @@ enum ChatFormat: Sendable, Equatable {
         "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite "
         + "answers to the user's questions."
 
-    func render(_ messages: [ChatMessage], _ addPrompt: Bool, bos: String, eos: String) throws -> String {
+    func write(_ messages: [ChatMessage], _ addPrompt: Bool, bos: String, eos: String) throws -> WrittenChat {
         guard !messages.isEmpty else { throw RetortError.badData("a conversation has no turns") }
         switch self {
         case .chatML(let system): return chatML(messages, system, addPrompt)
@@ -46,27 +63,36 @@ enum ChatFormat: Sendable, Equatable {
         }
     }
 
-    private func chatML(_ messages: [ChatMessage], _ system: String?, _ addPrompt: Bool) -> String {
-        var text = ""
-        if let system, messages[0].role != "system" { text += "<|im_start|>system\n\(system)<|im_end|>\n" }
-        for message in messages { text += "<|im_start|>\(message.role)\n\(message.content)<|im_end|>\n" }
-        return addPrompt ? text + "<|im_start|>assistant\n" : text
-    }
-
-    private func chatMLPrompted(_ messages: [ChatMessage], _ defaultSystem: String) throws -> String {
-        let (system, turns) = try split(messages, default: defaultSystem)
-        var text = "<|im_start|>system\n\(system ?? "")<|im_end|>\n"
-        for turn in turns {
-            text +=
-                turn.role == "user"
-                ? "<|im_start|>user\n\(turn.content)<|im_end|>\n<|im_start|>assistant\n" : "\(turn.content)<|im_end|>\n"
+    private func chatML(_ messages: [ChatMessage], _ system: String?, _ addPrompt: Bool) -> WrittenChat {
+        var chat = WrittenChat()
+        if let system, messages[0].role != "system" { chat.add("<|im_start|>system\n\(system)<|im_end|>\n") }
+        for message in messages {
+            chat.add("<|im_start|>\(message.role)\n")
+            chat.add("\(message.content)<|im_end|>", by: message)
+            chat.add("\n")
         }
-        return text
+        if addPrompt { chat.add("<|im_start|>assistant\n") }
+        return chat
     }
 
-    private func llama2(_ messages: [ChatMessage], bos: String, eos: String) throws -> String {
+    private func chatMLPrompted(_ messages: [ChatMessage], _ defaultSystem: String) throws -> WrittenChat {
+        let (system, turns) = try split(messages, default: defaultSystem)
+        var chat = WrittenChat()
+        chat.add("<|im_start|>system\n\(system ?? "")<|im_end|>\n")
+        for turn in turns {
+            if turn.role == "user" {
+                chat.add("<|im_start|>user\n\(turn.content)<|im_end|>\n<|im_start|>assistant\n")
+            } else {
+                chat.add("\(turn.content)<|im_end|>", by: turn)
+                chat.add("\n")
+            }
+        }
+        return chat
+    }
+
+    private func llama2(_ messages: [ChatMessage], bos: String, eos: String) throws -> WrittenChat {
         let (system, turns) = try split(messages, default: nil)
-        var text = ""
+        var chat = WrittenChat()
         for (index, turn) in turns.enumerated() {
             guard (turn.role == "user") == (index % 2 == 0) else {
                 throw RetortError.badData(
@@ -75,46 +101,64 @@ enum ChatFormat: Sendable, Equatable {
             var content = turn.content
             if index == 0, let system { content = "<<SYS>>\n\(system)\n<</SYS>>\n\n\(content)" }
             content = content.stripped
-            text += turn.role == "user" ? "\(bos)[INST] \(content) [/INST]" : " \(content) \(eos)"
+            chat.add(turn.role == "user" ? "\(bos)[INST] \(content) [/INST]" : " \(content) \(eos)", by: turn)
         }
-        return text
+        return chat
     }
 
-    private func llama3(_ messages: [ChatMessage], _ addPrompt: Bool, bos: String) -> String {
-        var text = bos
+    private func llama3(_ messages: [ChatMessage], _ addPrompt: Bool, bos: String) -> WrittenChat {
+        var chat = WrittenChat()
+        chat.add(bos)
         for message in messages {
-            text += "<|start_header_id|>\(message.role)<|end_header_id|>\n\n\(message.content.stripped)<|eot_id|>"
+            chat.add("<|start_header_id|>\(message.role)<|end_header_id|>\n\n")
+            chat.add("\(message.content.stripped)<|eot_id|>", by: message)
         }
-        return addPrompt ? text + "<|start_header_id|>assistant<|end_header_id|>\n\n" : text
+        if addPrompt { chat.add("<|start_header_id|>assistant<|end_header_id|>\n\n") }
+        return chat
     }
 
-    private func zephyr(_ messages: [ChatMessage], _ addPrompt: Bool, eos: String) throws -> String {
-        var text = ""
+    private func zephyr(_ messages: [ChatMessage], _ addPrompt: Bool, eos: String) throws -> WrittenChat {
+        var chat = WrittenChat()
         for message in messages {
             try check(message, among: ["system", "user", "assistant"])
-            text += "<|\(message.role)|>\n\(message.content)\(eos)\n"
+            chat.add("<|\(message.role)|>\n")
+            chat.add("\(message.content)\(eos)", by: message)
+            chat.add("\n")
         }
-        return addPrompt ? text + "<|assistant|>\n" : text
+        if addPrompt { chat.add("<|assistant|>\n") }
+        return chat
     }
 
-    private func alpaca(_ messages: [ChatMessage], _ addPrompt: Bool, bos: String, eos: String) throws -> String {
+    private func alpaca(
+        _ messages: [ChatMessage], _ addPrompt: Bool, bos: String, eos: String
+    ) throws -> WrittenChat {
         let (system, turns) = try split(messages, default: Self.alpacaSystem)
-        var text = bos + (system ?? "")
+        var chat = WrittenChat()
+        chat.add(bos + (system ?? ""))
         for turn in turns {
-            text +=
-                turn.role == "user"
-                ? "\n\n### Instruction:\n\(turn.content)" : "\n\n### Response:\(turn.content)\(eos)"
+            chat.add(turn.role == "user" ? "\n\n### Instruction:\n" : "\n\n### Response:")
+            chat.add(turn.role == "user" ? turn.content : "\(turn.content)\(eos)", by: turn)
         }
-        return addPrompt ? text + "\n\n### Response:" : text
+        if addPrompt { chat.add("\n\n### Response:") }
+        return chat
     }
 
-    private func vicuna(_ messages: [ChatMessage], _ addPrompt: Bool, bos: String, eos: String) throws -> String {
+    private func vicuna(
+        _ messages: [ChatMessage], _ addPrompt: Bool, bos: String, eos: String
+    ) throws -> WrittenChat {
         let (system, turns) = try split(messages, default: Self.vicunaSystem)
-        var text = bos + (system ?? "") + " "
+        var chat = WrittenChat()
+        chat.add(bos + (system ?? "") + " ")
         for turn in turns {
-            text += turn.role == "user" ? "USER: \(turn.content) " : "ASSISTANT: \(turn.content)\(eos)"
+            if turn.role == "user" {
+                chat.add("USER: \(turn.content) ")
+            } else {
+                chat.add("ASSISTANT:")
+                chat.add(" \(turn.content)\(eos)", by: turn)
+            }
         }
-        return addPrompt ? text + "ASSISTANT:" : text
+        if addPrompt { chat.add("ASSISTANT:") }
+        return chat
     }
 
     /// The system turn, at the beginning if anywhere, and the others, of user and assistant.

@@ -64,7 +64,7 @@ public struct ChatTemplate: Sendable, Equatable {
     public func render(
         _ messages: [ChatMessage], addGenerationPrompt: Bool, bos: String = "", eos: String = ""
     ) throws -> String {
-        try format.render(messages, addGenerationPrompt, bos: bos, eos: eos)
+        try format.write(messages, addGenerationPrompt, bos: bos, eos: eos).text
     }
 }
 

@@ -32,7 +32,7 @@ public final class Tokenizer: Sendable {
     private let addedText: [Int32: [UInt8]]
     private let addedByContent: [ExactKey: Int32]
     /// Looked for before and after normalization.
-    private let rawTokens: AddedTokenFinder
+    let rawTokens: AddedTokenFinder
     private let normalizedTokens: AddedTokenFinder
     private let scratches = Mutex<[EncodingScratch]>([])
 
@@ -202,7 +202,7 @@ public final class Tokenizer: Sendable {
         return String(decoding: try decoder.decode(tokens).flatMap { $0 }, as: UTF8.self)
     }
 
-    private func process(_ parts: [Encoding], _ addSpecialTokens: Bool, _ truncation: Truncation?) throws -> Encoding {
+    func process(_ parts: [Encoding], _ addSpecialTokens: Bool, _ truncation: Truncation?) throws -> Encoding {
         var parts = parts
         try truncation?.apply(
             to: &parts, added: addSpecialTokens ? postProcessor.addedTokens(isPair: parts.count == 2) : 0)
@@ -212,6 +212,23 @@ public final class Tokenizer: Sendable {
     }
 
     private func ids(of text: String) throws -> [Int32] {
+        try withScratch(text) { bytes, scratch in
+            var ids: [Int32] = []
+            ids.reserveCapacity(bytes.count / 3 + 8)
+            try rawTokens.forEachPart(of: bytes) { part in
+                switch part {
+                case .token(let id, _): ids.append(id)
+                case .text(let range):
+                    try append(TextSlice(bytes: bytes, beginsText: true)[range], to: &ids, scratch)
+                }
+            }
+            return ids
+        }
+    }
+
+    /// Lends `body` the text's bytes and what encoding works in.
+    /// - Throws: `RetortError` 65 for a text that is too long; what `body` throws.
+    func withScratch<Value>(_ text: String, _ body: (Bytes, EncodingScratch) throws -> Value) throws -> Value {
         var text = text
         return try text.withUTF8 { bytes in
             guard bytes.count <= TokenizerLimit.textBytes else {
@@ -223,18 +240,13 @@ public final class Tokenizer: Sendable {
             }
             let scratch = scratches.withLock { $0.popLast() } ?? EncodingScratch()
             defer { scratches.withLock { $0.append(scratch) } }
-            var ids: [Int32] = []
-            ids.reserveCapacity(bytes.count / 3 + 8)
-            try rawTokens.forEachPart(of: bytes) { part in
-                switch part {
-                case .token(let id): ids.append(id)
-                case .text(let range):
-                    let slice = TextSlice(bytes: bytes, beginsText: true)[range]
-                    try normalize(slice) { try appendParts($0, to: &ids, scratch) }
-                }
-            }
-            return ids
+            return try body(bytes, scratch)
         }
+    }
+
+    /// Appends the ids of a text in which `rawTokens` were not found.
+    func append(_ text: TextSlice, to ids: inout [Int32], _ scratch: EncodingScratch) throws {
+        try normalize(text) { try appendParts($0, to: &ids, scratch) }
     }
 
     private func normalize(_ text: TextSlice, _ body: (TextSlice) throws -> Void) throws {
@@ -248,7 +260,7 @@ public final class Tokenizer: Sendable {
         guard !normalizedTokens.isEmpty else { return try appendWords(text, to: &ids, scratch) }
         try normalizedTokens.forEachPart(of: text.bytes) { part in
             switch part {
-            case .token(let id): ids.append(id)
+            case .token(let id, _): ids.append(id)
             case .text(let range): try appendWords(text[range], to: &ids, scratch)
             }
         }
@@ -272,7 +284,7 @@ public final class Tokenizer: Sendable {
 }
 
 /// What encoding remembers and works in. Used by one thread at a time, the one that took it from the tokenizer's pool.
-private final class EncodingScratch: @unchecked Sendable {
-    let cache = WordCache()
-    var model = ModelScratch()
+final class EncodingScratch: @unchecked Sendable {
+    fileprivate let cache = WordCache()
+    fileprivate var model = ModelScratch()
 }

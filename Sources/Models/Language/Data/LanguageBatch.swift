@@ -1,0 +1,61 @@
+/// Rows of tokens and what is to be predicted after each.
+public struct LanguageBatch: Sendable, Equatable {
+    public let rows: Int
+    public let length: Int
+    /// Row-major `[rows, length]`.
+    public let tokens: [Int32]
+    /// Row-major `[rows, length]`: at a token's place the one that follows it in the same document when that is to be learned, also where
+    /// it stands in no row; else `ignored`.
+    public let targets: [Int32]
+    /// Row-major `[rows, length]`: false for padding; nil: there is none.
+    public let valid: [Bool]?
+    /// Row-major `[rows, length]`: the document of each token, counted from 0 in its row, −1 for padding: attention stays inside a
+    /// document. nil: each row is one document (and padding).
+    public let documents: [Int32]?
+
+    /// What stands where nothing is learned: the label that PyTorch's cross-entropy passes over.
+    public static let ignored: Int32 = -100
+
+    /// Tokens that are learned.
+    public var targetCount: Int { targets.count { $0 >= 0 } }
+
+    /// Some of the rows: a micro-batch.
+    /// - Parameter range: not empty, within 0 to `rows`.
+    public func rows(_ range: Range<Int>) -> LanguageBatch {
+        let part = range.lowerBound * length..<range.upperBound * length
+        return LanguageBatch(
+            rows: range.count, length: length, tokens: Array(tokens[part]), targets: Array(targets[part]),
+            valid: valid.map { Array($0[part]) }, documents: documents.map { Array($0[part]) })
+    }
+}
+
+extension LanguageBatch {
+    /// A batch of planned rows.
+    /// - Parameters:
+    ///   - length: tokens of a row; no row has more.
+    ///   - pad: the token that fills rows up.
+    ///   - isPacked: rows may have several documents.
+    init(_ corpus: TokenizedCorpus, _ plan: RowPlan, rows: Range<Int>, length: Int, pad: Int32, isPacked: Bool) {
+        var tokens = [Int32](repeating: pad, count: rows.count * length)
+        var targets = [Int32](repeating: Self.ignored, count: tokens.count)
+        var documents = [Int32](repeating: -1, count: tokens.count)
+        var filled = 0
+        for (index, row) in rows.enumerated() {
+            var place = index * length
+            for (document, piece) in plan[row].enumerated() {
+                corpus.withMarked(Int(piece.example)) { marked in
+                    for token in Int(piece.start)..<Int(piece.start + piece.count) {
+                        tokens[place] = marked[token] < 0 ? -1 - marked[token] : marked[token]
+                        if token + 1 < marked.count, marked[token + 1] >= 0 { targets[place] = marked[token + 1] }
+                        documents[place] = Int32(document)
+                        place += 1
+                    }
+                }
+                filled += Int(piece.count)
+            }
+        }
+        self.init(
+            rows: rows.count, length: length, tokens: tokens, targets: targets,
+            valid: filled == tokens.count ? nil : documents.map { $0 >= 0 }, documents: isPacked ? documents : nil)
+    }
+}

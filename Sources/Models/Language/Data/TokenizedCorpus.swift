@@ -1,0 +1,194 @@
+import Dispatch
+import RetortData
+import RetortSupport
+import Synchronization
+
+/// All examples of a source as tokens, in the source's order, in 4 bytes a token. Safe to use from several threads.
+public final class TokenizedCorpus: Sendable {
+    /// What became of the records.
+    public struct Summary: Sendable, Equatable {
+        /// Records read.
+        public internal(set) var records = 0
+        public internal(set) var examples = 0
+        /// Examples of which a part was cut off.
+        public internal(set) var cut = 0
+        /// Records left out because they were too long.
+        public internal(set) var tooLong = 0
+        /// Records left out because nothing of them would be learned.
+        public internal(set) var withoutTarget = 0
+        public internal(set) var tokens = 0
+        /// Tokens that are learned.
+        public internal(set) var targets = 0
+        /// Tokens of an example: the median, the length that 99 in 100 do not exceed, the largest.
+        public internal(set) var medianLength = 0
+        public internal(set) var length99 = 0
+        public internal(set) var longest = 0
+    }
+
+    public let summary: Summary
+    /// Of each example the number of its record in the source.
+    public let records: [Int32]
+    /// Tokens that are learned as they are, others as −1 − token.
+    private let marked: [Int32]
+    /// Of each example where its tokens begin; one more at the end.
+    private let offsets: [Int]
+
+    /// Examples.
+    public var count: Int { records.count }
+
+    /// Encodes every record of a source.
+    /// - Parameters:
+    ///   - threads: how many encode at once; the result does not depend on it.
+    ///   - onProgress: called now and then with the records done, on the calling thread.
+    /// - Throws: `RetortError` 65 for the first record that cannot be read or written as an example, for tokens beyond `vocabulary` and
+    ///   when no example is left; 75 when a signal asked to stop.
+    public convenience init(
+        _ source: some TextRecords, _ encoder: ExampleEncoder, threads: Int = 1,
+        onProgress: (_ done: Int) -> Void = { _ in }
+    ) throws {
+        var builder = CorpusBuilder()
+        let wave = max(1, threads) * Self.blockRecords
+        for start in stride(from: 0, to: source.count, by: wave) {
+            guard !StopSignal.isRequested else {
+                throw RetortError.stopped("stopped while the data were encoded", why: "nothing was trained yet")
+            }
+            let end = min(start + wave, source.count)
+            for block in try Self.blocks(source, encoder, start..<end) { builder.add(block) }
+            onProgress(end)
+        }
+        try self.init(builder)
+    }
+
+    /// A corpus of given examples.
+    /// - Throws: `RetortError` 65 when there is none.
+    public convenience init(_ examples: [TokenizedExample]) throws {
+        var builder = CorpusBuilder()
+        var block = CorpusBlock()
+        for (number, example) in examples.enumerated() {
+            block.add(example.targetCount > 0 ? .example(example, isCut: false) : .withoutTarget, record: number)
+        }
+        builder.add(block)
+        try self.init(builder)
+    }
+
+    private init(_ builder: CorpusBuilder) throws {
+        guard builder.records.count > 0 else { throw builder.emptiness }
+        summary = builder.finishedSummary
+        records = builder.records
+        marked = builder.marked
+        offsets = builder.offsets
+    }
+
+    private static let blockRecords = 128
+
+    /// The blocks of a range of records, encoded at once, in order.
+    private static func blocks(
+        _ source: some TextRecords, _ encoder: ExampleEncoder, _ range: Range<Int>
+    ) throws -> [CorpusBlock] {
+        let count = (range.count + blockRecords - 1) / blockRecords
+        let blocks = Mutex([Result<CorpusBlock, any Error>?](repeating: nil, count: count))
+        DispatchQueue.concurrentPerform(iterations: count) { index in
+            let start = range.lowerBound + index * blockRecords
+            let block = Result {
+                var block = CorpusBlock()
+                for number in start..<min(start + blockRecords, range.upperBound) {
+                    block.add(try encoder.encode(source.record(number)), record: number)
+                }
+                return block
+            }
+            blocks.withLock { $0[index] = block }
+        }
+        // The first error in the order of the records, whichever thread was first.
+        return try blocks.withLock { try $0.compactMap { try $0?.get() } }
+    }
+
+    /// Tokens of an example.
+    public func length(of example: Int) -> Int { offsets[example + 1] - offsets[example] }
+
+    /// - Parameter number: from 0 to `count` − 1.
+    public func example(_ number: Int) -> TokenizedExample {
+        let part = marked[offsets[number]..<offsets[number + 1]]
+        return TokenizedExample(tokens: part.map { $0 < 0 ? -1 - $0 : $0 }, isTarget: part.map { $0 >= 0 })
+    }
+
+    /// The largest id of a token.
+    public var largestToken: Int32 { marked.reduce(0) { max($0, $1 < 0 ? -1 - $1 : $1) } }
+
+    /// SHA-256 of tokens and targets: the same for two corpora that train alike. For resumes and caches.
+    public var digest: String {
+        var hash = ContentHash()
+        offsets.withUnsafeBytes { hash.update($0) }
+        marked.withUnsafeBytes { hash.update($0) }
+        return hash.hexadecimal
+    }
+
+    /// Lends `body` an example's tokens, those that are learned as they are, others as −1 − token.
+    func withMarked<Value>(_ example: Int, _ body: (UnsafeBufferPointer<Int32>) -> Value) -> Value {
+        marked.withUnsafeBufferPointer {
+            body(UnsafeBufferPointer(rebasing: $0[offsets[example]..<offsets[example + 1]]))
+        }
+    }
+}
+
+/// The examples of a few records, encoded by one thread.
+struct CorpusBlock: Sendable {
+    fileprivate var marked: [Int32] = []
+    fileprivate var lengths: [Int] = []
+    fileprivate var records: [Int32] = []
+    fileprivate var summary = TokenizedCorpus.Summary()
+
+    mutating func add(_ outcome: ExampleEncoder.Outcome, record: Int) {
+        summary.records += 1
+        switch outcome {
+        case .tooLong: summary.tooLong += 1
+        case .withoutTarget: summary.withoutTarget += 1
+        case .example(let example, let isCut):
+            if isCut { summary.cut += 1 }
+            for (token, isTarget) in zip(example.tokens, example.isTarget) {
+                marked.append(isTarget ? token : -1 - token)
+            }
+            lengths.append(example.count)
+            records.append(Int32(clamping: record))
+            summary.targets += example.targetCount
+        }
+    }
+}
+
+/// Puts blocks together.
+private struct CorpusBuilder {
+    var marked: [Int32] = []
+    var offsets = [0]
+    var records: [Int32] = []
+    var summary = TokenizedCorpus.Summary()
+
+    mutating func add(_ block: CorpusBlock) {
+        marked += block.marked
+        for length in block.lengths { offsets.append(offsets[offsets.count - 1] + length) }
+        records += block.records
+        summary.records += block.summary.records
+        summary.cut += block.summary.cut
+        summary.tooLong += block.summary.tooLong
+        summary.withoutTarget += block.summary.withoutTarget
+        summary.targets += block.summary.targets
+    }
+
+    var finishedSummary: TokenizedCorpus.Summary {
+        var summary = summary
+        let lengths = zip(offsets.dropFirst(), offsets).map { $0 - $1 }.sorted()
+        summary.examples = records.count
+        summary.tokens = marked.count
+        summary.medianLength = lengths[(lengths.count - 1) / 2]
+        summary.length99 = lengths[(lengths.count * 99 + 99) / 100 - 1]
+        summary.longest = lengths[lengths.count - 1]
+        return summary
+    }
+
+    var emptiness: RetortError {
+        var reasons: [String] = []
+        if summary.tooLong > 0 { reasons.append("\(summary.tooLong) are longer than `max-length`") }
+        if summary.withoutTarget > 0 { reasons.append("of \(summary.withoutTarget) nothing would be learned") }
+        return .badData(
+            "no example is left of \(summary.records) records", why: reasons.joined(separator: ", "),
+            help: reasons.isEmpty ? "" : "Raise `max-length`; check that the records have answers, and `targets`.")
+    }
+}

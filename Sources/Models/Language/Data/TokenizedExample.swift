@@ -1,0 +1,25 @@
+/// A training example as tokens.
+public struct TokenizedExample: Sendable, Equatable {
+    public var tokens: [Int32]
+    /// Of each token: it is to be predicted from those before it. False for the first, which nothing is before.
+    public var isTarget: [Bool]
+
+    /// - Parameter isTarget: as many as `tokens`.
+    public init(tokens: [Int32], isTarget: [Bool]) {
+        precondition(tokens.count == isTarget.count, "\(tokens.count) tokens, \(isTarget.count) of them marked")
+        self.tokens = tokens
+        self.isTarget = isTarget
+        if !tokens.isEmpty { self.isTarget[0] = false }
+    }
+
+    public var count: Int { tokens.count }
+    public var targetCount: Int { isTarget.count { $0 } }
+
+    /// The first tokens, or the last.
+    func cut(to length: Int, from side: TextSide) -> TokenizedExample {
+        guard count > length else { return self }
+        return TokenizedExample(
+            tokens: Array(side == .right ? tokens.prefix(length) : tokens.suffix(length)),
+            isTarget: Array(side == .right ? isTarget.prefix(length) : isTarget.suffix(length)))
+    }
+}
