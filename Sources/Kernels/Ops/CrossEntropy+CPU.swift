@@ -41,16 +41,20 @@ extension TokenWeights {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let rows = o.labels.count
         guard rows > 0 else { return }
-        let blocks = (rows + Self.block - 1) / Self.block
+        let blocks = divisor == nil ? (rows + Self.block - 1) / Self.block : 1
         let workspace = try device.arena.allocate(blocks * 4, for: .workspace)
         let partials = workspace.pointer.assumingMemoryBound(to: Float.self)
         let (labels, weights) = (try o.labels.pointer(as: Int32.self), try o.weights.pointer(as: Float.self))
         let classWeights = try o.classWeights?.pointer(as: Float.self)
         let table = device.table
-        table.pointee.token_weight_sums_blocks(
-            0, blocks, labels, classWeights, partials, rows, Int32(o.classWeights?.count ?? 0),
-            classWeights == nil ? 0 : 1,
-            ignoreIndex)
+        if let divisor {
+            partials[0] = divisor
+        } else {
+            table.pointee.token_weight_sums_blocks(
+                0, blocks, labels, classWeights, partials, rows, Int32(o.classWeights?.count ?? 0),
+                classWeights == nil ? 0 : 1,
+                ignoreIndex)
+        }
         table.pointee.token_weights_rows(0, rows, labels, partials, weights, Int32(blocks), ignoreIndex)
     }
 }

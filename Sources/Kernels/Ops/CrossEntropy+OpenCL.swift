@@ -38,12 +38,16 @@ extension TokenWeights {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let rows = o.labels.count
         guard rows > 0 else { return }
-        let blocks = (rows + Self.block - 1) / Self.block
+        let blocks = divisor == nil ? (rows + Self.block - 1) / Self.block : 1
         let partials = View(storage: .openCL(try device.arena.allocate(blocks * 4, for: .workspace)), shape: [blocks])
-        try device.launchRows(
-            "cross_entropy.cl", "token_weight_sums", rows: blocks, columns: Self.block,
-            o.labels.arguments() + (o.classWeights ?? o.weights).arguments() + partials.arguments()
-                + [.long(rows), .int(o.classWeights?.count ?? 0), .flag(o.classWeights != nil), .int(ignoreIndex)])
+        if let divisor {
+            try Fill(divisor).openCL(.init(y: partials), on: device)
+        } else {
+            try device.launchRows(
+                "cross_entropy.cl", "token_weight_sums", rows: blocks, columns: Self.block,
+                o.labels.arguments() + (o.classWeights ?? o.weights).arguments() + partials.arguments()
+                    + [.long(rows), .int(o.classWeights?.count ?? 0), .flag(o.classWeights != nil), .int(ignoreIndex)])
+        }
         try device.launchElements(
             "cross_entropy.cl", "token_weights", count: rows,
             o.labels.arguments() + partials.arguments() + o.weights.arguments() + [.int(blocks), .int(ignoreIndex)])

@@ -115,7 +115,12 @@ extension Op {
 public struct TokenWeights: Op {
     static let block = 1024
     public let ignoreIndex: Int32
-    public init(ignoreIndex: Int32 = -100) { self.ignoreIndex = ignoreIndex }
+    /// Takes the sum's place where it is known: labels that are a part of a batch.
+    public let divisor: Float?
+    public init(ignoreIndex: Int32 = -100, divisor: Float? = nil) {
+        self.ignoreIndex = ignoreIndex
+        self.divisor = divisor
+    }
 
     public struct Operands {
         public let labels: View
@@ -133,6 +138,8 @@ public struct TokenWeights: Op {
         try require(
             o.weights.dtype == .f32 && o.weights.isContiguous && o.weights.count == o.labels.count,
             "weights are like labels")
+        try require(
+            divisor.map { $0 > 0 && $0.isFinite } ?? true, "the divisor \(divisor ?? 0) is not a positive number")
     }
     public func cost(_ o: Operands) -> Cost { Cost(bytes: 12 * Double(o.labels.count)) }
 }

@@ -15,7 +15,7 @@ public final class Decoder: LanguageModel {
     private let blocks: [DecoderBlock]
     private let norm: RMSNormalization
     /// nil where the embedding is the head.
-    private let head: Linear?
+    private let untiedHead: Linear?
     private var table: RotaryTable?
 
     public convenience init(_ config: JSONCursor) throws { self.init(try DecoderConfiguration(config)) }
@@ -27,9 +27,9 @@ public final class Decoder: LanguageModel {
         embedding = Embedding("model.embed_tokens", rows: c.vocabulary, columns: c.hidden, initializer: start)
         blocks = (0..<c.layers).map { DecoderBlock("model.layers.\($0).", c, layer: $0) }
         norm = RMSNormalization("model.norm", columns: c.hidden, epsilon: c.epsilon)
-        head = c.isTied ? nil : Linear("lm_head", inputs: c.hidden, outputs: c.vocabulary, bias: false)
-        head?.weight.initializer = start
-        children = [embedding] + blocks + [norm] + (head.map { [$0] } ?? [])
+        untiedHead = c.isTied ? nil : Linear("lm_head", inputs: c.hidden, outputs: c.vocabulary, bias: false)
+        untiedHead?.weight.initializer = start
+        children = [embedding] + blocks + [norm] + (untiedHead.map { [$0] } ?? [])
     }
 
     public var json: JSON { configuration.json }
@@ -43,7 +43,9 @@ public final class Decoder: LanguageModel {
         stored.hasSuffix("rotary_emb.inv_freq") || configuration.isTied && stored == "lm_head.weight"
     }
 
-    public func forward(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+    public func head() throws -> OutputHead { try OutputHead(weight: (untiedHead?.weight ?? embedding.weight).tensor) }
+
+    public func hidden(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> HiddenStates
     {
         var recorder = SignalRecorder(paths)
         let past = cache?.length ?? 0
@@ -64,8 +66,7 @@ public final class Decoder: LanguageModel {
         cache?.advance(by: tokens.length)
         x = try norm(x)
         recorder.keep("norm", x)
-        let logits = try head.map { try $0(x) } ?? x.linear(embedding.weight.tensor)
-        return ModelOutput(logits: logits, signals: recorder.signals)
+        return HiddenStates(last: x, signals: recorder.signals)
     }
 
     /// Where the tokens of a pass stand.

@@ -59,7 +59,9 @@ public final class GPT2: LanguageModel {
     public var layerCount: Int { blocks.count }
     public var signals: [String] { SignalNames.ofDecoder(layers: blocks.count) }
 
-    public func forward(_ batch: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+    public func head() throws -> OutputHead { try OutputHead(weight: tokens.weight.tensor) }
+
+    public func hidden(_ batch: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> HiddenStates
     {
         var recorder = SignalRecorder(paths)
         let past = cache?.length ?? 0
@@ -81,7 +83,7 @@ public final class GPT2: LanguageModel {
         cache?.advance(by: batch.length)
         x = try norm(x)
         recorder.keep("norm", x)
-        return ModelOutput(logits: try x.linear(tokens.weight.tensor), signals: recorder.signals)
+        return HiddenStates(last: x, signals: recorder.signals)
     }
 
     /// The first checkpoints have no prefix.

@@ -21,11 +21,13 @@ public protocol LanguageModel: Module, SendableMetatype {
     /// `layers.<i>.attention` `[rows, heads, tokens, keys]`.
     var signals: [String] { get }
 
-    /// Reads tokens, behind those in the cache where there is one.
+    /// Reads tokens, behind those in the cache where there is one, up to what the head sees: losses that never form all logits begin here.
     /// - Parameter paths: signals to keep.
-    /// - Returns: logits `[rows, tokens, vocabulary]`: of each token's successor.
     /// - Throws: `TensorError` for a token that the vocabulary does not have.
-    func forward(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+    func hidden(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> HiddenStates
+
+    /// What makes logits of hidden states: of each token's successor, one for each of the vocabulary.
+    func head() throws -> OutputHead
 
     /// What checkpoints call a parameter, the usual name first.
     func storedNames(of parameter: String) -> [String]
@@ -33,7 +35,34 @@ public protocol LanguageModel: Module, SendableMetatype {
     func passesOver(_ stored: String) -> Bool
 }
 
+/// What a language model makes of tokens before its head.
+public struct HiddenStates {
+    /// `[rows, tokens, hidden]`.
+    public let last: Tensor
+    /// By path.
+    public let signals: [String: Tensor]
+
+    public init(last: Tensor, signals: [String: Tensor] = [:]) {
+        self.last = last
+        self.signals = signals
+    }
+}
+
 extension LanguageModel {
+    /// Reads tokens, behind those in the cache where there is one.
+    /// - Parameter paths: signals to keep.
+    /// - Returns: logits `[rows, tokens, vocabulary]`: of each token's successor.
+    /// - Throws: `TensorError` for a token that the vocabulary does not have.
+    public func forward(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput
+    {
+        let states = try hidden(tokens, cache: cache, capturing: paths)
+        return ModelOutput(logits: try head().logits(states.last), signals: states.signals)
+    }
+
+    public func hidden(_ tokens: TokenBatch, capturing paths: Set<String> = []) throws -> HiddenStates {
+        try hidden(tokens, cache: nil, capturing: paths)
+    }
+
     public func forward(_ tokens: TokenBatch, capturing paths: Set<String> = []) throws -> ModelOutput {
         try forward(tokens, cache: nil, capturing: paths)
     }

@@ -1,0 +1,191 @@
+import RetortKernels
+
+/// One pass over the chunks of a loss: the products around it, and where its gradients go.
+struct ChunkRun {
+    private let hidden: Tensor
+    private let head: OutputHead
+    private let teacher: (any LogitSource)?
+    private let device: ComputeDevice
+    private let projection: HeadProjection
+    /// `[rows, hidden]`.
+    private let x: View
+    private let rowsOfChunk: Int
+    private let hiddenGradient: View?
+    private let weightGradient: ChunkGradient?
+    private let biasGradient: ChunkGradient?
+
+    private var rows: Int { x.shape[0] }
+    private var classes: Int { head.classes }
+    private var wantsGradient: Bool { hiddenGradient != nil || weightGradient != nil || biasGradient != nil }
+
+    init(
+        _ hidden: Tensor, _ head: OutputHead, teacher: (any LogitSource)?, _ chunk: ChunkSize, _ mode: HeadGradient
+    ) throws {
+        guard head.classes > 0 else { throw TensorError("a loss over a head without classes") }
+        self.hidden = hidden
+        self.head = head
+        self.teacher = teacher
+        device = hidden.device
+        projection = try HeadProjection(head)
+        x = try head.rows(of: hidden)
+        let records = Autograd.isRecording
+        hiddenGradient = records && hidden.node != nil ? try device.empty(x.shape) : nil
+        weightGradient = records ? try ChunkGradient(head.weight, rows: head.classes, mode) : nil
+        biasGradient = records ? try head.bias.flatMap { try ChunkGradient($0, rows: head.classes, mode) } : nil
+        let needsUncapped = head.softCap != nil && (hiddenGradient ?? weightGradient?.view ?? biasGradient?.view) != nil
+        let buffers = 1 + (teacher?.needsSpace ?? false ? 1 : 0) + (needsUncapped ? 1 : 0)
+        rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * buffers * head.classes)
+    }
+
+    /// What a loss does with a chunk: logits of student and teacher, rows, and where loss `[rows]` and gradient go; the gradient is the
+    /// student's own memory.
+    typealias Kernel = (
+        _ student: View, _ teacher: View?, _ range: Range<Int>, _ loss: View, _ gradient: View?
+    ) throws -> Void
+
+    /// - Returns: the loss of each row.
+    func chunks(_ kernel: Kernel) throws -> View {
+        let loss = try device.empty([rows])
+        // The same memory for every chunk: the queue is in order.
+        let shape = [rowsOfChunk, classes]
+        let logits = try device.empty(shape)
+        let space = teacher?.needsSpace ?? false ? try device.empty(shape) : nil
+        let uncapped = head.softCap != nil && wantsGradient ? try device.empty(shape) : nil
+        for start in stride(from: 0, to: rows, by: rowsOfChunk) {
+            let range = start..<min(rows, start + rowsOfChunk)
+            let part = 0..<range.count
+            let (z, u) = (logits.slice(part), uncapped?.slice(part))
+            try projection.multiply(x.slice(range), into: z, uncapped: u)
+            let t = try teacher.map { try $0.logits(range, in: space?.slice(part)) }
+            try kernel(z, t, range, loss.slice(range), wantsGradient ? z : nil)
+            if wantsGradient { try backward(z, u, range) }
+        }
+        try weightGradient?.finish(on: device)
+        try biasGradient?.finish(on: device)
+        return loss
+    }
+
+    /// From the gradient of a chunk's logits to hidden states and head.
+    private func backward(_ dz: View, _ uncapped: View?, _ range: Range<Int>) throws {
+        if let uncapped {
+            // d cap · tanh(z / cap) = tanh′(z / cap) dz
+            try run(UnaryBackward(.tanh), .init(x: uncapped, dy: dz, dx: .write(dz)), on: device)
+        }
+        if let hiddenGradient {
+            try run(
+                Matmul(), .init(a: dz, b: projection.weight, c: .write(hiddenGradient.slice(range))), on: device)
+        }
+        if let weightGradient {
+            try run(
+                Matmul(), .init(a: dz.transposed, b: x.slice(range), c: try weightGradient.next(on: device)), on: device
+            )
+        }
+        if let biasGradient {
+            let sum = try biasGradient.next(on: device)
+            try run(Reduce(.sum), .init(x: dz, axis: 0, y: try sum.reshaped([1, classes])), on: device)
+        }
+    }
+
+    /// The sum of the rows' losses, on the tape. Gradients are there already: backward hands them over.
+    func total(of loss: View) throws -> Tensor {
+        let total = try device.empty([1])
+        try run(Reduce(.sum), .init(x: loss, axis: 0, y: .write(total)), on: device)
+        let inputs = [hidden, head.weight] + (head.bias.map { [$0] } ?? [])
+        return Tensor.recorded(total.reshaped([]), device, from: inputs) {
+            [
+                hiddenNode = hidden.node, hiddenGradient = hiddenGradient, weightGradient = weightGradient,
+                biasGradient = biasGradient
+            ] node, upstream in
+            if let hiddenNode, let hiddenGradient {
+                let scaled = try hiddenGradient.scaled(by: upstream, on: node.device)
+                try hiddenNode.give(.view(scaled.reshapedIfNeeded(hiddenNode.shape)))
+            }
+            try weightGradient?.deliver(upstream, on: node.device)
+            try biasGradient?.deliver(upstream, on: node.device)
+        }
+    }
+
+    /// Σ weight · scale · part over the rows.
+    func weighted(_ part: View, _ weights: View?, _ scale: Float) throws -> Tensor {
+        let sum = try device.empty([1, 1])
+        guard let weights, rows > 0 else {
+            try run(Reduce(.sum), .init(x: part, axis: 0, y: .write(sum.reshaped([1]))), on: device)
+            try run(Scale(scale), .init(x: sum, y: .write(sum)), on: device)
+            return Tensor(sum.reshaped([]), device)
+        }
+        try run(
+            Matmul(alpha: scale), .init(a: part.reshaped([1, rows]), b: weights.reshaped([rows, 1]), c: .write(sum)),
+            on: device)
+        return Tensor(sum.reshaped([]), device)
+    }
+}
+
+/// The gradient of a head's weight or bias while chunks add to it: the first writes, the rest add.
+private final class ChunkGradient {
+    /// The rows of the head that are used.
+    let view: View
+    private let node: Node
+    private let rows: Int
+    /// Whether `view` is the parameter's own gradient.
+    private let isAdded: Bool
+    private var isWritten: Bool
+
+    /// nil where no gradient is wanted.
+    init?(_ parameter: Tensor, rows: Int, _ mode: HeadGradient) throws {
+        guard let node = parameter.node else { return nil }
+        self.node = node
+        self.rows = rows
+        if mode == .added, let slot = node.slot {
+            isAdded = true
+            let sink = slot.sink()
+            isWritten = sink.mode == .accumulate
+            view = sink.view.narrowed(0, 0..<rows)
+            if !isWritten, rows < node.shape[0] {
+                try run(Fill(0), .init(y: sink.view.narrowed(0, rows..<node.shape[0])), on: node.device)
+            }
+        } else {
+            isAdded = false
+            isWritten = false
+            view = try node.device.empty([rows] + node.shape.dropFirst(), for: .gradients)
+        }
+    }
+
+    /// Where the next chunk's share goes.
+    func next(on device: ComputeDevice) throws -> Output {
+        defer { isWritten = true }
+        return Output(view, isWritten ? .accumulate : .write)
+    }
+
+    /// Without a chunk the gradient is 0.
+    func finish(on device: ComputeDevice) throws {
+        if !isWritten { try run(Fill(0), .init(y: view), on: device) }
+        isWritten = true
+    }
+
+    func deliver(_ upstream: Gradient, on device: ComputeDevice) throws {
+        guard !isAdded else {
+            if case .constant(1) = upstream { return }
+            throw TensorError(
+                "a chunked loss has added its head's gradient for a factor of 1, and is now multiplied by another; "
+                    + "weigh it by its op's scale, or let it hold the gradient")
+        }
+        let scaled = try view.scaled(by: upstream, on: device)
+        guard rows < node.shape[0] else { return try node.give(.view(scaled)) }
+        let sink = try node.sink()
+        if sink.mode == .write { try run(Fill(0), .init(y: sink.view), on: device) }
+        try run(Copy(), .init(x: scaled, y: .accumulate(sink.view.narrowed(0, 0..<rows))), on: device)
+    }
+}
+
+extension View {
+    /// These numbers times a gradient of one element, in place.
+    fileprivate func scaled(by factor: Gradient, on device: ComputeDevice) throws -> View {
+        switch factor {
+        case .constant(1): break
+        case .constant(let number): try run(Scale(number), .init(x: self, y: .write(self)), on: device)
+        case .view(let one), .shared(let one):
+            try run(Binary(.multiply), .init(a: self, b: one, y: .write(self)), on: device)
+        }
+        return self
+    }
+}
