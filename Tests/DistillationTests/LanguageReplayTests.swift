@@ -35,8 +35,16 @@ private struct LanguagePair {
             {steps: 5, batch: 3, optimizer: {kind: adamw, lr: 0.003, betas: [0.9, 0.95], weight-decay: 0.1}}
             """, .section(.languageTrain))
         trainer = try LanguageTrainer(
-            student, arena, terms: [term], teacher: teacher, data: NoExamples(),
+            student, arena, terms: [term], teacher: teacher, data: Self.handed,
             spec: LanguageTrainSpec(nil, fallback: train), seed: 0, on: device)
+    }
+
+    /// For a trainer that is handed its batches.
+    private static var handed: LanguageBatches {
+        get throws {
+            try LanguageBatches(
+                TokenizedCorpus([TokenizedExample(tokens: [0, 1], isTarget: [false, true])]), batch: 3, seed: nil)
+        }
     }
 
     /// The batch of a step, in parts of so many rows.
@@ -52,7 +60,7 @@ private struct LanguagePair {
             return LanguageBatch(
                 rows: numbers.count, length: length, tokens: ids[range].map(Int32.init),
                 targets: range.map { ($0 + 1) % length == 0 ? -100 : Int32(labels[$0 + 1]) },
-                valid: mask[range].map { $0 != 0 })
+                valid: mask[range].map { $0 != 0 }, documents: nil)
         }
     }
 
@@ -60,16 +68,6 @@ private struct LanguagePair {
         let slot = try device.compute.empty([1])
         try trainer.backward(parts, lossInto: slot)
         return Double(try device.compute.read(slot)[0])
-    }
-}
-
-/// For a trainer that is handed its batches.
-private struct NoExamples: TokenExamples {
-    let count = 1
-    let longest = 1
-    let largestToken: Int32 = 0
-    func batch(_ numbers: some Collection<Int>) throws -> LanguageBatch {
-        throw RetortError.internalBug("no examples")
     }
 }
 

@@ -115,8 +115,13 @@ struct LanguageRunTests {
         #expect(try Set(contents(of: folder).keys) == ["config.json", "model.safetensors"])
         let device = try TestBackend.cpu.device()
         let model = try LanguageModelDirectory.load(folder, on: device).model
-        let rows = try TokenRows(SafeTensors(path: small.folder.path("rows.safetensors")), "test")
-        let evaluation = try LanguageEvaluation(model, rows, rows: 5, on: device)
+        let rows = (40..<56).map { row in
+            let step = 1 + row % 5
+            let tokens = (0..<10).map { Int32((row * 7 + $0 * step) % 24) }
+            return TokenizedExample(tokens: tokens, isTarget: [Bool](repeating: true, count: 10))
+        }
+        let evaluation = try LanguageEvaluation(
+            model, LanguageBatches(TokenizedCorpus(rows), batch: 5, seed: nil), on: device)
         let expected = try #require(results.arms[2].seeds[0].metrics["cross_entropy"])
         #expect(abs(evaluation.crossEntropy - expected) < 1e-6 && evaluation.tokens == 16 * 9)
     }
@@ -169,5 +174,74 @@ struct LanguageRunTests {
         #expect(steps.arms.map(\.role) == ["student-alone"])
         try small.folder.write(text.replacing("steps: 20", with: "epochs: 4"), to: "small.yaml")
         #expect(facts(try small.start("epochs", "seeds=[0]").run()) == facts(steps))
+    }
+}
+
+@Suite("Language models learn from text")
+struct LanguageTextTests {
+    private static let recipe = """
+        data: {kind: text, path: text.jsonl, fields: {prompt: question, completion: answer}, test: {every: 4}, tokenizer: stories260K, separator: " "}
+        student: {model: {kind: llama, hidden: 8, intermediate: 16, layers: 1, heads: 2, positions: 64}}
+        arms:
+          student-alone: {objective: [{loss: cross-entropy}]}
+        train: {epochs: 2, batch: 3, optimizer: {kind: adamw, lr: 0.01}}
+        """
+
+    private func folder() throws -> ScratchFolder {
+        let folder = try ScratchFolder()
+        try FileManager.default.copyItem(
+            atPath: Project.root + "/Tests/Fixtures/tokenizers/stories260K", toPath: folder.path("stories260K"))
+        let lines = (1...12).map { "{\"question\": \"How many after \($0)?\", \"answer\": \"It is \($0 + 1).\"}\n" }
+        try folder.write(lines.joined(), to: "text.jsonl")
+        try folder.write(Self.recipe, to: "text.yaml")
+        return folder
+    }
+
+    private func start(_ folder: ScratchFolder, _ overrides: [String] = []) throws -> any RecipeRun {
+        try readRecipe(folder.path("text.yaml"), overrides: overrides).start(
+            on: try TestBackend.cpu.device(), output: folder.path("run"), progress: Progress(quiet: true))
+    }
+
+    @Test("prompts with completions: what is read, learned and saved beside the tokenizer")
+    func completions() throws {
+        let folder = try folder()
+        let results = try start(folder).run()
+        #expect(results.arms[0].seeds[0].curve.last?.step == 6, "nine examples, three a step, twice")
+        let final = folder.path("run/student-alone/seed-0/final")
+        #expect(try contents(of: final).keys.contains("tokenizer.json"))
+        let config = try JSON.read(final + "/config.json")
+        #expect(config["vocab_size"] == 512)
+        let log = try String(contentsOfFile: folder.path("run/log.txt"), encoding: .utf8)
+        #expect(log.contains("training text: 9 examples") && log.contains("test text: 3 examples"), "\(log)")
+        #expect(
+            try TextGenerator(final, on: TestBackend.cpu.device()).write("How", count: 4, sampling: .init()).tokens
+                .count == 4)
+    }
+
+    @Test("packed or cut rows have as many targets as examples have")
+    func packing() throws {
+        let folder = try folder()
+        // Two hundred and some tokens in rows of 16, three a step, twice; the test's own examples stay whole.
+        let results = try start(
+            folder, ["data.packing=split", "data.max-length=16", "data.targets=everything"]
+        ).run()
+        #expect(results.arms[0].seeds[0].curve.last.map { $0.step > 8 && $0.step < 16 } == true)
+    }
+
+    @Test("what does not fit: with the place")
+    func refusals() throws {
+        let folder = try folder()
+        func refused(_ overrides: [String], _ words: String, _ exit: ExitCode) {
+            let error = thrown(RetortError.self) { _ = try start(folder, overrides) }
+            #expect(error?.exit == exit && "\(error!)".contains(words), "\(String(describing: error))")
+            #expect(!FileManager.default.fileExists(atPath: folder.path("run")))
+        }
+        refused(["data.fields={prompt: questions, completion: answer}"], "text.jsonl:1", .badData)
+        refused(["data.test={}"], "either path or every", .recipe)
+        refused(["data.tokenizer=nowhere"], "nowhere", .missingInput)
+        refused(["data.packing=examples"], "max-length", .recipe)
+        refused(["data.packing=split", "data.max-length=32", "train.replacement=true"], "packing packs them", .recipe)
+        refused(["student.model.positions=8"], "8 positions", .recipe)
+        refused(["student.model.vocabulary=100"], "a vocabulary of 100", .recipe)
     }
 }

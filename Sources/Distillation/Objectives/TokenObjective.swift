@@ -24,20 +24,27 @@ public enum TokenLoss: Sendable, Equatable {
 }
 
 extension TokenLoss {
-    /// The weighted sum over rows, a scalar on the tape.
+    /// The weighted sum over rows, a scalar on the tape, without ever holding all logits.
     /// - Parameters:
-    ///   - logits: the student's, `[rows, classes]`.
-    ///   - teacher: `[rows, classes]`; needed by a divergence.
+    ///   - hidden: what the student's head sees, `[..., hidden]`.
+    ///   - head: the student's.
+    ///   - teacher: its logits of the same rows; needed by a divergence.
     ///   - labels: Int32 `[rows]`, −100 where there is none.
     ///   - weights: `[rows]`: 1 / number of valid rows, 0 for the others.
-    func callAsFunction(_ logits: Tensor, teacher: View?, labels: View, weights: View) throws -> Tensor {
+    ///   - gradient: where the head's waits for backward.
+    func callAsFunction(
+        _ hidden: Tensor, _ head: OutputHead, teacher: HeadLogits?, labels: View, weights: View, gradient: HeadGradient
+    ) throws -> Tensor {
         switch (self, teacher) {
         case (.crossEntropy(let smoothing), _):
-            return try logits.crossEntropy(labels, rowWeights: weights, labelSmoothing: smoothing, scale: 1).total
+            return try hidden.chunkedCrossEntropy(
+                labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: 1, headGradient: gradient
+            ).total
         case (.divergence(let kind, let mix, let temperature, let soft, let hard), let teacher?):
             let op = Divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
-            return try logits.divergence(
-                op, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights
+            return try hidden.chunkedDivergence(
+                op, head: head, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights,
+                headGradient: gradient
             ).total
         case (.divergence, nil): throw TensorError("a divergence without a teacher")
         }

@@ -6,7 +6,7 @@ public enum RecipeHelp {
         }
         return "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n")
             + "\n\nRECIPE KEYS OF A RECOMMENDER (data.kind: interactions)\n" + keys(.recommender)
-            + "\n\nRECIPE KEYS OF A LANGUAGE MODEL (data.kind: tokens)\n" + keys(.language)
+            + "\n\nRECIPE KEYS OF A LANGUAGE MODEL (data.kind: tokens, text)\n" + keys(.language)
     }
 
     private static func lines(_ fields: [RecipeField], indent: Int) -> [String] {

@@ -23,6 +23,13 @@ public enum LanguageModelDirectory {
         return (model, try ModelDirectory.fill(model, with: weights, on: device))
     }
 
+    /// Whether there is a tokenizer in a directory.
+    public static func hasTokenizer(_ folder: String) -> Bool {
+        ["tokenizer.json", "vocab.json", "vocab.txt"].contains {
+            FileManager.default.fileExists(atPath: folder + "/" + $0)
+        }
+    }
+
     /// Takes the tokenizer and the settings of generation over from another directory, byte for byte, so that what was trained with them
     /// can be used like it.
     /// - Throws: `RetortError` 73 or 74.

@@ -2,6 +2,7 @@ import Foundation
 import RetortKernels
 import RetortModels
 import RetortRuntime
+import RetortSupport
 
 /// How well a language model predicts the tokens of examples, and how it differs from a teacher. Means over all tokens that are to be
 /// predicted, in nats.
@@ -24,17 +25,17 @@ struct LanguageEvaluation: Sendable {
 
     var perplexity: Double { exp(crossEntropy) }
 
-    /// - Parameter rows: examples that go through the models at once.
+    /// - Parameter data: all of its first epoch is looked at, a batch at a time.
     init(
-        _ model: any LanguageModel, _ data: any TokenExamples, teacher: (any LanguageModel)? = nil, rows: Int,
-        on device: Device
+        _ model: any LanguageModel, _ data: LanguageBatches, teacher: (any LanguageModel)? = nil, on device: Device
     ) throws {
         model.setTraining(false)
         teacher?.setTraining(false)
         var sums = Sums()
-        for start in stride(from: 0, to: data.count, by: max(1, rows)) {
-            let batch = try data.batch(start..<min(data.count, start + max(1, rows)))
-            try Autograd.withoutGradients { try sums.add(batch, model, teacher, on: device) }
+        let epoch = data.epoch(0)
+        for step in 0..<epoch.steps {
+            try Autograd.withoutGradients { try sums.add(epoch.batch(step), model, teacher, on: device) }
+            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         tokens = sums.tokens
         let count = Double(max(1, tokens))
@@ -58,22 +59,38 @@ struct LanguageEvaluation: Sendable {
             _ batch: LanguageBatch, _ model: any LanguageModel, _ teacher: (any LanguageModel)?, on device: Device
         ) throws {
             let ids = try TokenBatch(batch)
+            let (states, head) = (try model.hidden(ids).last, try model.head())
             let count = batch.targets.count
-            let logits = try model.forward(ids).logits.reshaped([count, model.vocabulary])
-            let labels = try device.compute.view(batch.targets, [count], .i32)
-            let places = batch.targets.indices.filter { batch.targets[$0] != LanguageBatch.ignored }
+            let hidden = try states.reshaped([count, head.hidden])
+            let taught = try teacher.map { try HeadLogits($0.hidden(ids).last, $0.head()) }
+            // Logits by chunks, of at most 64 MiB.
+            let rows = max(1, (16 << 20) / max(1, head.classes))
+            let space = try taught.map { _ in try device.compute.empty([min(rows, count), head.classes]) }
+            for start in stride(from: 0, to: count, by: rows) {
+                let range = start..<min(count, start + rows)
+                let logits = try head.logits(Tensor(view: hidden.view.slice(range), on: device))
+                try add(logits, Array(batch.targets[range]), on: device) {
+                    try taught?.logits(range, in: space?.slice(0..<range.count))
+                }
+            }
+        }
+
+        private mutating func add(
+            _ logits: Tensor, _ targets: [Int32], on device: Device, teacher: () throws -> View?
+        ) throws {
+            let labels = try device.compute.view(targets, [targets.count], .i32)
+            let places = targets.indices.filter { targets[$0] != LanguageBatch.ignored }
             let losses = try logits.crossEntropyPerRow(labels).values()
             let best = try device.compute.read(logits.argmax(-1), as: Int32.self)
             tokens += places.count
             for place in places {
                 crossEntropy += Double(losses[place])
-                if best[place] == batch.targets[place] { hits += 1 }
+                if best[place] == targets[place] { hits += 1 }
             }
-            guard let teacher else { return }
-            let taught = try teacher.forward(ids).logits.reshaped([count, model.vocabulary])
-            let theirs = try device.compute.read(taught.argmax(-1), as: Int32.self)
-            let there = try logits.divergence(Divergence(.forwardKL), teacher: taught.view).perRow.values()
-            let back = try logits.divergence(Divergence(.reverseKL), teacher: taught.view).perRow.values()
+            guard let taught = try teacher() else { return }
+            let theirs = try device.compute.read(Tensor(view: taught, on: device).argmax(-1), as: Int32.self)
+            let there = try logits.divergence(Divergence(.forwardKL), teacher: taught).perRow.values()
+            let back = try logits.divergence(Divergence(.reverseKL), teacher: taught).perRow.values()
             for place in places {
                 forward += Double(there[place])
                 reverse += Double(back[place])
@@ -83,9 +100,9 @@ struct LanguageEvaluation: Sendable {
     }
 }
 
-/// Median time of a forward pass of one example, in microseconds, everything enqueued and waited for.
-func forwardLatency(_ model: any LanguageModel, _ data: any TokenExamples, on device: Device) throws -> Double {
+/// Median time of a forward pass of the first example, in microseconds, everything enqueued and waited for.
+func forwardLatency(_ model: any LanguageModel, _ data: LanguageBatches, on device: Device) throws -> Double {
     model.setTraining(false)
-    let tokens = try TokenBatch(data.batch([0]))
+    let tokens = try TokenBatch(data.batch(of: [0]))
     return try medianMicroseconds(on: device) { _ = try Autograd.withoutGradients { try model.forward(tokens) } }
 }

@@ -28,19 +28,22 @@ struct LanguageRecipe: Sendable {
         var contract: [String] { terms.map(\.contract) }
     }
 
+    /// Where paths may stand.
+    private static let paths = [
+        ["data", "path"], ["data", "test", "path"], ["data", "tokenizer"], ["teacher", "path"], ["student", "path"],
+        ["teacher", "model", "path"], ["student", "model", "path"],
+    ]
+
     /// - Parameter folder: relative paths in the recipe start here; where nothing is there, in the working directory.
     init(_ node: RecipeNode, name: String, folder: String) throws {
         let paths = RecipePaths(folder: folder)
         self.name = name
-        data = LanguageSource(
-            node.required("data"), path: paths.resolve(node.required("data").required("path").text))
+        data = try LanguageSource(node.required("data"), paths.resolve)
         // The stored recipe must mean the same from anywhere, so its paths are absolute.
-        var resolved = node.replacing(["data", "path"], by: RecipePaths.absolute(data.path))
-        for place in [
-            ["teacher", "path"], ["student", "path"], ["teacher", "model", "path"], ["student", "model", "path"],
-        ] {
-            if let path = place.reduce(node, { $0?[$1] })?.text {
-                resolved = resolved.replacing(place, by: RecipePaths.absolute(paths.resolve(path)))
+        var resolved = node
+        for place in Self.paths {
+            if let path = place.reduce(node, { $0?[$1] }), case .text(let text) = path.value {
+                resolved = resolved.replacing(place, by: RecipePaths.absolute(paths.resolve(text)))
             }
         }
         self.node = resolved

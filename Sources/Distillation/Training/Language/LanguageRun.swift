@@ -9,7 +9,10 @@ final class LanguageRun: RecipeRun {
     private let device: Device
     private let directory: RunDirectory
     private let progress: Progress
-    private let data: LanguageSource.Examples
+    private let data: LanguageExamples
+    private let test: LanguageBatches
+    /// What was found while the data were read, for the log.
+    private let findings: [String]
     private let teacher: (model: any LanguageModel, result: SeedResult?)?
     private let clock = ContinuousClock()
     /// As the progress line shows it between two measurements.
@@ -21,13 +24,19 @@ final class LanguageRun: RecipeRun {
         self.recipe = recipe
         self.device = device
         self.progress = progress
-        data = try recipe.data.load()
+        var findings: [String] = []
+        let data = try recipe.data.load(
+            tokenizers: [recipe.student.directory, recipe.teacher?.spec.directory].compactMap { $0 }
+        ) { findings.append($0) }
+        self.data = data
+        self.findings = findings
+        test = try data.measuring()
         let loaded = try recipe.teacher?.spec.directory.map { try LanguageModelDirectory.load($0, on: device).model }
         loaded?.freeze()
         teacher = loaded.map { ($0, nil) }
         try Self.rehearse(recipe, data, teacher: loaded, on: device)
         directory = try RunDirectory(
-            output: output, name: recipe.name, recipe: recipe.node, dataHash: try recipe.data.contentHash(),
+            output: output, name: recipe.name, recipe: recipe.node, dataHash: data.digest,
             device: device)
     }
 
@@ -37,16 +46,17 @@ final class LanguageRun: RecipeRun {
 
     /// Builds every model once: what does not fit is refused before anything is trained, and leaves no directory behind.
     private static func rehearse(
-        _ recipe: LanguageRecipe, _ data: LanguageSource.Examples, teacher: (any LanguageModel)?, on device: Device
+        _ recipe: LanguageRecipe, _ data: LanguageExamples, teacher: (any LanguageModel)?, on device: Device
     ) throws {
         let taught =
             try teacher
-            ?? recipe.teacher.map { try $0.spec.make(vocabulary: nil, settings: nil, seed: 0, on: device).model }
+            ?? recipe.teacher.map {
+                try $0.spec.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, on: device).model
+            }
         let student = try recipe.student.make(
-            vocabulary: taught?.vocabulary, settings: taught?.json, seed: 0, on: device
+            vocabulary: taught?.vocabulary ?? data.tokenizer?.tokens, settings: taught?.json, seed: 0, on: device
         ).model
-        let longest = max(data.train.longest, data.test.longest)
-        let largest = max(data.train.largestToken, data.test.largestToken)
+        let (longest, largest) = (data.longest, data.largestToken)
         for (who, model) in [("teacher", taught), ("student", student)] {
             guard let model else { continue }
             let place = who == "student" ? recipe.student.location : recipe.teacher?.spec.location
@@ -57,6 +67,13 @@ final class LanguageRun: RecipeRun {
             guard Int(largest) < model.vocabulary else {
                 throw RetortError.recipe(
                     "the data has the token \(largest), the \(who) a vocabulary of \(model.vocabulary)", at: place)
+            }
+        }
+        for train in recipe.arms.map(\.train) + [recipe.teacher?.train].compactMap({ $0 }) {
+            _ = try data.training(batch: train.batch, seed: 0)
+            guard !train.drawsWithReplacement || data.packing == .none else {
+                throw RetortError.recipe(
+                    "train.replacement draws examples, and data.packing packs them", help: "remove one of the two")
             }
         }
         if let taught, recipe.arms.contains(where: \.needsTeacher), taught.vocabulary != student.vocabulary {
@@ -72,8 +89,8 @@ final class LanguageRun: RecipeRun {
         try say("device: \(device.summary)")
         try say(
             "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
-                + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to "
-                + "\(max(data.train.longest, data.test.longest)) tokens")
+                + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
+        for line in findings { try say(line) }
         for arm in recipe.arms { for line in arm.contract { try say("\(arm.name): minimise \(line)") } }
         for seed in recipe.seeds {
             let teacher = try teacher(seed)
@@ -134,10 +151,11 @@ final class LanguageRun: RecipeRun {
     ) throws -> (model: any LanguageModel, result: SeedResult) {
         let start = clock.now
         let (model, arena) = try spec.make(
-            vocabulary: teacher?.vocabulary, settings: teacher?.json, seed: initialSeed, on: device)
-        let trainer = try LanguageTrainer(
-            model, arena, terms: terms, teacher: teaches ? teacher : nil, data: data.train, spec: training, seed: seed,
+            vocabulary: teacher?.vocabulary ?? data.tokenizer?.tokens, settings: teacher?.json, seed: initialSeed,
             on: device)
+        let trainer = try LanguageTrainer(
+            model, arena, terms: terms, teacher: teaches ? teacher : nil,
+            data: data.training(batch: training.batch, seed: seed), spec: training, seed: seed, on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let curve = try TrainingCurve(
@@ -148,7 +166,7 @@ final class LanguageRun: RecipeRun {
         let result = try measure(model, seed: seed, curve: curve, tokens: trainer.tokens, against: teacher)
         try directory.save(result, role: role) { folder in
             try LanguageModelDirectory.save(model, to: folder)
-            if let tokenizer = spec.directory ?? recipe.teacher?.spec.directory {
+            if let tokenizer = data.tokenizer?.folder ?? spec.directory ?? recipe.teacher?.spec.directory {
                 try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
             }
         }
@@ -162,9 +180,7 @@ final class LanguageRun: RecipeRun {
     private func evaluate(_ model: any LanguageModel, against teacher: (any LanguageModel)?) throws
         -> LanguageEvaluation
     {
-        // Examples that fill about a thousand tokens at a time.
-        let rows = max(1, 1024 / max(1, data.test.longest))
-        return try LanguageEvaluation(model, data.test, teacher: teacher, rows: rows, on: device)
+        try LanguageEvaluation(model, test, teacher: teacher, on: device)
     }
 
     /// One part of a training: a line of metrics.jsonl, and the progress line.
@@ -189,7 +205,7 @@ final class LanguageRun: RecipeRun {
         var metrics: [Metric: Double] = [
             .accuracy: evaluation.accuracy, .crossEntropy: evaluation.crossEntropy, .perplexity: evaluation.perplexity,
             .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
-            .latency: try forwardLatency(model, data.test, on: device),
+            .latency: try forwardLatency(model, test, on: device),
         ]
         if let comparison = evaluation.comparison {
             metrics[.agreement] = comparison.agreement

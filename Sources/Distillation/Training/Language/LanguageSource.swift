@@ -5,38 +5,185 @@ import RetortSupport
 /// Where the text of a language model's recipe comes from.
 struct LanguageSource: Sendable {
     let path: String
+    /// The directory of the tokenizer, where the recipe names one.
+    let tokenizer: String?
     private let node: RecipeNode
+    private let testPath: String?
+    private let options: TextOptions
 
-    /// What training and measuring look at.
-    struct Examples: Sendable {
-        let train: any TokenExamples
-        let test: any TokenExamples
-    }
-
-    static let sections = [
-        RecipeSection(
-            "tokens", "Rows of token ids, all of one length, in a safetensors file.",
-            [
-                RecipeField(
-                    "path", .text, .required, "the file; relative to the recipe, else to the working directory"),
-                RecipeField("train", .text, .defaulted("train"), "the tensor to learn from, [rows, tokens]"),
-                RecipeField("test", .text, .defaulted("test"), "the tensor to measure on"),
-            ])
-    ]
-
-    init(_ node: RecipeNode, path: String) {
+    /// - Throws: `RetortError` 78 for keys that do not fit together.
+    init(_ node: RecipeNode, _ resolve: (String) -> String) throws {
         self.node = node
-        self.path = path
+        path = resolve(node.required("path").text)
+        tokenizer = node["tokenizer"].map { resolve($0.text) }
+        guard node.required("kind").text == "text" else {
+            (testPath, options) = (nil, TextOptions())
+            return
+        }
+        let test = node.required("test")
+        switch (test["path"], test["every"]) {
+        case (let path?, nil): testPath = resolve(path.text)
+        case (nil, _?): testPath = nil
+        default:
+            throw RetortError.recipe(
+                "data.test needs either path or every", at: test.location,
+                help: "path names a file; every: 20 keeps each twentieth record for the test")
+        }
+        options = TextOptions(
+            format: node["format"].flatMap { TextFormat(rawValue: $0.text) },
+            fields: Dictionary(uniqueKeysWithValues: (node["fields"]?.fields ?? []).map { ($0.key, $0.value.text) }),
+            onBadLine: BadLinePolicy(rawValue: node.required("on-bad-line").text) ?? .error)
     }
-
-    func contentHash() throws -> String { try ContentHash.hexadecimal(ofFile: path) }
 
     /// Reads the examples.
-    /// - Throws: `RetortError` 65, 66, 74.
-    func load() throws -> Examples {
-        let file = try SafeTensors(path: path)
-        return Examples(
-            train: try TokenRows(file, node.required("train").text),
-            test: try TokenRows(file, node.required("test").text))
+    /// - Parameters:
+    ///   - tokenizers: directories that may hold the tokenizer where the recipe names none, the first that does counts.
+    ///   - say: told what was read, in words.
+    /// - Throws: `RetortError` 65, 66, 69, 74, 78.
+    func load(tokenizers: [String], say: (String) throws -> Void) throws -> LanguageExamples {
+        if node.required("kind").text == "tokens" {
+            let file = try SafeTensors(path: path)
+            return LanguageExamples(
+                train: try Self.rows(file, node.required("train").text),
+                test: try Self.rows(file, node.required("test").text), tokenizer: nil)
+        }
+        let folder = tokenizer ?? tokenizers.first { LanguageModelDirectory.hasTokenizer($0) }
+        guard let folder else {
+            throw RetortError.recipe(
+                "nothing says how text becomes tokens", at: node.location,
+                help: "add data.tokenizer, the directory of a tokenizer")
+        }
+        let tokenizer = try Tokenizer.load(folder)
+        let packing = Packing(rawValue: node.required("packing").text) ?? .none
+        let encoder = try ExampleEncoder(
+            tokenizer, template: try node["template"].map { try ChatTemplate.named($0.text) },
+            options: ExampleOptions(
+                // Cut rows lose nothing: an example goes on in the next.
+                maxLength: packing == .split ? nil : node["max-length"]?.integer,
+                truncation: LongExamplePolicy(rawValue: node.required("truncation").text) ?? .right,
+                targets: ExampleTargets(rawValue: node.required("targets").text) ?? .answers,
+                separator: node.required("separator").text, appendsEnd: node.required("appends-end").flag))
+        func corpus(_ records: some TextRecords, _ what: String) throws -> TokenizedCorpus {
+            let corpus = try TokenizedCorpus(records, encoder, threads: 2)
+            try say("\(what): \(corpus.summary.words)")
+            return corpus
+        }
+        let all = try TextSource.open([path], options)
+        for line in all.summary.words { try say("\(path.displayable): \(line)") }
+        func examples(_ train: some TextRecords, _ test: some TextRecords) throws -> LanguageExamples {
+            LanguageExamples(
+                train: try corpus(train, "training text"), test: try corpus(test, "test text"), packing: packing,
+                length: node["max-length"]?.integer,
+                pad: tokenizer.special("pad")?.id ?? tokenizer.special("eos")?.id ?? 0,
+                tokenizer: .init(folder: folder, tokens: tokenizer.idLimit))
+        }
+        guard let testPath else {
+            let every = node.required("test").required("every").integer
+            let chosen = { (isTest: Bool) in
+                TextRecordChoice(all, (0..<all.count).filter { ($0 % every == 0) == isTest })
+            }
+            return try examples(chosen(false), chosen(true))
+        }
+        let test = try TextSource.open([testPath], options)
+        for line in test.summary.words { try say("\(testPath.displayable): \(line)") }
+        return try examples(all, test)
+    }
+
+    /// A matrix of token ids; each is predicted but the first of a row.
+    private static func rows(_ file: SafeTensors, _ name: String) throws -> TokenizedCorpus {
+        let tensor = try file.tensor(name)
+        let place = RetortError.Location(file: file.path)
+        guard tensor.shape.count == 2, tensor.shape[0] > 0, tensor.shape[1] > 1 else {
+            throw RetortError.badData(
+                "tensor \(name.quoted(limit: 200)) has the shape \(tensor.shape)", at: place,
+                why: "token ids are [rows, tokens], with at least two tokens in a row")
+        }
+        let ids = try file.int64s(name)
+        let length = tensor.shape[1]
+        if let wrong = ids.firstIndex(where: { $0 < 0 || $0 > Int64(Int32.max) }) {
+            throw RetortError.badData(
+                "tensor \(name.quoted(limit: 200)) holds \(ids[wrong]), which is no token", at: place,
+                why: "row \(wrong / length), position \(wrong % length)")
+        }
+        return try TokenizedCorpus(
+            (0..<tensor.shape[0]).map { row in
+                TokenizedExample(
+                    tokens: ids[(row * length)..<((row + 1) * length)].map(Int32.init),
+                    isTarget: [Bool](repeating: true, count: length))
+            })
+    }
+}
+
+/// What training and measuring look at.
+struct LanguageExamples: Sendable {
+    let train: TokenizedCorpus
+    let test: TokenizedCorpus
+    var packing = Packing.none
+    /// Tokens of a packed row.
+    var length: Int?
+    /// What fills rows up.
+    var pad: Int32 = 0
+    /// What made tokens of text; nil where the data are tokens.
+    let tokenizer: Source?
+
+    struct Source: Sendable {
+        let folder: String
+        /// The largest id + 1.
+        let tokens: Int
+    }
+
+    /// The identity of the data, for the manifest.
+    var digest: String { ContentHash.hexadecimal(of: Array((train.digest + test.digest).utf8)) }
+    /// Tokens of the longest row.
+    var longest: Int { max(packing == .none ? train.summary.longest : length ?? 0, test.summary.longest) }
+    var largestToken: Int32 { max(train.largestToken, test.largestToken) }
+
+    func training(batch: Int, seed: UInt64) throws -> LanguageBatches {
+        try LanguageBatches(train, batch: batch, packing: packing, length: length, pad: pad, seed: seed)
+    }
+
+    /// The test examples, about a thousand tokens at a time, one example a row.
+    func measuring() throws -> LanguageBatches {
+        try LanguageBatches(test, batch: max(1, 1024 / max(1, test.summary.longest)), pad: pad, seed: nil)
+    }
+}
+
+/// Some of the records of a source.
+private struct TextRecordChoice: TextRecords {
+    private let source: TextSource
+    private let numbers: [Int]
+
+    init(_ source: TextSource, _ numbers: [Int]) {
+        self.source = source
+        self.numbers = numbers
+    }
+
+    var count: Int { numbers.count }
+    func record(_ number: Int) throws -> TextRecord { try source.record(numbers[number]) }
+}
+
+extension TextSource.Summary {
+    /// What is worth telling, a line each.
+    fileprivate var words: [String] {
+        var lines: [String] = []
+        if badRecords > 0 {
+            lines.append("\(NumberFormat.grouped(badRecords)) records cannot be read and are left out")
+            lines += reasons.map { "  " + $0 }
+        }
+        return lines
+    }
+}
+
+extension TokenizedCorpus.Summary {
+    fileprivate var words: String {
+        let grouped = NumberFormat.grouped
+        var parts = [
+            "\(grouped(examples)) examples, \(grouped(tokens)) tokens, \(grouped(targets)) of them learned, "
+                + "median length \(medianLength), longest \(longest)"
+        ]
+        if cut > 0 { parts.append("\(grouped(cut)) cut") }
+        if tooLong > 0 { parts.append("\(grouped(tooLong)) too long and left out") }
+        if withoutTarget > 0 { parts.append("\(grouped(withoutTarget)) left out with nothing to learn") }
+        return parts.joined(separator: "; ")
     }
 }

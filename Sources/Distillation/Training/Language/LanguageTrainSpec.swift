@@ -5,13 +5,6 @@ struct LanguageTrainSpec: Sendable {
     enum Length: Sendable {
         case epochs(Int)
         case steps(Int)
-
-        func steps(perEpoch: Int) -> Int {
-            switch self {
-            case .epochs(let count): count * perEpoch
-            case .steps(let count): count
-            }
-        }
     }
     let length: Length
     /// Examples of one step.

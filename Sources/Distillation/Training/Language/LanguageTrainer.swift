@@ -10,30 +10,30 @@ final class LanguageTrainer {
     private let optimizer: any Optimizer
     private let terms: [LanguageArmTerm]
     private let teacher: (any LanguageModel)?
-    private let data: any TokenExamples
+    private let data: LanguageBatches
     private let device: Device
     private let spec: LanguageTrainSpec
     private let schedule: Schedule
     private let order: EpochOrder
     private var progress: TrainingProgress
-    /// The order of the epoch in progress.
-    private var current: (epoch: Int, examples: [Int32])?
+    /// The epoch in progress, and its steps that are taken.
+    private var epoch: (rows: LanguageEpoch, taken: Int)
     /// Tokens that were predicted.
     private(set) var tokens = 0
 
     /// Optimizer steps taken.
     var step: Int { progress.step }
-    let stepsPerEpoch: Int
     /// Steps of the whole training.
     let steps: Int
 
     /// - Parameters:
     ///   - arena: the model's parameters, already placed.
     ///   - teacher: frozen; nil where no loss looks at one.
-    ///   - seed: draws the order of the examples.
+    ///   - data: with the batch of `spec` and the seed of the run.
+    ///   - seed: draws examples where they are drawn with replacement.
     init(
         _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
-        data: any TokenExamples, spec: LanguageTrainSpec, seed: UInt64, on device: Device
+        data: LanguageBatches, spec: LanguageTrainSpec, seed: UInt64, on device: Device
     ) throws {
         self.model = model
         self.terms = terms
@@ -41,12 +41,24 @@ final class LanguageTrainer {
         self.data = data
         self.spec = spec
         self.device = device
-        stepsPerEpoch = (data.count + spec.batch - 1) / spec.batch
-        steps = spec.length.steps(perEpoch: stepsPerEpoch)
+        epoch = (data.epoch(0), 0)
+        let stepsPerEpoch = epoch.rows.steps
+        let epochs: Int
+        switch spec.length {
+        case .epochs(let count):
+            // Packed rows may be more in one order than in another.
+            steps =
+                data.packing == .none
+                ? count * stepsPerEpoch : (0..<count).reduce(0) { $0 + data.epoch($1).steps }
+            epochs = count
+        case .steps(let count):
+            steps = count
+            epochs = (count + stepsPerEpoch - 1) / stepsPerEpoch
+        }
         schedule = spec.schedule.make(steps: steps, stepsPerEpoch: stepsPerEpoch)
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
         order = EpochOrder(seed: seed)
-        progress = TrainingProgress(epochs: (steps + stepsPerEpoch - 1) / stepsPerEpoch)
+        progress = TrainingProgress(epochs: epochs)
     }
 
     /// Some steps.
@@ -56,8 +68,7 @@ final class LanguageTrainer {
         model.setTraining(true)
         let losses = try device.compute.empty([count], for: .data)
         for index in 0..<count {
-            progress.epoch = step / stepsPerEpoch
-            try learn(nextExamples().map(Int.init), lossInto: losses.slice(index..<(index + 1)))
+            try learn(nextBatch(), lossInto: losses.slice(index..<(index + 1)))
             if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         let values: [Float] = try device.compute.read(losses)
@@ -66,26 +77,18 @@ final class LanguageTrainer {
     }
 
     /// Of the step to come: a function of the seed and the step alone.
-    private func nextExamples() -> ArraySlice<Int32> {
-        guard !spec.drawsWithReplacement else {
-            return order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: data.count)[...]
-        }
-        let start = step % stepsPerEpoch * spec.batch
-        return examples(of: progress.epoch)[start..<min(data.count, start + spec.batch)]
+    private func nextBatch() -> LanguageBatch {
+        if epoch.taken == epoch.rows.steps { epoch = (data.epoch(epoch.rows.number + 1), 0) }
+        progress.epoch = epoch.rows.number
+        defer { epoch.taken += 1 }
+        guard spec.drawsWithReplacement else { return epoch.rows.batch(epoch.taken) }
+        let drawn = (step * spec.batch)..<((step + 1) * spec.batch)
+        return data.batch(of: order.drawn(drawn, count: data.corpus.count))
     }
 
-    private func examples(of epoch: Int) -> [Int32] {
-        if let current, current.epoch == epoch { return current.examples }
-        let examples = order.permutation(epoch: epoch, count: data.count)
-        current = (epoch, examples)
-        return examples
-    }
-
-    private func learn(_ numbers: [Int], lossInto slot: View) throws {
-        let size = spec.microBatch ?? spec.batch
-        let parts = try stride(from: 0, to: numbers.count, by: size).map {
-            try data.batch(numbers[$0..<min(numbers.count, $0 + size)])
-        }
+    private func learn(_ batch: LanguageBatch, lossInto slot: View) throws {
+        let size = spec.microBatch ?? batch.rows
+        let parts = stride(from: 0, to: batch.rows, by: size).map { batch.rows($0..<min(batch.rows, $0 + size)) }
         try backward(parts, lossInto: slot)
         try takeStep()
     }
@@ -116,19 +119,22 @@ final class LanguageTrainer {
         let weights = try device.compute.view(
             batch.targets.map { $0 == LanguageBatch.ignored ? 0 : weight }, [batch.targets.count])
         let counting = terms.map { ($0, Float($0.ramp.factor(progress))) }.filter { $0.1 != 0 }
-        let answer = try model.forward(tokens).logits
-        let logits = try answer.reshaped([batch.targets.count, model.vocabulary])
-        let taught = try teacher.flatMap { teacher in
-            try counting.contains { $0.0.objective.needsTeacher }
-                ? Autograd.withoutGradients {
-                    try teacher.forward(tokens).logits.view.reshaped([batch.targets.count, model.vocabulary])
-                } : nil
-        }
+        let hidden = try model.hidden(tokens).last
+        let head = try model.head()
+        let teaches = counting.contains { $0.0.objective.needsTeacher }
+        let taught = try teaches ? teacher.map { try Self.logits($0, tokens) } : nil
         let losses = try counting.map { term, factor in
-            let loss = try term.objective.tokenLoss(progress)(logits, teacher: taught, labels: labels, weights: weights)
+            // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
+            let loss = try term.objective.tokenLoss(progress)(
+                hidden, head, teacher: taught, labels: labels, weights: weights,
+                gradient: factor == 1 ? .added : .held)
             return factor == 1 ? loss : try loss * factor
         }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
+    }
+
+    private static func logits(_ teacher: any LanguageModel, _ tokens: TokenBatch) throws -> HeadLogits {
+        try Autograd.withoutGradients { try HeadLogits(teacher.hidden(tokens).last, teacher.head()) }
     }
 }
 

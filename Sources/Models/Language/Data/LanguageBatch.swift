@@ -13,6 +13,22 @@ public struct LanguageBatch: Sendable, Equatable {
     /// document. nil: each row is one document (and padding).
     public let documents: [Int32]?
 
+    /// - Parameters: `rows` · `length` elements each.
+    public init(
+        rows: Int, length: Int, tokens: [Int32], targets: [Int32], valid: [Bool]? = nil, documents: [Int32]? = nil
+    ) {
+        let count = rows * length
+        precondition(
+            tokens.count == count && targets.count == count && valid?.count ?? count == count
+                && documents?.count ?? count == count, "a batch of \(rows) × \(length) with \(tokens.count) tokens")
+        self.rows = rows
+        self.length = length
+        self.tokens = tokens
+        self.targets = targets
+        self.valid = valid
+        self.documents = documents
+    }
+
     /// What stands where nothing is learned: the label that PyTorch's cross-entropy passes over.
     public static let ignored: Int32 = -100
 

@@ -74,6 +74,15 @@ public struct LanguageBatches: Sendable {
         return LanguageEpoch(number: number, batches: self, plan: plan)
     }
 
+    /// Some examples side by side, one a row, whatever the packing.
+    public func batch(of examples: [Int32]) -> LanguageBatch {
+        let plan = RowPlan.single(examples) { corpus.length(of: Int($0)) }
+        let longest = examples.map { corpus.length(of: Int($0)) }.max() ?? 0
+        return LanguageBatch(
+            corpus, plan, rows: 0..<plan.count, length: (longest + multiple - 1) / multiple * multiple, pad: pad,
+            isPacked: false)
+    }
+
     /// Epoch and step after `steps` steps from the beginning.
     public func position(afterSteps steps: Int) -> (epoch: Int, step: Int) {
         // Packed rows may be more in one order than in another: those epochs are counted one by one.
