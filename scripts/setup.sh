@@ -49,6 +49,7 @@ opencl-c-headers opencl-headers
 libopenblas0-pthread libopenblas0-openmp libopenblas0-serial
 pocl-opencl-icd
 zlib1g
+libzstd1
 libpcre2-8-0
 libpng16-16 libpng16-16t64
 $turbojpeg
@@ -82,6 +83,8 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     case "$libraries" in *libopenblas.so.0*) ;; *) absent="$absent  OpenBLAS, libopenblas.so.0
 " ;; esac
     case "$libraries" in *libz.so.1*) ;; *) absent="$absent  zlib, libz.so.1
+" ;; esac
+    case "$libraries" in *libzstd.so.1*) ;; *) absent="$absent  Zstandard, libzstd.so.1
 " ;; esac
     case "$libraries" in *libpcre2-8.so.0*) ;; *) absent="$absent  PCRE2, libpcre2-8.so.0
 " ;; esac

@@ -61,6 +61,13 @@ struct ArrayScanner: RecordScanner {
         var isEscaped = false
         while let byte = try current() {
             take(byte)
+            guard position - window.start <= limit else {
+                throw .badData(
+                    "an object of \(window.path.quoted(limit: 200)) is too long",
+                    at: RetortError.Location(file: window.path, line: origin.line, column: origin.column),
+                    why: "the limit is \(NumberFormat.bytes(limit))",
+                    help: "Perhaps a quote or a brace is missing in it.")
+            }
             if isInString {
                 if isEscaped {
                     isEscaped = false
@@ -81,13 +88,6 @@ struct ArrayScanner: RecordScanner {
                         offset: window.startOffset, origin: origin, bytes: Array(window.bytes[window.start..<position]))
                 }
             default: break
-            }
-            guard position - window.start <= limit else {
-                throw .badData(
-                    "an object of \(window.path.quoted(limit: 200)) is too long",
-                    at: RetortError.Location(file: window.path, line: origin.line, column: origin.column),
-                    why: "the limit is \(NumberFormat.bytes(limit))",
-                    help: "Perhaps a quote or a brace is missing in it.")
             }
         }
         let head = Array(window.bytes[window.start...].prefix(200))

@@ -64,7 +64,7 @@ struct DocumentScanner: RecordScanner {
         isDone = true
         let first = window.startOffset
         // `more` moves the record to the front; it stays the same one.
-        while !window.isAtEnd {
+        repeat {
             guard window.bytes.count - window.start <= limit else {
                 throw .badData(
                     "\(window.path.quoted(limit: 200)) is too large to be one record",
@@ -72,7 +72,7 @@ struct DocumentScanner: RecordScanner {
                     help: "Use the format lines or paragraphs, or cut the file into several.")
             }
             try window.more()
-        }
+        } while !window.isAtEnd
         guard window.start < window.bytes.count else { return nil }
         return FoundRecord(offset: first, origin: .start, bytes: Array(window.bytes[window.start...]))
     }

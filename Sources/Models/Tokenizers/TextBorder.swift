@@ -63,7 +63,9 @@ extension Tokenizer {
         var tail: [Int32] = []
         try append(stretch[place..<stretch.bytes.count], to: &tail, scratch)
         let shared = zip(tail.reversed(), ids.reversed()).prefix { $0 == $1 }.count
-        return TextBorder(
-            before: ids.startIndex + common, after: ids.endIndex - min(shared, ids.count - common))
+        // One token at least straddles the place. It may look like the tail's first: SentencePiece puts a space in front of a text, and so
+        // the tail gets the one that the head ends with.
+        let after = max(ids.endIndex - min(shared, ids.count - common), ids.startIndex + common + 1)
+        return TextBorder(before: ids.startIndex + common, after: min(after, ids.endIndex))
     }
 }
