@@ -37,13 +37,16 @@ struct ModelCopy {
             }
             return
         }
-        let stored = try SafeTensors(path: good + "/model.safetensors")
+        let stored = try CheckpointFiles(folder: good)
         var tensors: [(declaration: SafeTensorsWriter.Declaration, bytes: [UInt8])] = []
-        for tensor in stored.tensors {
-            guard let new = rename(tensor.name) else { continue }
-            let values = try stored.floats(tensor.name)
+        for name in stored.names {
+            guard let new = rename(name) else { continue }
+            let values = try stored.floats(name)
             tensors.append(
-                (.init(name: new, type: .float32, shape: tensor.shape), values.withUnsafeBytes { Array($0) }))
+                (
+                    .init(name: new, type: .float32, shape: try stored.tensor(name).shape),
+                    values.withUnsafeBytes { Array($0) }
+                ))
         }
         for (name, count) in extra {
             tensors.append(
