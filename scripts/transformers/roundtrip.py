@@ -41,6 +41,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     for case in sorted(Path(sys.argv[1]).iterdir()):
         print(json.dumps(check(case)), flush=True)
 
