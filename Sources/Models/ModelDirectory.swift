@@ -23,15 +23,7 @@ public enum ModelDirectory {
     /// Writes the parameters, then the buffers, of any module by their names.
     /// - Throws: `RetortError` 74.
     public static func saveWeights(of module: any Module, to file: String) throws {
-        let (parameters, buffers) = (module.parameters, module.buffers)
-        let writer = try SafeTensorsWriter(
-            path: file,
-            tensors: parameters.map { .init(name: $0.name, type: .float32, shape: $0.shape) }
-                + buffers.map { .init(name: $0.name, type: .float32, shape: $0.shape) },
-            metadata: [("format", "pt")])
-        for parameter in parameters { try writer.write(try parameter.values()) }
-        for buffer in buffers { try writer.write(try buffer.values()) }
-        try writer.commit()
+        try SavedArray.write(SavedArray.all(of: module), to: file)
     }
 
     /// Builds the model that `config.json` describes and fills it with the weights, every one of which must be there and finite.
@@ -47,8 +39,11 @@ public enum ModelDirectory {
     }
 
     /// Places a module on a device with weights that fit it.
-    static func fill(_ module: any Module, with weights: StoredWeights, on device: Device) throws -> ParameterArena {
-        let arena = try module.materialize(on: device, seed: nil)
+    /// - Parameter seed: draws what is not in the files.
+    static func fill(
+        _ module: any Module, with weights: StoredWeights, on device: Device, seed: UInt64? = nil
+    ) throws -> ParameterArena {
+        let arena = try module.materialize(on: device, seed: seed)
         try weights.assign()
         return arena
     }

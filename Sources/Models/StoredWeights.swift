@@ -7,22 +7,28 @@ import RetortSupport
 struct StoredWeights {
     private let files: CheckpointFiles
     private let entries: [(stored: String, assign: ([Float]) throws -> Void)]
+    /// Whether there are arrays that are not read.
+    let leavesSome: Bool
 
     /// - Parameters:
     ///   - storedNames: what checkpoints call an array, the usual name first.
     ///   - passesOver: stored arrays that belong to no parameter and may be there. PyTorch's `num_batches_tracked` counters always may:
     ///     nothing here depends on them.
+    ///   - begins: whether an array keeps the value that it begins with instead of being read, by its name and whether the files have it.
     /// - Throws: `RetortError` 65 for files that do not fit.
     init(
         of module: any Module, in files: CheckpointFiles, storedNames: (String) -> [String] = { [$0] },
-        passesOver: (String) -> Bool = { _ in false }
+        passesOver: (String) -> Bool = { _ in false },
+        begins: (_ name: String, _ isStored: Bool) -> Bool = { _, _ in false }
     ) throws {
         self.files = files
         let arrays: [(name: String, shape: [Int], assign: ([Float]) throws -> Void)] =
             module.parameters.map { parameter in (parameter.name, parameter.shape, { try parameter.assign($0) }) }
             + module.buffers.map { buffer in (buffer.name, buffer.shape, { try buffer.assign($0) }) }
-        entries = try arrays.map { array in
-            let name = storedNames(array.name).first(where: files.holds) ?? array.name
+        entries = try arrays.compactMap { array in
+            let held = storedNames(array.name).first(where: files.holds)
+            if begins(array.name, held != nil) { return nil }
+            let name = held ?? array.name
             let stored = try files.tensor(name)
             guard stored.shape == array.shape else {
                 throw RetortError.badData(
@@ -31,6 +37,7 @@ struct StoredWeights {
             }
             return (name, array.assign)
         }
+        leavesSome = entries.count < arrays.count
         let known = Set(entries.map(\.stored))
         let extra = files.names.first {
             !known.contains($0) && !$0.hasSuffix(".num_batches_tracked") && !passesOver($0)

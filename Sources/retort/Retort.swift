@@ -23,7 +23,8 @@ struct Retort: ParsableCommand {
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Eval.self, Generate.self, Inspect.self, Report.self, Synth.self, Devices.self, Bench.self,
+            Train.self, Eval.self, Generate.self, Embed.self, Inspect.self, Report.self, Synth.self, Devices.self,
+            Bench.self,
             TestOps.self,
             BenchWorkerCommand.self,
         ])

@@ -102,16 +102,19 @@ public final class Decoder: LanguageModel {
 /// Rows of a table by token: `weight` `[rows, columns]`.
 final class Embedding: Module {
     let weight: Parameter
+    /// A row that is not trained by being read.
+    let paddingIndex: Int32?
     var isTraining = true
 
-    init(_ name: String, rows: Int, columns: Int, initializer: Initializer) {
+    init(_ name: String, rows: Int, columns: Int, initializer: Initializer, paddingIndex: Int32? = nil) {
         weight = Parameter(name + ".weight", [rows, columns], initializer)
+        self.paddingIndex = paddingIndex
     }
 
     var parameters: [Parameter] { [weight] }
 
     func callAsFunction(_ ids: [Int32], shape: [Int]) throws -> Tensor {
-        try weight.tensor.gatherRows(ids, shape: shape)
+        try weight.tensor.gatherRows(ids, shape: shape, paddingIndex: paddingIndex)
     }
 }
 
@@ -132,6 +135,7 @@ final class DecoderBlock: Module {
     private let gate: Linear
     private let up: Linear
     private let down: Linear
+    private let dropout: DropoutLayer
 
     init(_ name: String, _ c: DecoderConfiguration, layer: Int) {
         configuration = c
@@ -157,8 +161,9 @@ final class DecoderBlock: Module {
         gate = linear("mlp.gate_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
         up = linear("mlp.up_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
         down = linear("mlp.down_proj", c.intermediate, c.hidden, bias: c.hasFeedForwardBias)
+        dropout = DropoutLayer(name + "self_attn.dropout", probability: c.attentionDropout)
         children =
-            [query, key, value, output, gate, up, down, before, after]
+            [query, key, value, output, gate, up, down, before, after, dropout]
             + [queryNorm, keyNorm].compactMap { $0 }
     }
 
@@ -186,7 +191,7 @@ final class DecoderBlock: Module {
         if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
         let (heard, attention) = try q.attention(
             keys: k, values: v, scale: 1 / Float(c.headWidth).squareRoot(),
-            mask: place.masks[window])
+            mask: place.masks[window], dropout: dropout)
         let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, c.heads * c.headWidth])
         let middle = try x + output(mixed)
         let inner = try after(middle)

@@ -28,6 +28,8 @@ public struct DecoderConfiguration: Sendable {
     /// Of each layer: how many keys a query sees; nil: all before it.
     public let windows: [Int?]
     public let initializerRange: Float
+    /// Of attention's probabilities, in training.
+    public let attentionDropout: Float
     /// The file as it was read.
     public let json: JSON
 
@@ -75,12 +77,10 @@ public struct DecoderConfiguration: Sendable {
         hasFeedForwardBias = try flag("mlp_bias")
         normalisesQueries = modelType == "qwen3"
         windows = try Self.windows(config, modelType, layers)
+        attentionDropout = try config.dropout("attention_dropout") ?? 0
         initializerRange = Float(try config.optional("initializer_range")?.double(in: 0...10) ?? 0.02)
         if let activation = try config.optional("hidden_act"), try activation.string() != "silu" {
             throw activation.failure("decoders of this family are computed with silu only")
-        }
-        if let dropout = try config.optional("attention_dropout"), try dropout.double() != 0 {
-            throw dropout.failure("attention dropout is not supported", help: "set it to 0.0")
         }
     }
 

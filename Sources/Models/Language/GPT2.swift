@@ -16,6 +16,7 @@ public final class GPT2: LanguageModel {
     private let positions: Embedding
     private let blocks: [Block]
     private let norm: LayerNormalization
+    private let dropout: DropoutLayer
 
     public init(_ config: JSONCursor) throws {
         json = config.value
@@ -40,20 +41,21 @@ public final class GPT2: LanguageModel {
                 throw flag.failure("only \(expected) is supported")
             }
         }
-        for key in ["attn_pdrop", "embd_pdrop", "resid_pdrop"] {
-            // Published configs say 0.1: it counts in training only, and is left out there.
-            _ = try config.optional(key)?.double(in: 0...1)
-        }
+        let drops = Drops(
+            attention: try config.dropout("attn_pdrop") ?? 0.1, sum: try config.dropout("resid_pdrop") ?? 0.1)
+        dropout = DropoutLayer("transformer.drop", probability: try config.dropout("embd_pdrop") ?? 0.1)
         let epsilon = Float(try config.optional("layer_norm_epsilon")?.double(in: 0...1) ?? 1e-5)
         let start = Initializer.normal(
             deviation: Float(try config.optional("initializer_range")?.double(in: 0...10) ?? 0.02))
         tokens = Embedding("transformer.wte", rows: vocabulary, columns: hidden, initializer: start)
         positions = Embedding("transformer.wpe", rows: maxPositions, columns: hidden, initializer: start)
         blocks = (0..<layers).map {
-            Block("transformer.h.\($0).", hidden: hidden, heads: heads, inner: inner, epsilon: epsilon, start: start)
+            Block(
+                "transformer.h.\($0).", hidden: hidden, heads: heads, inner: inner, epsilon: epsilon, start: start,
+                drops: drops)
         }
         norm = LayerNormalization("transformer.ln_f", columns: hidden, epsilon: epsilon)
-        children = [tokens, positions] + blocks + [norm]
+        children = [tokens, positions, dropout] + blocks + [norm]
     }
 
     public var layerCount: Int { blocks.count }
@@ -70,7 +72,7 @@ public final class GPT2: LanguageModel {
         }
         let places = (0..<batch.rows).flatMap { _ in (past..<(past + batch.length)).map(Int32.init) }
         let shape = [batch.rows, batch.length]
-        var x = try tokens(batch.ids, shape: shape) + positions(places, shape: shape)
+        var x = try dropout(tokens(batch.ids, shape: shape) + positions(places, shape: shape))
         recorder.keep("embeddings", x)
         let mask = try AttentionMask(isCausal: true, validKeys: batch.valid).bias(
             batch: batch.rows, queries: batch.length, keys: past + batch.length, on: x.device)
@@ -117,6 +119,12 @@ public final class GPT2: LanguageModel {
         }
     }
 
+    /// Probabilities of dropout inside a block: of attention's probabilities, and of what is added.
+    private struct Drops {
+        let attention: Float
+        let sum: Float
+    }
+
     private final class Block: Module {
         let children: [any Module]
         var isTraining = true
@@ -127,8 +135,13 @@ public final class GPT2: LanguageModel {
         private let after: LayerNormalization
         private let up: Projection
         private let down: Projection
+        private let attentionDropout: DropoutLayer
+        private let outputDropout: DropoutLayer
+        private let downDropout: DropoutLayer
 
-        init(_ name: String, hidden: Int, heads: Int, inner: Int, epsilon: Float, start: Initializer) {
+        init(
+            _ name: String, hidden: Int, heads: Int, inner: Int, epsilon: Float, start: Initializer, drops: Drops
+        ) {
             self.heads = heads
             before = LayerNormalization(name + "ln_1", columns: hidden, epsilon: epsilon)
             all = Projection(name + "attn.c_attn", hidden, 3 * hidden, start)
@@ -136,7 +149,10 @@ public final class GPT2: LanguageModel {
             after = LayerNormalization(name + "ln_2", columns: hidden, epsilon: epsilon)
             up = Projection(name + "mlp.c_fc", hidden, inner, start, activation: .geluTanh)
             down = Projection(name + "mlp.c_proj", inner, hidden, start)
-            children = [before, all, output, after, up, down]
+            attentionDropout = DropoutLayer(name + "attn.attn_dropout", probability: drops.attention)
+            outputDropout = DropoutLayer(name + "attn.resid_dropout", probability: drops.sum)
+            downDropout = DropoutLayer(name + "mlp.dropout", probability: drops.sum)
+            children = [before, all, output, after, up, down, attentionDropout, outputDropout, downDropout]
         }
 
         func callAsFunction(_ x: Tensor, mask: Tensor?, cache: KeyValueCache?, layer: Int) throws -> (
@@ -154,10 +170,10 @@ public final class GPT2: LanguageModel {
             if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
             let (heard, attention) = try q.attention(
                 keys: k, values: v, scale: 1 / Float(width).squareRoot(),
-                mask: mask)
+                mask: mask, dropout: attentionDropout)
             let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
-            let middle = try x + output(mixed)
-            return (try middle + down(up(after(middle))), attention)
+            let middle = try x + outputDropout(output(mixed))
+            return (try middle + downDropout(down(up(after(middle)))), attention)
         }
     }
 }

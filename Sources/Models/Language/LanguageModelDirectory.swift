@@ -5,7 +5,7 @@ import RetortSupport
 
 /// A language model on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
 public enum LanguageModelDirectory {
-    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32.
+    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
     public static func load(_ folder: String, on device: Device) throws -> (
         model: any LanguageModel, arena: ParameterArena
@@ -20,6 +20,7 @@ public enum LanguageModelDirectory {
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
             passesOver: model.passesOver)
+        model.setTraining(false)
         return (model, try ModelDirectory.fill(model, with: weights, on: device))
     }
 
@@ -46,13 +47,12 @@ public enum LanguageModelDirectory {
         "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
     ]
 
-    /// Writes the config as it was, with the type that the weights have now, and `model.safetensors`.
+    /// Writes the config as it was, with the type that the weights have now, and `model.safetensors` or its shards.
+    /// - Parameter shardBytes: of a file's tensors at most, unless one alone is larger.
     /// - Throws: `RetortError` 73 or 74.
-    public static func save(_ model: any LanguageModel, to folder: String) throws {
-        try Folder.createWithParents(folder)
-        try ModelDirectory.saveWeights(of: model, to: folder + "/model.safetensors")
-        guard case .object(var object) = model.json else { return }
-        object.set(object["torch_dtype"] != nil ? "torch_dtype" : "dtype", .string("float32"))
-        try AtomicFile.write(JSON.object(object).text(.pretty) + "\n", to: folder + "/config.json")
+    public static func save(
+        _ model: any LanguageModel, to folder: String, shardBytes: Int = ShardedWeights.usualBytes
+    ) throws {
+        try HuggingFaceFiles.save(model, config: model.json, to: folder, shardBytes: shardBytes)
     }
 }

@@ -57,9 +57,11 @@ extension Tensor {
     ///   - scale: multiplies the scores before mask and bias, usually 1 / √width.
     ///   - mask: of `AttentionMask.bias`: what queries do not see; nil: they see everything.
     ///   - bias: `[batch, heads, queries, keys]`, added to the scores.
-    /// - Returns: `[batch, heads, queries, width]`, and the probabilities `[batch, heads, queries, keys]`.
+    ///   - dropout: of the probabilities.
+    /// - Returns: `[batch, heads, queries, width]`, and the probabilities `[batch, heads, queries, keys]`, before dropout.
     public func attention(
-        keys: Tensor, values: Tensor, scale: Float, mask: Tensor? = nil, bias: Tensor? = nil
+        keys: Tensor, values: Tensor, scale: Float, mask: Tensor? = nil, bias: Tensor? = nil,
+        dropout: DropoutLayer? = nil
     ) throws -> (output: Tensor, probabilities: Tensor) {
         guard rank == 4, keys.rank == 4, values.rank == 4, keys.shape[0] == shape[0], keys.shape[3] == shape[3],
             values.shape.prefix(3) == keys.shape.prefix(3), keys.shape[1] > 0, shape[1] % keys.shape[1] == 0
@@ -73,7 +75,7 @@ extension Tensor {
         if let bias { scores = try scores + bias.reshaped(scores.shape) }
         if let mask { scores = try scores.reshaped([batch, groups, heads / groups, queries, count]) + mask }
         let probabilities = try scores.reshaped([batch, groups, rows, count]).softmax()
-        let output = try probabilities.matmul(values)
+        let output = try (dropout.map { try $0(probabilities) } ?? probabilities).matmul(values)
         return (
             try output.reshaped([batch, heads, queries, values.shape[3]]),
             try probabilities.reshaped([batch, heads, queries, count])

@@ -14,6 +14,7 @@ final class LanguageTrainer {
     private let device: Device
     private let spec: LanguageTrainSpec
     private let schedule: Schedule
+    private let seed: UInt64
     private let order: EpochOrder
     private var progress: TrainingProgress
     /// The epoch in progress, and its steps that are taken.
@@ -57,6 +58,7 @@ final class LanguageTrainer {
         }
         schedule = spec.schedule.make(steps: steps, stepsPerEpoch: stepsPerEpoch)
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
+        self.seed = seed
         order = EpochOrder(seed: seed)
         progress = TrainingProgress(epochs: epochs)
     }
@@ -96,7 +98,10 @@ final class LanguageTrainer {
     /// Loss and gradient of a batch that comes in parts.
     func backward(_ parts: [LanguageBatch], lossInto slot: View) throws {
         let targets = parts.reduce(0) { $0 + $1.targetCount }
+        var firstSample = 0
         for (index, part) in parts.enumerated() {
+            model.setDropout(.init(seed: seed, step: step, firstSample: firstSample))
+            firstSample += part.rows
             let loss = try loss(of: part, targets: targets)
             try run(
                 Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, index == 0 ? .write : .accumulate)),

@@ -1,0 +1,47 @@
+import RetortData
+import RetortRuntime
+import RetortSupport
+
+/// An encoder on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
+public enum EncoderDirectory {
+    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training.
+    /// - Parameters:
+    ///   - head: what shall stand on the encoder; nil: what stands on it in the directory. Another one than there begins anew.
+    ///   - seed: draws what is new.
+    /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
+    public static func load(
+        _ folder: String, head: EncoderHead? = nil, seed: UInt64 = 0, on device: Device
+    ) throws -> (model: any EncoderModel, arena: ParameterArena) {
+        guard Folder.exists(folder) else {
+            throw RetortError.missingInput(
+                "there is no model directory \(folder.quoted(limit: 200))",
+                help: "give a directory with config.json and model.safetensors")
+        }
+        let config = try ModelDirectory.configuration(folder + "/config.json")
+        let type = try EncoderModelRegistry.find(config)
+        let stored = try type.init(config, head: nil)
+        let model = try head.map { try type.init(config, head: $0) } ?? stored
+        let isNew = model.head != stored.head
+        let weights = try StoredWeights(
+            of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
+            passesOver: model.passesOver,
+            // A pooler belongs to the encoder, but who had no use for it did not save it.
+            begins: { name, isStored in
+                isNew && model.isOfHead(name)
+                    || !isStored && name.contains("pooler.") && (isNew || model.head == .none)
+            })
+        model.setTraining(false)
+        let arena = try ModelDirectory.fill(
+            model, with: weights, on: device, seed: weights.leavesSome ? seed : nil)
+        return (model, arena)
+    }
+
+    /// Writes the config, with the model's head and the type that the weights have now, and `model.safetensors` or its shards.
+    /// - Parameter shardBytes: of a file's tensors at most, unless one alone is larger.
+    /// - Throws: `RetortError` 73 or 74.
+    public static func save(
+        _ model: any EncoderModel, to folder: String, shardBytes: Int = ShardedWeights.usualBytes
+    ) throws {
+        try HuggingFaceFiles.save(model, config: model.json, to: folder, shardBytes: shardBytes)
+    }
+}

@@ -1,0 +1,84 @@
+import Foundation
+import RetortData
+import RetortRuntime
+import RetortSupport
+
+/// An array of a module that goes into a file.
+struct SavedArray {
+    let name: String
+    let shape: [Int]
+    let values: () throws -> [Float]
+
+    var bytes: Int { shape.reduce(4, *) }
+
+    /// The parameters, then the buffers.
+    static func all(of module: any Module) -> [SavedArray] {
+        module.parameters.map { p in SavedArray(name: p.name, shape: p.shape, values: p.values) }
+            + module.buffers.map { b in SavedArray(name: b.name, shape: b.shape, values: b.values) }
+    }
+
+    /// Writes one safetensors file.
+    /// - Throws: `RetortError` 73 or 74.
+    static func write(_ arrays: [SavedArray], to file: String) throws {
+        let writer = try SafeTensorsWriter(
+            path: file, tensors: arrays.map { .init(name: $0.name, type: .float32, shape: $0.shape) },
+            metadata: [("format", "pt")])
+        for array in arrays { try writer.write(try array.values()) }
+        try writer.commit()
+    }
+}
+
+/// Weights as `save_pretrained` writes them: `model.safetensors`, or `model-00001-of-0000N.safetensors` … and the index that says what is
+/// where.
+public enum ShardedWeights {
+    /// Of a file's tensors: above it hubs and file systems begin to complain.
+    public static let usualBytes = 5_000_000_000
+    private static let single = "model.safetensors"
+    private static let index = "model.safetensors.index.json"
+
+    /// - Throws: `RetortError` 73 or 74.
+    static func save(_ module: any Module, to folder: String, shardBytes: Int) throws {
+        let shards = cut(SavedArray.all(of: module), shardBytes)
+        guard shards.count > 1 else {
+            try SavedArray.write(shards.first ?? [], to: folder + "/" + single)
+            return remove(index, from: folder)
+        }
+        var map: [(key: String, value: JSON)] = []
+        for (number, shard) in shards.enumerated() {
+            let file = "model-\(padded(number + 1))-of-\(padded(shards.count)).safetensors"
+            try SavedArray.write(shard, to: folder + "/" + file)
+            map += shard.map { ($0.name, .string(file)) }
+        }
+        let json: JSON = [
+            "metadata": ["total_size": .int(shards.joined().reduce(0) { $0 + $1.bytes })],
+            "weight_map": .object(map.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }),
+        ]
+        try AtomicFile.write(json.text(.pretty) + "\n", to: folder + "/" + index)
+        remove(single, from: folder)
+    }
+
+    /// In order, a new shard where the next array would not fit.
+    private static func cut(_ arrays: [SavedArray], _ limit: Int) -> [[SavedArray]] {
+        var shards: [[SavedArray]] = []
+        var filled = 0
+        for array in arrays {
+            if shards.isEmpty || filled > 0 && filled + array.bytes > limit {
+                shards.append([])
+                filled = 0
+            }
+            shards[shards.count - 1].append(array)
+            filled += array.bytes
+        }
+        return shards
+    }
+
+    private static func padded(_ number: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+    }
+
+    /// What an older save left would be read in place of the new files.
+    private static func remove(_ name: String, from folder: String) {
+        try? FileManager.default.removeItem(atPath: folder + "/" + name)
+    }
+}
