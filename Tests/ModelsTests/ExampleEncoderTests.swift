@@ -190,6 +190,8 @@ struct ExampleEncoderTests {
         let file = try JSONCursor.read(Project.golden("tokenizers/chat_templates.json"))
         var answers = 0
         for entry in try file.member("cases").elements() where try !entry.member("add_generation_prompt").bool() {
+            // Llama 3's special tokens are none of this vocabulary: no ids are stored.
+            guard let ids = try entry.optional("qwen2_ids") else { continue }
             let key = try entry.member("template").string()
             let turns = try entry.member("messages").elements().map {
                 TextMessage(
@@ -200,12 +202,8 @@ struct ExampleEncoderTests {
             let encoder = try ExampleEncoder(tokenizer, template: template)
             let record = TextRecord(.conversation(turns))
             guard case .example(let example, _) = try encoder.encode(record) else { continue }
-            #expect(example.tokens == (try TokenizerFixtures.ids(entry.member("qwen2_ids"))))
-            let wanted = turns.filter { $0.role == .assistant }.map {
-                key == "llama3"
-                    ? $0.content.trimmingCharacters(in: .whitespacesAndNewlines) + "<|eot_id|>"
-                    : $0.content + "<|im_end|>"
-            }
+            #expect(example.tokens == (try TokenizerFixtures.ids(ids)))
+            let wanted = turns.filter { $0.role == .assistant }.map { $0.content + "<|im_end|>" }
             #expect(try Self.learned(example, tokenizer) == wanted)
             answers += wanted.count
         }

@@ -9,7 +9,7 @@ struct ModelCoverageTests {
     /// A folder that no list names would never be looked at.
     @Test("every reference model is in a test")
     func goldensCover() throws {
-        let pairs = ["kd_cnn_hinton"]
+        let pairs = ["kd_cnn_hinton", "kd_lm_hinton", "kd_lm_gjsd"]
         let tested = DecoderGoldenTests.names + EncoderGoldenTests.names + ["resnet8", "resnet20", "vit_cls"] + pairs
         let suffix = ".expected.json"
         let there = try FileManager.default.contentsOfDirectory(atPath: Project.golden("models")).filter {

@@ -32,22 +32,6 @@ public struct LanguageBatch: Sendable, Equatable {
     /// What stands where nothing is learned: the label that PyTorch's cross-entropy passes over.
     public static let ignored: Int32 = -100
 
-    /// - Parameters: all of `rows` × `length` elements.
-    public init(
-        rows: Int, length: Int, tokens: [Int32], targets: [Int32], valid: [Bool]? = nil, documents: [Int32]? = nil
-    ) {
-        let count = rows * length
-        precondition(
-            tokens.count == count && targets.count == count && valid?.count ?? count == count
-                && documents?.count ?? count == count, "a batch of \(rows) × \(length) tokens")
-        self.rows = rows
-        self.length = length
-        self.tokens = tokens
-        self.targets = targets
-        self.valid = valid
-        self.documents = documents
-    }
-
     /// Tokens that are learned.
     public var targetCount: Int { targets.count { $0 >= 0 } }
 
