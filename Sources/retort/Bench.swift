@@ -10,7 +10,7 @@ struct Bench: ParsableCommand {
             ends the program with 70. Comparisons let two child processes take turns and quote the median of the rounds' ratios.
             """)
 
-    @Argument(help: "gemm, conv, kd, softmax, rows, optimizer, step, start or all.")
+    @Argument(help: "gemm, conv, kd, chunked, softmax, rows, optimizer, step, start or all.")
     var groups: [String] = ["all"]
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")
@@ -23,7 +23,8 @@ struct Bench: ParsableCommand {
     var rounds = 7
     @Option(help: "Seconds of samples for each row.")
     var minTime = 0.5
-    @Option(help: "Compare products with openblas, divergence rows with a copy of as many bytes; repeatable.")
+    @Option(
+        help: "Compare products with openblas, divergence rows with a copy, chunked losses with dense; repeatable.")
     var against: [Against] = []
     @Option(help: "Compare with PyTorch, run by this Python interpreter.", completion: .file())
     var pytorch: String?
@@ -35,7 +36,7 @@ struct Bench: ParsableCommand {
     var wait = 60.0
 
     enum Against: String, ExpressibleByArgument, CaseIterable {
-        case openblas, copy
+        case openblas, copy, dense
     }
 
     func run() throws {
@@ -61,6 +62,7 @@ struct Bench: ParsableCommand {
         options.baseline = baseline
         options.againstOpenBLAS = against.contains(.openblas)
         options.againstCopy = against.contains(.copy)
+        options.againstDense = against.contains(.dense)
         return options
     }
 

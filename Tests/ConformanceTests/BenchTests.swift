@@ -37,6 +37,15 @@ import Testing
         #expect(comparison.json["ratio"] == .double(2))
     }
 
+    @Test func memoryIsAShareOfTheirs() throws {
+        var comparison = Comparison(name: "a / b", shape: "1x1", rounds: [(1, 2)])
+        #expect(comparison.json["memory_share"] == nil)
+        comparison.memory = .init(ours: 8_000_000, theirs: 100_000_000, goal: 0.1)
+        #expect(comparison.json["memory_share"] == .double(0.08))
+        #expect(comparison.json["memory_met"] == .bool(true))
+        #expect(Comparison.Memory(ours: 11, theirs: 100, goal: 0.1).isMet == false)
+    }
+
     @Test func errorsAreRelativeToTheLargestValue() {
         var scale = ErrorScale()
         scale.add(1.5, 1)
@@ -117,6 +126,9 @@ import Testing
             """
         let theirs = try BenchAnswer(torch, from: "test")
         #expect(theirs.samples == [4.5, 5])
+        #expect(theirs.extraBytes == nil)
+        let measured = BenchAnswer(samples: [1], engine: "retort: cpu", extraBytes: 4096)
+        #expect(try BenchAnswer(measured.json(kernel: "kd_chunked", shape: "1").text(), from: "test") == measured)
         #expect(theirs.engine == "PyTorch 2.13, AVX512, 2 threads, allocator tuned")
         #expect(throws: RetortError.self) { try BenchAnswer("{}", from: "test") }
         #expect(throws: RetortError.self) { try BenchAnswer("Traceback", from: "test") }
@@ -133,7 +145,8 @@ import Testing
 
     @Test func workerRefusesWhatItDoesNotKnow() {
         for (kernel, shape) in [
-            ("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("gemm", "1xx1"),
+            ("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("kd_chunked", "4x3x2"),
+            ("gemm", "1xx1"),
             ("conv2d", "4x3x8x8x5x3"),
             ("conv2d", "4x3x8x9x5x3x1"), ("conv2d", "4x3x8x8x5x3x1x2"),
         ] {
@@ -146,7 +159,10 @@ import Testing
         let plans = ComparisonPlan.pyTorch(
             Set(BenchGroup.allCases), python: "python", scripts: "scripts", device: "cpu")
         #expect(plans.count > 60)
-        for plan in plans + ComparisonPlan.openBLAS(device: "cpu") + ComparisonPlan.copyCeiling(device: "cpu") {
+        let own =
+            ComparisonPlan.openBLAS(device: "cpu") + ComparisonPlan.copyCeiling(device: "cpu")
+            + ComparisonPlan.denseLogits(device: "cpu")
+        for plan in plans + own {
             let words = plan.ours.arguments
             let place = try #require(words.firstIndex(of: "bench-worker"))
             _ = try BenchWorker.find(words[place + 1], words[place + 2])

@@ -14,7 +14,8 @@ struct GoldenTests {
         "ops/gemm", "ops/kl_div", "ops/layernorm", "ops/linear", "ops/matmul", "ops/pooling", "ops/reductions",
         "ops/rmsnorm", "ops/rope", "ops/simple_losses", "ops/softmax", "losses/at", "losses/cat_kd", "losses/crd",
         "losses/dkd", "losses/dml",
-        "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/logit_variants",
+        "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/lm_kd",
+        "losses/logit_variants",
         "losses/multi_teacher", "losses/relational", "losses/review_ofd", "losses/rkd", "losses/token_divergence",
         "misc/number_formats", "misc/optimizers", "misc/schedules",
     ]

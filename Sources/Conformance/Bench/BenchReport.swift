@@ -68,6 +68,7 @@ public struct BenchReport: Sendable {
             if let share = row.more["products_share"] {
                 note.append("products \(NumberFormat.percent(share, decimals: 0))")
             }
+            if let bytes = row.more["extra_bytes"] { note.append("\(NumberFormat.bytes(Int(bytes))) more memory") }
             table.add([
                 row.kernel, row.shape, row.dtype, row.device, row.family, time(row.time.median), time(row.time.p20),
                 time(row.time.p80), row.gflops.map { fixed($0, 1) } ?? "-", row.gbps.map { fixed($0, 1) } ?? "-",
@@ -86,7 +87,8 @@ public struct BenchReport: Sendable {
             table.add([
                 c.name, c.shape, time(c.ours), time(c.theirs), fixed(c.ratio.median, 2), fixed(c.ratio.p20, 2),
                 fixed(c.ratio.p80, 2), "\(c.rounds)", c.goal.map { NumberFormat.significant($0) } ?? "-",
-                c.isMet.map { $0 ? "met" : "NOT met" } ?? "",
+                [c.isMet.map { $0 ? "met" : "NOT met" } ?? "", c.memory?.description ?? ""].filter { !$0.isEmpty }
+                    .joined(separator: ", "),
             ])
         }
         return table.text + "ratio: theirs / ours, median over rounds; above 1 we are faster\n"

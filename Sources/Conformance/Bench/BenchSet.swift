@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// The groups a user can name on the command line.
 public enum BenchGroup: String, Sendable, CaseIterable {
-    case gemm, conv, kd, softmax, rows, optimizer, step, start
+    case gemm, conv, kd, chunked, softmax, rows, optimizer, step, start
 }
 
 /// One kernel at one shape: how to make operands for it.
@@ -51,14 +51,17 @@ final class BenchSet {
     private let outputs: [View]
     private let device: ComputeDevice
     private let reference: (_ runs: Int) throws -> Double
+    private let memory: (() -> Int)?
     /// How often `run` ran; kernels that update in place are checked against as many steps of the reference.
     private(set) var runs = 0
 
     /// - Parameters:
     ///   - outputs: overwritten by every run; poisoned before the clock starts.
+    ///   - extraBytes: device memory that the last run needed for itself, where that is of interest.
     ///   - reference: the largest error of a sub-sample of what the last run left, against float64.
     init(
         on device: ComputeDevice, cost: Cost, calls: Int = 1, outputs: [View], tolerance: Double,
+        extraBytes: (() -> Int)? = nil,
         run: @escaping () throws -> Void,
         reference: @escaping (_ runs: Int) throws -> Double
     ) {
@@ -68,6 +71,7 @@ final class BenchSet {
         self.outputs = outputs
         self.device = device
         self.reference = reference
+        memory = extraBytes
         body = run
     }
 
@@ -80,6 +84,8 @@ final class BenchSet {
     func poison() throws {
         for output in outputs { try RetortKernels.run(Fill(.nan), .init(y: output), on: device) }
     }
+
+    var extraBytes: Int? { memory?() }
 
     func error() throws -> Double { try reference(runs) }
 }

@@ -15,6 +15,8 @@ public struct BenchOptions: Sendable {
     public var againstOpenBLAS = false
     /// Divergence rows against a copy of as many bytes.
     public var againstCopy = false
+    /// Chunked losses against those that hold all logits.
+    public var againstDense = false
     /// A Python interpreter with torch; nil leaves PyTorch out.
     public var python: String?
     public var scripts = "scripts/pytorch"
@@ -53,9 +55,10 @@ public struct BenchSuite {
 
     /// Every kernel that a row can be measured for.
     public static var cases: [BenchCase] {
-        GemmCases.all + ConvCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [
-            StepCase.mlp(), ResNetStepCase.step(),
-        ]
+        GemmCases.all + ConvCases.all + DivergenceCases.all + ChunkedCases.all + RowCases.softmax + RowCases.rows
+            + OptimizerCases.all + [
+                StepCase.mlp(), ResNetStepCase.step(),
+            ]
     }
 
     /// A signal ends it early: the report then holds what was measured before.
@@ -128,6 +131,9 @@ public struct BenchSuite {
         }
         if options.againstCopy, options.groups.contains(.kd) {
             plans += ComparisonPlan.copyCeiling(device: device.description)
+        }
+        if options.againstDense, options.groups.contains(.chunked) {
+            plans += ComparisonPlan.denseLogits(device: device.description)
         }
         if let python = options.python {
             plans += ComparisonPlan.pyTorch(

@@ -27,7 +27,8 @@ struct BenchTimer {
             kernel: kernel.kernel, shape: kernel.shape, device: device.description, family: kernel.family(on: device),
             time: time,
             gflops: cost.flops * 1e-3 / time.median, gbps: cost.bytes * 1e-3 / time.median,
-            roof: roof.share(cost, seconds: time.median * 1e-6), maxRelErr: error, isRight: error <= last.tolerance)
+            roof: roof.share(cost, seconds: time.median * 1e-6), maxRelErr: error, isRight: error <= last.tolerance,
+            more: last.extraBytes.map { ["extra_bytes": Double($0)] } ?? [:])
     }
 
     /// As many sets of operands as it takes to fill the last-level cache twice.

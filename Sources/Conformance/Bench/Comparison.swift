@@ -13,6 +13,22 @@ public struct Comparison: Sendable, Equatable {
     public var rounds: Int
     /// What issue 2, section 6 asks for.
     public var goal: Double?
+    /// What both needed for themselves, where that was measured.
+    public var memory: Memory?
+
+    public struct Memory: Sendable, Equatable, CustomStringConvertible {
+        public let ours: Double
+        public let theirs: Double
+        /// The largest share of theirs that is allowed.
+        public let goal: Double
+
+        public var share: Double { ours / theirs }
+        public var isMet: Bool { share <= goal }
+        public var description: String {
+            "memory \(NumberFormat.bytes(Int(ours))) / \(NumberFormat.bytes(Int(theirs))) = "
+                + "\(NumberFormat.fixed(share, decimals: 3)), goal \(NumberFormat.significant(goal)) \(isMet ? "met" : "NOT met")"
+        }
+    }
 
     /// - `rounds`: each the medians of one turn of both; at least one.
     public init(name: String, shape: String, rounds: [(ours: Double, theirs: Double)], goal: Double? = nil) {
@@ -37,6 +53,13 @@ public struct Comparison: Sendable, Equatable {
             ("theirs_us", .double(rounded(theirs))), ("ratio", .double(rounded(ratio.median))),
             ("p20", .double(rounded(ratio.p20))), ("p80", .double(rounded(ratio.p80))), ("rounds", .int(rounds)),
         ]
+        if let memory {
+            members += [
+                ("ours_extra_bytes", .double(memory.ours)), ("theirs_extra_bytes", .double(memory.theirs)),
+                ("memory_share", .double(rounded(memory.share))), ("memory_goal", .double(memory.goal)),
+                ("memory_met", .bool(memory.isMet)),
+            ]
+        }
         if let goal, let isMet { members += [("goal", .double(goal)), ("met", .bool(isMet))] }
         return .object(members)
     }
@@ -64,6 +87,8 @@ public struct ComparisonPlan: Sendable {
     let ours: Engine
     let theirs: Engine
     let goal: Double?
+    /// The largest share of their memory that is allowed, where both say what they needed.
+    var memoryGoal: Double?
 
     /// Seconds that a turn should take, and the pause before it: idle threads of the other engine spin for a while.
     private static let turn = 0.25
@@ -80,14 +105,21 @@ public struct ComparisonPlan: Sendable {
         let slower = max(first.0.time.median, first.1.time.median)
         let count = max(1, min(50, Int(Self.turn * 1e6 / slower)))
         var results: [(ours: Double, theirs: Double)] = []
+        var last: (ours: Double?, theirs: Double?) = (nil, nil)
         while results.count < rounds, !StopSignal.isRequested || results.isEmpty {
             Thread.sleep(forTimeInterval: Self.pause)
             quiet.wait()
-            let mine = try a.go(count).time.median
+            let mine = try a.go(count)
             Thread.sleep(forTimeInterval: Self.pause)
-            results.append((mine, try b.go(count).time.median))
+            let other = try b.go(count)
+            results.append((mine.time.median, other.time.median))
+            last = (mine.extraBytes, other.extraBytes)
         }
-        return Comparison(name: name, shape: shape, rounds: results, goal: goal)
+        var comparison = Comparison(name: name, shape: shape, rounds: results, goal: goal)
+        if let memoryGoal, let ours = last.ours, let theirs = last.theirs {
+            comparison.memory = .init(ours: ours, theirs: theirs, goal: memoryGoal)
+        }
+        return comparison
     }
 }
 
@@ -119,10 +151,21 @@ extension ComparisonPlan {
         }
     }
 
-    /// Products, convolutions, divergence rows and the training step against PyTorch.
+    /// Chunked losses against those that hold all logits: at most 1.05 × the time, a tenth of the memory.
+    static func denseLogits(device: String) -> [ComparisonPlan] {
+        ChunkedCases.shapes.map { sizes in
+            let shape = sizes.map(String.init).joined(separator: "x")
+            return ComparisonPlan(
+                name: "kd_chunked, \(device) / all logits at once", shape: shape,
+                ours: .ours("kd_chunked", shape, device),
+                theirs: .ours("kd_dense", shape, device), goal: 1 / 1.05, memoryGoal: 0.1)
+        }
+    }
+
+    /// Products, convolutions, divergence rows, chunked losses and the training step against PyTorch.
     /// - Parameters:
     ///   - python: an interpreter that has torch.
-    ///   - scripts: the folder with gemm.py, conv.py, kd_rows.py, mlp_step.py, resnet_step.py.
+    ///   - scripts: the folder with gemm.py, conv.py, kd_rows.py, kd_head.py, mlp_step.py, resnet_step.py.
     static func pyTorch(_ groups: Set<BenchGroup>, python: String, scripts: String, device: String) -> [ComparisonPlan]
     {
         func plan(
@@ -162,6 +205,17 @@ extension ComparisonPlan {
                     plan(
                         "kd_rows, \(device) / PyTorch, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"],
                         goal: 5))
+            }
+        }
+        if groups.contains(.chunked) {
+            for sizes in ChunkedCases.shapes {
+                let shape = sizes.map(String.init).joined(separator: "x")
+                for (words, more) in [("", []), (", allocator tuned", ["--tuned"])] {
+                    var head = plan(
+                        "kd_chunked, \(device) / PyTorch" + words, "kd_chunked", "kd_head.py", shape, more, goal: 2.5)
+                    head.memoryGoal = 0.1
+                    plans.append(head)
+                }
             }
         }
         if groups.contains(.step) {

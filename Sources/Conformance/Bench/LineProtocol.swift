@@ -32,21 +32,26 @@ public struct BenchAnswer: Equatable, Sendable {
     public var samples: [Double]
     /// The engine in words.
     public var engine: String
+    /// Memory that a call needed for itself, where that was measured.
+    public var extraBytes: Double?
 
-    public init(samples: [Double], engine: String) {
+    public init(samples: [Double], engine: String, extraBytes: Double? = nil) {
         self.samples = samples
         self.engine = engine
+        self.extraBytes = extraBytes
     }
 
     public var time: Spread { Spread(samples) }
 
     func json(kernel: String, shape: String) -> JSON {
         let time = time
-        return [
-            "kernel": .string(kernel), "shape": .string(shape), "median_us": .double(rounded(time.median)),
-            "p20_us": .double(rounded(time.p20)), "p80_us": .double(rounded(time.p80)),
-            "samples": .array(samples.map { .double(rounded($0)) }), "engine": .string(engine),
+        var members: [(key: String, value: JSON)] = [
+            ("kernel", .string(kernel)), ("shape", .string(shape)), ("median_us", .double(rounded(time.median))),
+            ("p20_us", .double(rounded(time.p20))), ("p80_us", .double(rounded(time.p80))),
+            ("samples", .array(samples.map { .double(rounded($0)) })), ("engine", .string(engine)),
         ]
+        if let extraBytes { members.append(("extra_bytes", .double(extraBytes))) }
+        return .object(members)
     }
 
     /// Reads the answer of ours or of a PyTorch script.
@@ -55,6 +60,7 @@ public struct BenchAnswer: Equatable, Sendable {
         let json = JSONCursor(try JSON.parse(line, file: program), file: program)
         samples = try json.member("samples").elements().map { try $0.double() }
         guard !samples.isEmpty else { throw RetortError.badData("\(program) measured nothing") }
+        extraBytes = try json.optional("extra_bytes")?.double()
         if let torch = try json.optional("torch") {
             let allocator = try json.optional("allocator")?.string() ?? "default"
             let capability = try json.optional("cpu_capability")?.string() ?? "?"
@@ -70,7 +76,8 @@ public struct BenchAnswer: Equatable, Sendable {
 public enum BenchWorker {
     /// Cases by the name that the parent uses; `openblas` is the library without our op.
     public static let kernels =
-        ["gemm", "openblas", "kd_rows", "copy", "mlp_step", "digits_step", "resnet_step"] + convolutions
+        ["gemm", "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step"]
+        + convolutions
     private static let convolutions = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
     private static let warmUp = 3
 
@@ -88,7 +95,8 @@ public enum BenchWorker {
             var samples: [Double] = []
             for _ in 0..<count { samples.append(try time(set, device)) }
             let answer = BenchAnswer(
-                samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary)
+                samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary,
+                extraBytes: set.extraBytes.map(Double.init))
             print(answer.json(kernel: kernel, shape: shape).text())
         }
     }
@@ -127,7 +135,8 @@ public enum BenchWorker {
             return ConvCases.pass(kernel, layer)
         }
         let wanted = [
-            "gemm": 3, "openblas": 3, "kd_rows": 2, "copy": 2, "mlp_step": 1, "digits_step": 1, "resnet_step": 1,
+            "gemm": 3, "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
+            "digits_step": 1, "resnet_step": 1,
         ]
         guard let rank = wanted[kernel] else {
             throw RetortError.usage(
@@ -140,6 +149,8 @@ public enum BenchWorker {
         case "gemm": GemmCases.gemm(sizes)
         case "openblas": GemmCases.openBLAS(sizes)
         case "kd_rows": DivergenceCases.rows(sizes)
+        case "kd_chunked": ChunkedCases.loss(sizes, isChunked: true)
+        case "kd_dense": ChunkedCases.loss(sizes, isChunked: false)
         case "copy": RowCases.copy(sizes)
         case "resnet_step": ResNetStepCase.step(batch: sizes[0])
         case "mlp_step": StepCase.mlp(batch: sizes[0])

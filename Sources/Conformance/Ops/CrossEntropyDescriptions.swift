@@ -182,9 +182,10 @@ private let wrongLabel = OpSample("3x7 wrong-label", .tiny) { random in
 }
 
 private func tokenWeightsSample(
-    _ rows: Int, classes: Int? = nil, ignored: Int, size: SampleSize = .tiny
+    _ rows: Int, classes: Int? = nil, ignored: Int, divisor: Float? = nil, size: SampleSize = .tiny
 ) -> OpSample {
-    OpSample("\(rows)" + (classes.map { " class-weights=\($0)" } ?? "") + " ignored=1/\(ignored)", size) { random in
+    let name = "\(rows)" + (classes.map { " class-weights=\($0)" } ?? "") + " ignored=1/\(ignored)"
+    return OpSample(name + (divisor.map { " divisor=\($0)" } ?? ""), size) { random in
         let labels = random.integers(rows, 0...((classes ?? 10) - 1)).enumerated().map {
             $0 % ignored == 0 ? Int32(-100) : Int32($1)
         }
@@ -193,13 +194,13 @@ private func tokenWeightsSample(
         c.input("labels", ints: labels, [rows])
         if let classWeights { c.input("classWeights", classWeights, [classWeights.count]) }
         c.output("weights", [rows])
-        c.run(TokenWeights()) {
+        c.run(TokenWeights(divisor: divisor)) {
             .init(labels: $0["labels"], classWeights: $0.optional("classWeights"), weights: $0["weights"])
         }
         c.reference = {
             var sum = 0.0
             for label in labels where label != -100 { sum += classWeights.map { Double($0[Int(label)]) } ?? 1 }
-            let total = sum
+            let total = divisor.map(Double.init) ?? sum
             return [
                 "weights": .near(
                     labels.map { label in
@@ -223,6 +224,7 @@ extension OpDescription {
             "token_weights", "TokenWeights",
             [
                 tokenWeightsSample(1, ignored: 2), tokenWeightsSample(7, ignored: 3), tokenWeightsSample(5, ignored: 1),
+                tokenWeightsSample(7, ignored: 3, divisor: 37), tokenWeightsSample(2053, ignored: 5, divisor: 3),
                 tokenWeightsSample(0, ignored: 2), tokenWeightsSample(131, classes: 7, ignored: 5),
                 tokenWeightsSample(4099, ignored: 7, size: .small),
                 tokenWeightsSample(52_111, classes: 13, ignored: 4, size: .small),

@@ -6,7 +6,7 @@ extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
         maps + arithmetic + shapes + products + convolutions + transposedConvolutions + softmaxes + losses + divergences
-        + norms + transformer + reductions + selections + graphs + images
+        + chunkedLosses + norms + transformer + reductions + selections + graphs + images
 
     // MARK: Element by element
 
@@ -367,11 +367,11 @@ extension MatmulActivation {
     }
 }
 
-private func labels(_ values: [Int32], _ device: Device) throws -> View {
+func labels(_ values: [Int32], _ device: Device) throws -> View {
     try device.compute.view(values, [values.count], .i32)
 }
 
-private func rowsOf(_ x: [Double], _ columns: Int) -> [[Double]] {
+func rowsOf(_ x: [Double], _ columns: Int) -> [[Double]] {
     stride(from: 0, to: x.count, by: columns).map { Array(x[$0..<$0 + columns]) }
 }
 
@@ -379,7 +379,7 @@ private func transposed(_ x: [Double], _ rows: Int, _ columns: Int) -> [Double] 
     (0..<columns).flatMap { c in (0..<rows).map { x[$0 * columns + c] } }
 }
 
-private func logProbabilities(_ x: [Double], _ temperature: Double) -> [Double] {
+func logProbabilities(_ x: [Double], _ temperature: Double) -> [Double] {
     let scaled = x.map { $0 / temperature }
     let top = scaled.max()!
     let logSum = top + log(scaled.reduce(0) { $0 + exp($1 - top) })
@@ -387,7 +387,7 @@ private func logProbabilities(_ x: [Double], _ temperature: Double) -> [Double] 
 }
 
 /// a [m, k] · b [k, n], row-major.
-private func productRows(_ a: [Double], _ b: [Double], _ m: Int, _ n: Int, _ k: Int) -> [Double] {
+func productRows(_ a: [Double], _ b: [Double], _ m: Int, _ n: Int, _ k: Int) -> [Double] {
     (0..<m).flatMap { i in (0..<n).map { j in (0..<k).reduce(0) { $0 + a[i * k + $1] * b[$1 * n + j] } } }
 }
 

@@ -68,16 +68,15 @@ extension GoldenFamilies {
     }
 
     /// GKD's generalised Jensen–Shannon divergence, with TRL's reductions.
-    static let generalizedJSD = TensorFamily { trial in
-        let (student, teacher) = (try trial.tensor("student"), try trial.tensor("teacher"))
+    static let generalizedJSD = DivergencePath.family { trial, path in
         let op = Divergence(
             .jsd, mix: try trial.parameters.float("beta"), temperature: try trial.parameters.float("T"),
-            scale: try jsdScale(trial, student.shape))
+            scale: try jsdScale(trial, try trial.shape("student")))
         let labels = trial.has("labels") ? try trial.labels("labels") : nil
         let weights = try labels.map { labels in
             try trial.device.compute.view(labels.map { $0 == -100 ? Float(0) : 1 }, [labels.count])
         }
-        trial.give("loss", try student.divergence(op, teacher: teacher.view, rowWeights: weights).total)
+        trial.give("loss", try path.loss(op, trial, rowWeights: weights).total)
     }
 
     /// What the sum over unmasked rows is multiplied by: TRL's batchmean counts unmasked tokens when there are labels,
@@ -97,15 +96,36 @@ extension GoldenFamilies {
     }
 
     /// Token losses in DistiLLM's form, averaged over the tokens that count; row weights come from the device.
-    static let tokenDivergence = TensorFamily { trial in
+    static let tokenDivergence = DivergencePath.family { trial, path in
         let name = try trial.parameters.word("kind")
         guard let kind = tokenKinds[name] else { throw GoldenParameters.unknownValue("kind", name) }
         let lambda = try trial.parameters.float("lam", default: 0)
         // Their JS mixes λ of the student, ours β of the teacher.
         let op = Divergence(kind, mix: kind == .jsd ? 1 - lambda : lambda)
         let weights = try Tensor.tokenWeights(trial.view(trial.labels("labels")), on: trial.device)
-        let student = try trial.tensor("student")
-        trial.give("loss", try student.divergence(op, teacher: trial.tensor("teacher").view, rowWeights: weights).total)
+        trial.give("loss", try path.loss(op, trial, rowWeights: weights).total)
+    }
+
+    /// Hinton's loss of a causal language model: each position against its successor's label, averaged over those that have one.
+    static let languageModel = DivergencePath.family { trial, path in
+        let (temperature, alpha) = (try trial.parameters.number("T"), try trial.parameters.number("alpha"))
+        let shape = try trial.shape("student")
+        let labels = try trial.labels("labels")
+        let successors = labels.indices.map { ($0 + 1) % shape[1] == 0 ? Int32(-100) : labels[$0 + 1] }
+        let targets = try trial.view(successors)
+        let valid = successors.count { $0 != -100 }
+        let op = Divergence(
+            .forwardKL, temperature: Float(temperature), softWeight: Float(alpha * temperature * temperature),
+            hardWeight: Float(1 - alpha), reportedFactor: Float(temperature * temperature))
+        let weights = try Tensor.tokenWeights(targets, divisor: Float(valid), on: trial.device)
+        let loss = try path.loss(op, trial, labels: targets, rowWeights: weights)
+        guard let divergence = loss.parts.divergence, let crossEntropy = loss.parts.crossEntropy else {
+            throw RetortError.badData("the parts of the loss are missing")
+        }
+        trial.give("loss", loss.total)
+        // Rows that do not count are 0.
+        trial.give("kd", try divergence.sum() * (1 / Float(valid)))
+        trial.give("ce", try crossEntropy.sum() * (1 / Float(valid)))
     }
 
     private static let tokenKinds: [String: DivergenceKind] = [

@@ -31,6 +31,7 @@ enum GoldenFamilies {
         "losses/fsp": solutionFlow,
         "losses/gjsd": generalizedJSD,
         "losses/hinton_kd": hinton,
+        "losses/lm_kd": languageModel,
         "losses/logit_variants": logitVariants,
         "losses/multi_teacher": multiTeacher,
         "losses/relational": relational,
