@@ -53,9 +53,10 @@ public struct BenchSuite {
 
     /// Every kernel that a row can be measured for.
     public static var cases: [BenchCase] {
-        GemmCases.all + ConvCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows + OptimizerCases.all + [
-            StepCase.mlp(), ResNetStepCase.step(),
-        ]
+        GemmCases.all + ConvCases.all + AttentionCases.all + DivergenceCases.all + RowCases.softmax + RowCases.rows
+            + OptimizerCases.all + [
+                StepCase.mlp(), ResNetStepCase.step(),
+            ]
     }
 
     /// A signal ends it early: the report then holds what was measured before.
