@@ -80,12 +80,18 @@ enum AttentionCases {
         _ q: ArraySlice<Float>, _ k: [Float], _ v: [Float], _ group: Int, _ query: Int
     ) -> [Double] {
         let places = (0...query).map { ($0 * groups + group) * width }
-        let scores = places.map { at in
-            Double(scale) * zip(q, k[at..<(at + width)]).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+        let scores = places.map { at -> Double in
+            var score = 0.0
+            for d in 0..<width { score += Double(q[q.startIndex + d]) * Double(k[at + d]) }
+            return Double(scale) * score
         }
         let top = scores.max()!
         let e = scores.map { exp($0 - top) }
         let total = e.reduce(0, +)
-        return (0..<width).map { d in zip(e, places).reduce(0) { $0 + $1.0 / total * Double(v[$1.1 + d]) } }
+        return (0..<width).map { d -> Double in
+            var sum = 0.0
+            for (e, at) in zip(e, places) { sum += e / total * Double(v[at + d]) }
+            return sum
+        }
     }
 }

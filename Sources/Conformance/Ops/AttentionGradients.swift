@@ -34,7 +34,13 @@ extension GradientDescription {
                     try x[0].packedAttention(scale: 0.7, spans: spans(queries: 5, keys: 5, device))
                 },
                 reference: { x in
-                    let part = { (i: Int) in (0..<10).flatMap { Array(x[0][($0 * 18 + 6 * i)..<($0 * 18 + 6 * i + 6)]) }
+                    func part(_ i: Int) -> [Double] {
+                        var numbers: [Double] = []
+                        for token in 0..<10 {
+                            let at = token * 18 + i * 6
+                            numbers += x[0][at..<(at + 6)]
+                        }
+                        return numbers
                     }
                     return attention(part(0), part(1), part(2), sizes: (2, 5, 5, 2, 2, 3), scale: Double(Float(0.7)))
                 }),
@@ -70,8 +76,10 @@ extension GradientDescription {
                     let keys = span(row, query, s.queries, s.keys).map {
                         ((row * s.keys + $0) * s.groups + head * s.groups / s.heads) * s.width
                     }
-                    let e = keys.map { key in
-                        exp(scale * (0..<s.width).reduce(0) { $0 + q[at + $1] * k[key + $1] })
+                    let e = keys.map { key -> Double in
+                        var score = 0.0
+                        for d in 0..<s.width { score += q[at + d] * k[key + d] }
+                        return exp(scale * score)
                     }
                     let total = e.reduce(0, +)
                     for (e, key) in zip(e, keys) {
