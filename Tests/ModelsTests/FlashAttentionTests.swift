@@ -23,7 +23,7 @@ struct FlashAttentionTests {
         Set(model.signals.filter { $0.hasSuffix(".attention") })
     }
 
-    private func ids(_ count: Int) -> [Int32] { (0..<count).map { Int32($0 * 37 % 89 + 1) } }
+    private func ids(_ count: Int) -> [Int32] { (0..<count).map { Int32($0 * 37 % 83 + 1) } }
 
     /// Logits, and every gradient of the sum of their squares.
     private func pass(_ model: any LanguageModel, _ tokens: TokenBatch, capturing: Set<String>) throws -> (
@@ -45,7 +45,7 @@ struct FlashAttentionTests {
         for (i, (x, y)) in zip(a.gradients, b.gradients).enumerated() { close(x, y, 3e-5, what + " gradient \(i)") }
     }
 
-    @Test("flash equals composed: padded, packed", arguments: models, TestBackend.available)
+    @Test("flash equals composed: padded, packed", arguments: models, TestBackend.fast)
     func equalsComposed(_ name: String, _ backend: TestBackend) throws {
         let model = try load(name, backend)
         let ids = ids(26)
