@@ -9,6 +9,9 @@ static const char prelude_clh[] = {
 static const char math_clh[] = {
 #embed "math.clh" suffix(, )
     0};
+static const char attention_cl[] = {
+#embed "attention.cl" suffix(, )
+    0};
 static const char augment_cl[] = {
 #embed "augment.cl" suffix(, )
     0};
@@ -79,6 +82,7 @@ static const char topk_cl[] = {
 static const ckernels_source sources[] = {
     {"prelude.clh", prelude_clh, sizeof prelude_clh - 1},
     {"math.clh", math_clh, sizeof math_clh - 1},
+    {"attention.cl", attention_cl, sizeof attention_cl - 1},
     {"augment.cl", augment_cl, sizeof augment_cl - 1},
     {"conv.cl", conv_cl, sizeof conv_cl - 1},
     {"batchnorm.cl", batchnorm_cl, sizeof batchnorm_cl - 1},

@@ -171,31 +171,6 @@ static int panel_columns(int remaining) {
     return remaining > NARROW_PANEL_COLUMNS ? PANEL_COLUMNS : NARROW_PANEL_COLUMNS;
 }
 
-// One step of the 16 x 16 transpose: swaps the off-diagonal blocks of rows i and j. Spelt out element by element, since
-// oclgrind's --uninitialized crashes on shuffles that change the vector length (p.lo); compilers see through it.
-#define SWAP_BLOCKS(i, j, UPPER, LOWER)                                                                                \
-    {                                                                                                                  \
-        const float16 p = row[i], q = row[j];                                                                          \
-        row[i] = (float16)UPPER;                                                                                       \
-        row[j] = (float16)LOWER;                                                                                       \
-    }
-#define SWAP_8(i, j)                                                                                                   \
-    SWAP_BLOCKS(i, j,                                                                                                  \
-                (p.s0, p.s1, p.s2, p.s3, p.s4, p.s5, p.s6, p.s7, q.s0, q.s1, q.s2, q.s3, q.s4, q.s5, q.s6, q.s7),      \
-                (p.s8, p.s9, p.sa, p.sb, p.sc, p.sd, p.se, p.sf, q.s8, q.s9, q.sa, q.sb, q.sc, q.sd, q.se, q.sf))
-#define SWAP_4(i, j)                                                                                                   \
-    SWAP_BLOCKS(i, j,                                                                                                  \
-                (p.s0, p.s1, p.s2, p.s3, q.s0, q.s1, q.s2, q.s3, p.s8, p.s9, p.sa, p.sb, q.s8, q.s9, q.sa, q.sb),      \
-                (p.s4, p.s5, p.s6, p.s7, q.s4, q.s5, q.s6, q.s7, p.sc, p.sd, p.se, p.sf, q.sc, q.sd, q.se, q.sf))
-#define SWAP_2(i, j)                                                                                                   \
-    SWAP_BLOCKS(i, j,                                                                                                  \
-                (p.s0, p.s1, q.s0, q.s1, p.s4, p.s5, q.s4, q.s5, p.s8, p.s9, q.s8, q.s9, p.sc, p.sd, q.sc, q.sd),      \
-                (p.s2, p.s3, q.s2, q.s3, p.s6, p.s7, q.s6, q.s7, p.sa, p.sb, q.sa, q.sb, p.se, p.sf, q.se, q.sf))
-#define SWAP_1(i, j)                                                                                                   \
-    SWAP_BLOCKS(i, j,                                                                                                  \
-                (p.s0, q.s0, p.s2, q.s2, p.s4, q.s4, p.s6, q.s6, p.s8, q.s8, p.sa, q.sa, p.sc, q.sc, p.se, q.se),      \
-                (p.s1, q.s1, p.s3, q.s3, p.s5, q.s5, p.s7, q.s7, p.s9, q.s9, p.sb, q.sb, p.sd, q.sd, p.sf, q.sf))
-
 // Copies a block whose stored rows run along k (A as stored, or B transposed) so that `width` neighbours lie side by
 // side:  target[k * width + i] = source[i * ld + k].  Only `valid` (1...width) rows exist; the last one is repeated for
 // the rest. Writes up to 16 floats behind the panel, so panels must be packed in ascending order.
@@ -208,14 +183,7 @@ SEPARATE static void pack_across(__global const float *source, size_t ld, int va
             float16 row[16];
             __attribute__((opencl_unroll_hint(16))) for (int i = 0; i < 16; i++)
                 row[i] = vload16(0, source + min(lane0 + i, last) * ld + k);
-            SWAP_8(0, 8) SWAP_8(1, 9) SWAP_8(2, 10) SWAP_8(3, 11)
-            SWAP_8(4, 12) SWAP_8(5, 13) SWAP_8(6, 14) SWAP_8(7, 15)
-            SWAP_4(0, 4) SWAP_4(1, 5) SWAP_4(2, 6) SWAP_4(3, 7)
-            SWAP_4(8, 12) SWAP_4(9, 13) SWAP_4(10, 14) SWAP_4(11, 15)
-            SWAP_2(0, 2) SWAP_2(1, 3) SWAP_2(4, 6) SWAP_2(5, 7)
-            SWAP_2(8, 10) SWAP_2(9, 11) SWAP_2(12, 14) SWAP_2(13, 15)
-            SWAP_1(0, 1) SWAP_1(2, 3) SWAP_1(4, 5) SWAP_1(6, 7)
-            SWAP_1(8, 9) SWAP_1(10, 11) SWAP_1(12, 13) SWAP_1(14, 15)
+            TRANSPOSE_16(row)
             __attribute__((opencl_unroll_hint(16))) for (int i = 0; i < 16; i++)
                 vstore16(row[i], 0, target + (k + i) * width + lane0);
             k += 16;

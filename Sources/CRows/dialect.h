@@ -39,6 +39,7 @@ typedef ushort ushort_unaligned __attribute__((ext_vector_type(16), aligned(2)))
 typedef uchar uchar_unaligned __attribute__((ext_vector_type(16), aligned(1)));
 
 #define LANES 16
+#define MAKE_REAL(...) ((real){__VA_ARGS__})
 #define LOAD(p) ((real)(*(const real_unaligned *)(p)))
 #define STORE(p, v) (*(real_unaligned *)(p) = (v))
 #define LOAD_INT(p) ((mask_t)(*(const mask_unaligned *)(p)))

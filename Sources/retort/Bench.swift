@@ -10,7 +10,7 @@ struct Bench: ParsableCommand {
             ends the program with 70. Comparisons let two child processes take turns and quote the median of the rounds' ratios.
             """)
 
-    @Argument(help: "gemm, conv, kd, chunked, softmax, rows, optimizer, step, start or all.")
+    @Argument(help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, start or all.")
     var groups: [String] = ["all"]
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")

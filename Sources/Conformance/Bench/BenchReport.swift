@@ -65,6 +65,7 @@ public struct BenchReport: Sendable {
             if row.others > QuietWait.threshold {
                 note.append("others took \(NumberFormat.percent(row.others, decimals: 0))")
             }
+            if let peak = row.more["peak_bytes"] { note.append("peak \(fixed(peak / 1e6, 1)) MB") }
             if let share = row.more["products_share"] {
                 note.append("products \(NumberFormat.percent(share, decimals: 0))")
             }

@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// The groups a user can name on the command line.
 public enum BenchGroup: String, Sendable, CaseIterable {
-    case gemm, conv, kd, chunked, softmax, rows, optimizer, step, start
+    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, start
 }
 
 /// One kernel at one shape: how to make operands for it.
@@ -15,10 +15,13 @@ public struct BenchCase: Sendable {
     let isProduct: Bool
     /// Whether operands are made several times over, so that none is found in a cache.
     let rotates: Bool
+    /// Whether the row says how much device memory a run takes beyond its operands.
+    let measuresMemory: Bool
     let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
 
     init(
         _ group: BenchGroup, _ kernel: String, _ sizes: [Int], isProduct: Bool = false, rotates: Bool = true,
+        measuresMemory: Bool = false,
         make: @escaping @Sendable (Device, inout BenchRandom) throws -> BenchSet
     ) {
         self.group = group
@@ -26,6 +29,7 @@ public struct BenchCase: Sendable {
         shape = sizes.map(String.init).joined(separator: "x")
         self.isProduct = isProduct
         self.rotates = rotates
+        self.measuresMemory = measuresMemory
         self.make = make
     }
 

@@ -55,7 +55,8 @@ public struct BenchSuite {
 
     /// Every kernel that a row can be measured for.
     public static var cases: [BenchCase] {
-        GemmCases.all + ConvCases.all + DivergenceCases.all + ChunkedCases.all + RowCases.softmax + RowCases.rows
+        GemmCases.all + ConvCases.all + AttentionCases.all + DivergenceCases.all + ChunkedCases.all + RowCases.softmax
+            + RowCases.rows
             + OptimizerCases.all + [
                 StepCase.mlp(), ResNetStepCase.step(),
             ]

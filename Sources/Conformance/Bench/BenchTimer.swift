@@ -18,9 +18,12 @@ struct BenchTimer {
 
     func row(_ kernel: BenchCase) throws -> BenchRow {
         let sets = try sets(of: kernel)
+        var more: [String: Double] = [:]
+        if kernel.measuresMemory { more["peak_bytes"] = try peak(of: sets[0]) }
         let samples = try samples(sets)
         let last = sets[(samples.runs - 1) % sets.count]
         let error = try last.error()
+        if let bytes = last.extraBytes { more["extra_bytes"] = Double(bytes) }
         let time = Spread(samples.microseconds)
         let cost = last.cost
         return BenchRow(
@@ -28,7 +31,19 @@ struct BenchTimer {
             time: time,
             gflops: cost.flops * 1e-3 / time.median, gbps: cost.bytes * 1e-3 / time.median,
             roof: roof.share(cost, seconds: time.median * 1e-6), maxRelErr: error, isRight: error <= last.tolerance,
-            more: last.extraBytes.map { ["extra_bytes": Double($0)] } ?? [:])
+            more: more)
+    }
+
+    /// Bytes of device memory that a run takes beyond what it is given.
+    private func peak(of set: BenchSet) throws -> Double {
+        // The first run makes what stays: gradients.
+        try set.run()
+        try device.compute.synchronize()
+        device.compute.resetPeakMemory()
+        let before = device.compute.memory.live
+        try set.run()
+        try device.compute.synchronize()
+        return Double(device.compute.memory.peak - before)
     }
 
     /// As many sets of operands as it takes to fill the last-level cache twice.

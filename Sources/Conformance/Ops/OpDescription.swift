@@ -63,8 +63,8 @@ extension OpDescription {
     /// Every op, group by group.
     public static let all: [OpDescription] =
         [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence]
-        + layerNorms + rmsNorms + rotaries + batchNorms + pools + resizes + reductions + selections + sampling + gathers
-        + augmentations + optimizers
+        + layerNorms + rmsNorms + rotaries + attentions + batchNorms + pools + resizes + reductions + selections
+        + sampling + gathers + augmentations + optimizers
 }
 
 extension [Int] {

@@ -16,7 +16,7 @@ enum KernelSources {
     /// In place of a file: all files whose kernels are built without options of their own (`apart` have them). PoCL spends 10 to
     /// 20 ms on every program it has built before, nearly all of it on its own headers, so one program starts faster than ten.
     static let together = "all kernels"
-    private static let apart: Set = ["gemm.cl", "conv.cl"]
+    private static let apart: Set = ["attention.cl", "gemm.cl", "conv.cl"]
 
     /// What the compiler gets for `file`: dialect, shared mathematics, the file. `#line` lets the build log name our files.
     static func program(_ file: String) -> String {

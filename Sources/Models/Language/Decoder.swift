@@ -52,15 +52,16 @@ public final class Decoder: LanguageModel {
         var x = try embedding(tokens.ids, shape: [tokens.rows, tokens.length])
         recorder.keep("embeddings", x)
         let device = x.device
-        let positions = (0..<tokens.rows).flatMap { _ in (past..<(past + tokens.length)).map(Int32.init) }
+        let positions = try tokens.positions(after: past)
         let place = Place(
             table: try rotaryTable(reaching: past + tokens.length, on: device),
             positions: try device.view(positions, [positions.count], .i32),
-            masks: try masks(tokens, past: past, on: device))
+            passes: try passes(tokens, past: past, on: device))
         for (index, block) in blocks.enumerated() {
-            let (out, attention) = try block(x, place, cache: cache, layer: index)
+            let showing = recorder.wants("layers.\(index).attention")
+            let (out, attention) = try block(x, place, cache: cache, layer: index, showing: showing)
             x = out
-            recorder.keep("layers.\(index).attention", attention)
+            if let attention { recorder.keep("layers.\(index).attention", attention) }
             recorder.keep("layers.\(index).hidden", x)
         }
         cache?.advance(by: tokens.length)
@@ -73,17 +74,18 @@ public final class Decoder: LanguageModel {
     struct Place {
         let table: RotaryTable
         let positions: View
-        /// What queries do not see, by the layers' windows.
-        let masks: [Int?: Tensor]
+        /// How they attend, by the layers' windows.
+        let passes: [Int?: AttentionPass]
     }
 
-    private func masks(_ tokens: TokenBatch, past: Int, on device: ComputeDevice) throws -> [Int?: Tensor] {
-        var masks: [Int?: Tensor] = [:]
+    private func passes(_ tokens: TokenBatch, past: Int, on device: ComputeDevice) throws -> [Int?: AttentionPass] {
+        var passes: [Int?: AttentionPass] = [:]
         for window in Set(configuration.windows) {
-            masks[window] = try AttentionMask(isCausal: true, window: window, validKeys: tokens.valid).bias(
-                batch: tokens.rows, queries: tokens.length, keys: past + tokens.length, on: device)
+            let mask = AttentionMask(
+                isCausal: true, window: window, validKeys: tokens.valid, documents: tokens.documents)
+            passes[window] = try AttentionPass(mask, tokens, past: past, on: device)
         }
-        return masks
+        return passes
     }
 
     /// A table that knows the positions below `count`; it grows by doubling.
@@ -168,13 +170,13 @@ final class DecoderBlock: Module {
     }
 
     /// x `[rows, tokens, hidden]`.
-    func callAsFunction(_ x: Tensor, _ place: Decoder.Place, cache: KeyValueCache?, layer: Int) throws -> (
-        out: Tensor, attention: Tensor
-    ) {
+    func callAsFunction(_ x: Tensor, _ place: Decoder.Place, cache: KeyValueCache?, layer: Int, showing: Bool) throws
+        -> (out: Tensor, attention: Tensor?)
+    {
         let c = configuration
         let (rows, tokens) = (x.shape[0], x.shape[1])
         let normed = try before(x)
-        /// `[rows, heads, tokens, width]`, turned to their positions unless they are values.
+        /// `[rows, tokens, heads, width]`, turned to their positions unless they are values.
         func split(_ projected: Tensor, _ heads: Int, _ norm: RMSNormalization?, turns: Bool) throws -> Tensor {
             var y = projected
             if let norm { y = try norm(y.reshaped([rows * tokens, heads, c.headWidth])) }
@@ -182,17 +184,14 @@ final class DecoderBlock: Module {
                 y = try y.reshaped([rows * tokens, heads * c.headWidth]).rotated(
                     place.table, positions: place.positions, heads: heads)
             }
-            return try y.reshaped([rows, tokens, heads, c.headWidth]).permuted([0, 2, 1, 3])
-                .reshaped([rows, heads, tokens, c.headWidth])
+            return try y.reshaped([rows, tokens, heads, c.headWidth])
         }
         let q = try split(query(normed), c.heads, queryNorm, turns: true)
         var k = try split(key(normed), c.keyValueHeads, keyNorm, turns: true)
         var v = try split(value(normed), c.keyValueHeads, nil, turns: false)
         if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
-        let (heard, attention) = try q.attention(
-            keys: k, values: v, scale: 1 / Float(c.headWidth).squareRoot(),
-            mask: place.masks[window], dropout: dropout)
-        let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, c.heads * c.headWidth])
+        let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
+        let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
         let middle = try x + output(mixed)
         let inner = try after(middle)
         return (try middle + down(Tensor.gated(.swiglu, gate: gate(inner), up: up(inner))), attention)

@@ -67,19 +67,22 @@ public final class GPT2: LanguageModel {
     {
         var recorder = SignalRecorder(paths)
         let past = cache?.length ?? 0
-        guard past + batch.length <= maxPositions else {
-            throw TensorError("\(past + batch.length) tokens, but the model has \(maxPositions) positions")
+        let places = try batch.positions(after: past)
+        let reached = Int(places.max() ?? 0) + 1
+        guard reached <= maxPositions else {
+            throw TensorError("\(reached) tokens, but the model has \(maxPositions) positions")
         }
-        let places = (0..<batch.rows).flatMap { _ in (past..<(past + batch.length)).map(Int32.init) }
         let shape = [batch.rows, batch.length]
         var x = try dropout(tokens(batch.ids, shape: shape) + positions(places, shape: shape))
         recorder.keep("embeddings", x)
-        let mask = try AttentionMask(isCausal: true, validKeys: batch.valid).bias(
-            batch: batch.rows, queries: batch.length, keys: past + batch.length, on: x.device)
+        let pass = try AttentionPass(
+            AttentionMask(isCausal: true, validKeys: batch.valid, documents: batch.documents), batch, past: past,
+            on: x.device)
         for (index, block) in blocks.enumerated() {
-            let (out, attention) = try block(x, mask: mask, cache: cache, layer: index)
+            let showing = recorder.wants("layers.\(index).attention")
+            let (out, attention) = try block(x, pass, cache: cache, layer: index, showing: showing)
             x = out
-            recorder.keep("layers.\(index).attention", attention)
+            if let attention { recorder.keep("layers.\(index).attention", attention) }
             recorder.keep("layers.\(index).hidden", x)
         }
         cache?.advance(by: batch.length)
@@ -155,25 +158,32 @@ public final class GPT2: LanguageModel {
             children = [before, all, output, after, up, down, attentionDropout, outputDropout, downDropout]
         }
 
-        func callAsFunction(_ x: Tensor, mask: Tensor?, cache: KeyValueCache?, layer: Int) throws -> (
-            out: Tensor, attention: Tensor
-        ) {
+        func callAsFunction(
+            _ x: Tensor, _ pass: AttentionPass, cache: KeyValueCache?, layer: Int, showing: Bool
+        ) throws -> (out: Tensor, attention: Tensor?) {
             let (rows, tokens, hidden) = (x.shape[0], x.shape[1], x.shape[2])
             let width = hidden / heads
-            // [rows, tokens, 3, heads, width] → [3, rows, heads, tokens, width]
-            let split = try all(before(x)).reshaped([rows, tokens, 3, heads, width]).permuted([2, 0, 3, 1, 4])
+            let split = try all(before(x)).reshaped([rows, tokens, 3, heads, width])
+            let (heard, attention) = try attend(split, pass, cache, layer, showing)
+            let mixed = try heard.reshaped([rows, tokens, hidden])
+            let middle = try x + outputDropout(output(mixed))
+            return (try middle + downDropout(down(up(after(middle)))), attention)
+        }
+
+        private func attend(
+            _ split: Tensor, _ pass: AttentionPass, _ cache: KeyValueCache?, _ layer: Int, _ showing: Bool
+        ) throws -> (heard: Tensor, probabilities: Tensor?) {
+            if cache == nil, !showing, !attentionDropout.isActive, let heard = try pass.packed(split) {
+                return (heard, nil)
+            }
+            let (rows, tokens, width) = (split.shape[0], split.shape[1], split.shape[4])
             func part(_ i: Int) throws -> Tensor {
-                try split.slice(i..<(i + 1)).reshaped([rows, heads, tokens, width])
+                try split.narrowed(axis: 2, i..<(i + 1)).reshaped([rows, tokens, heads, width])
             }
             let q = try part(0)
             var (k, v) = (try part(1), try part(2))
             if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
-            let (heard, attention) = try q.attention(
-                keys: k, values: v, scale: 1 / Float(width).squareRoot(),
-                mask: mask, dropout: attentionDropout)
-            let mixed = try heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden])
-            let middle = try x + outputDropout(output(mixed))
-            return (try middle + downDropout(down(up(after(middle)))), attention)
+            return try pass(q, k, v, dropout: attentionDropout, showing: showing)
         }
     }
 }

@@ -1,25 +1,49 @@
+import RetortKernels
 import RetortRuntime
 
 /// Keys and values of the tokens that a decoder has read, so that the next token costs one token's work.
 public final class KeyValueCache {
-    /// Of each layer, `[rows, keyValueHeads, tokens, headWidth]`.
-    private var layers: [(keys: Tensor, values: Tensor)?]
+    /// Of each layer, `[rows, room, keyValueHeads, headWidth]`; the first `length` tokens are there.
+    private var layers: [(keys: View, values: View)?]
     /// Tokens read.
     public private(set) var length = 0
 
-    public init(layers: Int) { self.layers = [(keys: Tensor, values: Tensor)?](repeating: nil, count: layers) }
+    public init(layers: Int) { self.layers = [(keys: View, values: View)?](repeating: nil, count: layers) }
 
-    /// Puts new tokens' keys and values behind those of a layer, and gives them all.
+    /// Puts new tokens' keys and values `[rows, tokens, keyValueHeads, headWidth]` behind those of a layer, and gives them all: views of the
+    /// cache, which grows by doubling.
+    /// - Throws: `TensorError` for keys of other rows than before, and for those that need gradients: the cache keeps numbers only.
     func extend(_ layer: Int, keys: Tensor, values: Tensor) throws -> (keys: Tensor, values: Tensor) {
-        let all =
-            try layers[layer].map {
-                (
-                    keys: try Tensor.concatenated([$0.keys, keys], axis: 2),
-                    values: try Tensor.concatenated([$0.values, values], axis: 2)
-                )
-            } ?? (keys: keys, values: values)
-        layers[layer] = all
-        return all
+        guard !keys.needsGradient, !values.needsGradient else {
+            throw TensorError("a cache of keys and values has no gradients: read with it in Autograd.withoutGradients")
+        }
+        let device = keys.device
+        let total = length + keys.shape[1]
+        var store = layers[layer]
+        if let known = store?.keys.shape,
+            [known[0], known[2], known[3]] != [keys.shape[0], keys.shape[2], keys.shape[3]]
+        {
+            throw TensorError("keys \(keys.shape) behind keys \(known) in a cache")
+        }
+        if (store?.keys.shape[1] ?? 0) < total {
+            var room = 64
+            while room < total { room *= 2 }
+            func grown(_ old: View?, _ new: View) throws -> View {
+                let view = try device.empty([new.shape[0], room, new.shape[2], new.shape[3]])
+                guard let old, length > 0 else { return view }
+                let places = 0..<length
+                try run(
+                    Copy(), .init(x: old.narrowed(1, places), y: .write(view.narrowed(1, places))), on: device)
+                return view
+            }
+            store = (keys: try grown(store?.keys, keys.view), values: try grown(store?.values, values.view))
+            layers[layer] = store
+        }
+        func put(_ new: View, _ all: View) throws -> Tensor {
+            try run(Copy(), .init(x: new, y: .write(all.narrowed(1, length..<total))), on: device)
+            return Tensor(view: all.narrowed(1, 0..<total), on: Device(device))
+        }
+        return (keys: try put(keys.view, store!.keys), values: try put(values.view, store!.values))
     }
 
     func advance(by tokens: Int) { length += tokens }

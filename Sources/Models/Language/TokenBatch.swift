@@ -1,6 +1,6 @@
 import RetortRuntime
 
-/// Token sequences of one length, padded where they are not.
+/// Token sequences of one length, padded where they are not, or packed with several documents each.
 public struct TokenBatch: Sendable {
     public let rows: Int
     public let length: Int
@@ -8,15 +8,34 @@ public struct TokenBatch: Sendable {
     public let ids: [Int32]
     /// Row-major like `ids`: false for padding; nil: all count.
     public let valid: [Bool]?
+    /// Row-major like `ids`: a number for each document of a row, the same for its tokens, which are neighbours. Tokens see their own
+    /// document only, and positions start again with each. nil: a row is one document.
+    public let documents: [Int32]?
 
     /// - Throws: `TensorError` when the counts do not fit.
-    public init(_ ids: [Int32], rows: Int, valid: [Bool]? = nil) throws {
+    public init(_ ids: [Int32], rows: Int, valid: [Bool]? = nil, documents: [Int32]? = nil) throws {
         guard rows > 0, !ids.isEmpty, ids.count % rows == 0, valid == nil || valid?.count == ids.count else {
             throw TensorError("\(ids.count) tokens in \(rows) rows, \(valid?.count ?? ids.count) of them marked")
+        }
+        guard documents == nil || documents?.count == ids.count else {
+            throw TensorError("\(ids.count) tokens, \(documents?.count ?? 0) of them with their document")
         }
         self.ids = ids
         self.rows = rows
         self.valid = valid
+        self.documents = documents
         length = ids.count / rows
+    }
+
+    /// The place of each token in its document, row-major, behind `past` tokens that were read before.
+    func positions(after past: Int) throws -> [Int32] {
+        guard let documents else { return (0..<rows).flatMap { _ in (past..<(past + length)).map(Int32.init) } }
+        guard past == 0 else { throw TensorError("packed documents behind \(past) tokens in a cache") }
+        var positions: [Int32] = []
+        for at in ids.indices {
+            let continues = at % length > 0 && documents[at] == documents[at - 1]
+            positions.append(continues ? positions[at - 1] + 1 : 0)
+        }
+        return positions
     }
 }

@@ -30,18 +30,35 @@ extension GoldenFamilies {
     }
 
     /// Attention with grouped queries, causal, in a window, with padding or a bias.
-    static let attention = TensorFamily { trial in
+    static let attention = TensorFamily([
+        GoldenWay("composed") { try attend($0, flash: false) }, GoldenWay("flash") { try attend($0, flash: true) },
+    ])
+
+    /// Probabilities are the composed attention's both times, and so are answers where scores have a bias.
+    private static func attend(_ trial: GoldenTrial, flash: Bool) throws {
         let valid = trial.has("key_mask") ? try trial.labels("key_mask").map { $0 != 0 } : nil
         let mask = AttentionMask(
             isCausal: try trial.parameters.flag("causal"), window: try trial.parameters.integer(ifPresent: "window"),
             validKeys: valid)
-        let (q, k) = (try trial.tensor("q"), try trial.tensor("k"))
+        let (q, k, v) = (try trial.tensor("q"), try trial.tensor("k"), try trial.tensor("v"))
+        let (scale, bias) = (try trial.parameters.float("scale"), try trial.tensor(ifPresent: "bias"))
+        let (batch, queries, keys) = (q.shape[0], q.shape[2], k.shape[2])
         let (output, probabilities) = try q.attention(
-            keys: k, values: trial.tensor("v"), scale: trial.parameters.float("scale"),
-            mask: mask.bias(batch: q.shape[0], queries: q.shape[2], keys: k.shape[2], on: q.device),
-            bias: trial.tensor(ifPresent: "bias"))
+            keys: k, values: v, scale: scale, mask: mask.bias(batch: batch, queries: queries, keys: keys, on: q.device),
+            bias: bias)
         trial.give("out", output)
         trial.give("probs", probabilities)
+        guard flash, bias == nil else { return }
+        let spans: AttentionSpans?
+        switch try mask.sight(batch: batch, queries: queries, keys: keys, on: q.device) {
+        case .everything: spans = nil
+        case .spans(let some): spans = some
+        case .holes: return
+        }
+        // Heads lie in front of tokens here: strides do the rest.
+        let heard = try q.transposed(1, 2).flashAttention(
+            keys: k.transposed(1, 2), values: v.transposed(1, 2), scale: scale, spans: spans)
+        trial.give("out", heard.transposed(1, 2))
     }
 
     private static func scaling(_ parameters: GoldenParameters) throws -> RotaryTable.Scaling {

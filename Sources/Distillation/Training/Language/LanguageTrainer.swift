@@ -144,5 +144,7 @@ final class LanguageTrainer {
 }
 
 extension TokenBatch {
-    init(_ batch: LanguageBatch) throws { try self.init(batch.tokens, rows: batch.rows, valid: batch.valid) }
+    init(_ batch: LanguageBatch) throws {
+        try self.init(batch.tokens, rows: batch.rows, valid: batch.valid, documents: batch.documents)
+    }
 }

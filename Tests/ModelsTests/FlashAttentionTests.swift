@@ -1,0 +1,133 @@
+import Foundation
+import RetortKernels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortModels
+
+/// Decoders with flash attention, beside themselves with the composed one and beside rows that are not packed.
+@Suite("Flash attention in models")
+struct FlashAttentionTests {
+    private func load(_ name: String, _ backend: TestBackend) throws -> any LanguageModel {
+        let (model, _) = try LanguageModelDirectory.load(
+            Project.golden("models/\(name)"), on: try backend.device())
+        model.setTraining(true)
+        return model
+    }
+
+    private static let models = ["mistral_swa", "qwen3", "gpt2"]
+
+    private func attentions(_ model: any LanguageModel) -> Set<String> {
+        Set(model.signals.filter { $0.hasSuffix(".attention") })
+    }
+
+    private func ids(_ count: Int) -> [Int32] { (0..<count).map { Int32($0 * 37 % 83 + 1) } }
+
+    /// Logits, and every gradient of the sum of their squares.
+    private func pass(_ model: any LanguageModel, _ tokens: TokenBatch, capturing: Set<String>) throws -> (
+        logits: [Float], gradients: [[Float]]
+    ) {
+        for parameter in model.parameters { parameter.clearGradient() }
+        let logits = try model.forward(tokens, capturing: capturing).logits
+        try logits.squared().sum().backward()
+        return (try logits.values(), try model.parameters.map { try $0.gradientValues() })
+    }
+
+    private func expectAlike(
+        _ a: (logits: [Float], gradients: [[Float]]), _ b: (logits: [Float], gradients: [[Float]]), _ what: String
+    ) {
+        func close(_ x: [Float], _ y: [Float], _ share: Float, _ label: String) {
+            expectClose(x, y.map(Double.init), absolute: Double(share * (y.map(abs).max() ?? 0) + 1e-6), label)
+        }
+        close(a.logits, b.logits, 3e-6, what + " logits")
+        for (i, (x, y)) in zip(a.gradients, b.gradients).enumerated() { close(x, y, 3e-5, what + " gradient \(i)") }
+    }
+
+    @Test("flash equals composed: padded, packed", arguments: models, TestBackend.fast)
+    func equalsComposed(_ name: String, _ backend: TestBackend) throws {
+        let model = try load(name, backend)
+        let ids = ids(26)
+        // Padding in front of one row and behind the other; documents; padding with a hole, which is composed both times.
+        let valid = (0..<26).map { $0 >= 3 && $0 < 23 }
+        let documents = (0..<26).map { Int32($0 < 4 ? 0 : $0 < 13 ? 1 : $0 < 20 ? 2 : 3) }
+        let batches = [
+            try TokenBatch(ids, rows: 2), try TokenBatch(ids, rows: 2, valid: valid),
+            try TokenBatch(ids, rows: 2, documents: documents),
+            try TokenBatch(ids, rows: 2, valid: valid, documents: documents),
+            try TokenBatch(ids, rows: 2, valid: (0..<26).map { $0 % 13 != 5 }),
+        ]
+        for (i, batch) in batches.enumerated() {
+            expectAlike(
+                try pass(model, batch, capturing: []), try pass(model, batch, capturing: attentions(model)),
+                "\(name) batch \(i)")
+        }
+    }
+
+    @Test("packed documents are what separate rows are", arguments: models, TestBackend.fast)
+    func packed(_ name: String, _ backend: TestBackend) throws {
+        let model = try load(name, backend)
+        let lengths = [9, 1, 12, 6]
+        let ids = ids(lengths.reduce(0, +))
+        let documents = lengths.enumerated().flatMap { [Int32](repeating: Int32($0 * 3), count: $1) }
+        for capturing in [[], attentions(model)] {
+            let packed = try pass(
+                model, TokenBatch(ids, rows: 1, documents: documents), capturing: capturing)
+            var apart: (logits: [Float], gradients: [[Float]]) = ([], model.parameters.map { _ in [] })
+            var start = 0
+            for length in lengths {
+                let one = try pass(
+                    model, TokenBatch(Array(ids[start..<(start + length)]), rows: 1), capturing: capturing)
+                apart.logits += one.logits
+                for (i, gradient) in one.gradients.enumerated() {
+                    apart.gradients[i] =
+                        apart.gradients[i].isEmpty ? gradient : zip(apart.gradients[i], gradient).map { $0 + $1 }
+                }
+                start += length
+            }
+            expectAlike(packed, apart, "\(name), \(capturing.isEmpty ? "flash" : "composed")")
+        }
+    }
+
+    @Test("a cache of several rows, past its first room", arguments: TestBackend.fast)
+    func cache(_ backend: TestBackend) throws {
+        let model = try load("mistral_swa", backend)
+        model.setTraining(false)
+        let length = min(70, model.maxPositions)
+        let ids = ids(2 * length)
+        try Autograd.withoutGradients {
+            let whole = try model.forward(TokenBatch(ids, rows: 2)).logits.values()
+            let cache = KeyValueCache(layers: model.layerCount)
+            let width = whole.count / (2 * length)
+            var start = 0
+            for end in [5, 6, length - 3, length] {
+                let part = (0..<2).flatMap { row in ids[(row * length + start)..<(row * length + end)] }
+                let logits = try model.forward(TokenBatch(part, rows: 2), cache: cache, capturing: []).logits.values()
+                let expected = (0..<2).flatMap { row in
+                    whole[((row * length + start) * width)..<((row * length + end) * width)]
+                }
+                expectClose(
+                    logits, expected.map(Double.init), absolute: 3e-6 * Double(whole.map(abs).max() ?? 1), "\(start)")
+                start = end
+            }
+        }
+    }
+
+    @Test("documents behind a cache, and a cache that should have gradients")
+    func refused() throws {
+        let model = try load("qwen3", .cpu)
+        let tokens = try TokenBatch([1, 2, 3], rows: 1, documents: [0, 0, 1])
+        let cache = KeyValueCache(layers: model.layerCount)
+        try Autograd.withoutGradients {
+            _ = try model.forward(TokenBatch([5], rows: 1), cache: cache, capturing: [])
+            #expect(thrown(TensorError.self) { _ = try model.forward(tokens, cache: cache, capturing: []) } != nil)
+        }
+        let error = thrown(TensorError.self) {
+            _ = try model.forward(
+                TokenBatch([5], rows: 1), cache: KeyValueCache(layers: model.layerCount), capturing: [])
+        }
+        #expect(error?.description.contains("withoutGradients") == true)
+        #expect(thrown(TensorError.self) { _ = try TokenBatch([1, 2], rows: 1, documents: [1]) } != nil)
+    }
+}

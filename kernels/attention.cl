@@ -1,0 +1,1090 @@
+// Scaled dot-product attention (Vaswani et al. 2017) that never holds queries x keys: tiles of scores, a softmax that is
+// corrected as larger scores turn up (Milakov & Gimelshein 2018; Dao et al. 2022), and a backward pass that computes the
+// tiles again from the log-sum-exp of each row.
+//
+//   s = scale q·k     p = e^(s - L)     L = ln Σ e^s over the keys that the query sees     y = Σ p v
+//   dv = Σ p dy       dp = dy·v         ds = p (dp - Δ), Δ = dy·y                          dq = scale Σ ds k   dk = scale Σ ds q
+//
+// q, y, dy, dq [batch, queries, heads, width]; k, v, dk, dv [batch, keys, groups, width], each with strides of its own,
+// the last 1; heads = groups · share, and head h uses group h / share: keys are never repeated in memory. L [batch,
+// queries, heads] dense. A query sees the keys [first, last) of spans [batch or 1, queries, 2], or all when there are no
+// spans. A query that sees nothing answers 0, has L = +inf, and no gradient.
+//
+// The rows that share a group's keys, share · queries of them, count query by query: row r is head r % share of query
+// r / share, so a block of rows sees nearly the same keys.
+//
+// Sizes and strides travel as one list, named here once; Swift's AttentionShape fills it in the same order. Strides of
+// batch, token and head: x_row, x_token, x_head.
+#define ATTENTION_STRIDES(DO, x) DO(x##_row) DO(x##_token) DO(x##_head)
+#define ATTENTION_FIELDS(DO)                                                                                           \
+    DO(batch) DO(queries) DO(keys) DO(heads) DO(groups) DO(width) DO(has_spans) DO(span_row)                           \
+    ATTENTION_STRIDES(DO, q) ATTENTION_STRIDES(DO, k) ATTENTION_STRIDES(DO, v) ATTENTION_STRIDES(DO, y)                \
+    ATTENTION_STRIDES(DO, dy) ATTENTION_STRIDES(DO, dq) ATTENTION_STRIDES(DO, dk) ATTENTION_STRIDES(DO, dv)            \
+    /* pieces of the keys that are attended to apart, and how far apart their answers lie */                           \
+    DO(splits) DO(y_split)                                                                                             \
+    /* parts of the rows whose dk and dv are summed apart, and how far apart those lie */                              \
+    DO(chunks) DO(dk_chunk) DO(dv_chunk)                                                                               \
+    /* 0: not wanted, 1: written, 2: added to */                                                                       \
+    DO(dq_mode) DO(dk_mode) DO(dv_mode)
+
+#define ATTENTION_MEMBER(name) index_t name;
+typedef struct {
+    ATTENTION_FIELDS(ATTENTION_MEMBER)
+} AttentionShape;
+
+#ifdef VECTOR
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Vector family
+//
+// Rows lie in the lanes: a tile of scores is [keys][rows], so that maxima, sums and corrections of the softmax are
+// additions of whole vectors. Products need one operand as vectors of neighbours and take the other number by number,
+// from where it lies: keys and values are never packed. Only a block's queries are, once, as [width][rows] (backward:
+// and dy, and both as rows), and answers turned back at the end.
+//
+//   scores [keys][rows]  = k · qᵀ        answer [width][rows] += vᵀ · scores
+//   dp     [keys][rows]  = v · dyᵀ       dv [keys][width] += p · dy,   dk [keys][width] += ds · q
+//                                        dqᵀ [width][rows] += kᵀ · ds
+//
+// A worker takes every workers-th block. Backward, a worker computes a group of a batch row by itself, or one of its
+// `chunks`, which take turns at the blocks and have dk and dv of their own: nothing is added to by two.
+// ---------------------------------------------------------------------------------------------------------------------
+
+// 24 of 32 registers hold sums with AVX-512, 12 of 16 with AVX2 or four-lane units.
+#ifndef ATTENTION_LANES
+#if defined(__OPENCL_VERSION__) || CROWS_LEVEL >= 4
+#define ATTENTION_LANES 16
+#else
+#define ATTENTION_LANES 8
+#endif
+#endif
+#if ATTENTION_LANES == 16
+typedef real attention_t;
+#define ATTENTION_LOAD(p) LOAD(p)
+#define ATTENTION_STORE(p, v) STORE(p, v)
+#define ATTENTION_TALL 8
+#elif defined(__OPENCL_VERSION__)
+typedef float8 attention_t;
+#define ATTENTION_LOAD(p) vload8(0, (p))
+#define ATTENTION_STORE(p, v) vstore8((v), 0, (p))
+#define ATTENTION_TALL 4
+#else
+typedef real8 attention_t;
+typedef float attention_unaligned __attribute__((ext_vector_type(8), aligned(4)));
+#define ATTENTION_LOAD(p) ((attention_t)(*(const attention_unaligned *)(p)))
+#define ATTENTION_STORE(p, v) (*(attention_unaligned *)(p) = (v))
+#define ATTENTION_TALL 4
+#endif
+#ifdef __OPENCL_VERSION__
+#define ATTENTION_FMA(a, b, c) fma((attention_t)(a), (attention_t)(b), (attention_t)(c))
+#elif defined(__x86_64__) && !defined(CROWS_LEVEL)
+#define ATTENTION_FMA(a, b, c) ((attention_t)(a) * (attention_t)(b) + (attention_t)(c))
+#else
+#define ATTENTION_FMA(a, b, c) __builtin_elementwise_fma((attention_t)(a), (attention_t)(b), (attention_t)(c))
+#endif
+
+// Rows of a block and keys of a tile at most.
+#ifndef ATTENTION_BLOCK
+#define ATTENTION_BLOCK 96
+#endif
+#ifndef ATTENTION_TILE
+#define ATTENTION_TILE 64
+#endif
+
+// Functions of their own: PoCL compiles a kernel three times over, with all it inlines.
+#define ATTENTION_SEPARATE static __attribute__((noinline))
+#define ATTENTION_UNROLL _Pragma("unroll")
+
+INLINE index_t attention_least(index_t a, index_t b) { return a < b ? a : b; }
+INLINE index_t attention_most(index_t a, index_t b) { return a > b ? a : b; }
+// Floats of a row with its padding: whole vectors.
+INLINE int attention_padded(index_t width) { return (int)((width + LANES - 1) / LANES * LANES); }
+
+// c[i][vector] (+)= Σ_s a[i · a_row + s · a_step] · b[s][vector] for i < ROWS.
+#define ATTENTION_DEFINE_PANEL(ROWS, VECTORS)                                                                          \
+    ATTENTION_SEPARATE void attention_panel_##ROWS##x##VECTORS(int depth, GLOBAL const float *a, index_t a_row,        \
+                                                               index_t a_step, GLOBAL const float *b, int b_pitch,     \
+                                                               GLOBAL float *c, index_t c_pitch, int add) {            \
+        attention_t sum[ROWS][VECTORS];                                                                                \
+        ATTENTION_UNROLL for (int i = 0; i < ROWS; i++)                                                                \
+            ATTENTION_UNROLL for (int v = 0; v < VECTORS; v++)                                                         \
+                sum[i][v] = add ? ATTENTION_LOAD(c + i * c_pitch + v * ATTENTION_LANES) : (attention_t)(0.0f);         \
+        for (int s = 0; s < depth; s++) {                                                                              \
+            attention_t right[VECTORS];                                                                                \
+            ATTENTION_UNROLL for (int v = 0; v < VECTORS; v++)                                                         \
+                right[v] = ATTENTION_LOAD(b + v * ATTENTION_LANES);                                                    \
+            ATTENTION_UNROLL for (int i = 0; i < ROWS; i++) {                                                          \
+                const attention_t left = (attention_t)(a[i * a_row]);                                                  \
+                ATTENTION_UNROLL for (int v = 0; v < VECTORS; v++)                                                     \
+                    sum[i][v] = ATTENTION_FMA(left, right[v], sum[i][v]);                                              \
+            }                                                                                                          \
+            a += a_step;                                                                                               \
+            b += b_pitch;                                                                                              \
+        }                                                                                                              \
+        ATTENTION_UNROLL for (int i = 0; i < ROWS; i++)                                                                \
+            ATTENTION_UNROLL for (int v = 0; v < VECTORS; v++)                                                         \
+                ATTENTION_STORE(c + i * c_pitch + v * ATTENTION_LANES, sum[i][v]);                                     \
+    }
+ATTENTION_DEFINE_PANEL(1, 1)
+ATTENTION_DEFINE_PANEL(1, 2)
+ATTENTION_DEFINE_PANEL(1, 3)
+ATTENTION_DEFINE_PANEL(4, 1)
+ATTENTION_DEFINE_PANEL(4, 2)
+ATTENTION_DEFINE_PANEL(4, 3)
+#if ATTENTION_TALL == 8
+ATTENTION_DEFINE_PANEL(8, 1)
+ATTENTION_DEFINE_PANEL(8, 2)
+ATTENTION_DEFINE_PANEL(8, 3)
+#endif
+
+// c[rows][lanes] (+)= a[rows][depth] · b[depth][lanes].
+ATTENTION_SEPARATE void attention_product(int rows, int depth, int lanes, GLOBAL const float *a, index_t a_row,
+                                          index_t a_step, GLOBAL const float *b, int b_pitch, GLOBAL float *c,
+                                          index_t c_pitch, int add) {
+    const int vectors = lanes / ATTENTION_LANES;
+    for (int j = 0; j < vectors;) {
+        // Threes and twos; one alone leaves the multipliers waiting.
+        const int rest = vectors - j, wide = rest == 1 ? 1 : rest == 2 || rest == 4 ? 2 : 3;
+        for (int i = 0; i < rows;) {
+#define ATTENTION_ARGUMENTS                                                                                            \
+    depth, a + i * a_row, a_row, a_step, b + j * ATTENTION_LANES, b_pitch, c + i * c_pitch + j * ATTENTION_LANES,      \
+        c_pitch, add
+#define ATTENTION_PANELS(ROWS)                                                                                         \
+    if (wide == 3) {                                                                                                   \
+        attention_panel_##ROWS##x3(ATTENTION_ARGUMENTS);                                                               \
+    } else if (wide == 2) {                                                                                            \
+        attention_panel_##ROWS##x2(ATTENTION_ARGUMENTS);                                                               \
+    } else {                                                                                                           \
+        attention_panel_##ROWS##x1(ATTENTION_ARGUMENTS);                                                               \
+    }                                                                                                                  \
+    i += ROWS;
+#if ATTENTION_TALL == 8
+            if (rows - i >= 8) {
+                ATTENTION_PANELS(8)
+                continue;
+            }
+#endif
+            if (rows - i >= 4) {
+                ATTENTION_PANELS(4)
+                continue;
+            }
+            ATTENTION_PANELS(1)
+        }
+        j += wide;
+    }
+}
+
+// Rows [row0, row0 + count) of a group's x, as across[width][lanes] and, where wanted, as copy[lanes][padded]; 0 in the
+// lanes and columns behind them.
+ATTENTION_SEPARATE void attention_load_rows(GLOBAL const float *x, index_t token, index_t head, int share, index_t row0,
+                                            int count, int lanes, int width, GLOBAL float *across, GLOBAL float *copy) {
+    const int padded = attention_padded(width);
+    for (int lane0 = 0; lane0 < lanes; lane0 += LANES) {
+        index_t place[LANES];
+        for (int i = 0; i < LANES; i++) {
+            const index_t r = row0 + (lane0 + i < count ? lane0 + i : 0);
+            place[i] = r / share * token + r % share * head;
+        }
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            real row[LANES];
+            ATTENTION_UNROLL for (int i = 0; i < LANES; i++) {
+                row[i] = part ? load_part(x + place[i] + d, part, 0.0f) : LOAD(x + place[i] + d);
+                if (lane0 + i >= count) row[i] = SPLAT(0.0f);
+            }
+            if (copy) {
+                ATTENTION_UNROLL for (int i = 0; i < LANES; i++) STORE(copy + (lane0 + i) * padded + d, row[i]);
+            }
+            TRANSPOSE_16(row)
+            ATTENTION_UNROLL for (int i = 0; i < LANES; i++) STORE(across + (d + i) * lanes + lane0, row[i]);
+        }
+    }
+}
+
+// Rows [row0, row0 + count) of a group's y = (add ? y : 0) + across[width][lanes] · factor[lanes], turned back.
+ATTENTION_SEPARATE void attention_store_rows(GLOBAL const float *across, GLOBAL const float *factor, GLOBAL float *y,
+                                             index_t token, index_t head, int share, index_t row0, int count, int lanes,
+                                             int width, int add) {
+    for (int lane0 = 0; lane0 < count; lane0 += LANES) {
+        const real scaled = LOAD(factor + lane0);
+        const int here = count - lane0 < LANES ? count - lane0 : LANES;
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            real row[LANES];
+            ATTENTION_UNROLL for (int i = 0; i < LANES; i++)
+                row[i] = LOAD(across + (d + i) * lanes + lane0) * scaled;
+            TRANSPOSE_16(row)
+            float turned[LANES * LANES];
+            ATTENTION_UNROLL for (int i = 0; i < LANES; i++) STORE(turned + i * LANES, row[i]);
+            for (int i = 0; i < here; i++) {
+                const index_t r = row0 + lane0 + i;
+                GLOBAL float *to = y + r / share * token + r % share * head + d;
+                real v = LOAD(turned + i * LANES);
+                if (part) {
+                    if (add) v += load_part(to, part, 0.0f);
+                    store_part(to, v, part);
+                } else {
+                    if (add) v += LOAD(to);
+                    STORE(to, v);
+                }
+            }
+        }
+    }
+}
+
+// What the rows of a block see: keys [first, last) by lane, and all of them together.
+typedef struct {
+    int first[ATTENTION_BLOCK], last[ATTENTION_BLOCK];
+    int begin, end;            // keys that some row sees lie in here
+    int all_begin, all_end;    // keys that every row sees
+} AttentionSight;
+
+// Of the keys [from, to) only. Lanes behind the last row see what it sees.
+ATTENTION_SEPARATE void attention_look(const AttentionShape *g, GLOBAL const int *spans, index_t b, index_t row0,
+                                       int count, int lanes, int from, int to, AttentionSight *sight) {
+    const int share = (int)(g->heads / g->groups);
+    int begin = to, end = from, all_begin = from, all_end = to;
+    for (int lane = 0; lane < lanes; lane++) {
+        int first = from, last = to;
+        if (g->has_spans) {
+            const index_t query = (row0 + attention_least(lane, count - 1)) / share;
+            GLOBAL const int *span = spans + b * g->span_row + 2 * query;
+            first = (int)attention_most(from, span[0]);
+            last = (int)attention_least(to, span[1]);
+            if (first >= last) first = to, last = from;
+        }
+        sight->first[lane] = first;
+        sight->last[lane] = last;
+        begin = (int)attention_least(begin, first);
+        end = (int)attention_most(end, last);
+        all_begin = (int)attention_most(all_begin, first);
+        all_end = (int)attention_least(all_end, last);
+    }
+    sight->begin = begin;
+    sight->end = end;
+    sight->all_begin = all_begin;
+    sight->all_end = all_end;
+}
+
+// Whether any row sees one of the keys [key, key + count).
+INLINE int attention_any(const AttentionSight *sight, int lanes, int key, int count) {
+    int any = 0;
+    for (int lane = 0; lane < lanes; lane++) any |= sight->first[lane] < key + count & sight->last[lane] > key;
+    return any;
+}
+
+// Lanes of whose rows key `key` is seen.
+INLINE mask_t attention_seen(mask_t first, mask_t last, int key) {
+    return ((mask_t)(key) >= first) & ((mask_t)(key) < last);
+}
+
+// Scores [count][lanes] of keys from `key` on become e^(scale (score - top)); top, the largest so far, and total, the sum
+// of all exponentials relative to it, move on. correction: what sums relative to the old top are to be multiplied by.
+ATTENTION_SEPARATE void attention_soften(GLOBAL float *scores, int lanes, int key, int count,
+                                         const AttentionSight *sight, float rate, GLOBAL float *top,
+                                         GLOBAL float *total, GLOBAL float *correction) {
+    const float lowest = -127.0f / rate;
+    const int whole = key >= sight->all_begin && key + count <= sight->all_end;
+    for (int lane = 0; lane < lanes; lane += LANES) {
+        GLOBAL float *s = scores + lane;
+        const real before = LOAD(top + lane);
+        real m0 = before, m1 = before;
+        int j = 0;
+        if (whole) {
+            for (; j + 2 <= count; j += 2) {
+                m0 = v_larger(m0, LOAD(s + j * lanes));
+                m1 = v_larger(m1, LOAD(s + (j + 1) * lanes));
+            }
+            if (j < count) m0 = v_larger(m0, LOAD(s + j * lanes));
+        } else {
+            const mask_t first = LOAD_INT(sight->first + lane), last = LOAD_INT(sight->last + lane);
+            for (; j < count; j++) {
+                const real v =
+                    SELECT(SPLAT(-INFINITY), LOAD(s + j * lanes), attention_seen(first, last, key + j));
+                STORE(s + j * lanes, v);
+                m0 = v_larger(m0, v);
+            }
+        }
+        const real now = v_larger(m0, m1);
+        real s0 = SPLAT(0.0f), s1 = s0;
+        for (j = 0; j + 2 <= count; j += 2) {
+            const real p = v_exp2_scaled(LOAD(s + j * lanes) - now, rate, lowest);
+            const real q = v_exp2_scaled(LOAD(s + (j + 1) * lanes) - now, rate, lowest);
+            STORE(s + j * lanes, p);
+            STORE(s + (j + 1) * lanes, q);
+            s0 += p;
+            s1 += q;
+        }
+        if (j < count) {
+            const real p = v_exp2_scaled(LOAD(s + j * lanes) - now, rate, lowest);
+            STORE(s + j * lanes, p);
+            s0 += p;
+        }
+        const real moved = v_exp2_scaled(before - now, rate, lowest);
+        STORE(correction + lane, moved);
+        STORE(top + lane, now);
+        STORE(total + lane, V_FMA(LOAD(total + lane), moved, s0 + s1));
+    }
+}
+
+// The answers of rows [row0, row0 + count) of a group to the keys [from, to). `slot`: (2 padded + TILE + 3) · BLOCK floats.
+ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t b, index_t group, index_t row0,
+                                                int count, int from, int to, GLOBAL const float *q,
+                                                GLOBAL const float *k, GLOBAL const float *v, GLOBAL const int *spans,
+                                                GLOBAL float *y, GLOBAL float *lse, float scale, GLOBAL float *slot) {
+    const int share = (int)(g->heads / g->groups), width = (int)g->width, padded = attention_padded(width);
+    const int lanes = (count + LANES - 1) / LANES * LANES;
+    const float rate = LOG2E * scale;
+    GLOBAL float *queries = slot, *answers = queries + padded * lanes, *scores = answers + padded * lanes;
+    GLOBAL float *top = scores + ATTENTION_TILE * lanes, *total = top + lanes, *correction = total + lanes;
+    AttentionSight sight;
+    attention_look(g, spans, b, row0, count, lanes, from, to, &sight);
+    attention_load_rows(q + b * g->q_row + group * share * g->q_head, g->q_token, g->q_head, share, row0, count, lanes,
+                        width, queries, 0);
+    fill_range(0, lanes, top, LOWEST);
+    fill_range(0, lanes, total, 0.0f);
+    fill_range(0, padded * lanes, answers, 0.0f);
+    k += b * g->k_row + group * g->k_head;
+    v += b * g->v_row + group * g->v_head;
+    for (int key = sight.begin; key < sight.end; key += ATTENTION_TILE) {
+        const int tile = (int)attention_least(ATTENTION_TILE, sight.end - key);
+        if (!attention_any(&sight, lanes, key, tile)) continue;
+        attention_product(tile, width, lanes, k + key * g->k_token, g->k_token, 1, queries, lanes, scores, lanes, 0);
+        attention_soften(scores, lanes, key, tile, &sight, rate, top, total, correction);
+        if (key > sight.begin) {
+            for (int d = 0; d < width; d++)
+                for (int lane = 0; lane < lanes; lane += LANES) {
+                    GLOBAL float *at = answers + d * lanes + lane;
+                    STORE(at, LOAD(at) * LOAD(correction + lane));
+                }
+        }
+        attention_product(width, tile, lanes, v + key * g->v_token, 1, g->v_token, scores, lanes, answers, lanes, 1);
+    }
+    for (int lane = 0; lane < lanes; lane += LANES) {
+        const real sum = LOAD(total + lane);
+        const mask_t none = sum == SPLAT(0.0f);
+        const real l = V_FMA(LOAD(top + lane), SPLAT(scale), v_log(sum));
+        STORE(top + lane, SELECT(l, SPLAT(INFINITY), none));
+        STORE(total + lane, SELECT(SPLAT(1.0f) / sum, SPLAT(0.0f), none));
+    }
+    for (int lane = 0; lane < count; lane++) {
+        const index_t r = row0 + lane;
+        lse[(b * g->queries + r / share) * g->heads + group * share + r % share] = top[lane];
+    }
+    attention_store_rows(answers, total, y + b * g->y_row + group * share * g->y_head, g->y_token, g->y_head, share,
+                         row0, count, lanes, width, 0);
+}
+
+// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots.
+INLINE void attention_forward_workers(index_t begin, index_t end, index_t workers, const index_t *shape,
+                                      GLOBAL const float *q, GLOBAL const float *k, GLOBAL const float *v,
+                                      GLOBAL const int *spans, GLOBAL float *y, GLOBAL float *lse, float scale,
+                                      GLOBAL float *slots, index_t slot) {
+    const AttentionShape *g = (const AttentionShape *)shape;
+    const index_t units = g->batch * g->groups, rows = g->queries * (g->heads / g->groups);
+    const index_t blocks = (rows + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK, items = units * g->splits * blocks;
+    for (index_t worker = begin; worker < end; worker++) {
+        // Causal blocks grow towards the end: the largest come first.
+        for (index_t item = worker; item < items; item += workers) {
+            const index_t unit = item % units, split = item / units % g->splits;
+            const index_t row0 = (blocks - 1 - item / units / g->splits) * ATTENTION_BLOCK;
+            attention_forward_block(g, unit / g->groups, unit % g->groups, row0,
+                                    (int)attention_least(ATTENTION_BLOCK, rows - row0),
+                                    (int)(g->keys * split / g->splits), (int)(g->keys * (split + 1) / g->splits), q, k,
+                                    v, spans, y + split * g->y_split, lse + split * g->batch * g->queries * g->heads,
+                                    scale, slots + worker * slot);
+        }
+    }
+}
+
+// y and L of rows [begin, end) of all [batch, queries, heads] from those of `splits` pieces of the keys, dense: each
+// counts as e^(its L).
+INLINE void attention_combine_rows(index_t begin, index_t end, const index_t *shape, GLOBAL const float *parts,
+                                   GLOBAL const float *part_lse, GLOBAL float *y, GLOBAL float *lse) {
+    const AttentionShape *g = (const AttentionShape *)shape;
+    const index_t rows = g->batch * g->queries * g->heads;
+    for (index_t r = begin; r < end; r++) {
+        GLOBAL float *to = y + r / g->heads / g->queries * g->y_row + r / g->heads % g->queries * g->y_token +
+                           r % g->heads * g->y_head;
+        float top = LOWEST, total = 0.0f;
+        for (index_t s = 0; s < g->splits; s++) {
+            const float l = part_lse[s * rows + r];
+            if (l > top && l < INFINITY) top = l;
+        }
+        for (index_t s = 0; s < g->splits; s++) {
+            const float l = part_lse[s * rows + r];
+            if (l != INFINITY) total += S_EXP(l - top);
+        }
+        const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+        lse[r] = total == 0.0f ? INFINITY : top + S_LOG(total);
+        for (index_t d = 0; d < g->width; d += LANES) {
+            const int part = g->width - d < LANES ? (int)(g->width - d) : 0;
+            real sum = SPLAT(0.0f);
+            for (index_t s = 0; s < g->splits; s++) {
+                const float l = part_lse[s * rows + r];
+                if (l == INFINITY) continue;
+                GLOBAL const float *from = parts + s * g->y_split + r * g->width + d;
+                const real v = part ? load_part(from, part, 0.0f) : LOAD(from);
+                sum = V_FMA(v, SPLAT(S_EXP(l - top) * inverse), sum);
+            }
+            if (part) {
+                store_part(to + d, sum, part);
+            } else {
+                STORE(to + d, sum);
+            }
+        }
+    }
+}
+
+// to[rows][width] += a[rows][depth] · b[depth][padded]: in place where rows are whole vectors, else by way of `tile`.
+ATTENTION_SEPARATE void attention_add_rows(int rows, int depth, int width, GLOBAL const float *a, index_t a_row,
+                                           GLOBAL const float *b, GLOBAL float *to, index_t pitch,
+                                           GLOBAL float *tile) {
+    const int padded = attention_padded(width), whole = width / LANES * LANES, part = width - whole;
+    if (part == 0) {
+        attention_product(rows, depth, padded, a, a_row, 1, b, padded, to, pitch, 1);
+        return;
+    }
+    attention_product(rows, depth, padded, a, a_row, 1, b, padded, tile, padded, 0);
+    for (int i = 0; i < rows; i++) {
+        GLOBAL float *row = to + i * pitch;
+        for (int d = 0; d < whole; d += LANES) STORE(row + d, LOAD(row + d) + LOAD(tile + i * padded + d));
+        store_part(row + whole, load_part(row + whole, part, 0.0f) + LOAD(tile + i * padded + whole), part);
+    }
+}
+
+// scores become p, slopes (dp so far) become scale · ds.
+ATTENTION_SEPARATE void attention_harden(GLOBAL float *scores, GLOBAL float *slopes, int lanes, int key, int count,
+                                         const AttentionSight *sight, float scale, GLOBAL const float *lse,
+                                         GLOBAL const float *delta) {
+    const float rate = LOG2E * scale, lowest = -127.0f / rate;
+    const int whole = key >= sight->all_begin && key + count <= sight->all_end;
+    for (int lane = 0; lane < lanes; lane += LANES) {
+        const real top = LOAD(lse + lane), mean = LOAD(delta + lane);
+        const mask_t first = LOAD_INT(sight->first + lane), last = LOAD_INT(sight->last + lane);
+        for (int j = 0; j < count; j++) {
+            GLOBAL float *s = scores + j * lanes + lane, *d = slopes + j * lanes + lane;
+            real p = v_exp2_scaled(LOAD(s) - top, rate, lowest);
+            if (!whole) p = SELECT(SPLAT(0.0f), p, attention_seen(first, last, key + j));
+            STORE(s, p);
+            STORE(d, p * (LOAD(d) - mean) * SPLAT(scale));
+        }
+    }
+}
+
+typedef struct {
+    GLOBAL const float *q, *k, *v, *y, *lse, *dy;
+    GLOBAL const int *spans;
+    GLOBAL float *dq, *dk, *dv;
+} AttentionGradients;
+
+// The part of rows [row0, row0 + count) of a group in its gradients; dk and dv are added to. `slot`:
+// (5 padded + 2 TILE + 3) · BLOCK + TILE · padded floats.
+ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const AttentionGradients *o, index_t b,
+                                                 index_t group, index_t row0, int count, float scale,
+                                                 GLOBAL float *slot) {
+    const int share = (int)(g->heads / g->groups), width = (int)g->width, padded = attention_padded(width);
+    const int lanes = (count + LANES - 1) / LANES * LANES, area = padded * lanes;
+    GLOBAL float *queries = slot, *query_rows = queries + area, *slants = query_rows + area, *slant_rows = slants + area;
+    GLOBAL float *turned = slant_rows + area, *scores = turned + area, *slopes = scores + ATTENTION_TILE * lanes;
+    GLOBAL float *lse = slopes + ATTENTION_TILE * lanes, *delta = lse + lanes, *ones = delta + lanes;
+    GLOBAL float *tile_rows = ones + lanes;
+    AttentionSight sight;
+    attention_look(g, o->spans, b, row0, count, lanes, 0, (int)g->keys, &sight);
+    attention_load_rows(o->q + b * g->q_row + group * share * g->q_head, g->q_token, g->q_head, share, row0, count,
+                        lanes, width, queries, query_rows);
+    attention_load_rows(o->dy + b * g->dy_row + group * share * g->dy_head, g->dy_token, g->dy_head, share, row0, count,
+                        lanes, width, slants, slant_rows);
+    fill_range(0, lanes, lse, INFINITY);
+    fill_range(0, lanes, delta, 0.0f);
+    fill_range(0, lanes, ones, 1.0f);
+    fill_range(0, area, turned, 0.0f);
+    for (int lane = 0; lane < count; lane++) {
+        const index_t r = row0 + lane, query = r / share, head = group * share + r % share;
+        GLOBAL const float *y = o->y + b * g->y_row + query * g->y_token + head * g->y_head;
+        GLOBAL const float *dy = slant_rows + lane * padded;
+        real sum = SPLAT(0.0f);
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            sum = V_FMA(part ? load_part(y + d, part, 0.0f) : LOAD(y + d), LOAD(dy + d), sum);
+        }
+        delta[lane] = lane_sum(sum);
+        lse[lane] = o->lse[(b * g->queries + query) * g->heads + head] / scale;
+    }
+    GLOBAL const float *k = o->k + b * g->k_row + group * g->k_head, *v = o->v + b * g->v_row + group * g->v_head;
+    for (int key = sight.begin; key < sight.end; key += ATTENTION_TILE) {
+        const int tile = (int)attention_least(ATTENTION_TILE, sight.end - key);
+        if (!attention_any(&sight, lanes, key, tile)) continue;
+        GLOBAL const float *kt = k + key * g->k_token, *vt = v + key * g->v_token;
+        attention_product(tile, width, lanes, kt, g->k_token, 1, queries, lanes, scores, lanes, 0);
+        attention_product(tile, width, lanes, vt, g->v_token, 1, slants, lanes, slopes, lanes, 0);
+        attention_harden(scores, slopes, lanes, key, tile, &sight, scale, lse, delta);
+        if (g->dv_mode)
+            attention_add_rows(tile, count, width, scores, lanes, slant_rows, o->dv + key * g->dv_token, g->dv_token,
+                               tile_rows);
+        if (g->dk_mode)
+            attention_add_rows(tile, count, width, slopes, lanes, query_rows, o->dk + key * g->dk_token, g->dk_token,
+                               tile_rows);
+        if (g->dq_mode)
+            attention_product(width, tile, lanes, kt, 1, g->k_token, slopes, lanes, turned, lanes, 1);
+    }
+    if (g->dq_mode)
+        attention_store_rows(turned, ones, o->dq + b * g->dq_row + group * share * g->dq_head, g->dq_token, g->dq_head,
+                             share, row0, count, lanes, width, g->dq_mode == 2);
+}
+
+// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots. Gradients not wanted are not touched.
+INLINE void attention_backward_workers(index_t begin, index_t end, index_t workers, const index_t *shape,
+                                       GLOBAL const float *q, GLOBAL const float *k, GLOBAL const float *v,
+                                       GLOBAL const int *spans, GLOBAL const float *y, GLOBAL const float *lse,
+                                       GLOBAL const float *dy, GLOBAL float *dq, GLOBAL float *dk, GLOBAL float *dv,
+                                       float scale, GLOBAL float *slots, index_t slot) {
+    const AttentionShape *g = (const AttentionShape *)shape;
+    const index_t units = g->batch * g->groups, rows = g->queries * (g->heads / g->groups);
+    const index_t blocks = (rows + ATTENTION_BLOCK - 1) / ATTENTION_BLOCK;
+    for (index_t worker = begin; worker < end; worker++) {
+        for (index_t item = worker; item < units * g->chunks; item += workers) {
+            const index_t unit = item % units, chunk = item / units, b = unit / g->groups, group = unit % g->groups;
+            AttentionGradients o;
+            o.q = q;
+            o.k = k;
+            o.v = v;
+            o.y = y;
+            o.lse = lse;
+            o.dy = dy;
+            o.spans = spans;
+            o.dq = dq;
+            o.dk = dk + chunk * g->dk_chunk + b * g->dk_row + group * g->dk_head;
+            o.dv = dv + chunk * g->dv_chunk + b * g->dv_row + group * g->dv_head;
+            for (index_t key = 0; key < g->keys; key++) {
+                if (g->dk_mode == 1) fill_range(0, g->width, o.dk + key * g->dk_token, 0.0f);
+                if (g->dv_mode == 1) fill_range(0, g->width, o.dv + key * g->dv_token, 0.0f);
+            }
+            for (index_t block = chunk; block < blocks; block += g->chunks) {
+                const index_t row0 = block * ATTENTION_BLOCK;
+                attention_backward_block(g, &o, b, group, row0, (int)attention_least(ATTENTION_BLOCK, rows - row0),
+                                         scale, slots + worker * slot);
+            }
+        }
+    }
+}
+
+#endif  // VECTOR
+
+#ifdef __OPENCL_VERSION__
+#define ATTENTION_ARGUMENT(name) , long name
+#define ATTENTION_SHAPE_ARGUMENTS ATTENTION_FIELDS(ATTENTION_ARGUMENT)
+#define ATTENTION_SET(name) shape.name = name;
+#define ATTENTION_SHAPE                                                                                                \
+    AttentionShape shape;                                                                                              \
+    ATTENTION_FIELDS(ATTENTION_SET)
+#define ATTENTION_FORWARD_ARGUMENTS                                                                                    \
+    __global const float *q, long q_at, __global const float *k, long k_at, __global const float *v, long v_at,        \
+        __global const int *spans, long spans_at, __global float *y, long y_at, __global float *lse, long lse_at,      \
+        float scale
+#define ATTENTION_BACKWARD_ARGUMENTS                                                                                   \
+    __global const float *q, long q_at, __global const float *k, long k_at, __global const float *v, long v_at,        \
+        __global const int *spans, long spans_at, __global const float *y, long y_at, __global const float *lse,       \
+        long lse_at, __global const float *dy, long dy_at, __global float *dq, long dq_at, __global float *dk,         \
+        long dk_at, __global float *dv, long dv_at, float scale
+#define ATTENTION_COMBINE_ARGUMENTS                                                                                    \
+    __global const float *parts, long parts_at, __global const float *part_lse, long part_lse_at, __global float *y,   \
+        long y_at, __global float *lse, long lse_at
+#endif
+
+#if defined(VECTOR) && defined(__OPENCL_VERSION__)
+// A work-item for each worker.
+#if WANTED(attention_forward)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_forward(
+    ATTENTION_FORWARD_ARGUMENTS, __global float *slots, long slots_at, long slot ATTENTION_SHAPE_ARGUMENTS) {
+    ATTENTION_SHAPE
+    const long worker = get_global_id(0);
+    attention_forward_workers(worker, worker + 1, get_global_size(0), (const index_t *)&shape, q + q_at, k + k_at,
+                              v + v_at, spans + spans_at, y + y_at, lse + lse_at, scale, slots + slots_at, slot);
+}
+#endif
+#if WANTED(attention_backward)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_backward(
+    ATTENTION_BACKWARD_ARGUMENTS, __global float *slots, long slots_at, long slot ATTENTION_SHAPE_ARGUMENTS) {
+    ATTENTION_SHAPE
+    const long worker = get_global_id(0);
+    attention_backward_workers(worker, worker + 1, get_global_size(0), (const index_t *)&shape, q + q_at, k + k_at,
+                               v + v_at, spans + spans_at, y + y_at, lse + lse_at, dy + dy_at, dq + dq_at, dk + dk_at,
+                               dv + dv_at, scale, slots + slots_at, slot);
+}
+#endif
+// Launched over rows: [batch, queries, heads].
+#if WANTED(attention_combine)
+__kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE_ARGUMENTS ATTENTION_SHAPE_ARGUMENTS) {
+    ATTENTION_SHAPE
+    const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
+    attention_combine_rows(begin, end, (const index_t *)&shape, parts + parts_at, part_lse + part_lse_at, y + y_at,
+                           lse + lse_at);
+}
+#endif
+#endif
+
+#ifdef SIMT
+
+// ---------------------------------------------------------------------------------------------------------------------
+// SIMT family
+//
+// A work-group of 256 holds a tile of 64 x 64 scores, each work-item 4 x 4 of it. Products over the width take it 16
+// numbers at a time through local memory; then p (or ds) goes to local memory, and what it is multiplied with follows in
+// chunks of rows. Forward and dq have a group for each 64 rows, dk and dv one for each 64 keys: nothing is added to by
+// two, and every sum has its order.
+//
+//   WIDE   64, 128, 192 or 256: the width, rounded up. Sums along the width take WIDE / 16 numbers of each of 4 rows.
+//   VEC    1 when all strides and offsets are multiples of 4 elements: a quad is then one load of 16 bytes.
+//
+// Local memory: 17 KiB for p, 8.5 KiB for what is multiplied, 4 KiB for maxima and sums of rows.
+// ---------------------------------------------------------------------------------------------------------------------
+
+#ifndef WIDE
+#define WIDE 64
+#endif
+#ifndef VEC
+#define VEC 0
+#endif
+#define ATTENTION_SIDE 64  // rows and keys of a tile
+#define ATTENTION_LD 68    // of a row of 64 in local memory: scattered stores then spread over banks
+#define ATTENTION_STEP 16  // numbers of the width at a time
+#define ATTENTION_QUADS (WIDE / 64)
+#if WIDE <= 128
+#define ATTENTION_CHUNK 16  // rows at a time of what p is multiplied with
+#else
+#define ATTENTION_CHUNK 8
+#endif
+#define ATTENTION_SHARED (2 * ATTENTION_STEP * ATTENTION_LD)  // floats; ATTENTION_CHUNK · WIDE is less
+#define ATTENTION_INLINE __attribute__((always_inline))
+#define ATTENTION_UNROLL _Pragma("unroll")
+#define ATTENTION_UNROLL_4 _Pragma("unroll 4")  // enough to hide a loop's own work
+
+// The first `valid` of four neighbours, zero for the rest.
+INLINE float4 attention_quad(__global const float *p, long valid) {
+    if (valid >= 4) {
+#if VEC
+        return *(__global const float4 *)p;
+#else
+        return vload4(0, p);
+#endif
+    }
+    float4 v = 0.0f;
+    if (valid > 0) v.x = p[0];
+    if (valid > 1) v.y = p[1];
+    if (valid > 2) v.z = p[2];
+    return v;
+}
+INLINE void attention_put(__global float *p, float4 v, long valid, int add) {
+    if (valid >= 4) {
+        if (add) v += attention_quad(p, 4);
+#if VEC
+        *(__global float4 *)p = v;
+#else
+        vstore4(v, 0, p);
+#endif
+        return;
+    }
+    if (valid > 0) p[0] = add ? p[0] + v.x : v.x;
+    if (valid > 1) p[1] = add ? p[1] + v.y : v.y;
+    if (valid > 2) p[2] = add ? p[2] + v.z : v.z;
+}
+
+// Rows of x: row r lies at r / share · token + r % share · head. Keys are rows of share 1.
+typedef struct {
+    __global const float *x;
+    long token, head;
+    int share, count;
+} AttentionRows;
+INLINE AttentionRows attention_rows(__global const float *x, long token, long head, int share, int count) {
+    AttentionRows rows;
+    rows.x = x;
+    rows.token = token;
+    rows.head = head;
+    rows.share = share;
+    rows.count = count;
+    return rows;
+}
+INLINE long attention_place(int share, long token, long head, int r) { return r / share * token + r % share * head; }
+INLINE float4 attention_row_quad(AttentionRows rows, int r, int d, int width) {
+    if (r >= rows.count) return 0.0f;
+    return attention_quad(rows.x + attention_place(rows.share, rows.token, rows.head, r) + d, width - d);
+}
+
+// sum[i] quad j = Σ_d a[a0 + 4 · item / 16 + i][d] · b[b0 + 4 · (item % 16) + j][d].
+ATTENTION_INLINE void attention_scores(AttentionRows a, int a0, AttentionRows b, int b0, int width, float4 *sum,
+                                       __local float *shared) {
+    const int item = (int)get_local_id(0), row = item / 4, quad = item % 4;
+    __local float *left = shared, *right = shared + ATTENTION_STEP * ATTENTION_LD;
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) sum[i] = 0.0f;
+    for (int d0 = 0; d0 < width; d0 += ATTENTION_STEP) {
+        const float4 u = attention_row_quad(a, a0 + row, d0 + 4 * quad, width);
+        const float4 w = attention_row_quad(b, b0 + row, d0 + 4 * quad, width);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        __local float *to = left + 4 * quad * ATTENTION_LD + row;
+        to[0] = u.x;
+        to[ATTENTION_LD] = u.y;
+        to[2 * ATTENTION_LD] = u.z;
+        to[3 * ATTENTION_LD] = u.w;
+        to = right + 4 * quad * ATTENTION_LD + row;
+        to[0] = w.x;
+        to[ATTENTION_LD] = w.y;
+        to[2 * ATTENTION_LD] = w.z;
+        to[3 * ATTENTION_LD] = w.w;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        ATTENTION_UNROLL_4 for (int s = 0; s < ATTENTION_STEP; s++) {
+            const float4 l = *(__local const float4 *)(left + s * ATTENTION_LD + item / 16 * 4);
+            const float4 r = *(__local const float4 *)(right + s * ATTENTION_LD + item % 16 * 4);
+            sum[0] = fma((float4)(l.x), r, sum[0]);
+            sum[1] = fma((float4)(l.y), r, sum[1]);
+            sum[2] = fma((float4)(l.z), r, sum[2]);
+            sum[3] = fma((float4)(l.w), r, sum[3]);
+        }
+    }
+}
+
+// The tile of scores to local memory, turned: p[b][a].
+ATTENTION_INLINE void attention_keep(const float4 *sum, __local float *p) {
+    const int item = (int)get_local_id(0);
+    __local float *to = p + item % 16 * 4 * ATTENTION_LD + item / 16 * 4;
+    *(__local float4 *)(to) = (float4)(sum[0].x, sum[1].x, sum[2].x, sum[3].x);
+    *(__local float4 *)(to + ATTENTION_LD) = (float4)(sum[0].y, sum[1].y, sum[2].y, sum[3].y);
+    *(__local float4 *)(to + 2 * ATTENTION_LD) = (float4)(sum[0].z, sum[1].z, sum[2].z, sum[3].z);
+    *(__local float4 *)(to + 3 * ATTENTION_LD) = (float4)(sum[0].w, sum[1].w, sum[2].w, sum[3].w);
+}
+
+// acc[i][c] += Σ_j p[j][4 · item / 16 + i] · b[b0 + j][64 c + 4 · (item % 16) …] over the 64 rows of a tile.
+ATTENTION_INLINE void attention_gather(AttentionRows b, int b0, int width, __local const float *p,
+                                       float4 acc[4][ATTENTION_QUADS], __local float *shared) {
+    const int item = (int)get_local_id(0);
+    for (int j0 = 0; j0 < ATTENTION_SIDE; j0 += ATTENTION_CHUNK) {
+        // What is there to multiply ends for all work-items alike.
+        if (b0 + j0 >= b.count) break;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int at = item; at < ATTENTION_CHUNK * WIDE / 4; at += GROUP) {
+            const int j = at / (WIDE / 4), d = at % (WIDE / 4) * 4;
+            *(__local float4 *)(shared + j * WIDE + d) = attention_row_quad(b, b0 + j0 + j, d, width);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        ATTENTION_UNROLL_4 for (int j = 0; j < ATTENTION_CHUNK; j++) {
+            const float4 l = *(__local const float4 *)(p + (j0 + j) * ATTENTION_LD + item / 16 * 4);
+            ATTENTION_UNROLL for (int c = 0; c < ATTENTION_QUADS; c++) {
+                const float4 r = *(__local const float4 *)(shared + j * WIDE + 64 * c + item % 16 * 4);
+                acc[0][c] = fma((float4)(l.x), r, acc[0][c]);
+                acc[1][c] = fma((float4)(l.y), r, acc[1][c]);
+                acc[2][c] = fma((float4)(l.z), r, acc[2][c]);
+                acc[3][c] = fma((float4)(l.w), r, acc[3][c]);
+            }
+        }
+    }
+}
+
+INLINE void attention_clear(float4 acc[4][ATTENTION_QUADS]) {
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++)
+        ATTENTION_UNROLL for (int c = 0; c < ATTENTION_QUADS; c++) acc[i][c] = 0.0f;
+}
+
+// Four sums to their rows, row0 and those behind it, times `factor`.
+INLINE void attention_write(float4 acc[4][ATTENTION_QUADS], float4 factor, __global float *y, long token, long head,
+                            int share, int row0, int count, int width, int add) {
+    const int item = (int)get_local_id(0), row = row0 + item / 16 * 4;
+    const float factors[4] = {factor.x, factor.y, factor.z, factor.w};
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+        if (row + i < count) {
+            __global float *to = y + attention_place(share, token, head, row + i);
+            ATTENTION_UNROLL for (int c = 0; c < ATTENTION_QUADS; c++) {
+                const int d = 64 * c + item % 16 * 4;
+                attention_put(to + d, acc[i][c] * factors[i], width - d, add);
+            }
+        }
+    }
+}
+
+// What the rows of a tile see, of the keys [from, to): by row, and together. All work-items must call.
+typedef struct {
+    int begin, end, all_begin, all_end;
+} AttentionSight;
+ATTENTION_INLINE AttentionSight attention_look(__global const int *spans, int has_spans, int share, int row0, int count,
+                                               int from, int to, __local int *first, __local int *last) {
+    const int item = (int)get_local_id(0);
+    if (item < ATTENTION_SIDE) {
+        // Rows behind the last see what it sees.
+        __global const int *span = spans + 2 * (min(row0 + item, count - 1) / share);
+        int f = from, l = to;
+        if (has_spans) {
+            f = max(from, span[0]);
+            l = min(to, span[1]);
+        }
+        first[item] = f < l ? f : to;
+        last[item] = f < l ? l : from;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    AttentionSight sight;
+    sight.begin = sight.all_end = to;
+    sight.end = sight.all_begin = from;
+    for (int i = 0; i < ATTENTION_SIDE; i++) {
+        sight.begin = min(sight.begin, first[i]);
+        sight.end = max(sight.end, last[i]);
+        sight.all_begin = max(sight.all_begin, first[i]);
+        sight.all_end = min(sight.all_end, last[i]);
+    }
+    return sight;
+}
+
+// `other` where key j of four is not in [first, last).
+INLINE float4 attention_hide(float4 v, int key, int first, int last, float other) {
+    v.x = key >= first && key < last ? v.x : other;
+    v.y = key + 1 >= first && key + 1 < last ? v.y : other;
+    v.z = key + 2 >= first && key + 2 < last ? v.z : other;
+    v.w = key + 3 >= first && key + 3 < last ? v.w : other;
+    return v;
+}
+
+#if WANTED(attention_forward)
+// Launch: batch · groups · splits · ceil(rows of a group / 64) work-groups.
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forward(
+    ATTENTION_FORWARD_ARGUMENTS ATTENTION_SHAPE_ARGUMENTS) {
+    __local float p[ATTENTION_SIDE * ATTENTION_LD] __attribute__((aligned(16)));
+    __local float shared[ATTENTION_SHARED] __attribute__((aligned(16)));
+    __local float scratch[ATTENTION_SIDE * 16] __attribute__((aligned(16)));
+    const int item = (int)get_local_id(0), item_m = item / 16, item_n = item % 16;
+    const int share = (int)(heads / groups), rows = (int)queries * share;
+    const int blocks = (rows + ATTENTION_SIDE - 1) / ATTENTION_SIDE;
+    const int units = (int)(batch * groups), at = (int)get_group_id(0);
+    const int unit = at % units, split = at / units % (int)splits;
+    // Causal blocks grow towards the end: the largest come first.
+    const int row0 = (blocks - 1 - at / units / (int)splits) * ATTENTION_SIDE;
+    const long b = unit / (int)groups, group = unit % (int)groups;
+    const int from = (int)(keys * split / splits), to = (int)(keys * (split + 1) / splits);
+    y += y_at + split * y_split + b * y_row + group * share * y_head;
+    lse += lse_at + split * batch * queries * heads;
+    const AttentionRows of_q = attention_rows(q + q_at + b * q_row + group * share * q_head, q_token, q_head, share, rows);
+    const AttentionRows of_k = attention_rows(k + k_at + b * k_row + group * k_head, k_token, 0, 1, to);
+    const AttentionRows of_v = attention_rows(v + v_at + b * v_row + group * v_head, v_token, 0, 1, to);
+    const float rate = LOG2E * scale, lowest = -127.0f / rate;
+
+    // The scratch memory holds what rows see until they have read it.
+    __local int *first = (__local int *)scratch, *last = first + ATTENTION_SIDE;
+    const AttentionSight sight = attention_look(
+        spans + spans_at + b * span_row, has_spans != 0, share, row0, rows, from, to, first, last);
+    int firsts[4], lasts[4];
+    float top[4], total[4];
+    float4 acc[4][ATTENTION_QUADS];
+    attention_clear(acc);
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+        firsts[i] = first[4 * item_m + i];
+        lasts[i] = last[4 * item_m + i];
+        top[i] = LOWEST;
+        total[i] = 0.0f;
+    }
+    for (int key = sight.begin; key < sight.end; key += ATTENTION_SIDE) {
+        float4 s[4];
+        attention_scores(of_q, row0, of_k, key, (int)width, s, shared);
+        const int whole = key >= sight.all_begin && key + ATTENTION_SIDE <= sight.all_end;
+        ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+            if (!whole) s[i] = attention_hide(s[i], key + 4 * item_n, firsts[i], lasts[i], -INFINITY);
+            scratch[(4 * item_m + i) * 16 + item_n] = fmax(fmax(s[i].x, s[i].y), fmax(s[i].z, s[i].w));
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        float moved[4];
+        ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+            __local const float4 *of_row = (__local const float4 *)(scratch + (4 * item_m + i) * 16);
+            const float4 m = fmax(fmax(of_row[0], of_row[1]), fmax(of_row[2], of_row[3]));
+            const float now = fmax(top[i], fmax(fmax(m.x, m.y), fmax(m.z, m.w)));
+            moved[i] = v_exp2_scaled(top[i] - now, rate, lowest);
+            top[i] = now;
+            s[i] = exp2_scaled_quad(s[i] - now, rate, lowest);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        ATTENTION_UNROLL for (int i = 0; i < 4; i++) scratch[(4 * item_m + i) * 16 + item_n] = quad_sum(s[i]);
+        attention_keep(s, p);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+            __local const float4 *of_row = (__local const float4 *)(scratch + (4 * item_m + i) * 16);
+            total[i] = fma(total[i], moved[i], quad_sum((of_row[0] + of_row[1]) + (of_row[2] + of_row[3])));
+            ATTENTION_UNROLL for (int c = 0; c < ATTENTION_QUADS; c++) acc[i][c] *= moved[i];
+        }
+        attention_gather(of_v, key, (int)width, p, acc, shared);
+    }
+    float inverse[4];
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+        inverse[i] = total[i] == 0.0f ? 0.0f : 1.0f / total[i];
+        const int r = row0 + 4 * item_m + i;
+        if (item_n == 0 && r < rows)
+            lse[(b * queries + r / share) * heads + group * share + r % share] =
+                total[i] == 0.0f ? INFINITY : fma(top[i], scale, log(total[i]));
+    }
+    attention_write(acc, (float4)(inverse[0], inverse[1], inverse[2], inverse[3]), y, y_token, y_head, share, row0, rows,
+                    (int)width, 0);
+}
+#endif
+
+#if WANTED(attention_combine)
+// A work-item for each number of y: count = batch · queries · heads · width.
+__kernel void attention_combine(long count, long unused, ATTENTION_COMBINE_ARGUMENTS ATTENTION_SHAPE_ARGUMENTS) {
+    const long rows = batch * queries * heads;
+    parts += parts_at;
+    part_lse += part_lse_at;
+    for (long at = get_global_id(0); at < count; at += get_global_size(0)) {
+        const long r = at / width, d = at - r * width, token = r / heads;
+        float top = LOWEST, total = 0.0f, sum = 0.0f;
+        for (long s = 0; s < splits; s++) {
+            const float l = part_lse[s * rows + r];
+            if (l > top && l < INFINITY) top = l;
+        }
+        for (long s = 0; s < splits; s++) {
+            const float l = part_lse[s * rows + r];
+            if (l != INFINITY) {
+                const float e = S_EXP(l - top);
+                total += e;
+                sum = fma(e, parts[s * y_split + at], sum);
+            }
+        }
+        y[y_at + token / queries * y_row + token % queries * y_token + r % heads * y_head + d] =
+            total == 0.0f ? 0.0f : sum / total;
+        if (d == 0) lse[lse_at + r] = total == 0.0f ? INFINITY : top + S_LOG(total);
+    }
+}
+#endif
+
+#if WANTED(attention_delta)
+// delta[batch, queries, heads] = dy·y. A work-item for each row: count = batch · queries · heads.
+__kernel void attention_delta(long count, long unused, __global const float *y, long y_at, __global const float *dy,
+                              long dy_at, __global float *delta, long delta_at ATTENTION_SHAPE_ARGUMENTS) {
+    for (long r = get_global_id(0); r < count; r += get_global_size(0)) {
+        const long token = r / heads, b = token / queries, query = token - b * queries, head = r % heads;
+        __global const float *u = y + y_at + b * y_row + query * y_token + head * y_head;
+        __global const float *w = dy + dy_at + b * dy_row + query * dy_token + head * dy_head;
+        float4 sum = 0.0f;
+        for (int d = 0; d < (int)width; d += 4)
+            sum = fma(attention_quad(u + d, width - d), attention_quad(w + d, width - d), sum);
+        delta[delta_at + r] = quad_sum(sum);
+    }
+}
+#endif
+
+// L / scale and Δ of the rows of a tile; rows behind the last have no share in anything.
+ATTENTION_INLINE void attention_statistics(__global const float *lse, __global const float *delta, long base, int heads,
+                                           int share, int row0, int rows, float scale, __local float *of_rows) {
+    const int item = (int)get_local_id(0), r = row0 + item;
+    if (item < ATTENTION_SIDE) {
+        const long at = base + (long)(r / share) * heads + r % share;
+        of_rows[item] = r < rows ? lse[at] / scale : INFINITY;
+        of_rows[ATTENTION_SIDE + item] = r < rows ? delta[at] : 0.0f;
+    }
+}
+
+#if WANTED(attention_backward_queries)
+// dq. Launch: batch · groups · ceil(rows of a group / 64) work-groups.
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backward_queries(
+    ATTENTION_BACKWARD_ARGUMENTS, __global const float *delta, long delta_at ATTENTION_SHAPE_ARGUMENTS) {
+    __local float p[ATTENTION_SIDE * ATTENTION_LD] __attribute__((aligned(16)));
+    __local float shared[ATTENTION_SHARED] __attribute__((aligned(16)));
+    __local int first[ATTENTION_SIDE], last[ATTENTION_SIDE];
+    __local float of_rows[2 * ATTENTION_SIDE];
+    const int item = (int)get_local_id(0), item_m = item / 16, item_n = item % 16;
+    const int share = (int)(heads / groups), rows = (int)queries * share;
+    const int blocks = (rows + ATTENTION_SIDE - 1) / ATTENTION_SIDE;
+    const int units = (int)(batch * groups), at = (int)get_group_id(0);
+    const int unit = at % units, row0 = (blocks - 1 - at / units) * ATTENTION_SIDE;
+    const long b = unit / (int)groups, group = unit % (int)groups;
+    const AttentionRows of_q = attention_rows(q + q_at + b * q_row + group * share * q_head, q_token, q_head, share, rows);
+    const AttentionRows of_dy =
+        attention_rows(dy + dy_at + b * dy_row + group * share * dy_head, dy_token, dy_head, share, rows);
+    const AttentionRows of_k = attention_rows(k + k_at + b * k_row + group * k_head, k_token, 0, 1, (int)keys);
+    const AttentionRows of_v = attention_rows(v + v_at + b * v_row + group * v_head, v_token, 0, 1, (int)keys);
+    const float rate = LOG2E * scale, lowest = -127.0f / rate;
+    attention_statistics(lse + lse_at, delta + delta_at, b * queries * heads + group * share, (int)heads, share, row0,
+                         rows, scale, of_rows);
+    const AttentionSight sight = attention_look(
+        spans + spans_at + b * span_row, has_spans != 0, share, row0, rows, 0, (int)keys, first, last);
+    int firsts[4], lasts[4];
+    float tops[4], means[4];
+    float4 acc[4][ATTENTION_QUADS];
+    attention_clear(acc);
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+        firsts[i] = first[4 * item_m + i];
+        lasts[i] = last[4 * item_m + i];
+        tops[i] = of_rows[4 * item_m + i];
+        means[i] = of_rows[ATTENTION_SIDE + 4 * item_m + i];
+    }
+    for (int key = sight.begin; key < sight.end; key += ATTENTION_SIDE) {
+        float4 s[4], ds[4];
+        attention_scores(of_q, row0, of_k, key, (int)width, s, shared);
+        attention_scores(of_dy, row0, of_v, key, (int)width, ds, shared);
+        ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+            s[i] = exp2_scaled_quad(s[i] - tops[i], rate, lowest);
+            s[i] = attention_hide(s[i], key + 4 * item_n, firsts[i], lasts[i], 0.0f);
+            ds[i] = s[i] * (ds[i] - means[i]) * scale;
+        }
+        attention_keep(ds, p);
+        attention_gather(of_k, key, (int)width, p, acc, shared);
+    }
+    attention_write(acc, 1.0f, dq + dq_at + b * dq_row + group * share * dq_head, dq_token, dq_head, share, row0, rows,
+                    (int)width, dq_mode == 2);
+}
+#endif
+
+#if WANTED(attention_backward_keys)
+// dk and dv, or those of a chunk of the rows. Launch: batch · groups · chunks · ceil(keys / 64) work-groups.
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backward_keys(
+    ATTENTION_BACKWARD_ARGUMENTS, __global const float *delta, long delta_at ATTENTION_SHAPE_ARGUMENTS) {
+    __local float p[ATTENTION_SIDE * ATTENTION_LD] __attribute__((aligned(16)));
+    __local float shared[ATTENTION_SHARED] __attribute__((aligned(16)));
+    __local int first[ATTENTION_SIDE], last[ATTENTION_SIDE];
+    __local float of_rows[2 * ATTENTION_SIDE];
+    const int item = (int)get_local_id(0), item_m = item / 16, item_n = item % 16;
+    const int share = (int)(heads / groups), rows = (int)queries * share;
+    const int blocks = (rows + ATTENTION_SIDE - 1) / ATTENTION_SIDE;
+    const int units = (int)(batch * groups), at = (int)get_group_id(0);
+    const int unit = at % units, chunk = at / units % (int)chunks, key0 = at / units / (int)chunks * ATTENTION_SIDE;
+    const long b = unit / (int)groups, group = unit % (int)groups;
+    const AttentionRows of_q = attention_rows(q + q_at + b * q_row + group * share * q_head, q_token, q_head, share, rows);
+    const AttentionRows of_dy =
+        attention_rows(dy + dy_at + b * dy_row + group * share * dy_head, dy_token, dy_head, share, rows);
+    const AttentionRows of_k = attention_rows(k + k_at + b * k_row + group * k_head, k_token, 0, 1, (int)keys);
+    const AttentionRows of_v = attention_rows(v + v_at + b * v_row + group * v_head, v_token, 0, 1, (int)keys);
+    const float rate = LOG2E * scale, lowest = -127.0f / rate;
+    float4 sum_k[4][ATTENTION_QUADS], sum_v[4][ATTENTION_QUADS];
+    attention_clear(sum_k);
+    attention_clear(sum_v);
+    for (int block = chunk; block < blocks; block += (int)chunks) {
+        const int row0 = block * ATTENTION_SIDE;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        attention_statistics(lse + lse_at, delta + delta_at, b * queries * heads + group * share, (int)heads, share,
+                             row0, rows, scale, of_rows);
+        const AttentionSight sight = attention_look(
+            spans + spans_at + b * span_row, has_spans != 0, share, row0, rows, 0, (int)keys, first, last);
+        if (key0 < sight.end && key0 + ATTENTION_SIDE > sight.begin) {
+            // The tile lies the other way round: keys down, rows across.
+            float4 s[4], ds[4];
+            attention_scores(of_k, key0, of_q, row0, (int)width, s, shared);
+            const float4 tops = vload4(item_n, of_rows), means = vload4(item_n, of_rows + ATTENTION_SIDE);
+            const int4 firsts = vload4(item_n, first), lasts = vload4(item_n, last);
+            ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+                const int4 key = key0 + 4 * item_m + i;
+                s[i] = exp2_scaled_quad(s[i] - tops, rate, lowest);
+                s[i] = select((float4)(0.0f), s[i], (key >= firsts) & (key < lasts));
+            }
+            if (dv_mode) {
+                attention_keep(s, p);
+                attention_gather(of_dy, row0, (int)width, p, sum_v, shared);
+            }
+            if (dk_mode) {
+                attention_scores(of_v, key0, of_dy, row0, (int)width, ds, shared);
+                ATTENTION_UNROLL for (int i = 0; i < 4; i++) ds[i] = s[i] * (ds[i] - means) * scale;
+                attention_keep(ds, p);
+                attention_gather(of_q, row0, (int)width, p, sum_k, shared);
+            }
+        }
+    }
+    if (dk_mode)
+        attention_write(sum_k, 1.0f, dk + dk_at + chunk * dk_chunk + b * dk_row + group * dk_head, dk_token, 0, 1, key0,
+                        (int)keys, (int)width, dk_mode == 2);
+    if (dv_mode)
+        attention_write(sum_v, 1.0f, dv + dv_at + chunk * dv_chunk + b * dv_row + group * dv_head, dv_token, 0, 1, key0,
+                        (int)keys, (int)width, dv_mode == 2);
+}
+#endif
+
+#endif
