@@ -89,6 +89,13 @@ final class GoldenTrial {
         results[name] = .integers(values.map(Int.init), shape: indices.shape)
     }
 
+    /// Widens what a gradient may be off: an input's gradient that is 0 by cancellation has a tolerance of 0, which only the same order
+    /// of operations meets.
+    func allow(_ gradient: String, atLeast bound: Double) {
+        guard let own = tolerances["grad/" + gradient] else { return }
+        tolerances["grad/" + gradient] = GoldenTolerance(bound: max(own.bound, bound))
+    }
+
     /// `total` is a sum whose terms are the elements of `part`: it may be off by as much as they may be together,
     /// `share` times one element. A sum's own bound is often smaller, where errors of the reference's terms happened to
     /// cancel.
