@@ -82,7 +82,7 @@ public final class Decoder: LanguageModel {
         var passes: [Int?: AttentionPass] = [:]
         for window in Set(configuration.windows) {
             let mask = AttentionMask(
-                isCausal: true, window: window, validKeys: tokens.valid, documents: tokens.documents)
+                isCausal: true, window: window, validKeys: tokens.validKeys(after: past), documents: tokens.documents)
             passes[window] = try AttentionPass(mask, tokens, past: past, on: device)
         }
         return passes

@@ -76,7 +76,8 @@ public final class GPT2: LanguageModel {
         var x = try dropout(tokens(batch.ids, shape: shape) + positions(places, shape: shape))
         recorder.keep("embeddings", x)
         let pass = try AttentionPass(
-            AttentionMask(isCausal: true, validKeys: batch.valid, documents: batch.documents), batch, past: past,
+            AttentionMask(isCausal: true, validKeys: batch.validKeys(after: past), documents: batch.documents), batch,
+            past: past,
             on: x.device)
         for (index, block) in blocks.enumerated() {
             let showing = recorder.wants("layers.\(index).attention")

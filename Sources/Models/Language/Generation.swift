@@ -2,36 +2,78 @@ import RetortKernels
 import RetortRuntime
 import RetortSupport
 
+/// How a model writes: how much, by which choice, and what ends a text.
+public struct WritingOptions: Sendable {
+    /// Tokens to write at most; fewer where the model has no position left.
+    public var count: Int
+    public var sampling: TokenSampling
+    /// Tokens after which nothing follows; they are part of the answer.
+    public var ends: Set<Int32>
+
+    public init(count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = []) {
+        self.count = count
+        self.sampling = sampling
+        self.ends = ends
+    }
+}
+
 extension LanguageModel {
-    /// Continues a prompt, a token at a time.
+    /// Continues prompts side by side, a token at a time. What is written to a prompt does not depend on its neighbours, but for the
+    /// rounding of products of other sizes.
     /// - Parameters:
-    ///   - prompt: token ids, at least one.
-    ///   - count: tokens to write at most; fewer where the model has no position left.
-    ///   - ends: tokens after which nothing follows; they are part of the answer.
-    ///   - onToken: called with each token as it is chosen.
-    /// - Returns: the new tokens.
+    ///   - prompts: token ids, at least one each.
+    ///   - texts: numbers that draws go by, one for each prompt; nil: 0, 1, ….
+    ///   - onToken: called with the place of the prompt and each token as it is chosen.
+    /// - Returns: the new tokens of each.
     /// - Throws: `RetortError` 75 when a signal asked to stop.
+    public func generate(
+        _ prompts: [[Int32]], _ options: WritingOptions, texts: [Int]? = nil,
+        onToken: (_ prompt: Int, Int32) throws -> Void = { _, _ in }
+    ) throws -> [[Int32]] {
+        let texts = texts ?? Array(prompts.indices)
+        var written = prompts.map { _ in [Int32]() }
+        func goesOn(_ prompt: Int) -> Bool {
+            written[prompt].count < options.count && prompts[prompt].count + written[prompt].count <= maxPositions
+                && !(written[prompt].last.map(options.ends.contains) ?? false)
+        }
+        // Which prompts the rows of the cache are; some of them may be finished.
+        var rows = prompts.indices.filter(goesOn)
+        guard !rows.isEmpty else { return written }
+        setTraining(false)
+        return try Autograd.withoutGradients {
+            let cache = KeyValueCache(layers: layerCount)
+            var next = try TokenBatch(prompts: rows.map { prompts[$0] }, pad: 0)
+            var padding = next.padding ?? []
+            while true {
+                let states = try hidden(next, cache: cache, capturing: []).last
+                let last = try states.narrowed(axis: 1, (next.length - 1)..<next.length)
+                let logits = try head().logits(last.reshaped([rows.count, states.shape[2]]))
+                let tokens = try options.sampling.choose(
+                    logits, previous: rows.map { prompts[$0] + written[$0] },
+                    draws: rows.map { .init(text: texts[$0], step: written[$0].count) })
+                for (prompt, token) in zip(rows, tokens) where goesOn(prompt) {
+                    written[prompt].append(token)
+                    try onToken(prompt, token)
+                }
+                if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+                let left = rows.indices.filter { goesOn(rows[$0]) }
+                guard !left.isEmpty else { return written }
+                // Finished texts are read on until they are half of all: closing the ranks costs a copy of the cache.
+                if 2 * left.count <= rows.count {
+                    try cache.keep(left)
+                    rows = left.map { rows[$0] }
+                    padding = left.map { padding[$0] }
+                }
+                next = try TokenBatch(rows.map { written[$0].last ?? 0 }, padding: padding)
+            }
+        }
+    }
+
+    /// Continues one prompt.
     public func generate(
         _ prompt: [Int32], count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = [],
         onToken: (Int32) throws -> Void = { _ in }
     ) throws -> [Int32] {
-        setTraining(false)
-        return try Autograd.withoutGradients {
-            let cache = KeyValueCache(layers: layerCount)
-            var written: [Int32] = []
-            var next = prompt
-            while written.count < count, prompt.count + written.count <= maxPositions {
-                let logits = try forward(TokenBatch(next, rows: 1), cache: cache, capturing: []).logits
-                let last = try logits.reshaped([next.count, vocabulary]).slice((next.count - 1)..<next.count)
-                let token = try sampling.choose(
-                    last, previous: [prompt + written], draws: [.init(step: written.count)])[0]
-                written.append(token)
-                try onToken(token)
-                if ends.contains(token) { break }
-                if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
-                next = [token]
-            }
-            return written
-        }
+        try generate([prompt], WritingOptions(count: count, sampling: sampling, ends: ends)) { try onToken($1) }[0]
     }
 }

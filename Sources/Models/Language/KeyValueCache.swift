@@ -5,6 +5,7 @@ import RetortRuntime
 public final class KeyValueCache {
     /// Of each layer, `[rows, room, keyValueHeads, headWidth]`; the first `length` tokens are there.
     private var layers: [(keys: View, values: View)?]
+    private var device: ComputeDevice?
     /// Tokens read.
     public private(set) var length = 0
 
@@ -18,6 +19,7 @@ public final class KeyValueCache {
             throw TensorError("a cache of keys and values has no gradients: read with it in Autograd.withoutGradients")
         }
         let device = keys.device
+        self.device = device
         let total = length + keys.shape[1]
         var store = layers[layer]
         if let known = store?.keys.shape,
@@ -44,6 +46,23 @@ public final class KeyValueCache {
             return Tensor(view: all.narrowed(1, 0..<total), on: Device(device))
         }
         return (keys: try put(keys.view, store!.keys), values: try put(values.view, store!.values))
+    }
+
+    /// Keeps some of the rows, in the order given: texts that are finished are read no further.
+    func keep(_ rows: [Int]) throws {
+        guard let device else { return }
+        func chosen(_ old: View) throws -> View {
+            let view = try device.empty([rows.count] + old.shape.dropFirst())
+            for (place, row) in rows.enumerated() {
+                try run(
+                    Copy(),
+                    .init(
+                        x: old.slice(row..<(row + 1)).narrowed(1, 0..<length),
+                        y: .write(view.slice(place..<(place + 1)).narrowed(1, 0..<length))), on: device)
+            }
+            return view
+        }
+        layers = try layers.map { try $0.map { (keys: try chosen($0.keys), values: try chosen($0.values)) } }
     }
 
     func advance(by tokens: Int) { length += tokens }

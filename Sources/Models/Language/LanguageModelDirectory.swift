@@ -24,6 +24,16 @@ public enum LanguageModelDirectory {
         return (model, try ModelDirectory.fill(model, with: weights, on: device))
     }
 
+    /// SHA-256 over config.json and the weights: the identity of a model.
+    /// - Throws: `RetortError` 65, 66, 74.
+    public static func digest(_ folder: String) throws -> String {
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
+            $0 == "config.json" || $0.hasSuffix(".safetensors")
+        }
+        let parts = try names.sorted().map { try $0 + ContentHash.hexadecimal(ofFile: folder + "/" + $0) }
+        return ContentHash.hexadecimal(of: Array(parts.joined().utf8))
+    }
+
     /// Whether there is a tokenizer in a directory.
     public static func hasTokenizer(_ folder: String) -> Bool {
         ["tokenizer.json", "vocab.json", "vocab.txt"].contains {

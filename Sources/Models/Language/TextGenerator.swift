@@ -3,9 +3,10 @@ import RetortSupport
 
 /// A language model with its tokenizer: text in, text out.
 public struct TextGenerator {
-    private let model: any LanguageModel
-    private let tokenizer: Tokenizer
-    private let ends: Set<Int32>
+    public let model: any LanguageModel
+    public let tokenizer: Tokenizer
+    /// Tokens that end a text, as config.json says.
+    public let ends: Set<Int32>
 
     /// What came of a prompt.
     public struct Answer: Sendable {
@@ -22,8 +23,16 @@ public struct TextGenerator {
 
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
     public init(_ folder: String, on device: Device) throws {
-        model = try LanguageModelDirectory.load(folder, on: device).model
-        tokenizer = try Tokenizer.load(folder)
+        try self.init(
+            try LanguageModelDirectory.load(folder, on: device).model, try Tokenizer.load(folder), named: folder)
+    }
+
+    /// Of a model that is there.
+    /// - Parameter folder: what errors call it.
+    /// - Throws: `RetortError` 65 where the tokenizer has ids that the model does not know.
+    public init(_ model: any LanguageModel, _ tokenizer: Tokenizer, named folder: String) throws {
+        self.model = model
+        self.tokenizer = tokenizer
         guard tokenizer.idLimit <= model.vocabulary else {
             throw RetortError.badData(
                 "the tokenizer has ids up to \(tokenizer.idLimit - 1), the model \(model.vocabulary) tokens",
@@ -34,27 +43,42 @@ public struct TextGenerator {
 
     /// config.json has one end-of-text token, several, or none.
     private static func ends(_ config: JSONCursor) throws -> Set<Int32> {
-        guard let end = try config.optional("eos_token_id") else { return [] }
+        guard let end = try config.optional("eos_token_id"), end.value != .null else { return [] }
         func id(_ cursor: JSONCursor) throws -> Int32 { Int32(try cursor.int(in: 0...Int(Int32.max))) }
         if case .array = end.value { return Set(try end.elements().map(id)) }
         return [try id(end)]
     }
 
-    /// Continues a text.
-    /// - Parameter onText: called with each piece as soon as its characters are complete.
-    /// - Throws: `RetortError` 65 for a prompt without a token, or one that is longer than the model's context; 75 when a signal asked to stop.
-    public func write(
-        _ prompt: String, count: Int, sampling: TokenSampling, ignoringEnd: Bool = false,
-        onText: (String) throws -> Void = { _ in }
-    ) throws -> Answer {
-        let ids = try tokenizer.encode(prompt).ids
+    /// The tokens of a prompt.
+    /// - Parameter template: makes it what the user says, and lets the assistant answer; nil: the text as it is.
+    /// - Throws: `RetortError` 65 for a prompt without a token, or one that is longer than the model's context.
+    public func prompt(_ text: String, template: ChatTemplate? = nil) throws -> [Int32] {
+        let turns = [ChatMessage(role: "user", content: text)]
+        let ids = try template.map { try tokenizer.encode(turns, template: $0, addGenerationPrompt: true).ids }
+        return try checked(ids ?? tokenizer.encode(text).ids)
+    }
+
+    /// - Throws: `RetortError` 65 for a prompt without a token, or one that is longer than the model's context.
+    func checked(_ ids: [Int32], at place: RetortError.Location? = nil) throws -> [Int32] {
         guard !ids.isEmpty else {
-            throw RetortError.badData("the prompt is empty", why: "the tokenizer puts no token in front of a text")
+            throw RetortError.badData(
+                "the prompt is empty", at: place, why: "the tokenizer puts no token in front of a text")
         }
         guard ids.count <= model.maxPositions else {
             throw RetortError.badData(
-                "the prompt has \(ids.count) tokens, the model \(model.maxPositions) positions")
+                "the prompt has \(ids.count) tokens, the model \(model.maxPositions) positions", at: place)
         }
+        return ids
+    }
+
+    /// Continues a text.
+    /// - Parameter onText: called with each piece as soon as its characters are complete.
+    /// - Throws: as `prompt`; `RetortError` 75 when a signal asked to stop.
+    public func write(
+        _ prompt: String, template: ChatTemplate? = nil, count: Int, sampling: TokenSampling,
+        ignoringEnd: Bool = false, onText: (String) throws -> Void = { _ in }
+    ) throws -> Answer {
+        let ids = try self.prompt(prompt, template: template)
         let opening = try tokenizer.decode(ids, skippingSpecialTokens: true)
         var written: [Int32] = []
         var shown = ""
@@ -71,6 +95,11 @@ public struct TextGenerator {
         let text = try continuation(of: opening, ids, tokens)
         if let more = text.behind(shown) { try onText(more) }
         return Answer(prompt: prompt, text: text, tokens: tokens)
+    }
+
+    /// What new tokens say behind a prompt.
+    func text(_ written: [Int32], behind prompt: [Int32]) throws -> String {
+        try continuation(of: tokenizer.decode(prompt, skippingSpecialTokens: true), prompt, written)
     }
 
     /// What new tokens add to a text: decoded with those before, for decoders treat the beginning of a text in their own way.

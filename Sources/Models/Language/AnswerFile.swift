@@ -1,0 +1,121 @@
+import Foundation
+import RetortData
+import RetortSupport
+
+/// A model's answers to the prompts of a file: JSON lines in the prompts' order, which training reads (`prompt` and `completion`, or
+/// `messages`), each with `finish`: `stop` where the model ended its text, `length` where it ran out of tokens.
+///
+/// The file grows batch by batch. What was asked is kept beside it, in `<file>.state.json`; the same question goes on behind the last line,
+/// another one is refused.
+public struct AnswerFile {
+    private let writer: TextGenerator
+    private let encoder: ExampleEncoder
+    private let source: TextSource
+    private let options: WritingOptions
+    private let identity: JSON
+
+    /// - Parameters:
+    ///   - template: how conversations are written; nil: the tokenizer's own.
+    ///   - separator: between a plain prompt and its answer.
+    ///   - model: what the manifest calls the model: a digest of its files.
+    public init(
+        _ writer: TextGenerator, _ source: TextSource, template: ChatTemplate? = nil, separator: String = "",
+        options: WritingOptions, model: String
+    ) throws {
+        self.writer = writer
+        self.source = source
+        self.options = options
+        encoder = try ExampleEncoder(
+            writer.tokenizer, template: template, options: ExampleOptions(separator: separator, appendsEnd: false))
+        let s = options.sampling
+        identity = [
+            "format": "retort-answers-1", "model_sha256": .string(model), "data_sha256": .string(source.summary.digest),
+            "template": template.map { .string($0.name) } ?? .null, "separator": .string(separator),
+            "max_new_tokens": .int(options.count), "temperature": .double(s.temperature),
+            "top_k": s.topK.map { .int($0) } ?? .null, "top_p": s.topP.map { .double($0) } ?? .null,
+            "min_p": s.minP.map { .double($0) } ?? .null, "repetition_penalty": .double(s.repetitionPenalty),
+            "seed": .string(String(s.seed)), "ends": .array(options.ends.sorted().map { .int(Int($0)) }),
+        ]
+    }
+
+    /// Writes what is not there yet.
+    /// - Parameters:
+    ///   - batch: prompts that are answered side by side.
+    ///   - onProgress: called with the answers that are there.
+    /// - Returns: how many answers were there before.
+    /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read; 73 for a file that answers another question; 74 on
+    ///   a full disk; 75 when a signal asked to stop: whole batches are kept.
+    public func write(to path: String, batch: Int, onProgress: (Int) -> Void = { _ in }) throws -> Int {
+        let there = try resume(path)
+        let file = try AppendFile(path: path)
+        for start in stride(from: there, to: source.count, by: batch) {
+            let numbers = start..<min(source.count, start + batch)
+            let records = try numbers.map { try source.record($0) }
+            let prompts = try records.map {
+                try writer.checked(try encoder.prompt($0), at: $0.place?.location)
+            }
+            let answers = try writer.model.generate(prompts, options, texts: Array(numbers))
+            for (record, (prompt, tokens)) in zip(records, zip(prompts, answers)) {
+                try file.append(line: try line(record, prompt, tokens))
+            }
+            onProgress(numbers.upperBound)
+        }
+        try file.synchronize()
+        try file.close()
+        return there
+    }
+
+    private func line(_ record: TextRecord, _ prompt: [Int32], _ tokens: [Int32]) throws -> String {
+        let answer = try writer.text(tokens, behind: prompt)
+        func turn(_ role: String, _ content: String) -> JSON { ["role": .string(role), "content": .string(content)] }
+        func talk(_ turns: [TextMessage]) -> [(key: String, value: JSON)] {
+            let asked = turns.reversed().drop { $0.role == .assistant }.reversed()
+            return [
+                ("messages", .array(asked.map { turn($0.role.rawValue, $0.content) } + [turn("assistant", answer)]))
+            ]
+        }
+        var members: [(key: String, value: JSON)]
+        switch record.content {
+        case .text(let text), .prompt(let text), .completion(let text, _):
+            members = [("prompt", .string(text)), ("completion", .string(answer))]
+        case .conversation(let turns): members = talk(turns)
+        case .preference(let turns, _, _): members = talk(turns)
+        }
+        let isEnded = tokens.last.map(options.ends.contains) ?? false
+        members.append(("finish", .string(isEnded ? "stop" : "length")))
+        members += record.kept.members.map { (key: $0.key, value: $0.value) }
+        return JSON.object(members).text()
+    }
+
+    /// The answers that are there already; leaves the file without a line that was cut off.
+    private func resume(_ path: String) throws -> Int {
+        let state = path + ".state.json"
+        let isThere = FileManager.default.fileExists(atPath: path)
+        if FileManager.default.fileExists(atPath: state) {
+            let old = try JSON.read(state)
+            for (key, value) in identity.members where old[key] != value {
+                throw RetortError.cannotCreate(
+                    "\(path.quoted(limit: 200)) holds the answers to another question", why: "its \(key) differs",
+                    help: "choose another --output; nothing in this file was touched")
+            }
+        } else if isThere {
+            throw RetortError.cannotCreate(
+                "\(path.quoted(limit: 200)) is there already", why: "nothing says what it answers",
+                help: "choose another --output; nothing in this file was touched")
+        } else {
+            try AtomicFile.write(identity.text(.pretty) + "\n", to: state)
+        }
+        guard isThere else { return 0 }
+        let bytes = try InputFile(path: path).readAll(limit: 1 << 40)
+        let whole = (bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
+        if whole < bytes.count { try AtomicFile.write(Array(bytes.prefix(whole)), to: path) }
+        return bytes.prefix(whole).count { $0 == UInt8(ascii: "\n") }
+    }
+}
+
+extension JSON {
+    fileprivate var members: [(key: String, value: JSON)] {
+        guard case .object(let object) = self else { return [] }
+        return object.members.map { ($0.key, $0.value) }
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import RetortData
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortModels
+
+/// Several texts side by side are the texts one by one.
+@Suite("Generation in batches")
+struct GenerationTests {
+    private static let prompts: [[Int32]] = [[5, 9, 2, 7], [3], [11, 4], [6, 1, 8, 2, 9, 10, 3], [2, 2]]
+
+    @Test(
+        "prompts of different lengths: greedy and drawn, with ends that come at different times",
+        arguments: TestBackend.fast, ["llama_gqa_untied", "mistral_swa", "gpt2"])
+    func ragged(_ backend: TestBackend, _ name: String) throws {
+        let model = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: backend.device()).model
+        let samplings = [
+            TokenSampling(), TokenSampling(temperature: 1, seed: 3),
+            TokenSampling(temperature: 0.8, topK: 20, repetitionPenalty: 1.2, seed: 4),
+        ]
+        for sampling in samplings {
+            let free = try model.generate(Self.prompts, WritingOptions(count: 12, sampling: sampling))
+            #expect(free.allSatisfy { $0.count == 12 } && Set(free).count > 1)
+            // What some of them wrote ends them: rows leave one after the other.
+            let ends = Set([free[0][3], free[2][6]])
+            for options in [
+                WritingOptions(count: 12, sampling: sampling),
+                WritingOptions(count: 12, sampling: sampling, ends: ends),
+            ] {
+                let together = try model.generate(Self.prompts, options)
+                for (text, prompt) in Self.prompts.enumerated() {
+                    let alone = try model.generate([prompt], options, texts: [text])[0]
+                    #expect(together[text] == alone, "\(name) text \(text)")
+                    let whole = free[text]
+                    let stop = whole.firstIndex(where: options.ends.contains).map { $0 + 1 } ?? whole.count
+                    #expect(alone == Array(whole.prefix(stop)))
+                }
+            }
+        }
+        #expect(try model.generate([[Int32]](), WritingOptions(count: 3)).isEmpty)
+        #expect(try model.generate(Self.prompts, WritingOptions(count: 0)) == [[], [], [], [], []])
+    }
+
+    @Test("a text ends where the model has no position left, its neighbours go on")
+    func positions() throws {
+        let model = try LanguageModelDirectory.load(
+            Project.golden("models/llama_gqa_untied"), on: TestBackend.cpu.device()
+        ).model
+        let long = (0..<(model.maxPositions - 2)).map { Int32($0 % 40) }
+        let written = try model.generate([long, [1, 2]], WritingOptions(count: 8))
+        #expect(written.map(\.count) == [3, 8])
+    }
+}
+
+@Suite("Files of answers")
+struct AnswerFileTests {
+    private struct Setting {
+        let folder: ScratchFolder
+        let writer: TextGenerator
+
+        init() throws {
+            folder = try ScratchFolder()
+            let config: JSON = [
+                "model_type": "llama", "vocab_size": 512, "hidden_size": 16, "intermediate_size": 32,
+                "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 96,
+                "initializer_range": 0.3, "tie_word_embeddings": true,
+            ]
+            let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
+            _ = try model.materialize(on: TestBackend.cpu.device(), seed: 5)
+            writer = try TextGenerator(
+                model, try Tokenizer.load(Project.root + "/Tests/Fixtures/tokenizers/stories260K"), named: "tiny")
+            let lines = (1...7).map { "{\"prompt\": \"Once \($0)\", \"level\": \($0)}\n" }
+            try folder.write(lines.joined(), to: "prompts.jsonl")
+        }
+
+        func write(_ output: String, seed: UInt64 = 1, batch: Int = 3, progress: (Int) -> Void = { _ in }) throws -> Int
+        {
+            let source = try TextSource.open([folder.path("prompts.jsonl")], TextOptions(keep: ["level"]))
+            let options = WritingOptions(
+                count: 6, sampling: TokenSampling(temperature: 1, seed: seed), ends: writer.ends)
+            return try AnswerFile(writer, source, options: options, model: "m").write(
+                to: folder.path(output), batch: batch, onProgress: progress)
+        }
+
+        func text(_ name: String) throws -> String { try String(contentsOfFile: folder.path(name), encoding: .utf8) }
+    }
+
+    @Test("answers in the prompts' order, in the form that training reads; the batch does not matter")
+    func form() throws {
+        let setting = try Setting()
+        var seen: [Int] = []
+        #expect(try setting.write("a.jsonl") { seen.append($0) } == 0)
+        #expect(seen == [3, 6, 7])
+        #expect(try setting.write("b.jsonl", batch: 1) == 0)
+        #expect(try setting.text("a.jsonl") == setting.text("b.jsonl"))
+        let lines = try setting.text("a.jsonl").split(separator: "\n").map { try JSON.parse(String($0), file: "a") }
+        #expect(lines.count == 7 && lines.map { $0["level"] } == (1...7).map { .int($0) })
+        #expect(lines.allSatisfy { $0["finish"] == "length" } && lines[2]["prompt"] == "Once 3")
+        let source = try TextSource.open([setting.folder.path("a.jsonl")])
+        #expect(source.format == .completion && source.count == 7)
+    }
+
+    @Test("a file that was cut off goes on to the same bytes; another question is refused")
+    func resume() throws {
+        let setting = try Setting()
+        _ = try setting.write("a.jsonl")
+        let whole = try setting.text("a.jsonl")
+        let lines = whole.split(separator: "\n", omittingEmptySubsequences: false)
+        try (lines.prefix(4).joined(separator: "\n") + "\n" + lines[4].prefix(9)).write(
+            toFile: setting.folder.path("a.jsonl"), atomically: true, encoding: .utf8)
+        #expect(try setting.write("a.jsonl") == 4)
+        #expect(try setting.text("a.jsonl") == whole)
+        #expect(try setting.write("a.jsonl") == 7, "nothing is left to do")
+        let other = thrown(RetortError.self) { _ = try setting.write("a.jsonl", seed: 2) }
+        #expect(other?.exit == .cannotCreate && other?.why.contains("seed") == true)
+        #expect(try setting.text("a.jsonl") == whole)
+        try setting.folder.write("mine", to: "c.jsonl")
+        #expect(thrown(RetortError.self) { _ = try setting.write("c.jsonl") }?.exit == .cannotCreate)
+        #expect(try setting.text("c.jsonl") == "mine")
+    }
+
+    @Test("a prompt that does not fit: its place")
+    func tooLong() throws {
+        let setting = try Setting()
+        let long = String(repeating: "once upon a time ", count: 60)
+        try setting.folder.write("{\"prompt\": \"Once\", \"level\": 1}\n{\"prompt\": \"\(long)\", \"level\": 2}\n", to: "prompts.jsonl")
+        let error = thrown(RetortError.self) { _ = try setting.write("d.jsonl") }
+        #expect(error?.exit == .badData && error?.location?.line == 2, "\(String(describing: error))")
+    }
+}
