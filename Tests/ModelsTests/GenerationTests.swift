@@ -126,7 +126,8 @@ struct AnswerFileTests {
     func tooLong() throws {
         let setting = try Setting()
         let long = String(repeating: "once upon a time ", count: 60)
-        try setting.folder.write("{\"prompt\": \"Once\", \"level\": 1}\n{\"prompt\": \"\(long)\", \"level\": 2}\n", to: "prompts.jsonl")
+        let lines = ["Once", long].map { "{\"prompt\": \"\($0)\", \"level\": 1}\n" }
+        try setting.folder.write(lines.joined(), to: "prompts.jsonl")
         let error = thrown(RetortError.self) { _ = try setting.write("d.jsonl") }
         #expect(error?.exit == .badData && error?.location?.line == 2, "\(String(describing: error))")
     }
