@@ -181,7 +181,7 @@ extension ComparisonPlan {
         if groups.contains(.gemm) {
             plans += GemmCases.compared.map {
                 plan(
-                    "gemm, \(device) / PyTorch", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"),
+                    "gemm, \(device) / PyTorch on the CPU", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"),
                     goal: 1.6)
             }
         }
@@ -191,7 +191,7 @@ extension ComparisonPlan {
                 plans += [
                     ("conv2d", "forward"), ("conv2d_backward_input", "input"), ("conv2d_backward_weight", "weight"),
                 ]
-                .map { plan("\($0), \(device) / PyTorch", $0, "conv.py", shape, ["--pass", $1], goal: nil) }
+                .map { plan("\($0), \(device) / PyTorch on the CPU", $0, "conv.py", shape, ["--pass", $1], goal: nil) }
             }
         }
         if groups.contains(.kd) {
@@ -199,11 +199,11 @@ extension ComparisonPlan {
                 let shape = sizes.map(String.init).joined(separator: "x")
                 let isNarrow = sizes[1] < 1000
                 plans.append(
-                    plan("kd_rows, \(device) / PyTorch", "kd_rows", "kd_rows.py", shape, goal: isNarrow ? 2 : 20))
+                    plan("kd_rows, \(device) / PyTorch on the CPU", "kd_rows", "kd_rows.py", shape, goal: isNarrow ? 2 : 20))
                 guard !isNarrow else { continue }
                 plans.append(
                     plan(
-                        "kd_rows, \(device) / PyTorch, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"],
+                        "kd_rows, \(device) / PyTorch on the CPU, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"],
                         goal: 5))
             }
         }
@@ -212,17 +212,17 @@ extension ComparisonPlan {
                 let shape = sizes.map(String.init).joined(separator: "x")
                 for (words, more) in [("", []), (", allocator tuned", ["--tuned"])] {
                     var head = plan(
-                        "kd_chunked, \(device) / PyTorch" + words, "kd_chunked", "kd_head.py", shape, more, goal: 2.5)
+                        "kd_chunked, \(device) / PyTorch on the CPU" + words, "kd_chunked", "kd_head.py", shape, more, goal: 2.5)
                     head.memoryGoal = 0.1
                     plans.append(head)
                 }
             }
         }
         if groups.contains(.step) {
-            plans.append(plan("kd_step, \(device) / PyTorch", "mlp_step", "mlp_step.py", "128", goal: 1.5))
+            plans.append(plan("kd_step, \(device) / PyTorch on the CPU", "mlp_step", "mlp_step.py", "128", goal: 1.5))
             plans.append(
                 plan(
-                    "resnet_step, \(device) / PyTorch", "resnet_step", "resnet_step.py", "64",
+                    "resnet_step, \(device) / PyTorch on the CPU", "resnet_step", "resnet_step.py", "64",
                     goal: device == "cpu" ? 1.2 : 1))
         }
         return plans
