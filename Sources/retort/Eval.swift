@@ -13,7 +13,7 @@ struct Eval: ParsableCommand {
             (preprocessor_config.json), where a run wrote what it trained with.
             LANGUAGE MODELS. The data is text as a recipe reads it (JSON lines, a JSON array, plain text; .gz and .zst too), or a
             .safetensors file with rows of token ids: perplexity and token accuracy; with --teacher agreement and divergences, also by
-            the teacher's entropy.
+            the teacher's entropy. With --generate the model answers the file's prompts: ROUGE-L, exact match, token F1.
             """)
 
     @Argument(help: "A model directory, e.g. RUN/student/seed-0/final.", completion: .directory)
@@ -24,6 +24,7 @@ struct Eval: ParsableCommand {
     var teacher: String?
     @OptionGroup var options: EvalDataOptions
     @OptionGroup var text: EvalTextOptions
+    @OptionGroup var answers: EvalAnswerOptions
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -33,6 +34,7 @@ struct Eval: ParsableCommand {
     }
 
     private func report(_ family: ModelFamily, on device: Device) throws -> EvaluationReport {
+        if family != .language, answers.generate { try refuse(["--generate"], for: "language models") }
         switch family {
         case .classifier:
             try refuse(text.given, for: "texts")
@@ -40,7 +42,13 @@ struct Eval: ParsableCommand {
         case .language:
             try refuse(options.given.filter { $0 != "--test-every" }, for: "classifiers")
             let data = text.of(data, every: options.testEvery)
-            return try evaluate(languageModel: model, teacher: teacher, on: data, device: device)
+            guard answers.generate else {
+                return try evaluate(languageModel: model, teacher: teacher, on: data, device: device)
+            }
+            try text.checkForWriting()
+            return try evaluateAnswers(
+                languageModel: model, teacher: teacher, on: data, try answers.of(), device: device,
+                progress: Progress(quiet: common.quiet))
         case .encoder:
             throw RetortError.usage("\(model.quoted(limit: 200)) is an encoder, which is not measured")
         }

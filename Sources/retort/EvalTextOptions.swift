@@ -2,6 +2,7 @@ import ArgumentParser
 import RetortData
 import RetortDistillation
 import RetortModels
+import RetortSupport
 
 /// How text becomes examples: the keys of a recipe's `data: {kind: text}`.
 struct EvalTextOptions: ParsableArguments {
@@ -52,6 +53,13 @@ struct EvalTextOptions: ParsableArguments {
         return LanguageEvaluationData(
             path, text: TextSettings(source: source, examples: examples, tokenizer: tokenizer, template: template),
             tensor: tensor, every: every, limit: limit)
+    }
+
+    /// Refuses what says how predictions of tokens are counted, where a model writes.
+    func checkForWriting() throws {
+        let idle: Set<String> = ["--max-length", "--truncation", "--targets", "--appends-end", "--tensor"]
+        guard let flag = given.first(where: idle.contains) else { return }
+        throw RetortError.usage("\(flag) has no meaning with --generate", help: "leave it out")
     }
 
     /// The flags that were given.
