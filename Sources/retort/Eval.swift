@@ -14,6 +14,8 @@ struct Eval: ParsableCommand {
             LANGUAGE MODELS. The data is text as a recipe reads it (JSON lines, a JSON array, plain text; .gz and .zst too), or a
             .safetensors file with rows of token ids: perplexity and token accuracy; with --teacher agreement and divergences, also by
             the teacher's entropy. With --generate the model answers the file's prompts: ROUGE-L, exact match, token F1.
+            ENCODERS. Texts with classes (fields text, label) or pairs with scores (sentence1, sentence2, score) in JSON, CSV or TSV:
+            accuracy, macro-F1 and confusion of a classifier; Spearman's and Pearson's correlation of an encoder of sentences.
             """)
 
     @Argument(help: "A model directory, e.g. RUN/student/seed-0/final.", completion: .directory)
@@ -50,7 +52,10 @@ struct Eval: ParsableCommand {
                 languageModel: model, teacher: teacher, on: data, try answers.of(), device: device,
                 progress: Progress(quiet: common.quiet))
         case .encoder:
-            throw RetortError.usage("\(model.quoted(limit: 200)) is an encoder, which is not measured")
+            try refuse(options.given.filter { $0 != "--label" }, for: "pictures, tables and language models")
+            try refuse(text.givenForLanguage, for: "language models")
+            return try evaluate(
+                encoder: model, teacher: teacher, on: text.encoder(data, label: options.label), device: device)
         }
     }
 

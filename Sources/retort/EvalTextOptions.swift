@@ -55,11 +55,26 @@ struct EvalTextOptions: ParsableArguments {
             tensor: tensor, every: every, limit: limit)
     }
 
+    /// The same for an encoder.
+    func encoder(_ path: String, label: String?) throws -> EncoderEvaluationData {
+        var names = fields?.names ?? [:]
+        if let label, names.updateValue(label, forKey: "label") != nil {
+            throw RetortError.usage("--label and --fields both name the label", help: "leave one of them out")
+        }
+        return EncoderEvaluationData(path, fields: names, length: maxLength, limit: limit)
+    }
+
     /// Refuses what says how predictions of tokens are counted, where a model writes.
     func checkForWriting() throws {
         let idle: Set<String> = ["--max-length", "--truncation", "--targets", "--appends-end", "--tensor"]
         guard let flag = given.first(where: idle.contains) else { return }
         throw RetortError.usage("\(flag) has no meaning with --generate", help: "leave it out")
+    }
+
+    /// The flags that were given and that an encoder has no use for.
+    var givenForLanguage: [String] {
+        let shared: Set<String> = ["--fields", "--max-length", "--limit"]
+        return given.filter { !shared.contains($0) }
     }
 
     /// The flags that were given.
