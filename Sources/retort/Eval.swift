@@ -1,103 +1,67 @@
 import ArgumentParser
 import RetortDistillation
+import RetortModels
+import RetortRuntime
 import RetortSupport
 
 struct Eval: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Measure a saved model on labelled data.",
+        abstract: "Measure a saved model on data.",
         discussion: """
-            The data is what a recipe's data can be: a CSV file, a folder of IDX files (MNIST's format), of CIFAR binaries, or of
-            images in class folders. How images are normalised and features scaled is read from the model's directory
+            PICTURES AND TABLES. The data is what a recipe's data can be: a CSV file, a folder of IDX files (MNIST's format), of CIFAR
+            binaries, or of images in class folders. How images are normalised and features scaled is read from the model's directory
             (preprocessor_config.json), where a run wrote what it trained with.
+            LANGUAGE MODELS. The data is text as a recipe reads it (JSON lines, a JSON array, plain text; .gz and .zst too), or a
+            .safetensors file with rows of token ids: perplexity and token accuracy; with --teacher agreement and divergences, also by
+            the teacher's entropy. With --generate the model answers the file's prompts: ROUGE-L, exact match, token F1.
+            ENCODERS. Texts with classes (fields text, label) or pairs with scores (sentence1, sentence2, score) in JSON, CSV or TSV:
+            accuracy, macro-F1 and confusion of a classifier; Spearman's and Pearson's correlation of an encoder of sentences.
             """)
 
     @Argument(help: "A model directory, e.g. RUN/student/seed-0/final.", completion: .directory)
     var model: String
-    @Option(help: "The CSV file or the folder.", completion: .file())
+    @Option(help: "The file or the folder.", completion: .file())
     var data: String
     @Option(help: "Also compare with this teacher's directory.", completion: .directory)
     var teacher: String?
     @OptionGroup var options: EvalDataOptions
+    @OptionGroup var text: EvalTextOptions
+    @OptionGroup var answers: EvalAnswerOptions
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        let results = try evaluate(model: model, teacher: teacher, on: options.of(data), device: try common.open())
-        TextOutput.standardOutput.write(common.json ? results.summaryJSON.text() + "\n" : summaryTable(results))
-    }
-}
-
-/// What can be said of the data where it does not say it itself.
-struct EvalDataOptions: ParsableArguments {
-    @Option(help: "What the data is: csv, idx, cifar10, cifar100 or images (default: as its files' names tell).")
-    var kind: EvaluationData.Kind?
-    @Option(help: "test or train (default: test where there are parts, else everything).")
-    var split: EvaluationData.Split?
-    @Option(help: "CSV: the column that holds the class.")
-    var label: String = "label"
-    @Option(help: "CSV: every feature is multiplied by this (default: as the model was trained).")
-    var scale: Double?
-    @Option(help: "CSV, or class folders without test folder: every n-th is for the test, as in the recipe.")
-    var testEvery: Int?
-    @Option(help: "CIFAR-100: fine or coarse classes (default: by the model's number of classes).")
-    var labels: EvaluationData.Labels?
-    @Option(help: "Images in folders: pixels (default: the model's).")
-    var height: Int?
-    @Option(help: "Images in folders: pixels (default: the model's).")
-    var width: Int?
-    @Option(help: "Images in folders: 1 or 3 (default: the model's).")
-    var channels: Int?
-    @Option(help: "Images: mean by channel, e.g. 0.49,0.48,0.45 (default: as the model was trained).")
-    var mean: NumberList?
-    @Option(help: "Images: deviation by channel (default: as the model was trained).")
-    var deviation: NumberList?
-    @Option(help: "Images in folders: decoded images to hold; more are decoded while they are measured.")
-    var memory: ByteSize = ByteSize(bytes: 2 << 30)
-
-    func of(_ path: String) -> EvaluationData {
-        var data = EvaluationData(path)
-        (data.kind, data.split, data.testEvery) = (kind, split, testEvery)
-        (data.label, data.scale, data.cifarLabels) = (label, scale, labels)
-        (data.height, data.width, data.channels) = (height, width, channels)
-        (data.mean, data.deviation, data.memory) = (mean?.numbers, deviation?.numbers, memory.bytes)
-        return data
+        let report = try report(ModelFamily(of: model), on: try common.open())
+        if !common.quiet { for line in report.notes { TextOutput.standardError.writeLine(line) } }
+        TextOutput.standardOutput.write(common.json ? report.json.text() + "\n" : report.table)
     }
 
-    func validate() throws {
-        if let scale, !scale.isFinite || scale == 0 { throw ValidationError("--scale is a finite number other than 0") }
-        if let all = deviation?.numbers, !all.allSatisfy({ $0 > 0 }) { throw ValidationError("--deviation is above 0") }
-        for (name, value) in [("--height", height), ("--width", width), ("--channels", channels)] {
-            if let value, value < 1 { throw ValidationError("\(name) is 1 or more") }
+    private func report(_ family: ModelFamily, on device: Device) throws -> EvaluationReport {
+        if family != .language, answers.generate { try refuse(["--generate"], for: "language models") }
+        switch family {
+        case .classifier:
+            try refuse(text.given, for: "texts")
+            return EvaluationReport(try evaluate(model: model, teacher: teacher, on: options.of(data), device: device))
+        case .language:
+            try refuse(options.given.filter { $0 != "--test-every" }, for: "classifiers")
+            let data = text.of(data, every: options.testEvery)
+            guard answers.generate else {
+                return try evaluate(languageModel: model, teacher: teacher, on: data, device: device)
+            }
+            try text.checkForWriting()
+            return try evaluateAnswers(
+                languageModel: model, teacher: teacher, on: data, try answers.of(), device: device,
+                progress: Progress(quiet: common.quiet))
+        case .encoder:
+            try refuse(options.given.filter { $0 != "--label" }, for: "pictures, tables and language models")
+            try refuse(text.givenForLanguage, for: "language models")
+            return try evaluate(
+                encoder: model, teacher: teacher, on: text.encoder(data, label: options.label), device: device)
         }
     }
-}
 
-extension EvaluationData.Kind: ExpressibleByArgument {}
-extension EvaluationData.Split: ExpressibleByArgument {}
-extension EvaluationData.Labels: ExpressibleByArgument {}
-
-/// Finite numbers with commas between them.
-struct NumberList: ExpressibleByArgument {
-    let numbers: [Double]
-
-    init?(argument: String) {
-        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map {
-            DecimalText.double(String($0))
-        }
-        guard (1...4).contains(parts.count), parts.allSatisfy({ $0?.isFinite == true }) else { return nil }
-        numbers = parts.compactMap { $0 }
+    /// Refuses flags that this kind of model has no use for: they would be passed over in silence.
+    private func refuse(_ flags: [String], for whom: String) throws {
+        guard let flag = flags.first else { return }
+        throw RetortError.usage("\(flag) is for \(whom), and \(model.quoted(limit: 200)) is none", help: "leave it out")
     }
-}
-
-/// 0, 512MiB, 2GiB.
-struct ByteSize: ExpressibleByArgument {
-    let bytes: Int
-
-    init(bytes: Int) { self.bytes = bytes }
-
-    init?(argument: String) {
-        guard let bytes = ByteCount.parse(argument) else { return nil }
-        self.init(bytes: bytes)
-    }
-
-    var defaultValueDescription: String { NumberFormat.bytes(bytes) }
 }

@@ -26,6 +26,12 @@ struct MetricFormat {
         case .reverseKL: "of the student, per token"
         case .crossEntropy: "per test token"
         case .perplexity: "exp of the cross entropy"
+        case .rougeL: "longest common subsequence of words"
+        case .exactMatch: "answers that are as wanted"
+        case .tokenF1: "of the answers' words"
+        case .unanswered: "nothing to compare was found"
+        case .spearman: "rank correlation with the given scores"
+        case .pearson: "correlation with the given scores"
         case .retrieval: "own teacher's embedding nearest"
         case .recall10, .recall20: "of what users took next"
         case .ndcg10, .ndcg20: "hits count less further down"
@@ -53,9 +59,9 @@ struct MetricFormat {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
         case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient, .recall10, .recall20, .ndcg10,
-            .ndcg20:
+            .ndcg20, .rougeL, .exactMatch, .tokenF1, .unanswered:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
-        case .klToTeacher, .reverseKL, .crossEntropy, .perplexity:
+        case .klToTeacher, .reverseKL, .crossEntropy, .perplexity, .spearman, .pearson:
             return pair(spread) {
                 $0 != 0 && abs($0) < 0.001
                     ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)

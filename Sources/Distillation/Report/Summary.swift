@@ -1,7 +1,8 @@
 import RetortSupport
 
 /// The results as plain text for a terminal of 100 columns: what the arms can do, what they cost, and what it means.
-public func summaryTable(_ results: RunResults) -> String {
+/// - Parameter withVerdict: say what it means.
+public func summaryTable(_ results: RunResults, withVerdict: Bool = true) -> String {
     let costs: Set<String> = [
         Metric.parameters.rawValue, Metric.bytes.rawValue, Metric.latency.rawValue, Metric.peakBytes.rawValue,
         Metric.stepTime.rawValue,
@@ -15,7 +16,8 @@ public func summaryTable(_ results: RunResults) -> String {
         metrics.filter { federated.contains($0.key) }, metrics.filter { costs.contains($0.key) },
     ]
     let tables = blocks.filter { !$0.isEmpty }.map { block(results, $0) }
-    return (tables + [wrapped(Verdict(results).text, to: summaryWidth)]).joined(separator: "\n")
+    let verdict = withVerdict ? [wrapped(Verdict(results).text, to: summaryWidth)] : []
+    return (tables + verdict).joined(separator: "\n")
 }
 
 private let summaryWidth = 100

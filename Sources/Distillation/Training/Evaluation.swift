@@ -23,7 +23,8 @@ public struct Evaluation: Sendable {
         self.logits = logits
     }
 
-    private init(classes: Int, labels: [Int32], logits: [Float]) {
+    /// Logits that are there already.
+    init(classes: Int, labels: [Int32], logits: [Float]) {
         self.classes = classes
         self.labels = labels
         self.logits = logits

@@ -101,6 +101,14 @@ public enum Metric: String, Sendable, CaseIterable {
     /// Of language models, per token.
     case crossEntropy = "cross_entropy"
     case perplexity
+    /// Of what language models write: F of ROUGE-L, the share that is as wanted, F1 of the words, the share without an answer.
+    case rougeL = "rouge_l"
+    case exactMatch = "exact_match"
+    case tokenF1 = "token_f1"
+    case unanswered
+    /// Of encoders: how their numbers follow those that people gave.
+    case spearman
+    case pearson
     case retrieval = "retrieval_at_1"
     case recall10 = "recall@10"
     case recall20 = "recall@20"
@@ -129,6 +137,12 @@ public enum Metric: String, Sendable, CaseIterable {
         case .reverseKL: "reverse KL (nats)"
         case .crossEntropy: "cross entropy (nats)"
         case .perplexity: "perplexity"
+        case .rougeL: "ROUGE-L %"
+        case .exactMatch: "exact match %"
+        case .tokenF1: "token F1 %"
+        case .unanswered: "no answer %"
+        case .spearman: "Spearman"
+        case .pearson: "Pearson"
         case .retrieval: "retrieval %"
         case .recall10: "recall@10 %"
         case .recall20: "recall@20 %"

@@ -36,6 +36,13 @@ public enum EncoderDirectory {
         return (model, arena)
     }
 
+    /// What stands on the encoder of a directory.
+    /// - Throws: `RetortError` 66 for missing files, 65 for a config.json that is malformed or not supported.
+    public static func head(of folder: String) throws -> EncoderHead {
+        let config = try ModelDirectory.configuration(folder + "/config.json")
+        return try EncoderModelRegistry.find(config).init(config, head: nil).head
+    }
+
     /// Writes the config, with the model's head and the type that the weights have now, and `model.safetensors` or its shards.
     /// - Parameter shardBytes: of a file's tensors at most, unless one alone is larger.
     /// - Throws: `RetortError` 73 or 74.

@@ -21,6 +21,8 @@ struct LanguageEvaluation: Sendable {
         var reverse = 0.0
         /// Share of tokens for which both find the same successor likeliest.
         var agreement = 0.0
+        /// The same by how sure the teacher is.
+        var bins: [EntropyBin] = []
     }
 
     var perplexity: Double { exp(crossEntropy) }
@@ -43,7 +45,8 @@ struct LanguageEvaluation: Sendable {
         accuracy = Double(sums.hits) / count
         comparison = teacher.map { _ in
             Comparison(
-                forward: sums.forward / count, reverse: sums.reverse / count, agreement: Double(sums.same) / count)
+                forward: sums.forward / count, reverse: sums.reverse / count, agreement: Double(sums.same) / count,
+                bins: sums.byEntropy.bins)
         }
     }
 
@@ -54,6 +57,7 @@ struct LanguageEvaluation: Sendable {
         var forward = 0.0
         var reverse = 0.0
         var same = 0
+        var byEntropy = EntropySums()
 
         mutating func add(
             _ batch: LanguageBatch, _ model: any LanguageModel, _ teacher: (any LanguageModel)?, on device: Device
@@ -91,12 +95,32 @@ struct LanguageEvaluation: Sendable {
             let theirs = try device.compute.read(Tensor(view: taught, on: device).argmax(-1), as: Int32.self)
             let there = try logits.divergence(Divergence(.forwardKL), teacher: taught).perRow.values()
             let back = try logits.divergence(Divergence(.reverseKL), teacher: taught).perRow.values()
+            // −Σ P ln P: what the teacher's prediction costs itself.
+            let entropy = try Tensor(view: taught, on: device).divergence(
+                Divergence(.forwardCrossEntropy), teacher: taught
+            ).perRow.values()
             for place in places {
+                let agrees = best[place] == theirs[place]
                 forward += Double(there[place])
                 reverse += Double(back[place])
-                if best[place] == theirs[place] { same += 1 }
+                if agrees { same += 1 }
+                byEntropy.add(
+                    entropy: Double(entropy[place]), divergence: Double(there[place]), agrees: agrees)
             }
         }
+    }
+}
+
+extension LanguageEvaluation {
+    /// What tables show.
+    var metrics: [Metric: Double] {
+        var metrics: [Metric: Double] = [.accuracy: accuracy, .crossEntropy: crossEntropy, .perplexity: perplexity]
+        if let comparison {
+            metrics[.agreement] = comparison.agreement
+            metrics[.klToTeacher] = comparison.forward
+            metrics[.reverseKL] = comparison.reverse
+        }
+        return metrics
     }
 }
 

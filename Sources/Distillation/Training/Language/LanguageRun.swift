@@ -202,16 +202,10 @@ final class LanguageRun: RecipeRun {
         against teacher: (any LanguageModel)? = nil
     ) throws -> SeedResult {
         let evaluation = try evaluate(model, against: teacher)
-        var metrics: [Metric: Double] = [
-            .accuracy: evaluation.accuracy, .crossEntropy: evaluation.crossEntropy, .perplexity: evaluation.perplexity,
-            .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
-            .latency: try forwardLatency(model, test, on: device),
-        ]
-        if let comparison = evaluation.comparison {
-            metrics[.agreement] = comparison.agreement
-            metrics[.klToTeacher] = comparison.forward
-            metrics[.reverseKL] = comparison.reverse
-        }
+        var metrics = evaluation.metrics
+        metrics[.parameters] = Double(model.parameterCount)
+        metrics[.bytes] = Double(model.parameterCount * 4)
+        metrics[.latency] = try forwardLatency(model, test, on: device)
         if let curve, let last = curve.points.last {
             metrics[.peakBytes] = Double(curve.peakBytes)
             metrics[.stepTime] = curve.stepMicroseconds

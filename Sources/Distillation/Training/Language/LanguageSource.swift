@@ -5,19 +5,16 @@ import RetortSupport
 /// Where the text of a language model's recipe comes from.
 struct LanguageSource: Sendable {
     let path: String
-    /// The directory of the tokenizer, where the recipe names one.
-    let tokenizer: String?
     private let node: RecipeNode
     private let testPath: String?
-    private let options: TextOptions
+    private let settings: TextSettings
 
     /// - Throws: `RetortError` 78 for keys that do not fit together.
     init(_ node: RecipeNode, _ resolve: (String) -> String) throws {
         self.node = node
         path = resolve(node.required("path").text)
-        tokenizer = node["tokenizer"].map { resolve($0.text) }
         guard node.required("kind").text == "text" else {
-            (testPath, options) = (nil, TextOptions())
+            (testPath, settings) = (nil, TextSettings())
             return
         }
         let test = node.required("test")
@@ -29,10 +26,19 @@ struct LanguageSource: Sendable {
                 "data.test needs either path or every", at: test.location,
                 help: "path names a file; every: 20 keeps each twentieth record for the test")
         }
-        options = TextOptions(
-            format: node["format"].flatMap { TextFormat(rawValue: $0.text) },
-            fields: Dictionary(uniqueKeysWithValues: (node["fields"]?.fields ?? []).map { ($0.key, $0.value.text) }),
-            onBadLine: BadLinePolicy(rawValue: node.required("on-bad-line").text) ?? .error)
+        settings = TextSettings(
+            source: TextOptions(
+                format: node["format"].flatMap { TextFormat(rawValue: $0.text) },
+                fields: Dictionary(
+                    uniqueKeysWithValues: (node["fields"]?.fields ?? []).map { ($0.key, $0.value.text) }),
+                onBadLine: BadLinePolicy(rawValue: node.required("on-bad-line").text) ?? .error),
+            examples: ExampleOptions(
+                // Cut rows lose nothing: an example goes on in the next.
+                maxLength: node.required("packing").text == Packing.split.rawValue ? nil : node["max-length"]?.integer,
+                truncation: LongExamplePolicy(rawValue: node.required("truncation").text) ?? .right,
+                targets: ExampleTargets(rawValue: node.required("targets").text) ?? .answers,
+                separator: node.required("separator").text, appendsEnd: node.required("appends-end").flag),
+            tokenizer: node["tokenizer"].map { resolve($0.text) }, template: node["template"]?.text)
     }
 
     /// Reads the examples.
@@ -47,34 +53,26 @@ struct LanguageSource: Sendable {
                 train: try Self.rows(file, node.required("train").text),
                 test: try Self.rows(file, node.required("test").text), tokenizer: nil)
         }
-        let folder = tokenizer ?? tokenizers.first { LanguageModelDirectory.hasTokenizer($0) }
-        guard let folder else {
+        guard let folder = settings.folder(among: tokenizers) else {
             throw RetortError.recipe(
                 "nothing says how text becomes tokens", at: node.location,
                 help: "add data.tokenizer, the directory of a tokenizer")
         }
         let tokenizer = try Tokenizer.load(folder)
         let packing = Packing(rawValue: node.required("packing").text) ?? .none
-        let encoder = try ExampleEncoder(
-            tokenizer, template: try node["template"].map { try ChatTemplate.named($0.text) },
-            options: ExampleOptions(
-                // Cut rows lose nothing: an example goes on in the next.
-                maxLength: packing == .split ? nil : node["max-length"]?.integer,
-                truncation: LongExamplePolicy(rawValue: node.required("truncation").text) ?? .right,
-                targets: ExampleTargets(rawValue: node.required("targets").text) ?? .answers,
-                separator: node.required("separator").text, appendsEnd: node.required("appends-end").flag))
+        let encoder = try settings.encoder(tokenizer)
         func corpus(_ records: some TextRecords, _ what: String) throws -> TokenizedCorpus {
             let corpus = try TokenizedCorpus(records, encoder, threads: 2)
             try say("\(what): \(corpus.summary.words)")
             return corpus
         }
-        let all = try TextSource.open([path], options)
+        let all = try TextSource.open([path], settings.source)
         for line in all.summary.words { try say("\(path.displayable): \(line)") }
         func examples(_ train: some TextRecords, _ test: some TextRecords) throws -> LanguageExamples {
             LanguageExamples(
                 train: try corpus(train, "training text"), test: try corpus(test, "test text"), packing: packing,
                 length: node["max-length"]?.integer,
-                pad: tokenizer.special("pad")?.id ?? tokenizer.special("eos")?.id ?? 0,
+                pad: tokenizer.fillingToken,
                 tokenizer: .init(folder: folder, tokens: tokenizer.idLimit))
         }
         guard let testPath else {
@@ -84,13 +82,14 @@ struct LanguageSource: Sendable {
             }
             return try examples(chosen(false), chosen(true))
         }
-        let test = try TextSource.open([testPath], options)
+        let test = try TextSource.open([testPath], settings.source)
         for line in test.summary.words { try say("\(testPath.displayable): \(line)") }
         return try examples(all, test)
     }
 
     /// A matrix of token ids; each is predicted but the first of a row.
-    private static func rows(_ file: SafeTensors, _ name: String) throws -> TokenizedCorpus {
+    /// - Parameter limit: rows at most.
+    static func rows(_ file: SafeTensors, _ name: String, limit: Int? = nil) throws -> TokenizedCorpus {
         let tensor = try file.tensor(name)
         let place = RetortError.Location(file: file.path)
         guard tensor.shape.count == 2, tensor.shape[0] > 0, tensor.shape[1] > 1 else {
@@ -106,7 +105,7 @@ struct LanguageSource: Sendable {
                 why: "row \(wrong / length), position \(wrong % length)")
         }
         return try TokenizedCorpus(
-            (0..<tensor.shape[0]).map { row in
+            (0..<min(tensor.shape[0], limit ?? .max)).map { row in
                 TokenizedExample(
                     tokens: ids[(row * length)..<((row + 1) * length)].map(Int32.init),
                     isTarget: [Bool](repeating: true, count: length))
@@ -143,28 +142,25 @@ struct LanguageExamples: Sendable {
     }
 
     /// The test examples, about a thousand tokens at a time, one example a row.
-    func measuring() throws -> LanguageBatches {
-        try LanguageBatches(test, batch: max(1, 1024 / max(1, test.summary.longest)), pad: pad, seed: nil)
+    func measuring() throws -> LanguageBatches { try LanguageBatches(measuring: test, pad: pad) }
+}
+
+extension LanguageBatches {
+    /// What a model is measured on: about a thousand tokens at a time, one example a row. A run's table and `retort eval` look at the same
+    /// batches, so that they have the same numbers.
+    init(measuring corpus: TokenizedCorpus, pad: Int32) throws {
+        try self.init(corpus, batch: max(1, 1024 / max(1, corpus.summary.longest)), pad: pad, seed: nil)
     }
 }
 
-/// Some of the records of a source.
-private struct TextRecordChoice: TextRecords {
-    private let source: TextSource
-    private let numbers: [Int]
-
-    init(_ source: TextSource, _ numbers: [Int]) {
-        self.source = source
-        self.numbers = numbers
-    }
-
-    var count: Int { numbers.count }
-    func record(_ number: Int) throws -> TextRecord { try source.record(numbers[number]) }
+extension Tokenizer {
+    /// What fills rows up.
+    var fillingToken: Int32 { special("pad")?.id ?? special("eos")?.id ?? 0 }
 }
 
 extension TextSource.Summary {
     /// What is worth telling, a line each.
-    fileprivate var words: [String] {
+    var words: [String] {
         var lines: [String] = []
         if badRecords > 0 {
             lines.append("\(NumberFormat.grouped(badRecords)) records cannot be read and are left out")
@@ -175,7 +171,7 @@ extension TextSource.Summary {
 }
 
 extension TokenizedCorpus.Summary {
-    fileprivate var words: String {
+    var words: String {
         let grouped = NumberFormat.grouped
         var parts = [
             "\(grouped(examples)) examples, \(grouped(tokens)) tokens, \(grouped(targets)) of them learned, "

@@ -1,0 +1,153 @@
+import RetortSupport
+
+/// Texts, or pairs of texts, each with a number that people gave them: a class, a score. Rows of a CSV or TSV file with a header (by the
+/// name's end), else of JSON lines or of a JSON array, which may be compressed.
+public struct LabelledTexts: Sendable, Equatable {
+    public struct Row: Sendable, Equatable {
+        /// In the order asked for.
+        public let texts: [String]
+        public let value: Double
+    }
+
+    /// What is read of each row.
+    public struct Columns: Sendable {
+        public var texts: [String]
+        public var value: String
+        /// What the value has to be, for errors: "a number".
+        public var wanted: String
+        /// The number of a value; nil where it is none.
+        public var meaning: @Sendable (Value) -> Double?
+
+        public init(
+            texts: [String], value: String, wanted: String, meaning: @escaping @Sendable (Value) -> Double?
+        ) {
+            self.texts = texts
+            self.value = value
+            self.wanted = wanted
+            self.meaning = meaning
+        }
+    }
+
+    /// A value as the file has it; CSV has texts alone.
+    public enum Value: Sendable, Equatable {
+        case text(String)
+        case number(Double)
+    }
+
+    public let rows: [Row]
+
+    /// - Parameter limit: rows at most.
+    /// - Throws: exit 66 when the file is not there; 65, with file:line:column, for the first row that has not what is asked for, and when
+    ///   there is no row; 69 for a compressed file without the library for it; 74 on I/O errors.
+    public static func read(
+        _ path: String, _ columns: Columns, limit: Int? = nil, limits: TextOptions.Limits = .init()
+    ) throws(RetortError) -> LabelledTexts {
+        var rows: [Row] = []
+        if path.hasSuffix(".csv") || path.hasSuffix(".tsv") {
+            try readTable(path, columns, limits, into: &rows, most: limit ?? .max)
+        } else {
+            try readObjects(path, columns, limits, into: &rows, most: limit ?? .max)
+        }
+        guard !rows.isEmpty else {
+            throw .badData("\(path.quoted(limit: 200)) has no rows", at: RetortError.Location(file: path))
+        }
+        return LabelledTexts(rows: rows)
+    }
+
+    // MARK: CSV
+
+    private static func readTable(
+        _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, into rows: inout [Row], most: Int
+    ) throws(RetortError) {
+        let bytes = try InputFile.read(path, limit: limits.decompressedBytes)
+        var scanner = CSVScanner(
+            bytes: bytes, file: path, lineLimit: limits.recordBytes,
+            separator: path.hasSuffix(".tsv") ? CSVScanner.tab : CSVScanner.comma)
+        if let offset = UTF8Check.firstInvalidOffset(in: bytes) {
+            throw scanner.failure(at: offset, "not valid UTF-8", help: "Save the file as UTF-8.")
+        }
+        var fields: [CSVScanner.Field] = []
+        guard try scanner.next(&fields) else { return }
+        let names = try scanner.columnNames(fields)
+        var texts: [Int] = []
+        for name in columns.texts { texts.append(try scanner.column("column", name, of: names)) }
+        let value = try scanner.column("column", columns.value, of: names)
+        while rows.count < most, try scanner.next(&fields) {
+            try scanner.checkCount(fields, wanted: names.count)
+            let text = scanner.text(fields[value])
+            guard let number = columns.meaning(.text(text)) else {
+                throw scanner.failure(
+                    at: scanner.trimmed(fields[value]).lowerBound,
+                    "a wrong value in column \(columns.value.quoted())",
+                    why: "\(text.quoted(limit: 100)) is not \(columns.wanted)")
+            }
+            rows.append(Row(texts: texts.map { scanner.text(fields[$0]) }, value: number))
+        }
+    }
+
+    // MARK: JSON
+
+    private static func readObjects(
+        _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, into rows: inout [Row], most: Int
+    ) throws(RetortError) {
+        var window = try ScanWindow(try ContentReader(path: path, limit: limits.decompressedBytes))
+        if try window.firstCharacter() == UInt8(ascii: "[") {
+            var scanner = ArrayScanner(window, limit: limits.recordBytes)
+            try readAll(&scanner, path, columns, limits, into: &rows, most: most)
+        } else {
+            var scanner = LineScanner(window, limit: limits.recordBytes)
+            try readAll(&scanner, path, columns, limits, into: &rows, most: most)
+        }
+    }
+
+    private static func readAll(
+        _ scanner: inout some RecordScanner, _ path: String, _ columns: Columns, _ limits: TextOptions.Limits,
+        into rows: inout [Row], most: Int
+    ) throws(RetortError) {
+        while rows.count < most, let found = try scanner.next() {
+            if let failure = found.failure { throw failure }
+            let cursor = try JSONCursor.parse(
+                found.bytes, file: path, limits: RecordReader.limits(limits), origin: found.origin)
+            var texts: [String] = []
+            for name in columns.texts { texts.append(try cursor.member(name).string()) }
+            let member = try cursor.member(columns.value)
+            guard let value = Value(member.value), let number = columns.meaning(value) else {
+                throw member.failure("it is not \(columns.wanted)")
+            }
+            rows.append(Row(texts: texts, value: number))
+        }
+    }
+}
+
+extension LabelledTexts.Value {
+    /// nil for what is neither a text nor a number.
+    fileprivate init?(_ json: JSON) {
+        switch json {
+        case .string(let text): self = .text(text)
+        case .int(let number): self = .number(Double(number))
+        case .double(let number): self = .number(number)
+        default: return nil
+        }
+    }
+
+    /// A score: a finite number, or its text.
+    public var score: Double? {
+        let number: Double? =
+            switch self {
+            case .text(let text): DecimalText.double(text)
+            case .number(let number): number
+            }
+        return number.flatMap { $0.isFinite ? $0 : nil }
+    }
+
+    /// A class: one of the names, else its number as such or as text.
+    public func index(in names: [String]) -> Double? {
+        if case .text(let text) = self, let index = names.firstIndex(where: { $0.hasSameBytes(as: text) }) {
+            return Double(index)
+        }
+        guard let number = score, number >= 0, number < Double(names.count), number.rounded() == number else {
+            return nil
+        }
+        return number
+    }
+}

@@ -1,0 +1,53 @@
+import RetortModels
+
+/// How the answer is found in what a model writes around it.
+public enum AnswerRule: Sendable {
+    /// A number: what `\boxed{}` holds, else what follows `####`, else the last one in the text.
+    case lastNumber
+    /// The letter of one of several choices.
+    case choice(letters: ClosedRange<Character> = "A"..."J")
+    /// The last match of a regular expression that is not empty; `\K` in it forgets what stands before.
+    case pattern(AnswerPattern)
+
+    /// The answer in its plainest form; nil where there is none.
+    /// - Throws: `RetortError` 65 when a pattern goes beyond its limits on this text.
+    public func answer(in text: String) throws -> String? {
+        switch self {
+        case .lastNumber: NumberAnswer.find(in: text)
+        case .choice(let letters): ChoiceAnswer.find(in: text, letters)
+        case .pattern(let pattern): try pattern.lastMatch(in: text)
+        }
+    }
+}
+
+/// The contents of the last `\boxed{…}` whose braces close, inner braces included; nil without one. One pass over the text.
+func lastBoxed(_ text: String) -> Substring? {
+    let opening = "\\boxed"
+    // Open braces: where the contents begin, for those of a box.
+    var open: [String.Index?] = []
+    var last: Range<String.Index>?
+    var position = text.startIndex
+    while position < text.endIndex {
+        let next = text.index(after: position)
+        if text[position] == "{" {
+            open.append(text[..<position].hasSuffix(opening) ? next : nil)
+        } else if text[position] == "}", let start = open.popLast() ?? nil {
+            if last.map({ $0.lowerBound < start }) ?? true { last = start..<position }
+        }
+        position = next
+    }
+    return last.map { text[$0] }
+}
+
+extension Substring {
+    /// Where `part` stands last.
+    func lastRange(of part: String) -> Range<Index>? {
+        guard !part.isEmpty else { return nil }
+        var start = endIndex
+        while start > startIndex {
+            formIndex(before: &start)
+            if self[start...].hasPrefix(part) { return start..<index(start, offsetBy: part.count) }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,76 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// `retort eval` of a language model, and optionally its teacher: how well they predict the tokens of examples, and how they differ.
+/// On the test data of the run that made them the numbers are those of the run's table.
+/// - Throws: `RetortError` 64 for options that do not fit, 65 or 66 for the models or the data, 75 when a signal asked to stop.
+public func evaluate(
+    languageModel path: String, teacher teacherPath: String?, on data: LanguageEvaluationData, device: Device
+) throws -> EvaluationReport {
+    let student = try EvaluatedLanguageModel(path, on: device)
+    let teacher = try teacherPath.map { try EvaluatedLanguageModel($0, on: device) }
+    if let teacher { try student.checkComparable(with: teacher) }
+    let examples = try data.examples([path, teacherPath].compactMap { $0 })
+    for entry in [teacher, student].compactMap({ $0 }) { try entry.check(examples.corpus) }
+    let batches = try LanguageBatches(measuring: examples.corpus, pad: examples.pad)
+
+    var arms: [ArmResult] = []
+    if let teacher {
+        arms.append(
+            try teacher.arm(Role.teacher, LanguageEvaluation(teacher.model, batches, on: device), batches, on: device))
+    }
+    let evaluation = try LanguageEvaluation(student.model, batches, teacher: teacher?.model, on: device)
+    arms.append(try student.arm(Role.student, evaluation, batches, on: device))
+    var report = EvaluationReport(arms, on: device)
+    report.counts = [("examples", examples.corpus.count), ("tokens", evaluation.tokens)]
+    report.bins = evaluation.comparison?.bins ?? []
+    report.notes = examples.notes
+    return report
+}
+
+/// A language model from a directory that is to be measured.
+struct EvaluatedLanguageModel {
+    let path: String
+    let model: any LanguageModel
+
+    init(_ path: String, on device: Device) throws {
+        self.path = path
+        model = try LanguageModelDirectory.load(path, on: device).model
+    }
+
+    private var config: RetortError.Location { .init(file: path + "/config.json") }
+
+    /// - Throws: `RetortError` 65 when their predictions are not for the same tokens.
+    func checkComparable(with teacher: EvaluatedLanguageModel) throws {
+        guard teacher.model.vocabulary != model.vocabulary else { return }
+        throw RetortError.badData(
+            "the teacher has a vocabulary of \(teacher.model.vocabulary), the model one of \(model.vocabulary)",
+            at: teacher.config, why: "their predictions cannot be compared token by token")
+    }
+
+    /// - Throws: `RetortError` 65 for examples that the model cannot read.
+    func check(_ corpus: TokenizedCorpus) throws {
+        let (longest, largest) = (corpus.summary.longest, corpus.largestToken)
+        guard longest <= model.maxPositions else {
+            throw RetortError.badData(
+                "the longest example has \(longest) tokens, the model \(model.maxPositions) positions", at: config,
+                help: "--max-length \(model.maxPositions) cuts longer ones; --truncation drop leaves them out")
+        }
+        guard Int(largest) < model.vocabulary else {
+            throw RetortError.badData(
+                "the data has the token \(largest), the model a vocabulary of \(model.vocabulary)", at: config,
+                why: "was it trained with another tokenizer?")
+        }
+    }
+
+    fileprivate func arm(
+        _ role: String, _ evaluation: LanguageEvaluation, _ data: LanguageBatches, on device: Device
+    ) throws -> ArmResult {
+        var metrics = evaluation.metrics
+        metrics[.parameters] = Double(model.parameterCount)
+        metrics[.bytes] = Double(model.parameterCount * 4)
+        metrics[.latency] = try forwardLatency(model, data, on: device)
+        return ArmResult(role, from: path, metrics)
+    }
+}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import RetortModels
+
+/// How tokens are chosen, where a model writes.
+struct EvalSamplingOptions: ParsableArguments {
+    @Option(
+        help:
+            "Writing: 0 always takes the likeliest token; above, tokens are drawn, the more evenly the larger (default: 0)."
+    )
+    var temperature: Double?
+    @Option(help: "Writing: draw from so many of the likeliest only.")
+    var topK: Int?
+    @Option(help: "Writing: draw from the fewest of the likeliest that together are this likely.")
+    var topP: Double?
+    @Option(help: "Writing: draw from those only that are at least this times as likely as the likeliest.")
+    var minP: Double?
+    @Option(help: "Writing: above 1 makes tokens that were there before less likely (default: 1).")
+    var repetitionPenalty: Double?
+    @Option(help: "Writing: what is drawn depends on it (default: 0).")
+    var seed: UInt64?
+
+    func validate() throws {
+        func require(_ holds: Bool, _ what: String) throws { if !holds { throw ValidationError(what) } }
+        try require(temperature.map { $0.isFinite && $0 >= 0 } ?? true, "--temperature is 0 or more")
+        try require(topK ?? 1 >= 1, "--top-k is 1 or more")
+        try require(topP.map { $0 > 0 && $0 <= 1 } ?? true, "--top-p is above 0 and at most 1")
+        try require(minP.map { $0 > 0 && $0 <= 1 } ?? true, "--min-p is above 0 and at most 1")
+        try require(
+            repetitionPenalty.map { $0.isFinite && $0 > 0 } ?? true, "--repetition-penalty is above 0")
+        let draws = topK != nil || topP != nil || minP != nil
+        try require(!draws || temperature ?? 0 > 0, "--top-k, --top-p and --min-p need a --temperature above 0")
+    }
+
+    var sampling: TokenSampling {
+        TokenSampling(
+            temperature: temperature ?? 0, topK: topK, topP: topP, minP: minP,
+            repetitionPenalty: repetitionPenalty ?? 1, seed: seed ?? 0)
+    }
+
+    /// The flags that were given.
+    var given: [String] {
+        let flags: [(String, Bool)] = [
+            ("--temperature", temperature != nil), ("--top-k", topK != nil), ("--top-p", topP != nil),
+            ("--min-p", minP != nil), ("--repetition-penalty", repetitionPenalty != nil), ("--seed", seed != nil),
+        ]
+        return flags.filter(\.1).map(\.0)
+    }
+}

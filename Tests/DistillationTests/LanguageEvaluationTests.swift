@@ -1,0 +1,187 @@
+import Foundation
+import RetortData
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+@Suite("Evaluation of language models")
+struct LanguageEvaluationTests {
+    private static let keys = [
+        "accuracy", "cross_entropy", "perplexity", "agreement", "kl_to_teacher", "reverse_kl_to_teacher", "parameters",
+        "bytes",
+    ]
+
+    private func expectSame(_ report: EvaluationReport, _ run: RunResults) throws {
+        try #require(report.results.arms.map(\.role) == ["teacher", "student"])
+        for (measured, trained) in [(0, 0), (1, run.arms.count - 1)] {
+            let (new, old) = (report.results.arms[measured].seeds[0], run.arms[trained].seeds[0])
+            for key in Self.keys { #expect(new.metrics[key] == old.metrics[key], "\(key)") }
+        }
+        let student = report.results.arms[1].seeds[0].metrics
+        #expect(try #require(student["kl_to_teacher"]) > 0 && student["perplexity"] != nil)
+        // The bins are the same tokens once more.
+        let tokens = report.bins.reduce(0) { $0 + $1.tokens }
+        #expect(tokens == report.counts.last?.count && report.bins.count == 5)
+        func mean(_ value: (EntropyBin) -> Double?) -> Double {
+            report.bins.reduce(0) { $0 + (value($1) ?? 0) * Double($1.tokens) } / Double(tokens)
+        }
+        #expect(abs(mean(\.divergence) - (student["kl_to_teacher"] ?? 0)) < 1e-9)
+        #expect(abs(mean(\.agreement) - (student["agreement"] ?? 0)) < 1e-9)
+    }
+
+    @Test("rows of tokens: on its run's test data a model has the run's numbers, exactly", arguments: TestBackend.fast)
+    func tokens(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        let run = try small.start("run", "seeds=[0]").run()
+        let report = try evaluate(
+            languageModel: small.folder.path("run/student/seed-0/final"),
+            teacher: small.folder.path("run/teacher/seed-0/final"),
+            on: LanguageEvaluationData(small.folder.path("rows.safetensors")), device: backend.device())
+        try expectSame(report, run)
+        #expect(report.counts.map(\.count) == [16, 16 * 9])
+        let few = try evaluate(
+            languageModel: small.folder.path("run/student/seed-0/final"), teacher: nil,
+            on: LanguageEvaluationData(small.folder.path("rows.safetensors"), tensor: "train", limit: 3),
+            device: backend.device())
+        #expect(few.counts.map(\.count) == [3, 27] && few.bins.isEmpty)
+    }
+
+    @Test("text: on its run's test data a model has the run's numbers, exactly")
+    func text() throws {
+        let place = try TextPlace()
+        let run = try place.train()
+        var settings = TextSettings()
+        settings.source.fields = ["prompt": "question", "completion": "answer"]
+        settings.examples.separator = " "
+        let report = try evaluate(
+            languageModel: place.student, teacher: place.teacher,
+            on: LanguageEvaluationData(place.folder.path("text.jsonl"), text: settings, every: 4),
+            device: TestBackend.cpu.device())
+        try expectSame(report, run)
+        #expect(report.counts.first?.count == 3 && report.notes.contains { $0.contains("3 examples") })
+    }
+
+    @Test("divergences by the teacher's entropy against a computation in double", arguments: TestBackend.available)
+    func bins(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        func load(_ name: String) throws -> any LanguageModel {
+            try LanguageModelDirectory.load(Project.golden("models/kd_lm_hinton/" + name), on: device).model
+        }
+        let (teacher, student) = (try load("teacher"), try load("student"))
+        let rows: [[Int32]] = (0..<6).map { row in
+            (0..<8).map { place in Int32((row * 13 + place * (3 + row)) % 64) }
+        }
+        let examples = rows.map { TokenizedExample(tokens: $0, isTarget: [Bool](repeating: true, count: 8)) }
+        let batches = try LanguageBatches(TokenizedCorpus(examples), batch: 4, seed: nil)
+        let found = try #require(
+            try LanguageEvaluation(student, batches, teacher: teacher, on: device).comparison)
+        func probabilities(_ model: any LanguageModel) throws -> [[Double]] {
+            let logits = try rows.flatMap { row in
+                try Autograd.withoutGradients { try model.forward(TokenBatch(row, rows: 1)).logits.values() }
+            }
+            let places: [Int] = (0..<48).filter { $0 % 8 != 7 }
+            return places.map { (place: Int) -> [Double] in
+                let row = logits[(place * 64)..<((place + 1) * 64)].map { Double($0) }
+                let top: Double = row.max() ?? 0
+                let weights: [Double] = row.map { exp($0 - top) }
+                let total: Double = weights.reduce(0, +)
+                return weights.map { $0 / total }
+            }
+        }
+        var tokens = [Int](repeating: 0, count: 5)
+        var divergences = [Double](repeating: 0, count: 5)
+        var same = tokens
+        for (p, q) in zip(try probabilities(teacher), try probabilities(student)) {
+            let entropy: Double = -p.reduce(0.0) { $0 + $1 * log($1) }
+            let bin = entropy < 0.5 ? 0 : entropy < 1 ? 1 : entropy < 2 ? 2 : entropy < 4 ? 3 : 4
+            tokens[bin] += 1
+            for (a, b) in zip(p, q) { divergences[bin] += a * log(a / b) }
+            if p.firstIndex(of: p.max() ?? 0) == q.firstIndex(of: q.max() ?? 0) { same[bin] += 1 }
+        }
+        #expect(found.bins.map(\.tokens) == tokens && tokens.count(where: { $0 > 0 }) > 1, "\(tokens)")
+        for (index, bin) in found.bins.enumerated() where bin.tokens > 0 {
+            let divergence = divergences[index] / Double(tokens[index])
+            #expect(abs((bin.divergence ?? -1) - divergence) < 1e-5 + 1e-4 * divergence)
+            #expect(bin.agreement == Double(same[index]) / Double(tokens[index]))
+        }
+    }
+
+    @Test("borders belong to the interval above them; an empty interval has no mean")
+    func borders() {
+        var sums = EntropySums()
+        for (entropy, divergence) in [(-1e-7, 1.0), (0.49, 3), (0.5, 5), (4, 7), (9, 8)] {
+            sums.add(entropy: entropy, divergence: divergence, agrees: divergence > 2)
+        }
+        let bins = sums.bins
+        #expect(bins.map(\.tokens) == [2, 1, 0, 0, 2] && bins.map(\.divergence) == [2, 5, nil, nil, 7.5])
+        #expect(bins.map(\.agreement) == [0.5, 1, nil, nil, 1])
+        #expect(bins.map(\.from) == [0, 0.5, 1, 2, 4] && bins.map(\.to) == [0.5, 1, 2, 4, nil])
+    }
+
+    @Test("what does not fit is refused")
+    func refusals() throws {
+        let place = try TextPlace()
+        _ = try place.train()
+        let device = try TestBackend.cpu.device()
+        func refused(
+            _ exit: ExitCode, _ words: String, teacher: String? = nil, _ change: (inout LanguageEvaluationData) -> Void
+        ) {
+            var data = LanguageEvaluationData(place.folder.path("text.jsonl"))
+            data.text.source.fields = ["prompt": "question", "completion": "answer"]
+            change(&data)
+            let error = #expect(throws: RetortError.self) {
+                try evaluate(languageModel: place.student, teacher: teacher, on: data, device: device)
+            }
+            #expect(error?.exit == exit && "\(error!)".contains(words), "\(String(describing: error))")
+        }
+        refused(.missingInput, "none.jsonl") { $0.path = "none.jsonl" }
+        refused(.badData, "text.jsonl:1:1") { $0.text.source.fields = [:] }
+        refused(.usage, "questoin") { $0.text.source.fields = ["questoin": "a"] }
+        refused(.usage, "--tensor") { $0.tensor = "test" }
+        refused(.usage, "--test-every") { $0.every = 1 }
+        refused(.usage, "chat template") { $0.text.template = "none" }
+        refused(.badData, "a vocabulary of 64", teacher: Project.golden("models/kd_lm_hinton/teacher")) { _ in }
+        place.write(positions: String(repeating: "a b ", count: 200))
+        refused(.badData, "--max-length 64") { _ in }
+    }
+}
+
+/// Prompts with completions, and two models of a minute's training at most that read them.
+struct TextPlace {
+    let folder: ScratchFolder
+
+    static let recipe = """
+        data: {kind: text, path: text.jsonl, fields: {prompt: question, completion: answer}, test: {every: 4}, tokenizer: stories260K, separator: " "}
+        teacher: {model: {kind: llama, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 64}, train: {epochs: 3}}
+        student: {model: {kind: llama, hidden: 8, intermediate: 16, layers: 1, heads: 2, positions: 64}}
+        arms: {student: {objective: [{loss: hinton, temperature: 1, alpha: 0.5}]}}
+        train: {epochs: 2, batch: 3, optimizer: {kind: adamw, lr: 0.01}}
+        """
+
+    init() throws {
+        folder = try ScratchFolder()
+        try FileManager.default.copyItem(
+            atPath: Project.root + "/Tests/Fixtures/tokenizers/stories260K", toPath: folder.path("stories260K"))
+        let lines = (1...12).map { "{\"question\": \"How many after \($0)?\", \"answer\": \"It is \($0 + 1).\"}\n" }
+        try folder.write(lines.joined(), to: "text.jsonl")
+        try folder.write(Self.recipe, to: "text.yaml")
+    }
+
+    var student: String { folder.path("run/student/seed-0/final") }
+    var teacher: String { folder.path("run/teacher/seed-0/final") }
+
+    func train() throws -> RunResults {
+        try readRecipe(folder.path("text.yaml")).start(
+            on: try TestBackend.cpu.device(), output: folder.path("run"), progress: Progress(quiet: true)
+        ).run()
+    }
+
+    /// Makes the file one long example.
+    func write(positions text: String) {
+        _ = try? folder.write("{\"question\": \"\(text)\", \"answer\": \"b\"}\n", to: "text.jsonl")
+    }
+}
