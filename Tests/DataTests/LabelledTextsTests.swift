@@ -52,7 +52,7 @@ struct LabelledTextsTests {
         }
         expect("a,b,score\nx,y,1\nx,y,high\n", "r.csv", 3, 5, "not a number")
         expect("a,b,score\nx,y\n", "r.csv", 2, 4, "truncated")
-        expect("a,c,score\nx,y,1\n", "r.csv", 1, 1, "\"b\"")
+        expect("a,c,score\nx,y,1\n", "r.csv", 1, 1, "'b'")
         expect("a,b,score\n", "r.csv", nil, nil, "no rows")
         expect("a,b,score\nx,\u{7F}\"y,1\n", "r.csv", 2, 4, "quote")
         expect(
@@ -60,7 +60,7 @@ struct LabelledTextsTests {
             "a string")
         expect("{\"a\": \"x\", \"b\": \"y\", \"score\": null}", "r.jsonl", 1, 31, "a number")
         expect("{\"a\": \"x\", \"b\": \"y\"}", "r.jsonl", 1, 1, "score")
-        expect("{\"a\": ", "r.jsonl", 1, 7, "")
+        expect("{\"a\": ", "r.jsonl", 1, 7, "not valid JSON")
         expect("\n\n", "r.jsonl", nil, nil, "no rows")
         let missing = #expect(throws: RetortError.self) { try LabelledTexts.read("/nowhere.csv", Self.pairs) }
         #expect(missing?.exit == .missingInput)
