@@ -91,7 +91,7 @@ public final class Parameter {
 
     /// What the initializer gives: a function of (seed, name, position), so every device starts from the same bits and two models
     /// whose parameters share names and shapes start alike.
-    func initialValues(seed: UInt64) -> [Float] {
+    public func initialValues(seed: UInt64) -> [Float] {
         switch initializer {
         case .zeros: return [Float](repeating: 0, count: count)
         case .constant(let c): return [Float](repeating: c, count: count)
