@@ -18,7 +18,7 @@ struct InitTests {
         for file in try FileManager.default.contentsOfDirectory(atPath: tokenizer) where file.hasSuffix(".json") {
             try FileManager.default.copyItem(atPath: tokenizer + "/" + file, toPath: teacher + "/" + file)
         }
-        let cut = try Child.retort(["init", folder.path("cut"), "--from", teacher, "--layers", "0,2", "--hidden", "40"])
+        let cut = try Child.retort(["init", folder.path("cut"), "--from", teacher, "--layers", "0,2", "--hidden", "24"])
         #expect(cut.exit == 0 && cut.stdout.contains("2 of 3 layers (0, 2)"), "\(cut.stdout)\(cut.stderr)")
         #expect(
             try contents(of: folder.path("cut"))["tokenizer.json"] == contents(of: teacher)["tokenizer.json"])

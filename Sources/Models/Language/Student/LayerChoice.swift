@@ -17,7 +17,7 @@ public enum LayerChoice: Sendable, Equatable {
         case .every(let step):
             guard step >= 1, step <= count else {
                 throw RetortError.usage(
-                    "every \(step): of \(count) layers, that keeps nothing but the first",
+                    "every \(step): the teacher has \(count) layers",
                     help: "give a number from 1 to \(count)")
             }
             return Array(stride(from: 0, to: count, by: step))

@@ -91,7 +91,8 @@ public struct StudentDirectory: Sendable {
                 "there is no tokenizer in \(tokenizer.quoted(limit: 200))",
                 help: "give a directory with tokenizer.json, vocab.json or vocab.txt")
         }
-        let parent = (folder as NSString).deletingLastPathComponent
+        let name = folder.reversed().drop { $0 == "/" }
+        let parent = String(name.drop { $0 != "/" }.reversed())
         if !parent.isEmpty { try Folder.createWithParents(parent) }
         guard try Folder.create(folder) == .created else {
             throw RetortError.cannotCreate(
