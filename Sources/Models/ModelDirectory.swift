@@ -39,11 +39,13 @@ public enum ModelDirectory {
     }
 
     /// Places a module on a device with weights that fit it.
-    /// - Parameter seed: draws what is not in the files.
+    /// - Parameters:
+    ///   - seed: draws what is not in the files.
+    ///   - trains: false freezes it and spares the memory of its gradients.
     static func fill(
-        _ module: any Module, with weights: StoredWeights, on device: Device, seed: UInt64? = nil
+        _ module: any Module, with weights: StoredWeights, on device: Device, seed: UInt64? = nil, trains: Bool = true
     ) throws -> ParameterArena {
-        let arena = try module.materialize(on: device, seed: seed)
+        let arena = try module.materialize(on: device, seed: seed, trains: trains)
         try weights.assign()
         return arena
     }

@@ -37,8 +37,8 @@ public enum ShardedWeights {
     private static let index = "model.safetensors.index.json"
 
     /// - Throws: `RetortError` 73 or 74.
-    static func save(_ module: any Module, to folder: String, shardBytes: Int) throws {
-        let shards = cut(SavedArray.all(of: module), shardBytes)
+    static func save(_ arrays: [SavedArray], to folder: String, shardBytes: Int) throws {
+        let shards = cut(arrays, shardBytes)
         guard shards.count > 1 else {
             try SavedArray.write(shards.first ?? [], to: folder + "/" + single)
             return remove(index, from: folder)

@@ -6,7 +6,7 @@ import RetortSupport
 /// at before anything is allocated.
 struct StoredWeights {
     private let files: CheckpointFiles
-    private let entries: [(stored: String, assign: ([Float]) throws -> Void)]
+    private let entries: [(name: String, stored: String, assign: ([Float]) throws -> Void)]
     /// Whether there are arrays that are not read.
     let leavesSome: Bool
 
@@ -35,7 +35,7 @@ struct StoredWeights {
                     "\(name) has shape \(stored.shape) in the file, \(array.shape) in config.json",
                     at: .init(file: files.path(of: name)))
             }
-            return (name, array.assign)
+            return (array.name, name, array.assign)
         }
         leavesSome = entries.count < arrays.count
         let known = Set(entries.map(\.stored))
@@ -52,12 +52,26 @@ struct StoredWeights {
     /// Fills the module, which is on its device.
     /// - Throws: `RetortError` 65 when a number is not finite.
     func assign() throws {
-        for (stored, assign) in entries {
-            let values = try files.floats(stored)
-            guard values.allSatisfy(\.isFinite) else {
-                throw RetortError.badData("\(stored) holds NaN or infinity", at: .init(file: files.path(of: stored)))
-            }
-            try assign(values)
+        for entry in entries { try entry.assign(read(entry.stored)) }
+    }
+
+    /// Whether an array of the module is in the files.
+    func holds(_ name: String) -> Bool { entries.contains { $0.name == name } }
+
+    /// The values of one of the module's arrays that is in the files.
+    /// - Throws: `RetortError` 65 when a number is not finite.
+    func floats(_ name: String) throws -> [Float] {
+        guard let entry = entries.first(where: { $0.name == name }) else {
+            throw RetortError.internalBug("\(name) is asked for and not in the files")
         }
+        return try read(entry.stored)
+    }
+
+    private func read(_ stored: String) throws -> [Float] {
+        let values = try files.floats(stored)
+        guard values.allSatisfy(\.isFinite) else {
+            throw RetortError.badData("\(stored) holds NaN or infinity", at: .init(file: files.path(of: stored)))
+        }
+        return values
     }
 }

@@ -16,6 +16,7 @@ struct Retort: ParsableCommand {
               retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --test-every 5
               retort eval runs/fashion-cnn-2026-11-21-1/student/seed-0/final --data data/fashion-mnist
+              retort init student --from teacher --every 2
               retort synth interactions interactions.csv
               retort devices
               retort test-ops golden --device opencl:0
@@ -23,7 +24,8 @@ struct Retort: ParsableCommand {
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Eval.self, Generate.self, Embed.self, Inspect.self, Report.self, Synth.self, Devices.self,
+            Train.self, Eval.self, Generate.self, Init.self, Embed.self, Inspect.self, Report.self, Synth.self,
+            Devices.self,
             Bench.self,
             TestOps.self,
             BenchWorkerCommand.self,

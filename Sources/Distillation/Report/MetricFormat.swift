@@ -36,6 +36,7 @@ struct MetricFormat {
         case .recall10, .recall20: "of what users took next"
         case .ndcg10, .ndcg20: "hits count less further down"
         case .parameters: "trained values"
+        case .trainableParameters: "adapters beside frozen weights"
         case .bytes: "of the weights"
         case .latency: "batch 1, forward"
         case .peakBytes: "device, training step"
@@ -66,7 +67,7 @@ struct MetricFormat {
                 $0 != 0 && abs($0) < 0.001
                     ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)
             }
-        case .parameters:
+        case .parameters, .trainableParameters:
             return pair(spread, hidesZero: true, Self.grouped)
         case .bytes, .peakBytes, .bytesUp, .bytesDown:
             return pair(spread, hidesZero: true) {

@@ -115,6 +115,8 @@ public enum Metric: String, Sendable, CaseIterable {
     case ndcg10 = "ndcg@10"
     case ndcg20 = "ndcg@20"
     case parameters
+    /// Of a model that adapters adapt: theirs.
+    case trainableParameters = "trainable_parameters"
     case bytes
     case latency = "latency_us"
     case peakBytes = "peak_bytes"
@@ -149,6 +151,7 @@ public enum Metric: String, Sendable, CaseIterable {
         case .ndcg10: "NDCG@10 %"
         case .ndcg20: "NDCG@20 %"
         case .parameters: "parameters"
+        case .trainableParameters: "of them trained"
         case .bytes: "size"
         case .latency: "latency (µs)"
         case .peakBytes: "peak memory"

@@ -103,11 +103,12 @@ public final class GPT2: LanguageModel {
     }
 
     /// y = x · weight + bias, weight `[inputs, outputs]`.
-    private final class Projection: Module {
+    private final class Projection: Adaptable {
         let weight: Parameter
         let bias: Parameter
         let activation: MatmulActivation
         var isTraining = true
+        var adapter: LowRankAdapter?
 
         init(_ name: String, _ inputs: Int, _ outputs: Int, _ start: Initializer, activation: MatmulActivation = .none)
         {
@@ -116,10 +117,14 @@ public final class GPT2: LanguageModel {
             self.activation = activation
         }
 
+        var isTransposed: Bool { true }
+        var children: [any Module] { adapter.map { [$0] } ?? [] }
         var parameters: [Parameter] { [weight, bias] }
 
         func callAsFunction(_ x: Tensor) throws -> Tensor {
-            try x.linear(weight.tensor.transposed(0, 1), bias: bias.tensor, activation: activation)
+            let matrix = weight.tensor.transposed(0, 1)
+            return try adapter?.product(x, weight: matrix, bias: bias.tensor, activation: activation)
+                ?? x.linear(matrix, bias: bias.tensor, activation: activation)
         }
     }
 

@@ -6,8 +6,9 @@ import RetortSupport
 /// A language model on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
 public enum LanguageModelDirectory {
     /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training.
+    /// - Parameter trains: false freezes the model and spares the memory of its gradients.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
-    public static func load(_ folder: String, on device: Device) throws -> (
+    public static func load(_ folder: String, on device: Device, trains: Bool = true) throws -> (
         model: any LanguageModel, arena: ParameterArena
     ) {
         guard Folder.exists(folder) else {
@@ -21,7 +22,7 @@ public enum LanguageModelDirectory {
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
             passesOver: model.passesOver)
         model.setTraining(false)
-        return (model, try ModelDirectory.fill(model, with: weights, on: device))
+        return (model, try ModelDirectory.fill(model, with: weights, on: device, trains: trains))
     }
 
     /// SHA-256 over config.json and the weights: the identity of a model.

@@ -1,11 +1,12 @@
 import RetortKernels
 
 /// y = activation(x · weightᵀ + bias). x `[..., inputs]` → `[..., outputs]`; weight `[outputs, inputs]`, bias `[outputs]`.
-public final class Linear: Module {
+public final class Linear: Adaptable {
     public let weight: Parameter
     public let bias: Parameter?
     public let activation: MatmulActivation
     public var isTraining = true
+    public var adapter: LowRankAdapter?
 
     /// Starts as PyTorch's `nn.Linear`: weight and bias uniform in ±1/√inputs.
     public init(_ name: String, inputs: Int, outputs: Int, bias: Bool = true, activation: MatmulActivation = .none) {
@@ -15,9 +16,12 @@ public final class Linear: Module {
         self.activation = activation
     }
 
+    public var isTransposed: Bool { false }
+    public var children: [any Module] { adapter.map { [$0] } ?? [] }
     public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
 
     public func callAsFunction(_ x: Tensor) throws -> Tensor {
-        try x.linear(weight.tensor, bias: bias?.tensor, activation: activation)
+        try adapter?.product(x, weight: weight.tensor, bias: bias?.tensor, activation: activation)
+            ?? x.linear(weight.tensor, bias: bias?.tensor, activation: activation)
     }
 }

@@ -28,10 +28,12 @@ extension Module {
     }
 
     /// Places every parameter and buffer on a device.
-    /// - Parameter seed: draws the parameters' initial values; nil leaves them 0, for those that come from a file.
-    public func materialize(on device: Device, seed: UInt64?) throws -> ParameterArena {
+    /// - Parameters:
+    ///   - seed: draws the parameters' initial values; nil leaves them 0, for those that come from a file.
+    ///   - trains: false freezes the parameters and spares the memory of their gradients.
+    public func materialize(on device: Device, seed: UInt64?, trains: Bool = true) throws -> ParameterArena {
         for buffer in buffers { try buffer.place(on: device.compute) }
-        return try ParameterArena(parameters, on: device.compute, seed: seed)
+        return try ParameterArena(parameters, on: device.compute, seed: seed, trains: trains)
     }
 
     /// Stops gradients: a teacher leaves no tape.

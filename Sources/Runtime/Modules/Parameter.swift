@@ -19,7 +19,7 @@ public final class Parameter {
     public let shape: [Int]
     /// What the value is before training; may be changed until the model is on a device.
     public var initializer: Initializer
-    /// False for a frozen model (a teacher): no tape, no gradient.
+    /// False for a frozen model (a teacher, or what adapters adapt): no tape, no gradient.
     public var isTrainable = true
     private var placed: Placed?
 
@@ -27,8 +27,9 @@ public final class Parameter {
     private struct Placed {
         let device: ComputeDevice
         let value: View
-        let slot: GradientSlot
-        let leaf: Node
+        /// nil where no memory was spent on a gradient.
+        let slot: GradientSlot?
+        let leaf: Node?
     }
 
     public init(_ name: String, _ shape: [Int], _ initializer: Initializer) {
@@ -47,10 +48,13 @@ public final class Parameter {
 
     public var count: Int { shape.reduce(1, *) }
 
-    func place(value: View, gradient: View, on device: ComputeDevice) {
-        let slot = GradientSlot(gradient)
+    /// - Parameter gradient: nil freezes it for good.
+    func place(value: View, gradient: View?, on device: ComputeDevice) {
+        let slot = gradient.map { GradientSlot($0) }
         placed = Placed(
-            device: device, value: value, slot: slot, leaf: Node(shape: shape, device: device, slot: slot))
+            device: device, value: value, slot: slot,
+            leaf: slot.map { Node(shape: shape, device: device, slot: $0) })
+        if slot == nil { isTrainable = false }
     }
 
     private var here: Placed {
@@ -62,15 +66,18 @@ public final class Parameter {
 
     /// The value in the model's arena; rows of a matrix may be padded.
     public var value: View { here.value }
-    public var gradient: View { here.slot.view }
+    public var gradient: View {
+        guard let slot = here.slot else { preconditionFailure("parameter \(name) is frozen and has no gradient") }
+        return slot.view
+    }
     /// Whether backward reached this parameter since its gradient was cleared.
-    public var hasGradient: Bool { here.slot.isWritten }
+    public var hasGradient: Bool { here.slot?.isWritten ?? false }
 
     /// The value on the tape.
     public var tensor: Tensor { Tensor(here.value, here.device, node: isTrainable ? here.leaf : nil) }
 
     /// Forgets the gradient; the next backward writes instead of adding.
-    public func clearGradient() { here.slot.isWritten = false }
+    public func clearGradient() { here.slot?.isWritten = false }
 
     /// The gradient's elements in row-major order; zeros where nothing was written.
     public func gradientValues() throws -> [Float] {
@@ -91,7 +98,7 @@ public final class Parameter {
 
     /// What the initializer gives: a function of (seed, name, position), so every device starts from the same bits and two models
     /// whose parameters share names and shapes start alike.
-    func initialValues(seed: UInt64) -> [Float] {
+    public func initialValues(seed: UInt64) -> [Float] {
         switch initializer {
         case .zeros: return [Float](repeating: 0, count: count)
         case .constant(let c): return [Float](repeating: c, count: count)

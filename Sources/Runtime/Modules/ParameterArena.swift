@@ -13,15 +13,17 @@ public final class ParameterArena {
 
     public let parameters: [Parameter]
     public let device: ComputeDevice
-    /// All values, all gradients: `[elements]` each.
+    /// All values, all gradients: `[elements]` each; of frozen ones there are no gradients.
     public let values: View
     public let gradients: View
     /// Elements of the flat arrays that belong to parameters of two or more dimensions: the first ones.
     public let matrixElements: Int
 
     /// Places the parameters on a device.
-    /// - Parameter seed: draws their initial values; nil leaves them 0, for those that come from a file.
-    public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64?) throws {
+    /// - Parameters:
+    ///   - seed: draws their initial values; nil leaves them 0, for those that come from a file.
+    ///   - trains: false freezes them and spares the memory of their gradients.
+    public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64?, trains: Bool = true) throws {
         var offsets = [Int](repeating: 0, count: parameters.count)
         var total = 0
         func place(where wanted: (Parameter) -> Bool) {
@@ -36,13 +38,13 @@ public final class ParameterArena {
         self.parameters = parameters
         self.device = device
         values = try device.empty([max(total, 1)], for: .parameters)
-        gradients = try device.empty([max(total, 1)], for: .gradients)
+        gradients = try device.empty([trains ? max(total, 1) : 1], for: .gradients)
         try run(Fill(0), .init(y: gradients), on: device)
 
         for (parameter, offset) in zip(parameters, offsets) {
             parameter.place(
-                value: Self.window(values, offset, parameter), gradient: Self.window(gradients, offset, parameter),
-                on: device)
+                value: Self.window(values, offset, parameter),
+                gradient: trains ? Self.window(gradients, offset, parameter) : nil, on: device)
         }
         guard let seed else {
             try run(Fill(0), .init(y: values), on: device)
@@ -60,7 +62,7 @@ public final class ParameterArena {
         try device.write(host, to: values)
     }
 
-    /// Number of trained numbers, without padding.
+    /// Number of its numbers, without padding.
     public var count: Int { parameters.reduce(0) { $0 + $1.count } }
 
     /// Starts a new step: gradients count as absent, the first write of each replaces.

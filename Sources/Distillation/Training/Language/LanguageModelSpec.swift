@@ -11,14 +11,24 @@ struct LanguageModelSpec: Sendable {
     }
     private let source: Source
     let location: RetortError.Location?
+    /// Adapters, which are then all that is trained; nil: everything is.
+    let adaptation: LowRankAdaptation?
+    private let adaptationPlace: RetortError.Location?
 
     /// A directory with weights; nil for a fresh model.
     var directory: String? { if case .directory(let path) = source { path } else { nil } }
 
     /// - Parameter node: the section of the teacher or the student.
-    /// - Throws: `RetortError` 78 unless there is either `model` or `path`.
+    /// - Throws: `RetortError` 78 unless there is either `model` or `path`; and for adapters of a fresh model.
     init(_ node: RecipeNode, who: String, _ resolve: (String) -> String) throws {
         location = node.location
+        adaptation = node["lora"].map(LowRankAdaptation.init)
+        adaptationPlace = node["lora"]?.location
+        if let lora = node["lora"], node["path"] == nil {
+            throw RetortError.recipe(
+                "lora adapts a trained model, and the \(who) is a fresh one", at: lora.location,
+                help: "give the \(who) a path, or remove lora")
+        }
         switch (node["model"], node["path"]) {
         case (let model?, nil):
             source =
@@ -28,7 +38,7 @@ struct LanguageModelSpec: Sendable {
         }
     }
 
-    /// Fresh weights, or those of the directory.
+    /// Fresh weights, or those of the directory. The arena holds what is trained.
     /// - Parameters:
     ///   - vocabulary: tokens of a model whose recipe names no number.
     ///   - settings: what config.json takes from another model: its special tokens.
@@ -37,7 +47,9 @@ struct LanguageModelSpec: Sendable {
         model: any LanguageModel, arena: ParameterArena
     ) {
         switch source {
-        case .directory(let path): return try LanguageModelDirectory.load(path, on: device)
+        case .directory(let path):
+            let loaded = try LanguageModelDirectory.load(path, on: device, trains: adaptation == nil)
+            return (loaded.model, try adapt(loaded.model, seed: seed, on: device) ?? loaded.arena)
         case .config(let path):
             let model = try LanguageModelRegistry.make(try JSONCursor.read(path))
             return (model, try model.materialize(on: device, seed: seed))
@@ -49,6 +61,14 @@ struct LanguageModelSpec: Sendable {
             } catch let error as RetortError where error.exit == .badData {
                 throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
             }
+        }
+    }
+
+    private func adapt(_ model: any LanguageModel, seed: UInt64, on device: Device) throws -> ParameterArena? {
+        do {
+            return try adaptation?.attach(to: model, seed: seed, on: device)
+        } catch let error as RetortError where error.exit == .usage {
+            throw RetortError.recipe(error.what, at: adaptationPlace, why: error.why, help: error.help)
         }
     }
 

@@ -96,7 +96,12 @@ extension RecipeSection {
             ])
         let student = RecipeSection(
             "student", "A language model: its sizes, or the directory to start from.",
-            [path, RecipeField("model", LanguageModelSpec.schema, .optional, "a fresh student")])
+            [
+                path, RecipeField("model", LanguageModelSpec.schema, .optional, "a fresh student"),
+                RecipeField(
+                    "lora", .section(LowRankAdaptation.section), .optional,
+                    "train adapters beside the frozen weights of path"),
+            ])
         let arm = RecipeSection(
             "arm", "One way to train the student.",
             [

@@ -31,8 +31,9 @@ final class LanguageRun: RecipeRun {
         self.data = data
         self.findings = findings
         test = try data.measuring()
-        let loaded = try recipe.teacher?.spec.directory.map { try LanguageModelDirectory.load($0, on: device).model }
-        loaded?.freeze()
+        let loaded = try recipe.teacher?.spec.directory.map {
+            try LanguageModelDirectory.load($0, on: device, trains: false).model
+        }
         teacher = loaded.map { ($0, nil) }
         try Self.rehearse(recipe, data, teacher: loaded, on: device)
         directory = try RunDirectory(
@@ -132,10 +133,8 @@ final class LanguageRun: RecipeRun {
             throw RetortError.internalBug("a teacher that is neither trained nor loaded")
         }
         if let done = try directory.finished(Role.teacher, seed) {
-            let model = try LanguageModelDirectory.load(directory.folder(Role.teacher, seed) + "/final", on: device)
-                .model
-            model.freeze()
-            return (model, done)
+            let folder = directory.folder(Role.teacher, seed) + "/final"
+            return (try LanguageModelDirectory.load(folder, on: device, trains: false).model, done)
         }
         let (model, result) = try fit(
             Role.teacher, spec.spec, Self.teacherTerms, train, seed: seed, initialSeed: seed ^ 0x7eac_4e12,
@@ -153,6 +152,12 @@ final class LanguageRun: RecipeRun {
         let (model, arena) = try spec.make(
             vocabulary: teacher?.vocabulary ?? data.tokenizer?.tokens, settings: teacher?.json, seed: initialSeed,
             on: device)
+        if let adaptation = spec.adaptation {
+            try say(
+                "\(role) seed \(seed): adapters of rank \(adaptation.rank) are trained, "
+                    + "\(NumberFormat.grouped(arena.count)) numbers beside \(NumberFormat.grouped(model.parameterCount)) "
+                    + "that stay")
+        }
         let trainer = try LanguageTrainer(
             model, arena, terms: terms, teacher: teaches ? teacher : nil,
             data: data.training(batch: training.batch, seed: seed), spec: training, seed: seed, on: device)
@@ -163,7 +168,13 @@ final class LanguageRun: RecipeRun {
             pass: { try trainer.train(steps: min(part, trainer.steps - $0 * part)) }, step: { trainer.step },
             measure: { try evaluate(model, against: nil).accuracy },
             report: { try record($0, role, seed, trainer.steps) })
-        let result = try measure(model, seed: seed, curve: curve, tokens: trainer.tokens, against: teacher)
+        if let adaptation = spec.adaptation, let base = spec.directory {
+            try AdapterDirectory.save(adaptation, of: model, base: base, to: directory.folder(role, seed) + "/adapter")
+            // What is measured is what is saved.
+            try model.mergeAdapters()
+        }
+        let result = try measure(
+            model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count, against: teacher)
         try directory.save(result, role: role) { folder in
             try LanguageModelDirectory.save(model, to: folder)
             if let tokenizer = data.tokenizer?.folder ?? spec.directory ?? recipe.teacher?.spec.directory {
@@ -198,7 +209,7 @@ final class LanguageRun: RecipeRun {
     }
 
     private func measure(
-        _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve?, tokens: Int,
+        _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve?, tokens: Int, trained: Int? = nil,
         against teacher: (any LanguageModel)? = nil
     ) throws -> SeedResult {
         let evaluation = try evaluate(model, against: teacher)
@@ -206,6 +217,7 @@ final class LanguageRun: RecipeRun {
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
         metrics[.latency] = try forwardLatency(model, test, on: device)
+        if let trained, trained != model.parameterCount { metrics[.trainableParameters] = Double(trained) }
         if let curve, let last = curve.points.last {
             metrics[.peakBytes] = Double(curve.peakBytes)
             metrics[.stepTime] = curve.stepMicroseconds

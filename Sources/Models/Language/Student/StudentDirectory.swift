@@ -1,0 +1,132 @@
+import Foundation
+import RetortData
+import RetortRuntime
+import RetortSupport
+
+/// Makes a student before its training: a Hugging Face directory of a language model or an encoder with fresh weights, or with weights cut
+/// out of a teacher. Works on files alone, an array at a time; no device is needed.
+public struct StudentDirectory: Sendable {
+    /// The teacher's blocks that it has; nil for fresh weights.
+    public let layers: [Int]?
+    public let layerCount: Int
+    public let parameters: Int
+    /// Of the teacher; nil for fresh weights.
+    public let teacherParameters: Int?
+
+    /// Fresh weights for a config.json.
+    /// - Parameters:
+    ///   - tokenizer: whose tokenizer it gets; nil: the one beside the config, if there is one.
+    ///   - seed: draws the weights: the same seed, the same bits.
+    ///   - folder: must not exist.
+    /// - Throws: `RetortError` 65 or 66 for the config, 73 or 74 for the directory.
+    public static func fresh(
+        config file: String, tokenizer: String? = nil, seed: UInt64, to folder: String
+    ) throws -> StudentDirectory {
+        let plan = try TextModelPlan(ModelDirectory.configuration(file))
+        let arrays = plan.module.parameters.map { parameter in
+            SavedArray(name: parameter.name, shape: parameter.shape) { parameter.initialValues(seed: seed) }
+        }
+        let beside = file.contains("/") ? String(file[..<file.lastIndex(of: "/")!]) : "."
+        try write(arrays, plan.json, tokenizer, orFrom: beside.isEmpty ? "/" : beside, to: folder)
+        return StudentDirectory(
+            layers: nil, layerCount: plan.layers, parameters: plan.module.parameterCount, teacherParameters: nil)
+    }
+
+    /// Some of a teacher's blocks (as DistilBERT began, Sanh et al. 2019, arXiv:1910.01108), and of each matrix the first rows and columns.
+    /// - Parameters:
+    ///   - tokenizer: whose tokenizer it gets; nil: the teacher's.
+    ///   - folder: must not exist.
+    /// - Throws: `RetortError` 64 for layers and widths that the teacher cannot give, 65 or 66 for its files, 73 or 74 for the directory.
+    public static func cut(
+        from teacher: String, layers choice: LayerChoice, widths: StudentWidths, tokenizer: String? = nil,
+        to folder: String
+    ) throws -> StudentDirectory {
+        guard Folder.exists(teacher) else {
+            throw RetortError.missingInput(
+                "there is no model directory \(teacher.quoted(limit: 200))",
+                help: "give a directory with config.json and model.safetensors")
+        }
+        let config = try ModelDirectory.configuration(teacher + "/config.json")
+        let plan = try TextModelPlan(config)
+        let weights = try StoredWeights(
+            of: plan.module, in: CheckpointFiles(folder: teacher), storedNames: plan.storedNames,
+            passesOver: plan.passesOver, begins: { name, isStored in !isStored && plan.mayLack(name) })
+        let layers = try choice.numbers(of: plan.layers)
+        guard case .object(var json) = plan.json else { throw config.failure("an object is needed here") }
+        try LayerChoice.describe(layers, in: config, plan.keys, &json)
+        let sharing = try widths.describe(in: config, plan.keys, &json)
+        let student = try TextModelPlan(JSONCursor(.object(json), file: folder + "/config.json"))
+
+        let shapes = Dictionary(
+            plan.module.parameters.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
+        let arrays: [SavedArray] = try student.module.parameters.compactMap { parameter in
+            let source = original(of: parameter.name, layers)
+            guard weights.holds(source) else { return nil }
+            guard let shape = shapes[source], shape.count == parameter.shape.count,
+                zip(shape, parameter.shape).allSatisfy({ $0 >= $1 })
+            else { throw RetortError.internalBug("\(parameter.name) cannot be cut out of the teacher's \(source)") }
+            let cut = WeightCut(source, from: shape, to: parameter.shape, sharing)
+            return SavedArray(name: parameter.name, shape: parameter.shape) { cut(try weights.floats(source)) }
+        }
+        try write(arrays, student.json, tokenizer, orFrom: teacher, to: folder)
+        return StudentDirectory(
+            layers: layers, layerCount: plan.layers, parameters: student.module.parameterCount,
+            teacherParameters: plan.module.parameterCount)
+    }
+
+    /// The teacher's name for a student's array: that of the block it comes from, whose number is the first in the path.
+    private static func original(of name: String, _ layers: [Int]) -> String {
+        var path = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        if let place = path.firstIndex(where: { Int($0) != nil }), let number = Int(path[place]) {
+            path[place] = String(layers[number])
+        }
+        return path.joined(separator: ".")
+    }
+
+    private static func write(
+        _ arrays: [SavedArray], _ config: JSON, _ tokenizer: String?, orFrom usual: String, to folder: String
+    ) throws {
+        if let tokenizer, !LanguageModelDirectory.hasTokenizer(tokenizer) {
+            throw RetortError.missingInput(
+                "there is no tokenizer in \(tokenizer.quoted(limit: 200))",
+                help: "give a directory with tokenizer.json, vocab.json or vocab.txt")
+        }
+        let name = folder.reversed().drop { $0 == "/" }
+        let parent = String(name.drop { $0 != "/" }.reversed())
+        if !parent.isEmpty { try Folder.createWithParents(parent) }
+        guard try Folder.create(folder) == .created else {
+            throw RetortError.cannotCreate(
+                "\(folder.quoted(limit: 200)) exists", help: "choose another path; nothing was touched")
+        }
+        do {
+            try LanguageModelDirectory.copyTokenizer(from: tokenizer ?? usual, to: folder)
+            try HuggingFaceFiles.save(arrays, config: config, to: folder)
+        } catch {
+            // Half a model would only be taken for one.
+            try? FileManager.default.removeItem(atPath: folder)
+            throw error
+        }
+    }
+}
+
+extension StudentDirectory {
+    /// "3 of 6 layers (0, 2, 4), 12,345 of 23,456 parameters".
+    public var summary: String {
+        let grouped = NumberFormat.grouped
+        guard let layers, let teacherParameters else {
+            return "\(layerCount) layers, \(grouped(parameters)) fresh parameters"
+        }
+        let names = layers.count < layerCount ? " (\(layers.map(String.init).joined(separator: ", ")))" : ""
+        return "\(layers.count) of \(layerCount) layers\(names), "
+            + "\(grouped(parameters)) of \(grouped(teacherParameters)) parameters"
+    }
+
+    public func json(at path: String) -> JSON {
+        var json: JSONObject = .init()
+        json.set("path", .string(path))
+        if let layers { json.set("layers", .array(layers.map(JSON.int))) }
+        json.set("parameters", .int(parameters))
+        if let teacherParameters { json.set("teacher_parameters", .int(teacherParameters)) }
+        return .object(json)
+    }
+}
