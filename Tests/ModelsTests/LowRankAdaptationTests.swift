@@ -33,7 +33,7 @@ struct LowRankAdaptationTests {
             losses.append(try loss.item())
             try loss.backward()
             #expect(model.parameters.allSatisfy { !$0.hasGradient })
-            #expect(arena.parameters.allSatisfy(\.hasGradient))
+            #expect(arena.parameters.allSatisfy { $0.hasGradient })
             try optimizer.step(learningRate: 0.02)
         }
         model.setTraining(false)

@@ -19,10 +19,13 @@ struct StudentDirectoryTests {
     private func arrays(_ path: String) throws -> [String: [Float]] {
         let config = try ModelDirectory.configuration(path + "/config.json")
         let device = try TestBackend.cpu.device()
-        let module: any Module =
-            EncoderConfiguration.modelTypes.contains(try config.member("model_type").string())
-            ? try EncoderDirectory.load(path, on: device).model
-            : try LanguageModelDirectory.load(path, on: device).model
+        let type = try config.member("model_type").string()
+        let module: any Module
+        if EncoderConfiguration.modelTypes.contains(type) {
+            module = try EncoderDirectory.load(path, on: device).model
+        } else {
+            module = try LanguageModelDirectory.load(path, on: device).model
+        }
         return try Dictionary(uniqueKeysWithValues: module.parameters.map { ($0.name, try $0.values()) })
     }
 
