@@ -181,7 +181,8 @@ extension ComparisonPlan {
         if groups.contains(.gemm) {
             plans += GemmCases.compared.map {
                 plan(
-                    "gemm, \(device) / PyTorch on the CPU", "gemm", "gemm.py", $0.map(String.init).joined(separator: "x"),
+                    "gemm, \(device) / PyTorch on the CPU", "gemm", "gemm.py",
+                    $0.map(String.init).joined(separator: "x"),
                     goal: 1.6)
             }
         }
@@ -199,11 +200,14 @@ extension ComparisonPlan {
                 let shape = sizes.map(String.init).joined(separator: "x")
                 let isNarrow = sizes[1] < 1000
                 plans.append(
-                    plan("kd_rows, \(device) / PyTorch on the CPU", "kd_rows", "kd_rows.py", shape, goal: isNarrow ? 2 : 20))
+                    plan(
+                        "kd_rows, \(device) / PyTorch on the CPU", "kd_rows", "kd_rows.py", shape,
+                        goal: isNarrow ? 2 : 20))
                 guard !isNarrow else { continue }
                 plans.append(
                     plan(
-                        "kd_rows, \(device) / PyTorch on the CPU, allocator tuned", "kd_rows", "kd_rows.py", shape, ["--tuned"],
+                        "kd_rows, \(device) / PyTorch on the CPU, allocator tuned", "kd_rows", "kd_rows.py", shape,
+                        ["--tuned"],
                         goal: 5))
             }
         }
@@ -212,7 +216,8 @@ extension ComparisonPlan {
                 let shape = sizes.map(String.init).joined(separator: "x")
                 for (words, more) in [("", []), (", allocator tuned", ["--tuned"])] {
                     var head = plan(
-                        "kd_chunked, \(device) / PyTorch on the CPU" + words, "kd_chunked", "kd_head.py", shape, more, goal: 2.5)
+                        "kd_chunked, \(device) / PyTorch on the CPU" + words, "kd_chunked", "kd_head.py", shape, more,
+                        goal: 2.5)
                     head.memoryGoal = 0.1
                     plans.append(head)
                 }

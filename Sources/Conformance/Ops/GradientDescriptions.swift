@@ -115,8 +115,22 @@ extension GradientDescription {
         return y
     }
 
+    /// On a copy: what it adds to is overwritten.
+    private static let lowRank = [
+        GradientDescription(
+            "adding", "3x4 + 3x2 by 4x2", [[3, 4], [3, 2], [4, 2]],
+            tensor: { x, _ in try (x[0] * 1).adding(x[1], times: x[2]) },
+            reference: { x in
+                (0..<12).map { at in
+                    let (row, column) = (at / 4, at % 4)
+                    return x[0][at] + (0..<2).reduce(0.0) { $0 + x[1][row * 2 + $1] * x[2][column * 2 + $1] }
+                }
+            })
+    ]
+
     private static let products: [GradientDescription] =
-        [
+        lowRank
+        + [
             ([3, 5], [5, 4], [3, 4]), ([1, 7], [7, 1], [1, 1]), ([2, 3, 5], [2, 5, 4], [2, 3, 4]),
             ([3, 5], [2, 5, 4], [2, 3, 4]),
             ([2, 1, 3, 4], [3, 4, 2], [2, 3, 3, 2]),

@@ -2,7 +2,7 @@ import RetortKernels
 
 extension Tensor {
     /// self + low · upᵀ, in the memory of self, which nobody else may still read. self `[..., out]`, low `[..., rank]`, up `[out, rank]`.
-    func adding(_ low: Tensor, times up: Tensor) throws -> Tensor {
+    public func adding(_ low: Tensor, times up: Tensor) throws -> Tensor {
         guard rank >= 1, up.rank == 2, low.shape.dropLast() == shape.dropLast(), low.shape.last == up.shape[1],
             shape.last == up.shape[0]
         else { throw TensorError("cannot add \(low.shape) by \(up.shape) transposed to \(shape)") }
