@@ -13,7 +13,9 @@ final class LanguageRun: RecipeRun {
     private let test: LanguageBatches
     /// What was found while the data were read, for the log.
     private let findings: [String]
-    private let teacher: (model: any LanguageModel, result: SeedResult?)?
+    /// A teacher from a directory, the same for all seeds, and what it was measured to be, once it was.
+    private let loaded: (any LanguageModel)?
+    private var loadedResult: SeedResult?
     private let clock = ContinuousClock()
     /// As the progress line shows it between two measurements.
     private var lastAccuracy = "–"
@@ -34,7 +36,7 @@ final class LanguageRun: RecipeRun {
         let loaded = try recipe.teacher?.spec.directory.map {
             try LanguageModelDirectory.load($0, on: device, trains: false).model
         }
-        teacher = loaded.map { ($0, nil) }
+        self.loaded = loaded
         try Self.rehearse(recipe, data, teacher: loaded, on: device)
         directory = try RunDirectory(
             output: output, name: recipe.name, recipe: recipe.node, dataHash: data.digest,
@@ -126,8 +128,11 @@ final class LanguageRun: RecipeRun {
 
     private func teacher(_ seed: UInt64) throws -> (model: any LanguageModel, result: SeedResult)? {
         guard let spec = recipe.teacher else { return nil }
-        if let teacher {
-            return (teacher.model, try measure(teacher.model, seed: seed, curve: nil, tokens: 0))
+        if let loaded {
+            var result = try loadedResult ?? measure(loaded, seed: seed, curve: nil, tokens: 0)
+            result.seed = seed
+            loadedResult = result
+            return (loaded, result)
         }
         guard let train = spec.train else {
             throw RetortError.internalBug("a teacher that is neither trained nor loaded")
