@@ -24,7 +24,7 @@ public enum AdapterDirectory {
             "init_lora_weights": true,
             "lora_alpha": adaptation.alpha == adaptation.alpha.rounded() && abs(adaptation.alpha) < 1e9
                 ? .int(Int(adaptation.alpha)) : .double(Double(adaptation.alpha)),
-            "lora_dropout": .double(Double(adaptation.dropout)),
+            "lora_dropout": .double(Double("\(adaptation.dropout)") ?? 0),
             "modules_to_save": .null,
             "peft_type": "LORA",
             "r": .int(adaptation.rank),
