@@ -71,7 +71,7 @@ struct AnswerFileTests {
             let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
             _ = try model.materialize(on: TestBackend.cpu.device(), seed: 5)
             writer = try TextGenerator(
-                model, try Tokenizer.load(Project.root + "/Tests/Fixtures/tokenizers/stories260K"), named: "tiny")
+                model, try Tokenizer.load(Project.root + "/Tests/Fixtures/tokenizers/stories260K"), from: folder.path)
             let lines = (1...7).map { "{\"prompt\": \"Once \($0)\", \"level\": \($0)}\n" }
             try folder.write(lines.joined(), to: "prompts.jsonl")
         }

@@ -18,6 +18,15 @@ public enum AnswerRule: Sendable {
         case .pattern(let pattern): try pattern.lastMatch(in: text)
         }
     }
+
+    /// Whether an answer that was found is the one that is wanted.
+    public func agrees(_ answer: String, with wanted: String) -> Bool {
+        switch self {
+        case .pattern: AnswerMatch.isExact(answer, wanted)
+        // In their plainest form: a point is no punctuation here.
+        case .lastNumber, .choice: answer == wanted
+        }
+    }
 }
 
 /// The contents of the last `\boxed{…}` whose braces close, inner braces included; nil without one. One pass over the text.

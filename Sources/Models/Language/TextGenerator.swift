@@ -5,7 +5,7 @@ import RetortSupport
 public struct TextGenerator {
     public let model: any LanguageModel
     public let tokenizer: Tokenizer
-    /// Tokens that end a text, as config.json says.
+    /// Tokens that end a text.
     public let ends: Set<Int32>
 
     /// What came of a prompt.
@@ -24,13 +24,13 @@ public struct TextGenerator {
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
     public init(_ folder: String, on device: Device) throws {
         try self.init(
-            try LanguageModelDirectory.load(folder, on: device).model, try Tokenizer.load(folder), named: folder)
+            try LanguageModelDirectory.load(folder, on: device).model, try Tokenizer.load(folder), from: folder)
     }
 
     /// Of a model that is there.
-    /// - Parameter folder: what errors call it.
+    /// - Parameter folder: where it comes from: its files say what ends a text.
     /// - Throws: `RetortError` 65 where the tokenizer has ids that the model does not know.
-    public init(_ model: any LanguageModel, _ tokenizer: Tokenizer, named folder: String) throws {
+    public init(_ model: any LanguageModel, _ tokenizer: Tokenizer, from folder: String) throws {
         self.model = model
         self.tokenizer = tokenizer
         guard tokenizer.idLimit <= model.vocabulary else {
@@ -38,15 +38,7 @@ public struct TextGenerator {
                 "the tokenizer has ids up to \(tokenizer.idLimit - 1), the model \(model.vocabulary) tokens",
                 at: .init(file: folder))
         }
-        ends = try Self.ends(JSONCursor(model.json, file: folder + "/config.json"))
-    }
-
-    /// config.json has one end-of-text token, several, or none.
-    private static func ends(_ config: JSONCursor) throws -> Set<Int32> {
-        guard let end = try config.optional("eos_token_id"), end.value != .null else { return [] }
-        func id(_ cursor: JSONCursor) throws -> Int32 { Int32(try cursor.int(in: 0...Int(Int32.max))) }
-        if case .array = end.value { return Set(try end.elements().map(id)) }
-        return [try id(end)]
+        ends = try EndTokens.of(folder, tokenizer)
     }
 
     /// The tokens of a prompt.

@@ -1,4 +1,3 @@
-import class Foundation.FileManager
 import RetortData
 import RetortModels
 import RetortRuntime
@@ -123,12 +122,12 @@ private struct AnswerScores {
         rougeL = RougeL(prediction, reference: question.reference).f
         tokenF1 = AnswerMatch.tokenF1(prediction, question.reference)
         answer = try rule?.answer(in: prediction)
-        switch (rule, question.wanted) {
-        case (nil, _), (_, nil): isExact = AnswerMatch.isExact(prediction, question.reference)
-        case (.pattern?, let wanted?): isExact = answer.map { AnswerMatch.isExact($0, wanted) } ?? false
-        // In their plainest form: a point is no punctuation here.
-        case (_, let wanted?): isExact = answer == wanted
-        }
+        isExact =
+            if let rule, let wanted = question.wanted {
+                answer.map { rule.agrees($0, with: wanted) } ?? false
+            } else {
+                AnswerMatch.isExact(prediction, question.reference)
+            }
     }
 }
 
@@ -143,21 +142,7 @@ private struct AnsweringModel {
         self.role = role
         self.tokenizer = tokenizer
         entry = try EvaluatedLanguageModel(path, on: device)
-        ends = try Self.ends(path, tokenizer)
-    }
-
-    /// Tokens after which nothing follows: those of config.json and generation_config.json, and the tokenizer's.
-    private static func ends(_ path: String, _ tokenizer: Tokenizer) throws -> Set<Int32> {
-        var ends = Set([tokenizer.special("eos")?.id].compactMap { $0 })
-        for name in ["config.json", "generation_config.json"] {
-            let file = path + "/" + name
-            guard FileManager.default.fileExists(atPath: file),
-                let end = try JSONCursor.read(file).optional("eos_token_id")
-            else { continue }
-            let all: [JSONCursor] = if case .array = end.value { try end.elements() } else { [end] }
-            for id in all { ends.insert(Int32(try id.int(in: 0...Int(Int32.max)))) }
-        }
-        return ends
+        ends = try EndTokens.of(path, tokenizer)
     }
 
     /// - Throws: `RetortError` 65 for a prompt that the model cannot read.
