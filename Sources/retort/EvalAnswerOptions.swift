@@ -23,7 +23,7 @@ struct EvalAnswerOptions: ParsableArguments {
     var pattern: String?
     @Option(help: "Writing: a new file that gets a JSON line for each answer as it comes.", completion: .file())
     var predictions: String?
-    @OptionGroup var sampling: EvalSamplingOptions
+    @OptionGroup var sampling: SamplingOptions
 
     func validate() throws {
         if let maxNewTokens, maxNewTokens < 1 { throw ValidationError("--max-new-tokens is 1 or more") }

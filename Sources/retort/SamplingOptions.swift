@@ -2,21 +2,19 @@ import ArgumentParser
 import RetortModels
 
 /// How tokens are chosen, where a model writes.
-struct EvalSamplingOptions: ParsableArguments {
+struct SamplingOptions: ParsableArguments {
     @Option(
-        help:
-            "Writing: 0 always takes the likeliest token; above, tokens are drawn, the more evenly the larger (default: 0)."
-    )
+        help: "0 always takes the likeliest token; above, tokens are drawn, the more evenly the larger (default: 0).")
     var temperature: Double?
-    @Option(help: "Writing: draw from so many of the likeliest only.")
+    @Option(help: "Draw from so many of the likeliest only.")
     var topK: Int?
-    @Option(help: "Writing: draw from the fewest of the likeliest that together are this likely.")
+    @Option(help: "Draw from the fewest of the likeliest that together are this likely.")
     var topP: Double?
-    @Option(help: "Writing: draw from those only that are at least this times as likely as the likeliest.")
+    @Option(help: "Draw from those only that are at least this times as likely as the likeliest.")
     var minP: Double?
-    @Option(help: "Writing: above 1 makes tokens that were there before less likely (default: 1).")
+    @Option(help: "Above 1 makes tokens that were there before less likely (default: 1).")
     var repetitionPenalty: Double?
-    @Option(help: "Writing: what is drawn depends on it (default: 0).")
+    @Option(help: "What is drawn depends on it (default: 0).")
     var seed: UInt64?
 
     func validate() throws {
