@@ -30,6 +30,17 @@ public final class AppendFile: Sendable {
         self.descriptor = Int32(truncatingIfNeeded: opened)
     }
 
+    /// The whole lines of a file that another run may have left behind; a last one that was cut off is removed. Empty where there is no
+    /// file.
+    /// - Throws: exit 66 when it cannot be read, 74 when it cannot be mended.
+    public static func wholeLines(of path: String) throws(RetortError) -> ArraySlice<UInt8> {
+        guard access(path, F_OK) == 0 else { return [] }
+        let bytes = try InputFile.read(path, limit: 1 << 40)
+        let whole = (bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
+        if whole < bytes.count { try AtomicFile.write(Array(bytes.prefix(whole)), to: path) }
+        return bytes.prefix(whole)
+    }
+
     deinit {
         let wasClosed = isClosed.withLock { $0 }
         if !wasClosed { _ = calls.close(descriptor) }

@@ -2,16 +2,19 @@ import RetortKernels
 import RetortRuntime
 
 /// A loss that looks at one row of logits at a time, so that it serves a classifier's examples and a language model's tokens alike.
-public protocol TokenObjective: Objective {
+public protocol TokenObjective: Objective, LanguageObjective {
     /// What is computed of each row.
     func tokenLoss(_ progress: TrainingProgress) -> TokenLoss
-    /// What is minimised, in one line.
-    /// - Parameter what: what the mean is taken over: "rows".
-    func contract(over what: String) -> String
 }
 
 extension TokenObjective {
     public var contract: String { contract(over: "rows") }
+
+    public func loss(_ input: LanguageInput) throws -> Tensor {
+        try tokenLoss(input.progress)(
+            input.hidden, input.head, teacher: input.teacher, labels: input.labels, weights: input.weights,
+            gradient: input.gradient)
+    }
 }
 
 /// Value and gradient of a loss of rows of logits, weighed row by row.

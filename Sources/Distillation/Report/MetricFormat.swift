@@ -24,6 +24,7 @@ struct MetricFormat {
         case .agreement: "same answer as the teacher"
         case .klToTeacher: "per sample or token"
         case .reverseKL: "of the student, per token"
+        case .rolloutReverseKL: "per token that the student drew"
         case .crossEntropy: "per test token"
         case .perplexity: "exp of the cross entropy"
         case .rougeL: "longest common subsequence of words"
@@ -62,7 +63,7 @@ struct MetricFormat {
         case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient, .recall10, .recall20, .ndcg10,
             .ndcg20, .rougeL, .exactMatch, .tokenF1, .unanswered:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
-        case .klToTeacher, .reverseKL, .crossEntropy, .perplexity, .spearman, .pearson:
+        case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .spearman, .pearson:
             return pair(spread) {
                 $0 != 0 && abs($0) < 0.001
                     ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)

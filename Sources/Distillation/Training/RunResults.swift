@@ -98,6 +98,8 @@ public enum Metric: String, Sendable, CaseIterable {
     case klToTeacher = "kl_to_teacher"
     /// KL(student ‖ teacher), of language models.
     case reverseKL = "reverse_kl_to_teacher"
+    /// The same on texts that the student drew itself.
+    case rolloutReverseKL = "rollout_reverse_kl"
     /// Of language models, per token.
     case crossEntropy = "cross_entropy"
     case perplexity
@@ -137,6 +139,7 @@ public enum Metric: String, Sendable, CaseIterable {
         case .agreement: "agreement %"
         case .klToTeacher: "KL to teacher (nats)"
         case .reverseKL: "reverse KL (nats)"
+        case .rolloutReverseKL: "reverse KL, own texts (nats)"
         case .crossEntropy: "cross entropy (nats)"
         case .perplexity: "perplexity"
         case .rougeL: "ROUGE-L %"

@@ -105,11 +105,7 @@ public struct AnswerFile {
         } else {
             try AtomicFile.write(identity.text(.pretty) + "\n", to: state)
         }
-        guard isThere else { return 0 }
-        let bytes = try InputFile(path: path).readAll(limit: 1 << 40)
-        let whole = (bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
-        if whole < bytes.count { try AtomicFile.write(Array(bytes.prefix(whole)), to: path) }
-        return bytes.prefix(whole).count { $0 == UInt8(ascii: "\n") }
+        return try AppendFile.wholeLines(of: path).count { $0 == UInt8(ascii: "\n") }
     }
 }
 

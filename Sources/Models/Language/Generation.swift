@@ -23,11 +23,12 @@ extension LanguageModel {
     /// - Parameters:
     ///   - prompts: token ids, at least one each.
     ///   - texts: numbers that draws go by, one for each prompt; nil: 0, 1, ….
+    ///   - mixture: another model that has a say in every token.
     ///   - onToken: called with the place of the prompt and each token as it is chosen.
     /// - Returns: the new tokens of each.
     /// - Throws: `RetortError` 75 when a signal asked to stop.
     public func generate(
-        _ prompts: [[Int32]], _ options: WritingOptions, texts: [Int]? = nil,
+        _ prompts: [[Int32]], _ options: WritingOptions, texts: [Int]? = nil, mixture: WritingMixture? = nil,
         onToken: (_ prompt: Int, Int32) throws -> Void = { _, _ in }
     ) throws -> [[Int32]] {
         let texts = texts ?? Array(prompts.indices)
@@ -41,13 +42,13 @@ extension LanguageModel {
         guard !rows.isEmpty else { return written }
         setTraining(false)
         return try Autograd.withoutGradients {
-            let cache = KeyValueCache(layers: layerCount)
+            let reader = CachedReader(self)
+            let other = try mixture.map { try MixtureReader($0, vocabulary: vocabulary) }
             var next = try TokenBatch(prompts: rows.map { prompts[$0] }, pad: 0)
             var padding = next.padding ?? []
             while true {
-                let states = try hidden(next, cache: cache, capturing: []).last
-                let last = try states.narrowed(axis: 1, (next.length - 1)..<next.length)
-                let logits = try head().logits(last.reshaped([rows.count, states.shape[2]]))
+                let own = try reader.logits(next)
+                let logits = try other?.mixed(own, next) ?? own
                 let tokens = try options.sampling.choose(
                     logits, previous: rows.map { prompts[$0] + written[$0] },
                     draws: rows.map { .init(text: texts[$0], step: written[$0].count) })
@@ -60,7 +61,8 @@ extension LanguageModel {
                 guard !left.isEmpty else { return written }
                 // Finished texts are read on until they are half of all: closing the ranks costs a copy of the cache.
                 if 2 * left.count <= rows.count {
-                    try cache.keep(left)
+                    try reader.keep(left)
+                    try other?.keep(left)
                     rows = left.map { rows[$0] }
                     padding = left.map { padding[$0] }
                 }
@@ -76,4 +78,24 @@ extension LanguageModel {
     ) throws -> [Int32] {
         try generate([prompt], WritingOptions(count: count, sampling: sampling, ends: ends)) { try onToken($1) }[0]
     }
+}
+
+/// A model that reads tokens one behind the other.
+struct CachedReader {
+    private let model: any LanguageModel
+    private let cache: KeyValueCache
+
+    init(_ model: any LanguageModel) {
+        self.model = model
+        cache = KeyValueCache(layers: model.layerCount)
+    }
+
+    /// Logits `[rows, vocabulary]` of what follows the last of these tokens.
+    func logits(_ tokens: TokenBatch) throws -> Tensor {
+        let states = try model.hidden(tokens, cache: cache, capturing: []).last
+        let last = try states.narrowed(axis: 1, (tokens.length - 1)..<tokens.length)
+        return try model.head().logits(last.reshaped([tokens.rows, states.shape[2]]))
+    }
+
+    func keep(_ rows: [Int]) throws { try cache.keep(rows) }
 }

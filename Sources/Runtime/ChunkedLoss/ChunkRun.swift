@@ -10,13 +10,10 @@ struct ChunkRun {
     /// `[rows, hidden]`.
     private let x: View
     private let rowsOfChunk: Int
-    private let hiddenGradient: View?
-    private let weightGradient: ChunkGradient?
-    private let biasGradient: ChunkGradient?
+    let gradients: ChunkGradients
 
     private var rows: Int { x.shape[0] }
     private var classes: Int { head.classes }
-    private var wantsGradient: Bool { hiddenGradient != nil || weightGradient != nil || biasGradient != nil }
 
     init(
         _ hidden: Tensor, _ head: OutputHead, teacher: (any LogitSource)?, _ chunk: ChunkSize, _ mode: HeadGradient
@@ -28,11 +25,8 @@ struct ChunkRun {
         device = hidden.device
         projection = try HeadProjection(head)
         x = try head.rows(of: hidden)
-        let records = Autograd.isRecording
-        hiddenGradient = records && hidden.node != nil ? try device.empty(x.shape) : nil
-        weightGradient = records ? try ChunkGradient(head.weight, rows: head.classes, mode) : nil
-        biasGradient = records ? try head.bias.flatMap { try ChunkGradient($0, rows: head.classes, mode) } : nil
-        let needsUncapped = head.softCap != nil && (hiddenGradient ?? weightGradient?.view ?? biasGradient?.view) != nil
+        gradients = try ChunkGradients(hidden, head, shape: x.shape, mode)
+        let needsUncapped = head.softCap != nil && gradients.areWanted
         let buffers = 1 + (teacher?.needsSpace ?? false ? 1 : 0) + (needsUncapped ? 1 : 0)
         rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * buffers * head.classes)
     }
@@ -50,18 +44,18 @@ struct ChunkRun {
         let shape = [rowsOfChunk, classes]
         let logits = try device.empty(shape)
         let space = teacher?.needsSpace ?? false ? try device.empty(shape) : nil
-        let uncapped = head.softCap != nil && wantsGradient ? try device.empty(shape) : nil
+        let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape) : nil
         for start in stride(from: 0, to: rows, by: rowsOfChunk) {
             let range = start..<min(rows, start + rowsOfChunk)
             let part = 0..<range.count
             let (z, u) = (logits.slice(part), uncapped?.slice(part))
             try projection.multiply(x.slice(range), into: z, uncapped: u)
             let t = try teacher.map { try $0.logits(range, in: space?.slice(part)) }
-            try kernel(z, t, range, loss.slice(range), wantsGradient ? z : nil)
-            if wantsGradient { try backward(z, u, range) }
+            try kernel(z, t, range, loss.slice(range), gradients.areWanted ? z : nil)
+            if gradients.areWanted { try backward(z, u, range) }
         }
-        try weightGradient?.finish(on: device)
-        try biasGradient?.finish(on: device)
+        try gradients.weight?.finish(on: device)
+        try gradients.bias?.finish(on: device)
         return loss
     }
 
@@ -71,16 +65,16 @@ struct ChunkRun {
             // d cap · tanh(z / cap) = tanh′(z / cap) dz
             try run(UnaryBackward(.tanh), .init(x: uncapped, dy: dz, dx: .write(dz)), on: device)
         }
-        if let hiddenGradient {
+        if let hiddenGradient = gradients.hidden {
             try run(
                 Matmul(), .init(a: dz, b: projection.weight, c: .write(hiddenGradient.slice(range))), on: device)
         }
-        if let weightGradient {
+        if let weightGradient = gradients.weight {
             try run(
                 Matmul(), .init(a: dz.transposed, b: x.slice(range), c: try weightGradient.next(on: device)), on: device
             )
         }
-        if let biasGradient {
+        if let biasGradient = gradients.bias {
             let sum = try biasGradient.next(on: device)
             try run(Reduce(.sum), .init(x: dz, axis: 0, y: try sum.reshaped([1, classes])), on: device)
         }
@@ -91,17 +85,8 @@ struct ChunkRun {
         let total = try device.empty([1])
         try run(Reduce(.sum), .init(x: loss, axis: 0, y: .write(total)), on: device)
         let inputs = [hidden, head.weight] + (head.bias.map { [$0] } ?? [])
-        return Tensor.recorded(total.reshaped([]), device, from: inputs) {
-            [
-                hiddenNode = hidden.node, hiddenGradient = hiddenGradient, weightGradient = weightGradient,
-                biasGradient = biasGradient
-            ] node, upstream in
-            if let hiddenNode, let hiddenGradient {
-                let scaled = try hiddenGradient.scaled(by: upstream, on: node.device)
-                try hiddenNode.give(.view(scaled.reshapedIfNeeded(hiddenNode.shape)))
-            }
-            try weightGradient?.deliver(upstream, on: node.device)
-            try biasGradient?.deliver(upstream, on: node.device)
+        return Tensor.recorded(total.reshaped([]), device, from: inputs) { [gradients] _, upstream in
+            try gradients.deliver(upstream)
         }
     }
 
@@ -117,6 +102,38 @@ struct ChunkRun {
             Matmul(alpha: scale), .init(a: part.reshaped([1, rows]), b: weights.reshaped([rows, 1]), c: .write(sum)),
             on: device)
         return Tensor(sum.reshaped([]), device)
+    }
+}
+
+/// The gradients of a chunked loss, which are there before backward asks for them.
+struct ChunkGradients {
+    fileprivate let node: Node?
+    /// `[rows, hidden]`.
+    fileprivate let hidden: View?
+    fileprivate let weight: ChunkGradient?
+    fileprivate let bias: ChunkGradient?
+    private let device: ComputeDevice
+
+    var areWanted: Bool { hidden != nil || weight != nil || bias != nil }
+
+    /// - Parameter shape: `[rows, hidden]`.
+    fileprivate init(_ states: Tensor, _ head: OutputHead, shape: [Int], _ mode: HeadGradient) throws {
+        let records = Autograd.isRecording
+        device = states.device
+        node = states.node
+        hidden = records && states.node != nil ? try device.empty(shape) : nil
+        weight = records ? try ChunkGradient(head.weight, rows: head.classes, mode) : nil
+        bias = records ? try head.bias.flatMap { try ChunkGradient($0, rows: head.classes, mode) } : nil
+    }
+
+    /// Hands them to the tape.
+    func deliver(_ upstream: Gradient) throws {
+        if let node, let hidden {
+            let scaled = try hidden.scaled(by: upstream, on: device)
+            try node.give(.view(scaled.reshapedIfNeeded(node.shape)))
+        }
+        try weight?.deliver(upstream, on: device)
+        try bias?.deliver(upstream, on: device)
     }
 }
 

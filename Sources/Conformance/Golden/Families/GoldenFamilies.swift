@@ -37,6 +37,7 @@ enum GoldenFamilies {
         "losses/relational": relational,
         "losses/review_ofd": reviewAndOverhaul,
         "losses/rkd": relationalKD,
+        "losses/rl": policy,
         "losses/token_divergence": tokenDivergence,
         "misc/number_formats": NumberFormatFamily(),
         "misc/optimizers": optimizers,

@@ -14,6 +14,14 @@ extension LanguageSource {
             path,
             RecipeField("train", .text, .defaulted("train"), "the tensor to learn from, [rows, tokens]"),
             RecipeField("test", .text, .defaulted("test"), "the tensor to measure on"),
+            RecipeField(
+                "plain",
+                .section(
+                    RecipeSection(
+                        "plain", "Plain text for losses `on: plain`.",
+                        [
+                            RecipeField("tensor", .text, .required, "the tensor, [rows, tokens]")
+                        ])), .optional, "plain text for losses `on: plain`"),
         ])
 
     private static let text = RecipeSection(
@@ -32,6 +40,16 @@ extension LanguageSource {
                                 "every", .integer(2...1_000_000), .optional,
                                 "each n-th record, the first among them, which is then not learned"),
                         ])), .required, "what is measured: a file of its own, or every n-th record"),
+            RecipeField(
+                "plain",
+                .section(
+                    RecipeSection(
+                        "plain", "Plain text for losses `on: plain`: read in order, cut into rows.",
+                        [
+                            RecipeField("path", .text, .required, "a text file, or JSON lines with text"),
+                            RecipeField(
+                                "max-length", .integer(2...(1 << 24)), .defaulted("256"), "tokens of a row"),
+                        ])), .optional, "plain text for losses `on: plain`"),
             RecipeField(
                 "format", .choice(TextFormat.allCases.map(\.rawValue)), .optional,
                 "what the records are (default: as the first one tells)"),

@@ -12,6 +12,8 @@ struct LanguageRecipe: Sendable {
     let student: LanguageModelSpec
     let arms: [Arm]
     let seeds: [UInt64]
+    /// What is measured of the models' own texts; nil: nothing.
+    let answers: AnswerSpec?
 
     /// A trained model, or one that is trained first, with cross entropy.
     struct Teacher: Sendable {
@@ -23,14 +25,19 @@ struct LanguageRecipe: Sendable {
     struct Arm: Sendable {
         let name: String
         let terms: [LanguageArmTerm]
+        /// nil: it learns from the data's texts.
+        let rollouts: RolloutSpec?
         let train: LanguageTrainSpec
-        var needsTeacher: Bool { terms.contains { $0.objective.needsTeacher } }
-        var contract: [String] { terms.map(\.contract) }
+        /// Whether a teacher is asked while the student is trained.
+        var needsTeacher: Bool { rollouts?.needsTeacher ?? false || terms.contains { $0.objective.needsTeacher } }
+        /// What is minimised and on which texts, a line each.
+        var contract: [String] { terms.map(\.contract) + (rollouts.map { ["on " + $0.contract] } ?? []) }
     }
 
     /// Where paths may stand.
     private static let paths = [
-        ["data", "path"], ["data", "test", "path"], ["data", "tokenizer"], ["teacher", "path"], ["student", "path"],
+        ["data", "path"], ["data", "test", "path"], ["data", "plain", "path"], ["data", "tokenizer"],
+        ["teacher", "path"], ["student", "path"],
         ["teacher", "model", "path"], ["student", "model", "path"],
     ]
 
@@ -54,17 +61,54 @@ struct LanguageRecipe: Sendable {
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
         }
+        answers = try node["answers"].map { try AnswerSpec($0) }
         let hasTeacher = teacher != nil
+        let hasPlain = data.hasPlain
         arms = try node.required("arms").fields.map { name, arm in
-            let arm = try Arm(
-                name: name, terms: arm.required("objective").list.map { try LanguageArmTerm($0) },
-                train: LanguageTrainSpec(arm["train"], fallback: train))
+            let arm = try Arm(name, arm, train: train, hasPlain: hasPlain)
             if arm.needsTeacher, !hasTeacher {
                 throw RetortError.recipe(
                     "the arm \(name) needs a teacher, and the recipe has none",
                     at: node.required("arms").required(name).location, help: "add teacher: {path: DIRECTORY}")
             }
             return arm
+        }
+    }
+}
+
+extension LanguageRecipe.Arm {
+    /// - Throws: `RetortError` 78 for losses and texts that do not go together.
+    init(_ name: String, _ node: RecipeNode, train: RecipeNode, hasPlain: Bool) throws {
+        self.name = name
+        self.train = try LanguageTrainSpec(node["train"], fallback: train)
+        rollouts = try node["rollouts"].map { try RolloutSpec($0) }
+        let losses = node.required("objective").list
+        terms = try losses.map { try LanguageArmTerm($0) }
+        for (loss, term) in zip(losses, terms) {
+            let word = loss.required("loss").text
+            if term.texts == .plain, !hasPlain {
+                throw RetortError.recipe(
+                    "the loss \(word) looks at plain text, and there is none", at: loss.location,
+                    help: "add data.plain, or look at other texts")
+            }
+            guard term.objective.needsRollouts else { continue }
+            guard let rollouts, rollouts.isOnPolicy, term.texts == .step else {
+                throw RetortError.recipe(
+                    "the loss \(word) is about tokens that the student drew", at: loss.location,
+                    why: rollouts.map {
+                        "the arm \(name) has rollouts of kind \($0.name), not all of them the student's"
+                    }
+                        ?? "the arm \(name) learns from the data's texts",
+                    help: "add `rollouts: {kind: student, share: 1}` or `{kind: mixed}`")
+            }
+            guard rollouts.sampling.temperature > 0 else {
+                throw RetortError.recipe(
+                    "the loss \(word) is about tokens that were drawn, and none is at temperature 0",
+                    at: rollouts.location, help: "say `temperature: 1`")
+            }
+        }
+        if let second = zip(losses, terms).filter({ $0.1.objective.needsRollouts }).dropFirst().first {
+            throw RetortError.recipe("a second policy loss in one arm", at: second.0.location, help: "keep one of them")
         }
     }
 }
@@ -108,6 +152,7 @@ extension RecipeSection {
                 RecipeField(
                     "objective", .list(of: .variant(key: "loss", LanguageObjectiveRegistry.sections), count: 1...16),
                     .required, "the losses that are added up"),
+                RolloutSpec.field,
                 RecipeField("train", .section(ownLanguageTrain), .optional, "what differs from `train` for this arm"),
             ])
         let own: [String: RecipeType] = [
@@ -119,6 +164,6 @@ extension RecipeSection {
             shared.name, shared.summary,
             shared.fields.filter { $0.key != "teachers" }.map {
                 RecipeField($0.key, own[$0.key] ?? $0.type, $0.presence, $0.summary)
-            })
+            } + [AnswerSpec.field])
     }
 }

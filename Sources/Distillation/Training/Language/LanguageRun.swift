@@ -11,6 +11,9 @@ final class LanguageRun: RecipeRun {
     private let progress: Progress
     private let data: LanguageExamples
     private let test: LanguageBatches
+    /// nil where nobody knows how tokens become text.
+    private let tokenizer: Tokenizer?
+    private let answers: WrittenAnswers?
     /// What was found while the data were read, for the log.
     private let findings: [String]
     /// A teacher from a directory, the same for all seeds, and what it was measured to be, once it was.
@@ -33,6 +36,12 @@ final class LanguageRun: RecipeRun {
         self.data = data
         self.findings = findings
         test = try data.measuring()
+        let folders = [data.tokenizer?.folder, recipe.student.directory, recipe.teacher?.spec.directory]
+        let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
+            Tokenizer.load)
+        self.tokenizer = tokenizer
+        let pad = data.pad
+        answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
         let loaded = try recipe.teacher?.spec.directory.map {
             try LanguageModelDirectory.load($0, on: device, trains: false).model
         }
@@ -74,10 +83,17 @@ final class LanguageRun: RecipeRun {
         }
         for train in recipe.arms.map(\.train) + [recipe.teacher?.train].compactMap({ $0 }) {
             _ = try data.training(batch: train.batch, seed: 0)
+            _ = try data.plain?.batches(train.batch, pad: data.pad, seed: 0)
             guard !train.drawsWithReplacement || data.packing == .none else {
                 throw RetortError.recipe(
                     "train.replacement draws examples, and data.packing packs them", help: "remove one of the two")
             }
+        }
+        if let arm = recipe.arms.first(where: { $0.rollouts != nil }), data.packing != .none {
+            throw RetortError.recipe(
+                "the arm \(arm.name) lets a model answer prompts, and data.packing packs them",
+                at: arm.rollouts?.location,
+                help: "remove one of the two")
         }
         if let taught, recipe.arms.contains(where: \.needsTeacher), taught.vocabulary != student.vocabulary {
             throw RetortError.recipe(
@@ -94,7 +110,10 @@ final class LanguageRun: RecipeRun {
             "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
                 + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
         for line in findings { try say(line) }
-        for arm in recipe.arms { for line in arm.contract { try say("\(arm.name): minimise \(line)") } }
+        for arm in recipe.arms {
+            for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
+            if let rollouts = arm.rollouts { try say("\(arm.name): learn from \(rollouts.contract)") }
+        }
         for seed in recipe.seeds {
             let teacher = try teacher(seed)
             if let result = teacher?.result { teacherResults.append(result) }
@@ -105,8 +124,8 @@ final class LanguageRun: RecipeRun {
                 }
                 armResults[index].append(
                     try fit(
-                        arm.name, recipe.student, arm.terms, arm.train, seed: seed, initialSeed: seed,
-                        teacher: teacher?.model, teaches: arm.needsTeacher
+                        arm.name, recipe.student, arm.terms, arm.train, rollouts: arm.rollouts, seed: seed,
+                        initialSeed: seed, teacher: teacher?.model, teaches: arm.needsTeacher
                     ).result)
             }
         }
@@ -151,7 +170,7 @@ final class LanguageRun: RecipeRun {
 
     private func fit(
         _ role: String, _ spec: LanguageModelSpec, _ terms: [LanguageArmTerm], _ training: LanguageTrainSpec,
-        seed: UInt64, initialSeed: UInt64, teacher: (any LanguageModel)?, teaches: Bool
+        rollouts: RolloutSpec? = nil, seed: UInt64, initialSeed: UInt64, teacher: (any LanguageModel)?, teaches: Bool
     ) throws -> (model: any LanguageModel, result: SeedResult) {
         let start = clock.now
         let (model, arena) = try spec.make(
@@ -163,9 +182,14 @@ final class LanguageRun: RecipeRun {
                     + "\(NumberFormat.grouped(arena.count)) numbers beside \(NumberFormat.grouped(model.parameterCount)) "
                     + "that stay")
         }
+        let texts = try rollouts.map {
+            try self.texts($0, role, training, terms, seed: seed, student: model, teacher: teacher)
+        }
         let trainer = try LanguageTrainer(
             model, arena, terms: terms, teacher: teaches ? teacher : nil,
-            data: data.training(batch: training.batch, seed: seed), spec: training, seed: seed, on: device)
+            data: texts?.data ?? data.training(batch: training.batch, seed: seed), rollouts: texts?.source,
+            plain: data.plain?.batches(training.batch, pad: data.pad, seed: seed), spec: training, seed: seed,
+            on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let curve = try TrainingCurve(
@@ -191,6 +215,70 @@ final class LanguageRun: RecipeRun {
             "\(role) seed \(seed): perplexity \(NumberFormat.significant(result.metrics[Metric.perplexity.rawValue] ?? .nan)), "
                 + "\(trainer.step) steps in \(time)")
         return (model, result)
+    }
+
+    /// The texts of an arm that learns from what models write: the examples it goes through, and what gives its steps others.
+    private func texts(
+        _ rollouts: RolloutSpec, _ role: String, _ training: LanguageTrainSpec, _ terms: [LanguageArmTerm],
+        seed: UInt64, student: any LanguageModel, teacher: (any LanguageModel)?
+    ) throws -> (data: LanguageBatches, source: RolloutSource?) {
+        let models = [student] + (teacher.map { [$0] } ?? [])
+        let ends = try models.reduce(into: Set([tokenizer?.special("eos")?.id].compactMap { $0 })) {
+            $0.formUnion(try EndTokens.named(in: $1.config))
+        }
+        func writer(seed: UInt64) -> RolloutWriter {
+            var sampling = rollouts.sampling
+            sampling.seed = seed
+            return RolloutWriter(
+                count: rollouts.count, sampling: sampling, ends: ends, models: models,
+                rows: training.microBatch ?? training.batch)
+        }
+        func batches(_ corpus: TokenizedCorpus) throws -> LanguageBatches {
+            try data.training(corpus, batch: training.batch, seed: seed)
+        }
+        switch rollouts.kind {
+        case .teacher(let spec):
+            guard let teacher else { throw RetortError.internalBug("texts of a teacher that is not there") }
+            return (try batches(teacherTexts(rollouts, spec, role, writer, seed: seed, teacher: teacher)), nil)
+        case .replay(let spec):
+            let (learned, heldOut) = try data.train.parted(every: spec.heldOut)
+            let all = try batches(learned)
+            return (
+                all,
+                RolloutSource(
+                    rollouts, writer(seed: seed), student: student, teacher: teacher, data: all,
+                    heldOut: try LanguageBatches(measuring: heldOut, pad: data.pad), batch: training.batch,
+                    wantsSignals: false, on: device)
+            )
+        case .student, .mixed:
+            let all = try batches(data.train)
+            return (
+                all,
+                RolloutSource(
+                    rollouts, writer(seed: seed), student: student, teacher: teacher, data: all, heldOut: nil,
+                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needsRollouts }, on: device)
+            )
+        }
+    }
+
+    /// What the teacher wrote, or writes now. A teacher that is the same for all seeds writes once.
+    private func teacherTexts(
+        _ rollouts: RolloutSpec, _ spec: TeacherTextSpec, _ role: String, _ writer: (UInt64) -> RolloutWriter,
+        seed: UInt64, teacher: any LanguageModel
+    ) throws -> TokenizedCorpus {
+        let (folder, writerSeed) =
+            loaded == nil ? (directory.folder(role, seed), seed) : ("\(directory.path)/\(role)", 0)
+        try Folder.createWithParents(folder)
+        let texts = TeacherTexts(writer(writerSeed), rollouts, spec, teacher: teacher, tokenizer: tokenizer)
+        let total = data.train.count * spec.samples
+        let result = try texts.write(data.train, to: folder + "/texts.jsonl") {
+            progress.status("\(role) seed \(seed)  the teacher writes  \($0)/\(total)")
+        }
+        let grouped = NumberFormat.grouped
+        try say(
+            "\(role) seed \(seed): the teacher wrote \(grouped(result.written)) texts, \(grouped(result.ended)) of them to "
+                + "their end; \(grouped(result.kept)) are kept: \(result.corpus.summary.words)")
+        return result.corpus
     }
 
     private func evaluate(_ model: any LanguageModel, against teacher: (any LanguageModel)?) throws
@@ -219,6 +307,7 @@ final class LanguageRun: RecipeRun {
     ) throws -> SeedResult {
         let evaluation = try evaluate(model, against: teacher)
         var metrics = evaluation.metrics
+        if let answers { metrics.merge(try answers.metrics(model, teacher: teacher, on: device)) { $1 } }
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
         metrics[.latency] = try forwardLatency(model, test, on: device)

@@ -7,6 +7,7 @@ struct LanguageSource: Sendable {
     let path: String
     private let node: RecipeNode
     private let testPath: String?
+    private let plainPath: String?
     private let settings: TextSettings
 
     /// - Throws: `RetortError` 78 for keys that do not fit together.
@@ -14,9 +15,10 @@ struct LanguageSource: Sendable {
         self.node = node
         path = resolve(node.required("path").text)
         guard node.required("kind").text == "text" else {
-            (testPath, settings) = (nil, TextSettings())
+            (testPath, plainPath, settings) = (nil, nil, TextSettings())
             return
         }
+        plainPath = node["plain"].map { resolve($0.required("path").text) }
         let test = node.required("test")
         switch (test["path"], test["every"]) {
         case (let path?, nil): testPath = resolve(path.text)
@@ -41,6 +43,9 @@ struct LanguageSource: Sendable {
             tokenizer: node["tokenizer"].map { resolve($0.text) }, template: node["template"]?.text)
     }
 
+    /// Whether there is text for losses of plain text.
+    var hasPlain: Bool { node["plain"] != nil }
+
     /// Reads the examples.
     /// - Parameters:
     ///   - tokenizers: directories that may hold the tokenizer where the recipe names none, the first that does counts.
@@ -51,7 +56,11 @@ struct LanguageSource: Sendable {
             let file = try SafeTensors(path: path)
             return LanguageExamples(
                 train: try Self.rows(file, node.required("train").text),
-                test: try Self.rows(file, node.required("test").text), tokenizer: nil)
+                test: try Self.rows(file, node.required("test").text),
+                plain: try node["plain"].map {
+                    .init(rows: try Self.rows(file, $0.required("tensor").text), length: nil)
+                },
+                tokenizer: nil)
         }
         guard let folder = settings.folder(among: tokenizers) else {
             throw RetortError.recipe(
@@ -70,7 +79,8 @@ struct LanguageSource: Sendable {
         for line in all.summary.words { try say("\(path.displayable): \(line)") }
         func examples(_ train: some TextRecords, _ test: some TextRecords) throws -> LanguageExamples {
             LanguageExamples(
-                train: try corpus(train, "training text"), test: try corpus(test, "test text"), packing: packing,
+                train: try corpus(train, "training text"), test: try corpus(test, "test text"),
+                plain: try plain(tokenizer, say), packing: packing,
                 length: node["max-length"]?.integer,
                 pad: tokenizer.fillingToken,
                 tokenizer: .init(folder: folder, tokens: tokenizer.idLimit))
@@ -85,6 +95,16 @@ struct LanguageSource: Sendable {
         let test = try TextSource.open([testPath], settings.source)
         for line in test.summary.words { try say("\(testPath.displayable): \(line)") }
         return try examples(all, test)
+    }
+
+    private func plain(_ tokenizer: Tokenizer, _ say: (String) throws -> Void) throws -> LanguageExamples.Plain? {
+        guard let plainPath else { return nil }
+        let text = TextSettings(
+            source: TextOptions(onBadLine: settings.source.onBadLine),
+            examples: ExampleOptions(appendsEnd: settings.examples.appendsEnd))
+        let rows = try TokenizedCorpus(TextSource.open([plainPath], text.source), text.encoder(tokenizer), threads: 2)
+        try say("plain text: \(rows.summary.words)")
+        return .init(rows: rows, length: node.required("plain").required("max-length").integer)
     }
 
     /// A matrix of token ids; each is predicted but the first of a row.
@@ -117,6 +137,7 @@ struct LanguageSource: Sendable {
 struct LanguageExamples: Sendable {
     let train: TokenizedCorpus
     let test: TokenizedCorpus
+    var plain: Plain?
     var packing = Packing.none
     /// Tokens of a packed row.
     var length: Int?
@@ -125,6 +146,19 @@ struct LanguageExamples: Sendable {
     /// What made tokens of text; nil where the data are tokens.
     let tokenizer: Source?
 
+    /// Text for losses of plain text.
+    struct Plain: Sendable {
+        let rows: TokenizedCorpus
+        /// Tokens of the rows it is cut into; nil: it has rows already.
+        let length: Int?
+
+        func batches(_ batch: Int, pad: Int32, seed: UInt64) throws -> LanguageBatches {
+            try LanguageBatches(
+                rows, batch: batch, packing: length == nil ? .none : .split, length: length, pad: pad,
+                seed: seed ^ 0x706c_6169_6e00)
+        }
+    }
+
     struct Source: Sendable {
         let folder: String
         /// The largest id + 1.
@@ -132,13 +166,22 @@ struct LanguageExamples: Sendable {
     }
 
     /// The identity of the data, for the manifest.
-    var digest: String { ContentHash.hexadecimal(of: Array((train.digest + test.digest).utf8)) }
+    var digest: String {
+        ContentHash.hexadecimal(of: Array((train.digest + test.digest + (plain?.rows.digest ?? "")).utf8))
+    }
     /// Tokens of the longest row.
-    var longest: Int { max(packing == .none ? train.summary.longest : length ?? 0, test.summary.longest) }
-    var largestToken: Int32 { max(train.largestToken, test.largestToken) }
+    var longest: Int {
+        max(
+            packing == .none ? train.summary.longest : length ?? 0, test.summary.longest,
+            plain.map { $0.length ?? $0.rows.summary.longest } ?? 0)
+    }
+    var largestToken: Int32 {
+        max(train.largestToken, test.largestToken, plain?.rows.largestToken ?? 0)
+    }
 
-    func training(batch: Int, seed: UInt64) throws -> LanguageBatches {
-        try LanguageBatches(train, batch: batch, packing: packing, length: length, pad: pad, seed: seed)
+    /// - Parameter corpus: nil: all training examples.
+    func training(_ corpus: TokenizedCorpus? = nil, batch: Int, seed: UInt64) throws -> LanguageBatches {
+        try LanguageBatches(corpus ?? train, batch: batch, packing: packing, length: length, pad: pad, seed: seed)
     }
 
     /// The test examples, about a thousand tokens at a time, one example a row.

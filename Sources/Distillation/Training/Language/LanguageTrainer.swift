@@ -11,6 +11,10 @@ final class LanguageTrainer {
     private let terms: [LanguageArmTerm]
     private let teacher: (any LanguageModel)?
     private let data: LanguageBatches
+    /// What a model writes for it; nil where it learns from the data alone.
+    private let rollouts: RolloutSource?
+    /// Rows of plain text for losses that want it.
+    private let plain: LanguageBatches?
     private let device: Device
     private let spec: LanguageTrainSpec
     private let schedule: Schedule
@@ -19,6 +23,7 @@ final class LanguageTrainer {
     private var progress: TrainingProgress
     /// The epoch in progress, and its steps that are taken.
     private var epoch: (rows: LanguageEpoch, taken: Int)
+    private var plainEpoch: LanguageEpoch?
     /// Tokens that were predicted.
     private(set) var tokens = 0
 
@@ -31,15 +36,20 @@ final class LanguageTrainer {
     ///   - arena: the model's parameters, already placed.
     ///   - teacher: frozen; nil where no loss looks at one.
     ///   - data: with the batch of `spec` and the seed of the run.
+    ///   - rollouts: gives steps texts that a model wrote.
+    ///   - plain: with the batch of `spec`; needed by losses of plain text.
     ///   - seed: draws examples where they are drawn with replacement.
     init(
         _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
-        data: LanguageBatches, spec: LanguageTrainSpec, seed: UInt64, on device: Device
+        data: LanguageBatches, rollouts: RolloutSource? = nil, plain: LanguageBatches? = nil, spec: LanguageTrainSpec,
+        seed: UInt64, on device: Device
     ) throws {
         self.model = model
         self.terms = terms
         self.teacher = teacher
         self.data = data
+        self.rollouts = rollouts
+        self.plain = plain
         self.spec = spec
         self.device = device
         epoch = (data.epoch(0), 0)
@@ -67,10 +77,9 @@ final class LanguageTrainer {
     /// - Returns: the loss of each.
     /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
     func train(steps count: Int) throws -> [Float] {
-        model.setTraining(true)
         let losses = try device.compute.empty([count], for: .data)
         for index in 0..<count {
-            try learn(nextBatch(), lossInto: losses.slice(index..<(index + 1)))
+            try learn(nextTexts(), lossInto: losses.slice(index..<(index + 1)))
             if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         let values: [Float] = try device.compute.read(losses)
@@ -78,33 +87,84 @@ final class LanguageTrainer {
         return values
     }
 
-    /// Of the step to come: a function of the seed and the step alone.
-    private func nextBatch() -> LanguageBatch {
+    /// What one step learns from, and the losses that look at it.
+    private struct StepTexts {
+        let texts: RolloutBatch
+        let terms: [LanguageArmTerm]
+    }
+
+    /// Of the step to come: a function of the seed, the step and, where the student writes, its weights.
+    private func nextTexts() throws -> [StepTexts] {
+        let batch = nextBatch()
+        let written = try rollouts?.texts(
+            step: step, progress: Double(step) / Double(max(1, steps)), examples: batch.examples)
+        // Who writes does so without dropout.
+        model.setTraining(true)
+        func losses(_ places: Set<TermTexts>) -> [LanguageArmTerm] { terms.filter { places.contains($0.texts) } }
+        var all = [
+            StepTexts(
+                texts: written ?? RolloutBatch(batch.rows), terms: losses(written == nil ? [.step, .data] : [.step]))
+        ]
+        if written != nil { all.append(StepTexts(texts: RolloutBatch(batch.rows), terms: losses([.data]))) }
+        if let rows = plainRows() { all.append(StepTexts(texts: RolloutBatch(rows), terms: losses([.plain]))) }
+        return all.filter { !$0.terms.isEmpty }
+    }
+
+    /// Of the data, with the numbers of the examples.
+    private func nextBatch() -> (rows: LanguageBatch, examples: [Int32]) {
         if epoch.taken == epoch.rows.steps { epoch = (data.epoch(epoch.rows.number + 1), 0) }
         progress.epoch = epoch.rows.number
         defer { epoch.taken += 1 }
-        guard spec.drawsWithReplacement else { return epoch.rows.batch(epoch.taken) }
-        let drawn = (step * spec.batch)..<((step + 1) * spec.batch)
-        return data.batch(of: order.drawn(drawn, count: data.corpus.count))
+        guard spec.drawsWithReplacement else {
+            return (epoch.rows.batch(epoch.taken), epoch.rows.examples(epoch.taken))
+        }
+        let drawn = order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: data.corpus.count)
+        return (data.batch(of: drawn), drawn)
     }
 
-    private func learn(_ batch: LanguageBatch, lossInto slot: View) throws {
-        let size = spec.microBatch ?? batch.rows
-        let parts = stride(from: 0, to: batch.rows, by: size).map { batch.rows($0..<min(batch.rows, $0 + size)) }
-        try backward(parts, lossInto: slot)
+    private func plainRows() -> LanguageBatch? {
+        guard let plain, terms.contains(where: { $0.texts == .plain }) else { return nil }
+        let place = plain.position(afterSteps: step)
+        let epoch = plainEpoch.flatMap { $0.number == place.epoch ? $0 : nil } ?? plain.epoch(place.epoch)
+        plainEpoch = epoch
+        return epoch.batch(place.step)
+    }
+
+    private func learn(_ texts: [StepTexts], lossInto slot: View) throws {
+        var isFirst = true
+        for one in texts {
+            let (batch, size) = (one.texts, spec.microBatch ?? one.texts.batch.rows)
+            var whole = batch
+            for term in one.terms {
+                if let advantage = term.objective.advantages(of: batch) { whole.signals?.advantage = advantage }
+            }
+            let parts = stride(from: 0, to: batch.batch.rows, by: size).map {
+                whole.rows($0..<min(batch.batch.rows, $0 + size))
+            }
+            try backward(parts, one.terms, adding: !isFirst, lossInto: slot)
+            isFirst = false
+        }
         try takeStep()
     }
 
-    /// Loss and gradient of a batch that comes in parts.
+    /// Loss and gradient of a batch of the data that comes in parts.
     func backward(_ parts: [LanguageBatch], lossInto slot: View) throws {
-        let targets = parts.reduce(0) { $0 + $1.targetCount }
+        try backward(parts.map { RolloutBatch($0) }, terms, adding: false, lossInto: slot)
+    }
+
+    /// Loss and gradient of a batch that comes in parts.
+    /// - Parameter adding: to a loss that is there.
+    private func backward(_ parts: [RolloutBatch], _ terms: [LanguageArmTerm], adding: Bool, lossInto slot: View) throws
+    {
+        let targets = parts.reduce(0) { $0 + $1.batch.targetCount }
         var firstSample = 0
         for (index, part) in parts.enumerated() {
             model.setDropout(.init(seed: seed, step: step, firstSample: firstSample))
-            firstSample += part.rows
-            let loss = try loss(of: part, targets: targets)
+            firstSample += part.batch.rows
+            let loss = try loss(of: part, terms, targets: targets)
             try run(
-                Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, index == 0 ? .write : .accumulate)),
+                Copy(),
+                .init(x: loss.view.reshaped([1]), y: Output(slot, index == 0 && !adding ? .write : .accumulate)),
                 on: device.compute)
             if loss.needsGradient { try loss.backward() }
         }
@@ -117,7 +177,8 @@ final class LanguageTrainer {
     }
 
     /// The part's share of the loss of a batch with so many targets.
-    private func loss(of batch: LanguageBatch, targets: Int) throws -> Tensor {
+    private func loss(of part: RolloutBatch, _ terms: [LanguageArmTerm], targets: Int) throws -> Tensor {
+        let batch = part.batch
         let tokens = try TokenBatch(batch)
         let labels = try device.compute.view(batch.targets, [batch.targets.count], .i32)
         let weight = 1 / Float(max(1, targets))
@@ -130,9 +191,10 @@ final class LanguageTrainer {
         let taught = try teaches ? teacher.map { try Self.logits($0, tokens) } : nil
         let losses = try counting.map { term, factor in
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
-            let loss = try term.objective.tokenLoss(progress)(
-                hidden, head, teacher: taught, labels: labels, weights: weights,
-                gradient: factor == 1 ? .added : .held)
+            let loss = try term.objective.loss(
+                LanguageInput(
+                    hidden: hidden, head: head, teacher: taught, labels: labels, weights: weights,
+                    gradient: factor == 1 ? .added : .held, signals: part.signals, progress: progress))
             return factor == 1 ? loss : try loss * factor
         }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)

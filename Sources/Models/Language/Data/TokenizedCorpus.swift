@@ -71,6 +71,15 @@ public final class TokenizedCorpus: Sendable {
         try self.init(builder)
     }
 
+    /// Two parts of it: each n-th example, the first among them, and the others.
+    /// - Throws: `RetortError` 65 when there are no others.
+    public func parted(every: Int) throws -> (others: TokenizedCorpus, each: TokenizedCorpus) {
+        func part(_ isEach: Bool) throws -> TokenizedCorpus {
+            try TokenizedCorpus((0..<count).filter { ($0 % every == 0) == isEach }.map(example))
+        }
+        return (try part(false), try part(true))
+    }
+
     private init(_ builder: CorpusBuilder) throws {
         guard builder.records.count > 0 else { throw builder.emptiness }
         summary = builder.finishedSummary

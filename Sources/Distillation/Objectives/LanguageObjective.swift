@@ -1,0 +1,44 @@
+import RetortKernels
+import RetortRuntime
+
+/// One loss of a language model's arm, as the recipe states it.
+public protocol LanguageObjective: Sendable {
+    /// The word under `loss` in a recipe and the keys beside it.
+    static var section: RecipeSection { get }
+    init(_ recipe: RecipeNode)
+    /// Whether a teacher is needed.
+    var needsTeacher: Bool { get }
+    /// Whether it is about tokens that the student drew itself.
+    var needsRollouts: Bool { get }
+    /// What is minimised, in one line.
+    /// - Parameter what: what the mean is taken over: "valid tokens".
+    func contract(over what: String) -> String
+    /// What tokens that were drawn are rewarded with, `[rows, length]`: computed once for a batch, before it is gone through in parts. nil
+    /// for a loss that rewards nothing.
+    func advantages(of batch: RolloutBatch) -> [Float]?
+    /// The weighted sum over the tokens, a scalar on the tape.
+    func loss(_ input: LanguageInput) throws -> Tensor
+}
+
+extension LanguageObjective {
+    public var needsRollouts: Bool { false }
+    public func advantages(of batch: RolloutBatch) -> [Float]? { nil }
+}
+
+/// What a loss sees of some rows of tokens.
+public struct LanguageInput {
+    /// What the student's head sees, `[rows, length, hidden]`.
+    public let hidden: Tensor
+    public let head: OutputHead
+    /// The teacher's logits of the same tokens; nil where no loss asks for one.
+    public let teacher: HeadLogits?
+    /// Int32 `[rows · length]`: what follows each token, −100 where nothing is learned.
+    public let labels: View
+    /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for the others.
+    public let weights: View
+    /// Where the head's gradient waits for backward.
+    public let gradient: HeadGradient
+    /// Of tokens that the student drew.
+    public let signals: RolloutSignals?
+    public let progress: TrainingProgress
+}

@@ -1,0 +1,26 @@
+import RetortRuntime
+
+/// Texts that the student wrote, the newest of them.
+struct ReplayBuffer {
+    private var texts: [RolloutText] = []
+    private let capacity: Int
+    /// Where the next text goes once it is full.
+    private var next = 0
+
+    init(capacity: Int) { self.capacity = capacity }
+
+    var count: Int { texts.count }
+    var isFull: Bool { texts.count == capacity }
+
+    mutating func add(_ new: [RolloutText]) {
+        for text in new {
+            if isFull { texts[next] = text } else { texts.append(text) }
+            next = (next + 1) % capacity
+        }
+    }
+
+    /// Some of them, each at most once.
+    func sample(_ count: Int, _ random: Philox) -> [RolloutText] {
+        random.permutation(texts.count).prefix(count).map { texts[Int($0)] }
+    }
+}

@@ -1,0 +1,155 @@
+import RetortModels
+import RetortSupport
+
+/// Which texts an arm's student learns from, where they are not the data's own.
+struct RolloutSpec: Sendable {
+    enum Kind: Sendable {
+        /// What the teacher wrote before training: sequence-level distillation (Kim & Rush 2016, arXiv:1606.07947).
+        case teacher(TeacherTextSpec)
+        /// What the student writes in this step, in a share of the steps: GKD (Agarwal et al. 2024, arXiv:2306.13649).
+        case student(share: Double, otherwise: Otherwise)
+        /// What the student wrote in this step or before, the more of it the worse it fares on held-out data: DistiLLM
+        /// (Ko et al. 2024, arXiv:2402.03898).
+        case replay(ReplaySpec)
+        /// What student and teacher wrote together, token by token: MiniLLM (Gu et al. 2024, arXiv:2306.08543).
+        case mixed(MixedSpec)
+    }
+
+    /// What the other steps learn from.
+    enum Otherwise: String, Sendable, CaseIterable { case data, teacher }
+
+    struct MixedSpec: Sendable {
+        /// Of the teacher's probabilities in the mixture that tokens are drawn from.
+        let share: Double
+        /// Texts that are written at once, and passes over them.
+        let collect: Int
+        let epochs: Int
+    }
+
+    let kind: Kind
+    /// Tokens of an answer at most.
+    let count: Int
+    let sampling: TokenSampling
+    /// Tokens of a prompt at least: where plain text is cut into prompt and answer.
+    let promptTokens: Int
+    let location: RetortError.Location?
+
+    /// The words after which its kind is called.
+    let name: String
+
+    /// - Throws: `RetortError` 78 for filters that need a temperature, and for a pattern that is none.
+    init(_ node: RecipeNode) throws {
+        location = node.location
+        name = node.required("kind").text
+        count = node.required("max-new-tokens").integer
+        promptTokens = node.required("prompt-tokens").integer
+        sampling = TokenSampling(
+            temperature: node.required("temperature").number, topK: node["top-k"]?.integer,
+            topP: node["top-p"]?.number, minP: node["min-p"]?.number,
+            repetitionPenalty: node.required("repetition-penalty").number)
+        if sampling.temperature == 0, let filter = ["top-k", "top-p", "min-p"].compactMap({ node[$0] }).first {
+            throw RetortError.recipe(
+                "a filter of what is drawn, and nothing is drawn", at: filter.location,
+                why: "at temperature 0 the likeliest token is taken", help: "remove it, or raise the temperature")
+        }
+        kind =
+            switch name {
+            case "teacher": .teacher(try TeacherTextSpec(node))
+            case "student":
+                .student(
+                    share: node.required("share").number,
+                    otherwise: Otherwise(rawValue: node.required("otherwise").text) ?? .data)
+            case "replay": .replay(ReplaySpec(node))
+            default:
+                .mixed(
+                    MixedSpec(
+                        share: node.required("share").number, collect: node.required("collect").integer,
+                        epochs: node.required("epochs").integer))
+            }
+    }
+
+    /// Whether every step learns from what the student wrote: what a policy gradient needs.
+    var isOnPolicy: Bool {
+        switch kind {
+        case .student(let share, _): share == 1
+        case .mixed: true
+        case .teacher, .replay: false
+        }
+    }
+
+    /// Whether the student is asked while it is trained.
+    var needsTeacher: Bool {
+        switch kind {
+        case .teacher, .mixed, .student(_, .teacher): true
+        case .student, .replay: false
+        }
+    }
+
+    /// In words, for the printed contract.
+    var contract: String {
+        func number(_ x: Double) -> String { NumberFormat.significant(x) }
+        let drawn =
+            sampling.temperature == 0 ? "greedily" : "at temperature \(number(sampling.temperature))"
+        let texts: String =
+            switch kind {
+            case .teacher(let spec): "texts of the teacher, \(spec.contract)"
+            case .student(let share, let otherwise):
+                share == 1
+                    ? "texts of the student"
+                    : "texts of the student in \(NumberFormat.percent(share)) of the steps, else of the \(otherwise.rawValue)"
+            case .replay(let spec): "texts of the student, \(spec.contract)"
+            case .mixed(let spec):
+                "\(spec.collect) texts of \(number(1 - spec.share))·student + \(number(spec.share))·teacher, "
+                    + "\(spec.epochs) passes over them"
+            }
+        return "\(texts), written \(drawn), up to \(count) tokens"
+    }
+
+    static let field = RecipeField(
+        "rollouts", .variant(key: "kind", sections), .optional,
+        "whose texts the student learns from (default: the data's)")
+
+    private static let sections = [
+        RecipeSection(
+            "teacher", "The teacher answers every prompt before training (sequence-level distillation).",
+            writing(temperature: "0") + TeacherTextSpec.fields),
+        RecipeSection(
+            "student", "The student answers the prompts of a step itself (GKD).",
+            writing(temperature: "1") + [
+                RecipeField("share", .number(0...1), .defaulted("0.5"), "of the steps; 1 is on-policy throughout"),
+                RecipeField(
+                    "otherwise", .choice(Otherwise.allCases.map(\.rawValue)), .defaulted("data"),
+                    "whose answers the other steps learn from: the data's, or the teacher's, written then"),
+            ]),
+        RecipeSection(
+            "replay", "The student's texts, kept and seen again, more of them as the data wear out (DistiLLM).",
+            writing(temperature: "1") + ReplaySpec.fields),
+        RecipeSection(
+            "mixed", "Tokens drawn from a mixture of student and teacher (MiniLLM).",
+            writing(temperature: "1") + [
+                RecipeField("share", .number(0...1), .defaulted("0.2"), "of the teacher in the mixture"),
+                RecipeField("collect", .integer(1...1_000_000), .defaulted("256"), "texts that are written at once"),
+                RecipeField("epochs", .integer(1...1000), .defaulted("4"), "passes over them before the next"),
+            ]),
+    ]
+
+    private static func writing(temperature: String) -> [RecipeField] {
+        [
+            RecipeField("max-new-tokens", .integer(1...1_000_000), .defaulted("128"), "tokens of an answer at most"),
+            RecipeField(
+                "prompt-tokens", .integer(1...1_000_000), .defaulted("1"),
+                "tokens of a prompt at least: plain text is its own prompt up to there"),
+            RecipeField(
+                "temperature", .number(0...100), .defaulted(temperature), "of the drawing; 0 takes the likeliest token"),
+            RecipeField("top-k", .integer(1...10_000_000), .optional, "draw from so many of the likeliest only"),
+            RecipeField(
+                "top-p", .number(1e-6...1), .optional, "draw from the fewest that together are this likely"),
+            RecipeField(
+                "min-p", .number(1e-6...1), .optional,
+                "draw from those that are at least this times as likely as the likeliest"),
+            RecipeField(
+                "repetition-penalty", .number(1e-3...1000), .defaulted("1"),
+                "above 1 makes tokens that were there before less likely"),
+        ]
+    }
+}

@@ -1,0 +1,85 @@
+import RetortModels
+
+/// A text that a model wrote to a prompt: what the student is trained on where it learns from its own or from its teacher's texts.
+struct RolloutText: Sendable {
+    let prompt: [Int32]
+    let answer: [Int32]
+    /// nil until `RolloutSignals.measure`.
+    var signals: Signals?
+
+    /// Of each token of the answer.
+    struct Signals: Sendable {
+        /// ln q(token) and ln p(token): of the student that wrote, and of the teacher, in nats.
+        let student: [Float]
+        let teacher: [Float]
+        /// q(token) over the probability with which it was drawn; 1 where the student wrote alone.
+        let importance: [Float]
+    }
+
+    init(prompt: [Int32], answer: [Int32]) {
+        self.prompt = prompt
+        self.answer = answer
+    }
+
+    /// What an example asks: the tokens before the last that are learned in a row, of plain text its beginning.
+    /// - Parameter least: tokens of a prompt at least, as far as the example has more than that.
+    static func prompt(of example: TokenizedExample, least: Int) -> [Int32] {
+        let last = example.isTarget.lastIndex(of: true) ?? example.count - 1
+        let start = example.isTarget[..<last].lastIndex(of: false).map { $0 + 1 } ?? 0
+        return Array(example.tokens.prefix(max(1, min(max(start, least), example.count - 1))))
+    }
+
+    /// Prompt and answer, of which the answer is learned.
+    var example: TokenizedExample {
+        TokenizedExample(
+            tokens: prompt + answer, isTarget: prompt.map { _ in false } + answer.map { _ in true })
+    }
+}
+
+/// Texts side by side, and what is known of their tokens.
+public struct RolloutBatch: Sendable {
+    let batch: LanguageBatch
+    var signals: RolloutSignals?
+
+    init(_ batch: LanguageBatch, signals: RolloutSignals? = nil) {
+        self.batch = batch
+        self.signals = signals
+    }
+
+    /// - Parameters:
+    ///   - texts: not empty.
+    ///   - pad: fills rows up.
+    init(_ texts: [RolloutText], pad: Int32) {
+        let length = texts.map { $0.prompt.count + $0.answer.count }.max() ?? 0
+        let (rows, count) = (texts.count, texts.count * length)
+        var tokens = [Int32](repeating: pad, count: count)
+        var targets = [Int32](repeating: LanguageBatch.ignored, count: count)
+        var valid = [Bool](repeating: false, count: count)
+        var signals = RolloutSignals(rows: rows, length: length)
+        for (row, text) in texts.enumerated() {
+            let start = row * length
+            for (place, token) in (text.prompt + text.answer).enumerated() {
+                tokens[start + place] = token
+                valid[start + place] = true
+            }
+            for (place, token) in text.answer.enumerated() {
+                let before = start + text.prompt.count + place - 1
+                targets[before] = token
+                if let known = text.signals {
+                    signals.student[before] = known.student[place]
+                    signals.teacher[before] = known.teacher[place]
+                    signals.importance[before] = known.importance[place]
+                }
+            }
+        }
+        batch = LanguageBatch(
+            rows: rows, length: length, tokens: tokens, targets: targets,
+            valid: valid.allSatisfy { $0 } ? nil : valid)
+        self.signals = texts.allSatisfy { $0.signals != nil } ? signals : nil
+    }
+
+    /// Some of the rows: a micro-batch.
+    func rows(_ range: Range<Int>) -> RolloutBatch {
+        RolloutBatch(batch.rows(range), signals: signals?.rows(range))
+    }
+}

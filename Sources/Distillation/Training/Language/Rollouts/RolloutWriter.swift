@@ -1,0 +1,46 @@
+import RetortModels
+import RetortRuntime
+
+/// Lets models answer prompts.
+struct RolloutWriter {
+    /// Tokens of an answer at most.
+    let count: Int
+    /// Its seed is the training's.
+    let sampling: TokenSampling
+    /// Tokens that end an answer.
+    let ends: Set<Int32>
+    /// Prompts that are answered side by side.
+    let rows: Int
+    /// Tokens of a text at most, so that every model that reads it can.
+    private let longest: Int
+
+    /// - Parameter models: those that will read the texts.
+    init(count: Int, sampling: TokenSampling, ends: Set<Int32>, models: [any LanguageModel], rows: Int) {
+        self.count = count
+        self.sampling = sampling
+        self.ends = ends
+        self.rows = rows
+        longest = models.map(\.maxPositions).min() ?? 0
+    }
+
+    /// Answers, none of them empty. Prompts that leave no room for one are cut at their beginning.
+    /// - Parameters:
+    ///   - numbers: of each prompt, what its draws go by.
+    ///   - mixture: another model that has a say in every token.
+    func answers(
+        to prompts: [[Int32]], by model: any LanguageModel, numbers: [Int], mixture: WritingMixture? = nil
+    ) throws -> [RolloutText] {
+        let prompts = prompts.map { Array($0.suffix(max(1, longest - 1))) }
+        let options = WritingOptions(count: count, sampling: sampling, ends: ends)
+        var texts: [RolloutText] = []
+        for start in stride(from: 0, to: prompts.count, by: rows) {
+            let part = start..<min(prompts.count, start + rows)
+            let written = try model.generate(
+                Array(prompts[part]), options, texts: Array(numbers[part]), mixture: mixture)
+            for (prompt, answer) in zip(prompts[part], written) {
+                texts.append(RolloutText(prompt: prompt, answer: Array(answer.prefix(longest - prompt.count))))
+            }
+        }
+        return texts
+    }
+}

@@ -1,0 +1,75 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// What models write to the prompts of test examples, measured: greedily against what the data have there, and drawn at temperature 1
+/// against a teacher, on whose texts a student that learned from others' may be at a loss (exposure bias).
+struct WrittenAnswers {
+    private let spec: AnswerSpec
+    private let prompts: [[Int32]]
+    private let references: [[Int32]]
+    private let tokenizer: Tokenizer?
+    private let pad: Int32
+    /// Prompts that are answered side by side.
+    private static let rows = 16
+
+    /// - Parameter tokenizer: nil: words are not compared.
+    init(_ spec: AnswerSpec, _ test: TokenizedCorpus, tokenizer: Tokenizer?, pad: Int32) {
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.pad = pad
+        let examples = (0..<min(spec.rows ?? .max, test.count)).map { test.example($0) }
+        let prompts = examples.map { RolloutText.prompt(of: $0, least: spec.promptTokens) }
+        self.prompts = prompts
+        references = zip(examples, prompts).map { Array($0.tokens.dropFirst($1.count)) }
+    }
+
+    /// - Parameter teacher: nil: only words are compared.
+    /// - Throws: `RetortError` 75 when a signal asked to stop.
+    func metrics(_ model: any LanguageModel, teacher: (any LanguageModel)?, on device: Device) throws -> [Metric:
+        Double]
+    {
+        let ends = try EndTokens.named(in: model.config).union([tokenizer?.special("eos")?.id].compactMap { $0 })
+        var metrics: [Metric: Double] = [:]
+        if let tokenizer {
+            var (rouge, exact) = (0.0, 0)
+            for (written, reference) in zip(try write(model, TokenSampling(), ends), references) {
+                let said = try tokenizer.decode(written.answer, skippingSpecialTokens: true)
+                let wanted = try tokenizer.decode(Array(reference.prefix(spec.count)), skippingSpecialTokens: true)
+                rouge += RougeL(said, reference: wanted).f
+                if try isSame(said, tokenizer.decode(reference, skippingSpecialTokens: true)) { exact += 1 }
+            }
+            metrics[.rougeL] = rouge / Double(prompts.count)
+            if spec.rule != nil { metrics[.exactMatch] = Double(exact) / Double(prompts.count) }
+        }
+        if let teacher {
+            let texts = try write(model, TokenSampling(temperature: 1, seed: 1), ends, readBy: teacher)
+            let corpus = try TokenizedCorpus(texts.map(\.example))
+            let own = try LanguageEvaluation(
+                model, LanguageBatches(measuring: corpus, pad: pad), teacher: teacher, on: device)
+            metrics[.rolloutReverseKL] = own.comparison?.reverse
+        }
+        return metrics
+    }
+
+    private func write(
+        _ model: any LanguageModel, _ sampling: TokenSampling, _ ends: Set<Int32>,
+        readBy other: (any LanguageModel)? = nil
+    ) throws -> [RolloutText] {
+        let writer = RolloutWriter(
+            count: spec.count, sampling: sampling, ends: ends, models: [model] + (other.map { [$0] } ?? []),
+            rows: Self.rows)
+        return try writer.answers(to: prompts, by: model, numbers: Array(prompts.indices))
+    }
+
+    private func isSame(_ said: String, _ wanted: String) throws -> Bool {
+        guard let rule = spec.rule else { return AnswerMatch.isExact(said, wanted) }
+        guard let wanted = try rule.answer(in: wanted), let said = try rule.answer(in: said) else { return false }
+        return rule.agrees(said, with: wanted)
+    }
+}
+
+extension LanguageModel {
+    /// Its config.json.
+    var config: JSONCursor { JSONCursor(json, file: "config.json") }
+}

@@ -1,0 +1,41 @@
+import RetortRuntime
+
+/// A second model that has a say in what is written: tokens are drawn from share · its probabilities + (1 − share) · the writer's, both read
+/// in lock-step. MiniLLM's sampling (Gu et al. 2024, arXiv:2306.08543), where the teacher keeps the student from texts that game the loss.
+public struct WritingMixture {
+    public let model: any LanguageModel
+    /// 0 to 1.
+    public let share: Float
+
+    public init(_ model: any LanguageModel, share: Float) {
+        self.model = model
+        self.share = share
+    }
+}
+
+/// Reads what is written with the second model of a mixture.
+struct MixtureReader {
+    private let reader: CachedReader
+    private let share: Float
+
+    /// - Parameter vocabulary: the writer's.
+    /// - Throws: `TensorError` for a model of another vocabulary and for an impossible share.
+    init(_ mixture: WritingMixture, vocabulary: Int) throws {
+        guard mixture.model.vocabulary == vocabulary else {
+            throw TensorError("a mixture of vocabularies of \(vocabulary) and \(mixture.model.vocabulary) tokens")
+        }
+        guard (0...1).contains(mixture.share) else { throw TensorError("a share of \(mixture.share) of a mixture") }
+        mixture.model.setTraining(false)
+        reader = CachedReader(mixture.model)
+        share = mixture.share
+    }
+
+    /// ln of the mixed probabilities `[rows, vocabulary]`.
+    /// - Parameter own: the writer's logits.
+    func mixed(_ own: Tensor, _ tokens: TokenBatch) throws -> Tensor {
+        let other = try reader.logits(tokens).softmax() * share
+        return try (own.softmax() * (1 - share) + other).log()
+    }
+
+    func keep(_ rows: [Int]) throws { try reader.keep(rows) }
+}
