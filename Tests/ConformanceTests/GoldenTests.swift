@@ -17,11 +17,13 @@ struct GoldenTests {
         "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/lm_kd",
         "losses/logit_variants",
         "losses/multi_teacher", "losses/relational", "losses/review_ofd", "losses/rkd", "losses/rl",
+        "losses/bert_features", "losses/distilbert", "losses/minilm",
         "losses/token_divergence",
         "misc/number_formats", "misc/optimizers", "misc/schedules",
     ]
     static let notBuilt: [String: Set<String>] = [
         "misc/optimizers": ["rmsprop", "adagrad"],
+        "losses/bert_features": ["att_mse", "att_ce", "att_ce_mask", "mmd", "fsp_text"],
         "losses/rl": ["gae", "value_clip", "grpo_sequence", "grpo_token", "rloo", "reward_bt", "kl_estimators"],
     ]
     /// What a CPU runs slowly with the GPU's kernels.

@@ -103,10 +103,10 @@ struct RolloutTests {
         func text(_ number: Int) -> RolloutText { RolloutText(prompt: [0], answer: [Int32(number)]) }
         buffer.add([text(1), text(2), text(3)])
         #expect(!buffer.isFull && buffer.count == 3)
-        buffer.add([text(4), text(5)])
+        buffer.add([text(4), text(5), text(6)])
         #expect(buffer.isFull)
         let all = buffer.sample(9, Philox(seed: 1, stream: 2)).map { $0.answer[0] }
-        #expect(all.sorted() == [2, 3, 4, 5])
+        #expect(all.sorted() == [3, 4, 5, 6])
         let some = buffer.sample(2, Philox(seed: 1, stream: 2)).map { $0.answer[0] }
         #expect(some == Array(all.prefix(2)))
     }
@@ -189,6 +189,52 @@ struct RolloutRunTests {
         }
         let (before, after) = (try distances("before", steps: 1), try distances("after", steps: 80))
         #expect(after[0] < 0.1 * before[0] && after[1] < 0.3 * before[1], "\(before) \(after)")
+    }
+
+    @Test("of a teacher's texts those are kept that came to their end, or have the data's answer")
+    func keeping() throws {
+        let device = try TestBackend.cpu.device()
+        let config: JSON = [
+            "model_type": "llama", "vocab_size": 512, "hidden_size": 16, "intermediate_size": 32,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64, "initializer_range": 0.4,
+        ]
+        let teacher = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
+        _ = try teacher.materialize(on: device, seed: 5)
+        let tokenizer = try Tokenizer.load(Project.root + "/Tests/Fixtures/tokenizers/stories260K")
+        let prompts = (0..<12).map { [Int32(20 + $0), Int32(40 + $0)] }
+        let said = try teacher.generate(prompts, WritingOptions(count: 6))
+        // Every other answer of the data is what the teacher says.
+        let corpus = try TokenizedCorpus(
+            zip(prompts, said).enumerated().map { index, pair in
+                let answer = index % 2 == 0 ? pair.1 : [100, 101, 102]
+                return RolloutText(prompt: pair.0, answer: answer).example
+            })
+        func write(_ keys: String, ends: Set<Int32> = []) throws -> TeacherTexts.Result {
+            let recipe = SmallLanguage.recipe.replacing(
+                "{objective: [{loss: cross-entropy}]}",
+                with: "{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, max-new-tokens: 6, \(keys)}}")
+            let small = try SmallLanguage(.cpu, recipe)
+            guard let read = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe,
+                let rollouts = read.arms[0].rollouts, case .teacher(let spec) = rollouts.kind
+            else { throw RetortError.internalBug("another recipe") }
+            let writer = RolloutWriter(
+                count: rollouts.count, sampling: rollouts.sampling, ends: ends, models: [teacher], rows: 5)
+            return try TeacherTexts(writer, rollouts, spec, teacher: teacher, tokenizer: tokenizer).write(
+                corpus, to: small.folder.path("texts.jsonl"))
+        }
+        let all = try write("keep: all")
+        #expect(all.kept == 12 && all.ended == 0 && all.corpus.example(1).tokens == prompts[1] + said[1])
+        let correct = try write("keep: correct")
+        #expect(correct.written == 12 && correct.kept == 6)
+        #expect((0..<6).allSatisfy { correct.corpus.example($0).tokens == prompts[2 * $0] + said[2 * $0] })
+        // What some of them say third ends those.
+        let end = said[0][2]
+        let ended = try write("keep: ended", ends: [end])
+        #expect(ended.kept == said.count { $0.contains(end) } && ended.kept < 12)
+        #expect(ended.corpus.example(0).tokens.last == end)
+        #expect(try write("keep: all, samples: 3, temperature: 1").written == 36)
+        let nothing = thrown(RetortError.self) { _ = try write("keep: ended") }
+        #expect(nothing?.exit == .badData && nothing?.what.contains("none of the teacher's 12 texts") == true)
     }
 
     @Test("what does not go together is refused, with the place and a way out")

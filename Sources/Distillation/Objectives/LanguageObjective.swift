@@ -1,4 +1,5 @@
 import RetortKernels
+import RetortModels
 import RetortRuntime
 
 /// One loss of a language model's arm, as the recipe states it.
@@ -16,8 +17,49 @@ public protocol LanguageObjective: Sendable {
     /// What tokens that were drawn are rewarded with, `[rows, length]`: computed once for a batch, before it is gone through in parts. nil
     /// for a loss that rewards nothing.
     func advantages(of batch: RolloutBatch) -> [Float]?
+    /// The loss made ready for one training run.
+    /// - Throws: `RetortError` 78 when the models do not fit.
+    func term(_ context: LanguageTermContext) throws -> any LanguageTerm
+}
+
+/// A loss that needs nothing but what models say of tokens: nothing to prepare.
+public protocol PlainLanguageObjective: LanguageObjective {
     /// The weighted sum over the tokens, a scalar on the tape.
     func loss(_ input: LanguageInput) throws -> Tensor
+}
+
+extension PlainLanguageObjective {
+    public func term(_ context: LanguageTermContext) throws -> any LanguageTerm { PlainLanguageTerm(loss) }
+}
+
+/// What a loss can be built from.
+public struct LanguageTermContext {
+    public let student: any LanguageModel
+    /// nil where nobody teaches.
+    public let teacher: (any LanguageModel)?
+    /// Unique in the run: names a term's parameters, "arm.1".
+    public let name: String
+}
+
+/// A loss made ready for one training run.
+public protocol LanguageTerm: AnyObject {
+    /// Trained with the student and saved apart from it.
+    var modules: [any Module] { get }
+    /// The signals to keep of both models.
+    var signals: SignalRequest { get }
+    /// The weighted sum over the tokens, a scalar on the tape.
+    func loss(_ input: LanguageInput) throws -> Tensor
+}
+
+extension LanguageTerm {
+    public var modules: [any Module] { [] }
+    public var signals: SignalRequest { SignalRequest() }
+}
+
+private final class PlainLanguageTerm: LanguageTerm {
+    private let function: (LanguageInput) throws -> Tensor
+    init(_ function: @escaping (LanguageInput) throws -> Tensor) { self.function = function }
+    func loss(_ input: LanguageInput) throws -> Tensor { try function(input) }
 }
 
 extension LanguageObjective {
@@ -39,6 +81,12 @@ public struct LanguageInput {
     /// Where the head's gradient waits for backward.
     public let gradient: HeadGradient
     /// Of tokens that the student drew.
-    public let signals: RolloutSignals?
+    public let rollout: RolloutSignals?
+    /// What was asked of both models, by path; the teacher's off the tape.
+    public let student: [String: Tensor]
+    public let taught: [String: Tensor]
+    public let tokens: TokenBatch
+    /// `[rows · length]`: 1 / number of the batch's tokens, 0 for padding.
+    public let tokenWeights: View
     public let progress: TrainingProgress
 }

@@ -176,6 +176,11 @@ public struct SignalRequest: Sendable, Equatable {
         self.student = Set(student)
         self.teacher = Set(teacher)
     }
+
+    mutating func add(_ other: SignalRequest) {
+        student.formUnion(other.student)
+        teacher.formUnion(other.teacher)
+    }
 }
 
 /// What a term can be built from.

@@ -2,7 +2,7 @@ import RetortKernels
 import RetortRuntime
 
 /// A loss that looks at one row of logits at a time, so that it serves a classifier's examples and a language model's tokens alike.
-public protocol TokenObjective: Objective, LanguageObjective {
+public protocol TokenObjective: Objective, PlainLanguageObjective {
     /// What is computed of each row.
     func tokenLoss(_ progress: TrainingProgress) -> TokenLoss
 }

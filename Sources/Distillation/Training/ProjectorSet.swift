@@ -7,10 +7,10 @@ public final class ProjectorSet: Module {
     public var isTraining = true
     private var optimizer: (any Optimizer)?
 
-    init(_ modules: [any Module], spec: TrainSpec, seed: UInt64, on device: Device) throws {
+    init(_ modules: [any Module], _ optimizer: OptimizerSpec, clip: Float?, seed: UInt64, on device: Device) throws {
         children = modules
         if !modules.isEmpty {
-            optimizer = try spec.optimizer.make(try materialize(on: device, seed: seed), clip: spec.clip)
+            self.optimizer = try optimizer.make(try materialize(on: device, seed: seed), clip: clip)
         }
     }
 

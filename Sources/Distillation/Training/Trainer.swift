@@ -91,7 +91,7 @@ public final class Trainer {
         terms = try prepared.build()
         balancer = try goal.balance.make(terms: terms.count, optimizer: spec.optimizer, on: device)
         projectors = try ProjectorSet(
-            terms.joined().flatMap { $0.term.modules }, spec: spec, seed: seed, on: device)
+            terms.joined().flatMap { $0.term.modules }, spec.optimizer, clip: spec.clip, seed: seed, on: device)
     }
 
     public var stepsPerEpoch: Int { (data.rows + batch - 1) / batch }

@@ -58,10 +58,7 @@ public final class Decoder: LanguageModel {
             positions: try device.view(positions, [positions.count], .i32),
             passes: try passes(tokens, past: past, on: device))
         for (index, block) in blocks.enumerated() {
-            let showing = recorder.wants("layers.\(index).attention")
-            let (out, attention) = try block(x, place, cache: cache, layer: index, showing: showing)
-            x = out
-            if let attention { recorder.keep("layers.\(index).attention", attention) }
+            x = try block(x, place, cache: cache, layer: index, &recorder)
             recorder.keep("layers.\(index).hidden", x)
         }
         cache?.advance(by: tokens.length)
@@ -170,9 +167,9 @@ final class DecoderBlock: Module {
     }
 
     /// x `[rows, tokens, hidden]`.
-    func callAsFunction(_ x: Tensor, _ place: Decoder.Place, cache: KeyValueCache?, layer: Int, showing: Bool) throws
-        -> (out: Tensor, attention: Tensor?)
-    {
+    func callAsFunction(
+        _ x: Tensor, _ place: Decoder.Place, cache: KeyValueCache?, layer: Int, _ recorder: inout SignalRecorder
+    ) throws -> Tensor {
         let c = configuration
         let (rows, tokens) = (x.shape[0], x.shape[1])
         let normed = try before(x)
@@ -189,11 +186,16 @@ final class DecoderBlock: Module {
         let q = try split(query(normed), c.heads, queryNorm, turns: true)
         var k = try split(key(normed), c.keyValueHeads, keyNorm, turns: true)
         var v = try split(value(normed), c.keyValueHeads, nil, turns: false)
+        recorder.keep(SignalNames.path(layer, "queries"), q)
+        recorder.keep(SignalNames.path(layer, "keys"), k)
+        recorder.keep(SignalNames.path(layer, "values"), v)
         if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
+        let showing = recorder.wants(SignalNames.path(layer, "attention"))
         let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
+        if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
         let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
         let middle = try x + output(mixed)
         let inner = try after(middle)
-        return (try middle + down(Tensor.gated(.swiglu, gate: gate(inner), up: up(inner))), attention)
+        return try middle + down(Tensor.gated(.swiglu, gate: gate(inner), up: up(inner)))
     }
 }

@@ -80,10 +80,7 @@ public final class GPT2: LanguageModel {
             past: past,
             on: x.device)
         for (index, block) in blocks.enumerated() {
-            let showing = recorder.wants("layers.\(index).attention")
-            let (out, attention) = try block(x, pass, cache: cache, layer: index, showing: showing)
-            x = out
-            if let attention { recorder.keep("layers.\(index).attention", attention) }
+            x = try block(x, pass, cache: cache, layer: index, &recorder)
             recorder.keep("layers.\(index).hidden", x)
         }
         cache?.advance(by: batch.length)
@@ -165,22 +162,26 @@ public final class GPT2: LanguageModel {
         }
 
         func callAsFunction(
-            _ x: Tensor, _ pass: AttentionPass, cache: KeyValueCache?, layer: Int, showing: Bool
-        ) throws -> (out: Tensor, attention: Tensor?) {
+            _ x: Tensor, _ pass: AttentionPass, cache: KeyValueCache?, layer: Int, _ recorder: inout SignalRecorder
+        ) throws -> Tensor {
             let (rows, tokens, hidden) = (x.shape[0], x.shape[1], x.shape[2])
             let width = hidden / heads
             let split = try all(before(x)).reshaped([rows, tokens, 3, heads, width])
-            let (heard, attention) = try attend(split, pass, cache, layer, showing)
+            let heard = try attend(split, pass, cache, layer, &recorder)
             let mixed = try heard.reshaped([rows, tokens, hidden])
             let middle = try x + outputDropout(output(mixed))
-            return (try middle + downDropout(down(up(after(middle)))), attention)
+            return try middle + downDropout(down(up(after(middle))))
         }
 
         private func attend(
-            _ split: Tensor, _ pass: AttentionPass, _ cache: KeyValueCache?, _ layer: Int, _ showing: Bool
-        ) throws -> (heard: Tensor, probabilities: Tensor?) {
-            if cache == nil, !showing, !attentionDropout.isActive, let heard = try pass.packed(split) {
-                return (heard, nil)
+            _ split: Tensor, _ pass: AttentionPass, _ cache: KeyValueCache?, _ layer: Int,
+            _ recorder: inout SignalRecorder
+        ) throws -> Tensor {
+            let names = ["queries", "keys", "values", "attention"].map { SignalNames.path(layer, $0) }
+            if cache == nil, !names.contains(where: recorder.wants), !attentionDropout.isActive,
+                let heard = try pass.packed(split)
+            {
+                return heard
             }
             let (rows, tokens, width) = (split.shape[0], split.shape[1], split.shape[4])
             func part(_ i: Int) throws -> Tensor {
@@ -188,15 +189,24 @@ public final class GPT2: LanguageModel {
             }
             let q = try part(0)
             var (k, v) = (try part(1), try part(2))
+            for (name, signal) in zip(names, [q, k, v]) { recorder.keep(name, signal) }
             if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
-            return try pass(q, k, v, dropout: attentionDropout, showing: showing)
+            let (heard, attention) = try pass(q, k, v, dropout: attentionDropout, showing: recorder.wants(names[3]))
+            if let attention { recorder.keep(names[3], attention) }
+            return heard
         }
     }
 }
 
 /// What language models call their signals.
-enum SignalNames {
+public enum SignalNames {
     static func ofDecoder(layers: Int) -> [String] {
-        ["embeddings", "norm"] + (0..<layers).flatMap { ["layers.\($0).hidden", "layers.\($0).attention"] }
+        ["embeddings", "norm"]
+            + (0..<layers).flatMap { layer in
+                ["hidden", "attention", "queries", "keys", "values"].map { path(layer, $0) }
+            }
     }
+
+    /// Of a block, counted from 0.
+    public static func path(_ layer: Int, _ signal: String) -> String { "layers.\(layer).\(signal)" }
 }

@@ -18,7 +18,8 @@ public protocol LanguageModel: Module, SendableMetatype {
     /// Tokens that it was made for at most.
     var maxPositions: Int { get }
     /// What `forward` can show: `embeddings`, `layers.<i>.hidden` (a block's output) and `norm` (what the head sees), `[rows, tokens, hidden]`;
-    /// `layers.<i>.attention` `[rows, heads, tokens, keys]`.
+    /// `layers.<i>.attention` `[rows, heads, tokens, keys]`; `layers.<i>.queries`, `.keys` and `.values` `[rows, tokens, heads, width]`, turned to
+    /// their positions where the model turns them, before a cache.
     var signals: [String] { get }
 
     /// Reads tokens, behind those in the cache where there is one, up to what the head sees: losses that never form all logits begin here.

@@ -12,7 +12,7 @@ import RetortSupport
 /// `gamma` less than the one before, over the number of tokens left, and then all of a batch brought to mean 0 and variance 1. The
 /// surrogate is PPO's, its ratio multiplied by q over the mixture. The paper also has a cross entropy on plain text: give it as a second
 /// loss, `{loss: cross-entropy, on: plain}`.
-public struct MiniLLMObjective: LanguageObjective {
+public struct MiniLLMObjective: PlainLanguageObjective {
     public static let section = RecipeSection(
         "minillm", "Sequence-level reverse KL by policy gradient, with the single step exact.",
         [
@@ -86,7 +86,7 @@ public struct MiniLLMObjective: LanguageObjective {
     }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
-        guard let signals = input.signals, let teacher = input.teacher else {
+        guard let signals = input.rollout, let teacher = input.teacher else {
             throw TensorError("a policy loss of texts that were not drawn, or without a teacher")
         }
         let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head)

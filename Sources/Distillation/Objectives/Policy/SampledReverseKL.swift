@@ -4,7 +4,7 @@ import RetortSupport
 
 /// KL(q‖p) by its policy gradient, from the tokens that the student drew alone: −A·q(y)/q_old(y) with A = ln p(y) − ln q(y) taken as a
 /// constant, mean over tokens. On-policy distillation; it asks the teacher for one number a token.
-public struct SampledReverseKLObjective: LanguageObjective {
+public struct SampledReverseKLObjective: PlainLanguageObjective {
     public static let section = RecipeSection(
         "sampled-reverse-kl", "Reverse KL of the tokens that the student drew, by policy gradient.",
         [
@@ -32,7 +32,7 @@ public struct SampledReverseKLObjective: LanguageObjective {
     }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
-        guard let signals = input.signals else { throw TensorError("a policy loss of texts that were not drawn") }
+        guard let signals = input.rollout else { throw TensorError("a policy loss of texts that were not drawn") }
         let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head)
         let (old, teacher) = try (signals.tensor(\.student, like: now), signals.tensor(\.teacher, like: now))
         let loss = try PolicyGradient.surrogate(

@@ -4,6 +4,9 @@ enum LanguageObjectiveRegistry {
         ObjectiveRegistry.all.compactMap { $0 as? any LanguageObjective.Type } + [
             SampledReverseKLObjective.self,
             MiniLLMObjective.self,
+            HiddenStatesObjective.self,
+            AttentionScoresObjective.self,
+            MiniLMObjective.self,
         ]
 
     /// What may stand under `objective`.

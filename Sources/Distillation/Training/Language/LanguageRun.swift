@@ -65,9 +65,9 @@ final class LanguageRun: RecipeRun {
             ?? recipe.teacher.map {
                 try $0.spec.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, on: device).model
             }
-        let student = try recipe.student.make(
-            vocabulary: taught?.vocabulary ?? data.tokenizer?.tokens, settings: taught?.json, seed: 0, on: device
-        ).model
+        let made = try recipe.student.make(
+            vocabulary: taught?.vocabulary ?? data.tokenizer?.tokens, settings: taught?.json, seed: 0, on: device)
+        let student = made.model
         let (longest, largest) = (data.longest, data.largestToken)
         for (who, model) in [("teacher", taught), ("student", student)] {
             guard let model else { continue }
@@ -99,6 +99,11 @@ final class LanguageRun: RecipeRun {
             throw RetortError.recipe(
                 "the teacher has a vocabulary of \(taught.vocabulary), the student one of \(student.vocabulary)",
                 at: recipe.student.location, why: "their predictions cannot be compared token by token")
+        }
+        let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
+        for arm in recipe.arms where arm.needsTeacher {
+            try LanguageLoss(student, arm.terms, teacher: taught, name: arm.name, on: device).rehearse(
+                few.batch(of: [0]))
         }
     }
 
@@ -188,8 +193,8 @@ final class LanguageRun: RecipeRun {
         let trainer = try LanguageTrainer(
             model, arena, terms: terms, teacher: teaches ? teacher : nil,
             data: texts?.data ?? data.training(batch: training.batch, seed: seed), rollouts: texts?.source,
-            plain: data.plain?.batches(training.batch, pad: data.pad, seed: seed), spec: training, seed: seed,
-            on: device)
+            plain: data.plain?.batches(training.batch, pad: data.pad, seed: seed), spec: training, name: role,
+            seed: seed, on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let curve = try TrainingCurve(
@@ -197,6 +202,11 @@ final class LanguageRun: RecipeRun {
             pass: { try trainer.train(steps: min(part, trainer.steps - $0 * part)) }, step: { trainer.step },
             measure: { try evaluate(model, against: nil).accuracy },
             report: { try record($0, role, seed, trainer.steps) })
+        if let learned = texts?.source?.learned {
+            try say(
+                "\(role) seed \(seed): \(learned.new) steps on texts that were new, \(learned.again) on such that were seen before, of "
+                    + "\(trainer.steps)")
+        }
         if let adaptation = spec.adaptation, let base = spec.directory {
             try AdapterDirectory.save(adaptation, of: model, base: base, to: directory.folder(role, seed) + "/adapter")
             // What is measured is what is saved.
@@ -204,7 +214,7 @@ final class LanguageRun: RecipeRun {
         }
         let result = try measure(
             model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count, against: teacher)
-        try directory.save(result, role: role) { folder in
+        try directory.save(result, role: role, projectors: trainer.projectors) { folder in
             try LanguageModelDirectory.save(model, to: folder)
             if let tokenizer = data.tokenizer?.folder ?? spec.directory ?? recipe.teacher?.spec.directory {
                 try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)

@@ -8,8 +8,9 @@ import RetortSupport
 final class LanguageTrainer {
     let model: any LanguageModel
     private let optimizer: any Optimizer
-    private let terms: [LanguageArmTerm]
-    private let teacher: (any LanguageModel)?
+    private let loss: LanguageLoss
+    /// What losses train beside the student.
+    let projectors: ProjectorSet
     private let data: LanguageBatches
     /// What a model writes for it; nil where it learns from the data alone.
     private let rollouts: RolloutSource?
@@ -38,15 +39,16 @@ final class LanguageTrainer {
     ///   - data: with the batch of `spec` and the seed of the run.
     ///   - rollouts: gives steps texts that a model wrote.
     ///   - plain: with the batch of `spec`; needed by losses of plain text.
-    ///   - seed: draws examples where they are drawn with replacement.
+    ///   - name: of the arm: projectors are named after it.
+    ///   - seed: draws examples where they are drawn with replacement, and starts projectors.
     init(
         _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
         data: LanguageBatches, rollouts: RolloutSource? = nil, plain: LanguageBatches? = nil, spec: LanguageTrainSpec,
-        seed: UInt64, on device: Device
+        name: String = "arm", seed: UInt64, on device: Device
     ) throws {
         self.model = model
-        self.terms = terms
-        self.teacher = teacher
+        loss = try LanguageLoss(model, terms, teacher: teacher, name: name, on: device)
+        projectors = try ProjectorSet(loss.modules, spec.optimizer, clip: spec.clip, seed: seed, on: device)
         self.data = data
         self.rollouts = rollouts
         self.plain = plain
@@ -83,14 +85,15 @@ final class LanguageTrainer {
             if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         let values: [Float] = try device.compute.read(losses)
-        try RetortError.checkConvergence(values, skipped: try optimizer.nonFiniteSteps(), step: step)
+        try RetortError.checkConvergence(
+            values, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
         return values
     }
 
     /// What one step learns from, and the losses that look at it.
     private struct StepTexts {
         let texts: RolloutBatch
-        let terms: [LanguageArmTerm]
+        let terms: [LanguageLoss.Term]
     }
 
     /// Of the step to come: a function of the seed, the step and, where the student writes, its weights.
@@ -100,13 +103,18 @@ final class LanguageTrainer {
             step: step, progress: Double(step) / Double(max(1, steps)), examples: batch.examples)
         // Who writes does so without dropout.
         model.setTraining(true)
-        func losses(_ places: Set<TermTexts>) -> [LanguageArmTerm] { terms.filter { places.contains($0.texts) } }
-        var all = [
-            StepTexts(
-                texts: written ?? RolloutBatch(batch.rows), terms: losses(written == nil ? [.step, .data] : [.step]))
-        ]
-        if written != nil { all.append(StepTexts(texts: RolloutBatch(batch.rows), terms: losses([.data]))) }
-        if let rows = plainRows() { all.append(StepTexts(texts: RolloutBatch(rows), terms: losses([.plain]))) }
+        var all: [StepTexts] = []
+        func learn(_ texts: RolloutBatch, _ places: Set<TermTexts>) {
+            all.append(StepTexts(texts: texts, terms: loss.terms.filter { places.contains($0.spec.texts) }))
+        }
+        let own = RolloutBatch(batch.rows)
+        if let written {
+            learn(written, [.step])
+            learn(own, [.data])
+        } else {
+            learn(own, [.step, .data])
+        }
+        if let rows = plainRows() { learn(RolloutBatch(rows), [.plain]) }
         return all.filter { !$0.terms.isEmpty }
     }
 
@@ -123,7 +131,7 @@ final class LanguageTrainer {
     }
 
     private func plainRows() -> LanguageBatch? {
-        guard let plain, terms.contains(where: { $0.texts == .plain }) else { return nil }
+        guard let plain, loss.terms.contains(where: { $0.spec.texts == .plain }) else { return nil }
         let place = plain.position(afterSteps: step)
         let epoch = plainEpoch.flatMap { $0.number == place.epoch ? $0 : nil } ?? plain.epoch(place.epoch)
         plainEpoch = epoch
@@ -136,7 +144,7 @@ final class LanguageTrainer {
             let (batch, size) = (one.texts, spec.microBatch ?? one.texts.batch.rows)
             var whole = batch
             for term in one.terms {
-                if let advantage = term.objective.advantages(of: batch) { whole.signals?.advantage = advantage }
+                if let advantage = term.spec.objective.advantages(of: batch) { whole.signals?.advantage = advantage }
             }
             let parts = stride(from: 0, to: batch.batch.rows, by: size).map {
                 whole.rows($0..<min(batch.batch.rows, $0 + size))
@@ -149,19 +157,21 @@ final class LanguageTrainer {
 
     /// Loss and gradient of a batch of the data that comes in parts.
     func backward(_ parts: [LanguageBatch], lossInto slot: View) throws {
-        try backward(parts.map { RolloutBatch($0) }, terms, adding: false, lossInto: slot)
+        try backward(parts.map { RolloutBatch($0) }, loss.terms, adding: false, lossInto: slot)
     }
 
     /// Loss and gradient of a batch that comes in parts.
     /// - Parameter adding: to a loss that is there.
-    private func backward(_ parts: [RolloutBatch], _ terms: [LanguageArmTerm], adding: Bool, lossInto slot: View) throws
+    private func backward(_ parts: [RolloutBatch], _ terms: [LanguageLoss.Term], adding: Bool, lossInto slot: View)
+        throws
     {
         let targets = parts.reduce(0) { $0 + $1.batch.targetCount }
+        let size = parts.reduce(0) { $0 + $1.batch.tokenCount }
         var firstSample = 0
         for (index, part) in parts.enumerated() {
             model.setDropout(.init(seed: seed, step: step, firstSample: firstSample))
             firstSample += part.batch.rows
-            let loss = try loss(of: part, terms, targets: targets)
+            let loss = try self.loss(part, terms, targets: targets, of: size, progress)
             try run(
                 Copy(),
                 .init(x: loss.view.reshaped([1]), y: Output(slot, index == 0 && !adding ? .write : .accumulate)),
@@ -172,36 +182,10 @@ final class LanguageTrainer {
     }
 
     func takeStep() throws {
-        try optimizer.step(learningRate: Float(schedule.rate(step, base: spec.optimizer.learningRate)))
+        let rate = Float(schedule.rate(step, base: spec.optimizer.learningRate))
+        try optimizer.step(learningRate: rate)
+        try projectors.step(learningRate: rate)
         progress.step += 1
-    }
-
-    /// The part's share of the loss of a batch with so many targets.
-    private func loss(of part: RolloutBatch, _ terms: [LanguageArmTerm], targets: Int) throws -> Tensor {
-        let batch = part.batch
-        let tokens = try TokenBatch(batch)
-        let labels = try device.compute.view(batch.targets, [batch.targets.count], .i32)
-        let weight = 1 / Float(max(1, targets))
-        let weights = try device.compute.view(
-            batch.targets.map { $0 == LanguageBatch.ignored ? 0 : weight }, [batch.targets.count])
-        let counting = terms.map { ($0, Float($0.ramp.factor(progress))) }.filter { $0.1 != 0 }
-        let hidden = try model.hidden(tokens).last
-        let head = try model.head()
-        let teaches = counting.contains { $0.0.objective.needsTeacher }
-        let taught = try teaches ? teacher.map { try Self.logits($0, tokens) } : nil
-        let losses = try counting.map { term, factor in
-            // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
-            let loss = try term.objective.loss(
-                LanguageInput(
-                    hidden: hidden, head: head, teacher: taught, labels: labels, weights: weights,
-                    gradient: factor == 1 ? .added : .held, signals: part.signals, progress: progress))
-            return factor == 1 ? loss : try loss * factor
-        }
-        return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
-    }
-
-    private static func logits(_ teacher: any LanguageModel, _ tokens: TokenBatch) throws -> HeadLogits {
-        try Autograd.withoutGradients { try HeadLogits(teacher.hidden(tokens).last, teacher.head()) }
     }
 }
 

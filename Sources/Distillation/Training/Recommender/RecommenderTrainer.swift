@@ -53,7 +53,8 @@ public final class RecommenderTrainer {
                 device: device)
             return (term.ramp, try term.objective.term(context))
         }
-        projectors = try ProjectorSet(self.terms.flatMap { $0.term.modules }, spec: spec, seed: seed, on: device)
+        projectors = try ProjectorSet(
+            self.terms.flatMap { $0.term.modules }, spec.optimizer, clip: spec.clip, seed: seed, on: device)
     }
 
     /// One pass over the pairs.

@@ -35,6 +35,9 @@ public struct LanguageBatch: Sendable, Equatable {
     /// Tokens that are learned.
     public var targetCount: Int { targets.count { $0 >= 0 } }
 
+    /// Tokens that are no padding.
+    public var tokenCount: Int { valid.map { $0.count { $0 } } ?? tokens.count }
+
     /// Some of the rows: a micro-batch.
     /// - Parameter range: not empty, within 0 to `rows`.
     public func rows(_ range: Range<Int>) -> LanguageBatch {

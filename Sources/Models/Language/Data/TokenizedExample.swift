@@ -15,6 +15,12 @@ public struct TokenizedExample: Sendable, Equatable {
     public var count: Int { tokens.count }
     public var targetCount: Int { isTarget.count { $0 } }
 
+    /// Its first tokens, the second of them learned.
+    public func beginning(_ length: Int) -> TokenizedExample {
+        TokenizedExample(
+            tokens: Array(tokens.prefix(length)), isTarget: tokens.prefix(length).indices.map { $0 == 1 })
+    }
+
     /// The first tokens, or the last.
     func cut(to length: Int, from side: TextSide) -> TokenizedExample {
         guard count > length else { return self }

@@ -21,6 +21,8 @@ final class RolloutSource {
     /// Share of the steps that learn from the student's texts, and the held-out loss that it follows.
     private(set) var threshold: Double
     private var lossBefore: Double?
+    /// Steps that learned from new texts, and from a buffer's or a collection's.
+    private(set) var learned = (new: 0, again: 0)
 
     /// What a mixture wrote, and the steps taken on it.
     private var collected: (texts: [RolloutText], number: Int, taken: Int)?
@@ -76,7 +78,8 @@ final class RolloutSource {
                 return try ready(texts)
             }
             let random = Philox(seed: seed ^ UInt64(step) &* 0x9e37_79b9_7f4a_7c15, stream: Philox.stream("replay"))
-            return try ready(buffer.sample(batch, random))
+            learned.again += 1
+            return RolloutBatch(buffer.sample(batch, random), pad: data.pad)
         case .mixed(let spec): return try mixed(spec)
         }
     }
@@ -91,7 +94,8 @@ final class RolloutSource {
     }
 
     private func ready(_ texts: [RolloutText]) throws -> RolloutBatch {
-        RolloutBatch(try measured(texts, share: 0), pad: data.pad)
+        learned.new += 1
+        return RolloutBatch(try measured(texts, share: 0), pad: data.pad)
     }
 
     private func measured(_ texts: [RolloutText], share: Float) throws -> [RolloutText] {
@@ -122,6 +126,7 @@ final class RolloutSource {
             stream: Philox.stream("mixed")
         ).permutation(spec.collect)
         current.taken += 1
+        if pass == 0 { learned.new += 1 } else { learned.again += 1 }
         collected = current
         let chosen = order[place * batch..<min(spec.collect, (place + 1) * batch)]
         return RolloutBatch(chosen.map { current.texts[Int($0)] }, pad: data.pad)

@@ -92,7 +92,8 @@ struct FederatedParts {
 
     /// No loss of a federated arm trains anything beside the model.
     func noProjectors() throws -> ProjectorSet {
-        try ProjectorSet([], spec: session.training, seed: session.seed, on: session.device)
+        try ProjectorSet(
+            [], session.training.optimizer, clip: session.training.clip, seed: session.seed, on: session.device)
     }
 }
 

@@ -1,0 +1,94 @@
+import RetortKernels
+import RetortModels
+import RetortRuntime
+
+/// The losses of an arm, ready for one training run of a student.
+final class LanguageLoss {
+    /// A loss as the recipe has it, and made ready.
+    struct Term {
+        let spec: LanguageArmTerm
+        let loss: any LanguageTerm
+    }
+    let terms: [Term]
+    private let model: any LanguageModel
+    private let teacher: (any LanguageModel)?
+    private let device: Device
+
+    /// - Parameters:
+    ///   - teacher: frozen; nil where no loss looks at one.
+    ///   - name: of the arm: what losses train beside the student is named after it.
+    /// - Throws: `RetortError` 78 when a loss does not fit the models.
+    init(
+        _ model: any LanguageModel, _ terms: [LanguageArmTerm], teacher: (any LanguageModel)?, name: String,
+        on device: Device
+    ) throws {
+        self.model = model
+        self.teacher = teacher
+        self.device = device
+        self.terms = try terms.enumerated().map { index, term in
+            let context = LanguageTermContext(student: model, teacher: teacher, name: "\(name).\(index)")
+            return Term(spec: term, loss: try term.objective.term(context))
+        }
+    }
+
+    /// What losses train beside the student.
+    var modules: [any Module] { terms.flatMap(\.loss.modules) }
+
+    /// Computes once, of a few tokens, the losses that look inside the models: what does not fit is found before anything is trained.
+    /// - Throws: `RetortError` 78.
+    func rehearse(_ batch: LanguageBatch) throws {
+        let inner = terms.filter { !$0.loss.signals.student.isEmpty }
+        guard !inner.isEmpty else { return }
+        let projectors = ModuleList(inner.flatMap(\.loss.modules))
+        if !projectors.children.isEmpty { _ = try projectors.materialize(on: device, seed: 0) }
+        _ = try Autograd.withoutGradients {
+            try self(RolloutBatch(batch), inner, targets: 1, of: 1, TrainingProgress())
+        }
+    }
+
+    private final class ModuleList: Module {
+        let children: [any Module]
+        var isTraining = true
+        init(_ children: [any Module]) { self.children = children }
+    }
+
+    /// A part's share of the loss of a batch with so many targets and tokens: a scalar on the tape.
+    func callAsFunction(
+        _ part: RolloutBatch, _ terms: [Term], targets: Int, of size: Int, _ progress: TrainingProgress
+    ) throws -> Tensor {
+        let batch = part.batch
+        let tokens = try TokenBatch(batch)
+        let labels = try device.compute.view(batch.targets, [batch.targets.count], .i32)
+        let (weight, share) = (1 / Float(max(1, targets)), 1 / Float(max(1, size)))
+        let count = batch.targets.count
+        let weights = try device.compute.view(
+            batch.targets.map { $0 == LanguageBatch.ignored ? 0 : weight }, [count])
+        let tokenWeights = try device.compute.view(
+            batch.valid.map { $0.map { $0 ? share : 0 } } ?? [Float](repeating: share, count: count), [count])
+        let counting = terms.map { ($0, Float($0.spec.ramp.factor(progress))) }.filter { $0.1 != 0 }
+        let asked = counting.reduce(into: SignalRequest()) { $0.add($1.0.loss.signals) }
+        let states = try model.hidden(tokens, capturing: asked.student)
+        let head = try model.head()
+        let teaches = counting.contains { $0.0.spec.objective.needsTeacher }
+        let taught = try teaches ? teacher.map { try Self.lesson($0, tokens, capturing: asked.teacher) } : nil
+        let losses = try counting.map { term, factor in
+            // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
+            let loss = try term.loss.loss(
+                LanguageInput(
+                    hidden: states.last, head: head, teacher: taught?.logits, labels: labels, weights: weights,
+                    gradient: factor == 1 ? .added : .held, rollout: part.signals, student: states.signals,
+                    taught: taught?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress))
+            return factor == 1 ? loss : try loss * factor
+        }
+        return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
+    }
+
+    private static func lesson(
+        _ teacher: any LanguageModel, _ tokens: TokenBatch, capturing paths: Set<String>
+    ) throws -> (logits: HeadLogits, signals: [String: Tensor]) {
+        try Autograd.withoutGradients {
+            let states = try teacher.hidden(tokens, capturing: paths)
+            return (try HeadLogits(states.last, teacher.head()), states.signals)
+        }
+    }
+}
