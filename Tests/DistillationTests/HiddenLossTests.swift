@@ -117,6 +117,23 @@ struct HiddenLossTests {
         }
     }
 
+    @Test("the same of losses of tokens", arguments: TestBackend.fast)
+    func tokens(_ backend: TestBackend) throws {
+        let rig = try Rig(backend)
+        let names = LanguageObjectiveRegistry.sections.map(\.name).filter {
+            !["minillm", "sampled-reverse-kl"].contains($0)
+        }
+        #expect(names.count >= 18)
+        for name in names {
+            let whole = try rig.run(rig.loss("{loss: \(name)}"), [batch([7, 4, 5])])
+            let padded = try batch([7, 4, 5])
+            let parts = try rig.run(rig.loss("{loss: \(name)}"), [padded.rows(0..<1), padded.rows(1..<3)])
+            expectSame(parts, whole, "\(name) in parts")
+            let packed = try rig.run(rig.loss("{loss: \(name)}"), [batch([7, 4, 5], packed: true)])
+            expectSame(packed, whole, "\(name) packed")
+        }
+    }
+
     @Test("gradients by finite differences, through the model", arguments: [TestBackend.cpu])
     func gradients(_ backend: TestBackend) throws {
         let rig = try Rig(backend)
@@ -162,7 +179,8 @@ struct HiddenLossTests {
             let input = LanguageInput(
                 hidden: try Tensor([Float](repeating: 0, count: count), [text.rows, text.length, 1], on: device),
                 head: try OutputHead(weight: Tensor([1], [1, 1], on: device)), teacher: nil, labels: weights,
-                weights: weights, gradient: .held, rollout: nil, student: [:], taught: [:], tokens: tokens,
+                targets: text.targets, weights: weights, weight: 1, gradient: .held, rollout: nil, student: [:],
+                taught: [:], tokens: tokens,
                 tokenWeights: weights, progress: TrainingProgress())
             let sight = try input.sight()
             let mask = AttentionMask(isCausal: true, validKeys: tokens.validKeys(after: 0), documents: tokens.documents)
@@ -175,6 +193,25 @@ struct HiddenLossTests {
             for place in hidden.indices where text.valid?[place / text.length] ?? true {
                 #expect((hidden[place] < -1e8) == (bias[place] == -.infinity))
             }
+        }
+    }
+
+    @Test("queries and keys are those that attention is made of", arguments: TestBackend.fast, ["llama", "gpt2"])
+    func queriesAndKeys(_ backend: TestBackend, _ kind: String) throws {
+        // As many groups of keys as heads: one score for each head.
+        let rig = try Rig(backend, heads: kind == "llama" ? 1 : 2, kind: kind)
+        let tokens = try TokenBatch(batch([6]))
+        try Autograd.withoutGradients {
+            let paths = ["attention", "queries", "keys", "values"].map { SignalNames.path(1, $0) }
+            #expect(Set(paths).isSubset(of: rig.student.signals))
+            let signals = try rig.student.hidden(tokens, capturing: Set(paths)).signals
+            let (q, k) = (try #require(signals[paths[1]]), try #require(signals[paths[2]]))
+            #expect(try #require(signals[paths[3]]).shape == k.shape)
+            var later = [Float](repeating: 0, count: 36)
+            for place in later.indices where place % 6 > place / 6 { later[place] = -1e9 }
+            let scores = try q.byHeads().relationScores(k.byHeads()) + Tensor(later, [1, 1, 6, 6], on: rig.device)
+            let attention = try #require(signals[paths[0]]).values()
+            expectClose(try scores.softmax().values(), attention.map(Double.init), absolute: 2e-6)
         }
     }
 
@@ -192,6 +229,13 @@ struct HiddenLossTests {
         let one = try losses("one")
         #expect(try one == losses("two"))
         #expect(one[one.count - 1] < 0.9 * one[0])
+        let projections = "student-alone/seed-0/projectors.safetensors"
+        _ = try small.start("short", "seeds=[0]", "train.steps=1").run()
+        func bytes(_ run: String) throws -> Data {
+            try Data(contentsOf: URL(fileURLWithPath: small.folder.path("\(run)/\(projections)")))
+        }
+        #expect(try bytes("one") == bytes("two"))
+        #expect(try bytes("one") != bytes("short"), "they are trained")
         let files = try Set(contents(of: small.folder.path("one/student-alone/seed-0")).keys)
         #expect(
             files == ["result.json", "projectors.safetensors", "final/config.json", "final/model.safetensors"],

@@ -195,6 +195,38 @@ struct ChunkedLossTests {
         }
     }
 
+    @Test("a composed loss by chunks is the loss of all rows", arguments: TestBackend.available)
+    func composition(_ backend: TestBackend) throws {
+        let rig = try Rig(backend)
+        // A squared distance of the teacher's softmax, of the rows that are not each third; a chunk may have none that counts.
+        func loss(_ student: Tensor, _ teacher: Tensor, _ range: Range<Int>) throws -> Tensor? {
+            let places = range.filter { $0 % 3 != 2 && $0 != 4 }.map { Int32($0 - range.lowerBound) }
+            guard !places.isEmpty else { return nil }
+            func chosen(_ x: Tensor) throws -> Tensor {
+                try x.softmax().gatherRows(places, shape: [places.count])
+            }
+            return try (chosen(student) - chosen(teacher)).squared().sum()
+        }
+        for cap in [nil, Float(2)] {
+            let teacher = try rig.teacherOutput().logits(rig.teacherHidden)
+            let dense = try rig.run { x in
+                let logits = try rig.output(softCap: cap).logits(x).reshaped([Rig.tokens, Rig.classes])
+                let total = try #require(try loss(logits, teacher, 0..<Rig.tokens))
+                return (total, FusedLoss(total: total, perRow: total, divergence: nil, crossEntropy: nil))
+            }
+            for chunk in [ChunkSize.rows(1), .rows(7), .automatic] {
+                let chunked = try rig.run { x in
+                    let total = try x.chunkedComposition(
+                        head: rig.output(softCap: cap), teacher: HeadLogits(rig.teacherHidden, rig.teacherOutput()),
+                        chunk: chunk, headGradient: chunk == .rows(7) ? .added : .held
+                    ) { try loss($0, Tensor(view: #require($1), on: rig.device), $2) }
+                    return (total, FusedLoss(total: total, perRow: total, divergence: nil, crossEntropy: nil))
+                }
+                expectSame(chunked, dense, "cap \(cap ?? 0) \(chunk)")
+            }
+        }
+    }
+
     @Test("the parts that logs show are the weighted means", arguments: TestBackend.fast)
     func parts(_ backend: TestBackend) throws {
         let rig = try Rig(backend)

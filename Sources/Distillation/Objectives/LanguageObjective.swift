@@ -76,8 +76,12 @@ public struct LanguageInput {
     public let teacher: HeadLogits?
     /// Int32 `[rows · length]`: what follows each token, −100 where nothing is learned.
     public let labels: View
+    /// The same on the host.
+    public let targets: [Int32]
     /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for the others.
     public let weights: View
+    /// 1 / number of the batch's tokens that are learned.
+    public let weight: Float
     /// Where the head's gradient waits for backward.
     public let gradient: HeadGradient
     /// Of tokens that the student drew.

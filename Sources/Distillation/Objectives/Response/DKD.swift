@@ -10,7 +10,7 @@ import RetortRuntime
 ///
 /// alpha 1, beta 8, T 4 are mdistiller's (beta differs by pair: 6 for VGG13 → VGG8, 2 for WRN-40-2 → WRN-16-2). Their warm-up is part of
 /// the method: `ramp: {kind: warm-up, epochs: 20}`.
-public struct DKDObjective: LogitObjective {
+public struct DKDObjective: RowObjective {
     public static let section = RecipeSection(
         "dkd", "Decoupled distillation: the target's probability and the other classes weigh apart.",
         [

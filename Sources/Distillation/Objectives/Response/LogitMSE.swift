@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// Logit regression: alpha·mean((z − y)² / T²) of student logits z and teacher logits y `[rows, classes]`, mean over rows and classes.
 /// Ba & Caruana 2014 (arXiv:1312.6184), T = 1; the division by T is TextBrewer's.
-public struct LogitMSEObjective: LogitObjective {
+public struct LogitMSEObjective: RowObjective {
     public static let section = RecipeSection(
         "logit-mse", "Squared distance of the logits, without softmax.",
         [

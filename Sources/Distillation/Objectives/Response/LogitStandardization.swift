@@ -6,7 +6,7 @@ import RetortRuntime
 /// classes of a row, sd with n − 1; mean over rows. Sun et al. 2024 (arXiv:2403.01528): the student keeps the scale of its own logits.
 ///
 /// alpha 9, T 2 are the authors' for CIFAR-100 (`--kd-weight 9 --base-temp 2`), with 0.1 of the cross entropy.
-public struct LogitStandardizationObjective: LogitObjective {
+public struct LogitStandardizationObjective: RowObjective {
     public static let section = RecipeSection(
         "logit-standardization", "Divergence of logits brought to mean 0 and deviation 1 in each row.",
         [

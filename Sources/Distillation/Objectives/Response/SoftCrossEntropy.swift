@@ -4,7 +4,7 @@ import RetortRuntime
 
 /// Soft labels without labels: alpha·(−Σ p ln q) with p and q the softmax of teacher and student at temperature T, without T²; mean
 /// over rows. It differs from KL(p‖q) by the teacher's entropy, a constant. TextBrewer's `kd_ce_loss`.
-public struct SoftCrossEntropyObjective: LogitObjective {
+public struct SoftCrossEntropyObjective: RowObjective {
     public static let section = RecipeSection(
         "soft-cross-entropy", "Cross entropy with the teacher's probabilities; no factor T².",
         [

@@ -9,7 +9,7 @@ import RetortRuntime
 /// As in the authors' code the temperature softens the probabilities d, not their logarithms, and the student has none; T² is not applied.
 /// correct 0.99, T 20, alpha 0.1 (with 0.9 of the cross entropy) are theirs for ResNet-18 on CIFAR-100, where a factor 100 undoes
 /// their mean over 100 classes.
-public struct TeacherFreeObjective: LogitObjective {
+public struct TeacherFreeObjective: RowObjective {
     public static let section = RecipeSection(
         "teacher-free", "A virtual teacher that is almost sure of the label, softened; no teacher is needed.",
         [

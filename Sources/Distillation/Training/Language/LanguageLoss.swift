@@ -75,7 +75,8 @@ final class LanguageLoss {
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
-                    hidden: states.last, head: head, teacher: taught?.logits, labels: labels, weights: weights,
+                    hidden: states.last, head: head, teacher: taught?.logits, labels: labels, targets: batch.targets,
+                    weights: weights, weight: weight,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: states.signals,
                     taught: taught?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress))
             return factor == 1 ? loss : try loss * factor

@@ -1,0 +1,34 @@
+import RetortModels
+import RetortRuntime
+
+/// A loss that is a mean over rows of logits `[rows, classes]`, each looked at by itself, composed of other operations: it serves a classifier's
+/// examples and, chunk by chunk, a language model's tokens.
+public protocol RowObjective: LogitObjective, PlainLanguageObjective {}
+
+extension RowObjective {
+    public func contract(over what: String) -> String {
+        contract.replacing("mean over rows", with: "mean over \(what)")
+    }
+
+    public func loss(_ input: LanguageInput) throws -> Tensor {
+        try input.hidden.chunkedComposition(
+            head: input.head, teacher: needsTeacher ? input.teacher : nil, headGradient: input.gradient
+        ) { student, teacher, range in
+            // Of a chunk's rows those that count.
+            let places = range.filter { input.targets[$0] >= 0 }
+            guard !places.isEmpty else { return nil }
+            func counting(_ x: Tensor) throws -> Tensor {
+                guard places.count < range.count else { return x }
+                return try x.gatherRows(places.map { Int32($0 - range.lowerBound) }, shape: [places.count])
+            }
+            let device = Device(student.device)
+            let labels = try device.compute.view(places.map { input.targets[$0] }, [places.count], .i32)
+            let taught = try teacher.map { try counting(Tensor(view: $0, on: device)) }
+            let mean = try loss(
+                ObjectiveInput(
+                    student: ModelOutput(logits: counting(student)),
+                    teachers: taught.map { [ModelOutput(logits: $0)] } ?? [], labels: labels, progress: input.progress))
+            return try mean * (input.weight * Float(places.count))
+        }
+    }
+}
