@@ -244,4 +244,42 @@ struct LanguageTextTests {
         refused(["student.model.positions=8"], "8 positions", .recipe)
         refused(["student.model.vocabulary=100"], "a vocabulary of 100", .recipe)
     }
+
+    @Test("a preset is its losses and rollouts; what the arm says goes before; the stored recipe has all of it")
+    func presets() throws {
+        func read(_ arm: String) throws -> LanguageRecipe {
+            let text = SmallLanguage.recipe.replacing("{objective: [{loss: cross-entropy}]}", with: arm).replacing(
+                "rows.safetensors}", with: "rows.safetensors, plain: {tensor: train}}")
+            let small = try SmallLanguage(.cpu, text)
+            guard let recipe = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe else {
+                throw RetortError.internalBug("another recipe")
+            }
+            // What is stored reads as the same.
+            let stored = try RecipeReader.read(recipe.node.yaml(), file: "stored.yaml")
+            let again = try LanguageRecipe(stored, name: "small", folder: small.folder.path)
+            #expect(again.arms[0].contract == recipe.arms[0].contract)
+            return recipe
+        }
+        for preset in LanguagePreset.all {
+            let arm = try read("{preset: \(preset.name)}").arms[0]
+            #expect(!arm.terms.isEmpty, "\(preset.name)")
+        }
+        let gkd = try read("{preset: trl-gkd}").arms[0]
+        #expect(gkd.contract[0].contains("JSD_β(p,q), GKD form with beta = 0.5, T=1"))
+        #expect(gkd.rollouts?.sampling.temperature == 0.9 && gkd.rollouts?.count == 128)
+        let own = try read("{preset: trl-gkd, rollouts: {kind: student, max-new-tokens: 5}}").arms[0]
+        #expect(own.rollouts?.sampling.temperature == 0.9 && own.rollouts?.count == 5)
+        let other = try read("{preset: trl-gkd, objective: [{loss: tvd}], rollouts: {kind: teacher}}").arms[0]
+        #expect(other.contract.count == 2 && !other.contract[0].contains("JSD"))
+        #expect(other.rollouts?.name == "teacher" && other.rollouts?.sampling.temperature == 0)
+        let bert = try read("{preset: distilbert}").arms[0].contract
+        #expect(bert.count == 3 && bert[0].hasPrefix("5·T²·KL(p‖q)") && bert[1].hasPrefix("2·CE"))
+        let nothing = thrown(RetortError.self) { _ = try read("{train: {steps: 3}}") }
+        #expect(nothing?.exit == .recipe && nothing?.what.contains("no objective") == true)
+        // Errors about what a preset says point at it.
+        let small = try SmallLanguage(
+            .cpu, SmallLanguage.recipe.replacing("{objective: [{loss: cross-entropy}]}", with: "{preset: minillm}"))
+        let plain = thrown(RetortError.self) { _ = try readRecipe(small.folder.path("small.yaml")) }
+        #expect(plain?.exit == .recipe && plain?.location?.file.hasSuffix("small.yaml") == true)
+    }
 }

@@ -20,7 +20,7 @@ extension TokenObjective {
 /// Value and gradient of a loss of rows of logits, weighed row by row.
 public enum TokenLoss: Sendable, Equatable {
     /// Cross entropy with the labels, times a weight.
-    case crossEntropy(labelSmoothing: Float)
+    case crossEntropy(labelSmoothing: Float, weight: Float)
     /// A divergence from the teacher, mixed with hard labels.
     case divergence(
         DivergenceKind, mix: Float, temperature: Float, softWeight: Float, hardWeight: Float)
@@ -39,9 +39,9 @@ extension TokenLoss {
         _ hidden: Tensor, _ head: OutputHead, teacher: HeadLogits?, labels: View, weights: View, gradient: HeadGradient
     ) throws -> Tensor {
         switch (self, teacher) {
-        case (.crossEntropy(let smoothing), _):
+        case (.crossEntropy(let smoothing, let weight), _):
             return try hidden.chunkedCrossEntropy(
-                labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: 1, headGradient: gradient
+                labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: weight, headGradient: gradient
             ).total
         case (.divergence(let kind, let mix, let temperature, let soft, let hard), let teacher?):
             let op = Divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)

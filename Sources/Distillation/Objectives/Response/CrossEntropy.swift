@@ -6,23 +6,36 @@ public struct CrossEntropyObjective: LogitObjective, TokenObjective {
         "cross-entropy", "Cross entropy with the labels.",
         [
             RecipeField(
-                "label-smoothing", .number(0...1), .defaulted("0"), "share of the target spread over all classes")
+                "label-smoothing", .number(0...1), .defaulted("0"), "share of the target spread over all classes"),
+            RecipeField("weight", .number(0...1e6), .defaulted("1"), "of the loss among others"),
         ])
     private let smoothing: Float
+    private let weight: Float
 
-    public init(smoothing: Float) { self.smoothing = smoothing }
-    public init(_ recipe: RecipeNode) { smoothing = Float(recipe.required("label-smoothing").number) }
+    public init(smoothing: Float, weight: Float = 1) {
+        self.smoothing = smoothing
+        self.weight = weight
+    }
+    public init(_ recipe: RecipeNode) {
+        self.init(
+            smoothing: Float(recipe.required("label-smoothing").number),
+            weight: Float(recipe.required("weight").number))
+    }
 
     public var needsTeacher: Bool { false }
     public var laws: Set<ObjectiveLaw> { [.nonNegative, .shiftInvariant] }
     public func contract(over what: String) -> String {
-        "CE(labels, q)" + (smoothing > 0 ? ", label smoothing \(smoothing)" : "") + ", mean over \(what)"
+        (weight == 1 ? "" : "\(weight.short)·") + "CE(labels, q)"
+            + (smoothing > 0 ? ", label smoothing \(smoothing)" : "") + ", mean over \(what)"
     }
 
-    public func tokenLoss(_ progress: TrainingProgress) -> TokenLoss { .crossEntropy(labelSmoothing: smoothing) }
+    public func tokenLoss(_ progress: TrainingProgress) -> TokenLoss {
+        .crossEntropy(labelSmoothing: smoothing, weight: weight)
+    }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
-        try input.hardLoss(smoothing: smoothing)
+        let loss = try input.hardLoss(smoothing: smoothing)
+        return weight == 1 ? loss : try loss * weight
     }
 }
 

@@ -42,7 +42,8 @@ struct LanguageRecipe: Sendable {
     ]
 
     /// - Parameter folder: relative paths in the recipe start here; where nothing is there, in the working directory.
-    init(_ node: RecipeNode, name: String, folder: String) throws {
+    init(_ recipe: RecipeNode, name: String, folder: String) throws {
+        let node = recipe.setting("arms", to: try LanguagePreset.expand(recipe.required("arms"), .languageArm))
         let paths = RecipePaths(folder: folder)
         self.name = name
         data = try LanguageSource(node.required("data"), paths.resolve)
@@ -126,6 +127,17 @@ extension LanguageRecipe.Teacher {
 }
 
 extension RecipeSection {
+    static let languageArm = RecipeSection(
+        "arm", "One way to train the student.",
+        [
+            LanguagePreset.field,
+            RecipeField(
+                "objective", .list(of: .variant(key: "loss", LanguageObjectiveRegistry.sections), count: 1...16),
+                .optional, "the losses that are added up; needed unless a preset has them"),
+            RolloutSpec.field,
+            RecipeField("train", .section(ownLanguageTrain), .optional, "what differs from `train` for this arm"),
+        ])
+
     /// The recipe of a language model.
     static var language: RecipeSection {
         let path = RecipeField("path", .text, .optional, "a Hugging Face directory with config.json and safetensors")
@@ -146,18 +158,9 @@ extension RecipeSection {
                     "lora", .section(LowRankAdaptation.section), .optional,
                     "train adapters beside the frozen weights of path"),
             ])
-        let arm = RecipeSection(
-            "arm", "One way to train the student.",
-            [
-                RecipeField(
-                    "objective", .list(of: .variant(key: "loss", LanguageObjectiveRegistry.sections), count: 1...16),
-                    .required, "the losses that are added up"),
-                RolloutSpec.field,
-                RecipeField("train", .section(ownLanguageTrain), .optional, "what differs from `train` for this arm"),
-            ])
         let own: [String: RecipeType] = [
             "data": .variant(key: "kind", LanguageSource.sections), "teacher": .section(teacher),
-            "student": .section(student), "arms": .named(.section(arm)), "train": .section(languageTrain),
+            "student": .section(student), "arms": .named(.section(languageArm)), "train": .section(languageTrain),
         ]
         let shared = RecipeSection.recipe
         return RecipeSection(
