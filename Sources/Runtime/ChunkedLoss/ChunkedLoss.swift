@@ -93,7 +93,7 @@ extension Tensor {
 
 extension View {
     /// One number for each row, as `[rows]`.
-    fileprivate func column(of rows: Int, _ what: String) throws -> View {
+    func column(of rows: Int, _ what: String) throws -> View {
         guard count == rows, isContiguous else {
             throw TensorError("\(what) of shape \(shape) for \(rows) rows of hidden states")
         }

@@ -38,6 +38,7 @@ enum GoldenFamilies {
         "losses/review_ofd": reviewAndOverhaul,
         "losses/rkd": relationalKD,
         "losses/token_divergence": tokenDivergence,
+        "losses/topk_kd": topK,
         "misc/number_formats": NumberFormatFamily(),
         "misc/optimizers": optimizers,
         "misc/schedules": ScheduleFamily(),
