@@ -13,11 +13,17 @@ struct LanguageRecipe: Sendable {
     let arms: [Arm]
     let seeds: [UInt64]
 
-    /// A trained model, or one that is trained first, with cross entropy.
+    /// A trained model, or one that is trained first, with cross entropy, or a cache of one's predictions.
     struct Teacher: Sendable {
-        let spec: LanguageModelSpec
+        /// nil where there is a cache and nothing else.
+        let spec: LanguageModelSpec?
         /// nil for one from a directory.
         let train: LanguageTrainSpec?
+        /// The directory with predictions that were read before: no teacher is loaded then.
+        let cache: String?
+
+        /// The model that teaches; nil where a cache does.
+        var live: LanguageModelSpec? { cache == nil ? spec : nil }
     }
 
     struct Arm: Sendable {
@@ -30,7 +36,8 @@ struct LanguageRecipe: Sendable {
 
     /// Where paths may stand.
     private static let paths = [
-        ["data", "path"], ["data", "test", "path"], ["data", "tokenizer"], ["teacher", "path"], ["student", "path"],
+        ["data", "path"], ["data", "test", "path"], ["data", "tokenizer"], ["teacher", "path"], ["teacher", "cache"],
+        ["student", "path"],
         ["teacher", "model", "path"], ["student", "model", "path"],
     ]
 
@@ -62,7 +69,7 @@ struct LanguageRecipe: Sendable {
             if arm.needsTeacher, !hasTeacher {
                 throw RetortError.recipe(
                     "the arm \(name) needs a teacher, and the recipe has none",
-                    at: node.required("arms").required(name).location, help: "add teacher: {path: DIRECTORY}")
+                    at: node.required("arms").required(name).location, help: "add teacher: {path: DIRECTORY}, or {cache: DIRECTORY}")
             }
             return arm
         }
@@ -71,13 +78,20 @@ struct LanguageRecipe: Sendable {
 
 extension LanguageRecipe.Teacher {
     init(_ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String) throws {
-        spec = try LanguageModelSpec(node, who: "teacher", resolve)
-        if spec.directory != nil, let train = node["train"] {
+        cache = node["cache"].map { resolve($0.text) }
+        if let model = node["model"], cache != nil {
             throw RetortError.recipe(
-                "a teacher from a directory is not trained", at: train.location,
+                "a teacher with a cache is not trained", at: model.location,
+                help: "Remove its `model`; `path` says whose predictions the cache must have.")
+        }
+        spec = cache != nil && node["path"] == nil ? nil : try LanguageModelSpec(node, who: "teacher", resolve)
+        if spec?.directory != nil || cache != nil, let train = node["train"] {
+            throw RetortError.recipe(
+                "a teacher from a directory or a cache is not trained", at: train.location,
                 help: "remove its `train`, or give it a `model` instead of a `path`")
         }
-        train = spec.directory == nil ? try LanguageTrainSpec(node["train"], fallback: fallback) : nil
+        let isFresh = spec != nil && spec?.directory == nil
+        train = isFresh ? try LanguageTrainSpec(node["train"], fallback: fallback) : nil
     }
 }
 
@@ -89,6 +103,10 @@ extension RecipeSection {
             "teacher", "A language model that is there, or one to train with cross entropy.",
             [
                 path,
+                RecipeField(
+                    "cache", .text, .optional,
+                    "what `retort cache` kept of the teacher's predictions: no teacher is loaded; where `path` is there too, it must be the one"
+                ),
                 RecipeField("model", LanguageModelSpec.schema, .optional, "the teacher, when it is to be trained"),
                 RecipeField(
                     "train", .section(ownLanguageTrain), .optional,

@@ -10,6 +10,7 @@ final class LanguageTrainer {
     private let optimizer: any Optimizer
     private let terms: [LanguageArmTerm]
     private let teacher: (any LanguageModel)?
+    private let cache: TeacherCache?
     private let data: LanguageBatches
     private let device: Device
     private let spec: LanguageTrainSpec
@@ -30,15 +31,17 @@ final class LanguageTrainer {
     /// - Parameters:
     ///   - arena: the model's parameters, already placed.
     ///   - teacher: frozen; nil where no loss looks at one.
+    ///   - cache: of a teacher that is not in memory.
     ///   - data: with the batch of `spec` and the seed of the run.
     ///   - seed: draws examples where they are drawn with replacement.
     init(
         _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
-        data: LanguageBatches, spec: LanguageTrainSpec, seed: UInt64, on device: Device
+        cache: TeacherCache? = nil, data: LanguageBatches, spec: LanguageTrainSpec, seed: UInt64, on device: Device
     ) throws {
         self.model = model
         self.terms = terms
         self.teacher = teacher
+        self.cache = cache
         self.data = data
         self.spec = spec
         self.device = device
@@ -127,7 +130,7 @@ final class LanguageTrainer {
         let hidden = try model.hidden(tokens).last
         let head = try model.head()
         let teaches = counting.contains { $0.0.objective.needsTeacher }
-        let taught = try teaches ? teacher.map { try Self.logits($0, tokens) } : nil
+        let taught = try teaches ? predictions(batch, tokens) : nil
         let losses = try counting.map { term, factor in
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.objective.tokenLoss(progress)(
@@ -138,8 +141,10 @@ final class LanguageTrainer {
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
 
-    private static func logits(_ teacher: any LanguageModel, _ tokens: TokenBatch) throws -> HeadLogits {
-        try Autograd.withoutGradients { try HeadLogits(teacher.hidden(tokens).last, teacher.head()) }
+    private func predictions(_ batch: LanguageBatch, _ tokens: TokenBatch) throws -> TokenTeacher? {
+        if let cache { return .kept(try cache.predictions(batch, on: device)) }
+        guard let teacher else { return nil }
+        return .live(try Autograd.withoutGradients { try HeadLogits(teacher.hidden(tokens).last, teacher.head()) })
     }
 }
 
