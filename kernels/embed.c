@@ -75,6 +75,9 @@ static const char sampling_cl[] = {
 static const char softmax_cl[] = {
 #embed "softmax.cl" suffix(, )
     0};
+static const char sparse_divergence_cl[] = {
+#embed "sparse_divergence.cl" suffix(, )
+    0};
 static const char topk_cl[] = {
 #embed "topk.cl" suffix(, )
     0};
@@ -104,6 +107,7 @@ static const ckernels_source sources[] = {
     {"rope.cl", rope_cl, sizeof rope_cl - 1},
     {"sampling.cl", sampling_cl, sizeof sampling_cl - 1},
     {"softmax.cl", softmax_cl, sizeof softmax_cl - 1},
+    {"sparse_divergence.cl", sparse_divergence_cl, sizeof sparse_divergence_cl - 1},
     {"topk.cl", topk_cl, sizeof topk_cl - 1},
 };
 

@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// A file that only grows, line by line: `metrics.jsonl`, `log.txt`.
+/// A file that only grows, line by line or record by record: `metrics.jsonl`, `log.txt`, the shards of a cache.
 ///
 /// Each line is one `write(2)` on an `O_APPEND` descriptor, so that lines of several writers never mix and a reader
 /// sees whole lines. A line that does not fit on the disk is taken back.
@@ -48,8 +48,11 @@ public final class AppendFile: Sendable {
 
     /// Appends `line` and a newline.
     /// - Throws: exit 74 on a full disk or I/O error; the file then ends with the line before.
-    public func append(line: String) throws(RetortError) {
-        let bytes = Array((line + "\n").utf8)
+    public func append(line: String) throws(RetortError) { try append(Array((line + "\n").utf8)) }
+
+    /// Appends bytes, all or none.
+    /// - Throws: exit 74 on a full disk or I/O error; the file is then as it was before.
+    public func append(_ bytes: [UInt8]) throws(RetortError) {
         let code = isClosed.withLock { isClosed -> Int32 in
             guard !isClosed else { return EBADF }
             let before = lseek(descriptor, 0, SEEK_END)

@@ -16,6 +16,9 @@ public struct ContentHash: Sendable {
         bytes.withUnsafeBytes { hasher.update(bufferPointer: $0) }
     }
 
+    /// The digest of everything added so far: 32 bytes.
+    public var bytes: [UInt8] { Array(hasher.finalize()) }
+
     /// The digest of everything added so far: 64 lower-case hexadecimal digits.
     public var hexadecimal: String {
         let digits = Array("0123456789abcdef".utf8)

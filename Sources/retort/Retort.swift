@@ -17,6 +17,7 @@ struct Retort: ParsableCommand {
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --test-every 5
               retort eval runs/fashion-cnn-2026-11-21-1/student/seed-0/final --data data/fashion-mnist
               retort init student --from teacher --every 2
+              retort cache recipes/language/cached.yaml
               retort synth interactions interactions.csv
               retort devices
               retort test-ops golden --device opencl:0
@@ -24,7 +25,8 @@ struct Retort: ParsableCommand {
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Eval.self, Generate.self, Init.self, Embed.self, Inspect.self, Report.self, Synth.self,
+            Train.self, Eval.self, Generate.self, Init.self, Cache.self, Embed.self, Inspect.self, Report.self,
+            Synth.self,
             Devices.self,
             Bench.self,
             TestOps.self,

@@ -344,6 +344,14 @@ typedef struct {
     void (*draw_tokens_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float *u, int
         *tokens, int columns);
 
+    // ---- sparse_divergence.cl: formula and arguments there; absent operands are NULL with their flag 0 ---------------
+
+    void (*sparse_divergence_rows)(ptrdiff_t begin, ptrdiff_t end, const float *student, ptrdiff_t student_pitch, const int
+        *ids, const float *values, const float *tail, const int *labels, const float *row_weight, float *loss, float
+        *divergence, float *cross_entropy, float *gradient, ptrdiff_t gradient_pitch, float *kept, int classes, int k, int
+        kind, int mode, int has_labels, int ignore_index, int has_row_weight, int write_gradient, float temperature, float
+        blend, float soft_scale, float hard_scale, float soft_part, float scale);
+
     // ---- topk.cl: order of equal values and NaN there ---------------------------------------------------------------
 
     void (*topk_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int *indices,

@@ -6,7 +6,7 @@ extension GradientDescription {
     /// Every tensor function that has a vjp.
     public static let all: [GradientDescription] =
         maps + arithmetic + shapes + products + convolutions + transposedConvolutions + softmaxes + losses + divergences
-        + chunkedLosses + norms + transformer + attentions + reductions + selections + graphs + images
+        + chunkedLosses + sparseLosses + norms + transformer + attentions + reductions + selections + graphs + images
 
     // MARK: Element by element
 

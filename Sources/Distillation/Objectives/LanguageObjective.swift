@@ -11,6 +11,8 @@ public protocol LanguageObjective: Sendable {
     var needsTeacher: Bool { get }
     /// Whether it is about tokens that the student drew itself.
     var needsRollouts: Bool { get }
+    /// Whether the teacher's likeliest tokens and the mass of the others are enough of it: what a cache keeps.
+    var takesCachedTeacher: Bool { get }
     /// What is minimised, in one line.
     /// - Parameter what: what the mean is taken over: "valid tokens".
     func contract(over what: String) -> String
@@ -64,6 +66,7 @@ private final class PlainLanguageTerm: LanguageTerm {
 
 extension LanguageObjective {
     public var needsRollouts: Bool { false }
+    public var takesCachedTeacher: Bool { !needsTeacher }
     public func advantages(of batch: RolloutBatch) -> [Float]? { nil }
 }
 
@@ -72,8 +75,8 @@ public struct LanguageInput {
     /// What the student's head sees, `[rows, length, hidden]`.
     public let hidden: Tensor
     public let head: OutputHead
-    /// The teacher's logits of the same tokens; nil where no loss asks for one.
-    public let teacher: HeadLogits?
+    /// The teacher's predictions of the same tokens; nil where no loss asks for one.
+    public let teacher: TokenTeacher?
     /// Int32 `[rows · length]`: what follows each token, −100 where nothing is learned.
     public let labels: View
     /// The same on the host.

@@ -12,7 +12,7 @@ extension RowObjective {
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
         try input.hidden.chunkedComposition(
-            head: input.head, teacher: needsTeacher ? input.teacher : nil, headGradient: input.gradient
+            head: input.head, teacher: needsTeacher ? input.teacher?.logits : nil, headGradient: input.gradient
         ) { student, teacher, range in
             // Of a chunk's rows those that count.
             let places = range.filter { input.targets[$0] >= 0 }

@@ -9,6 +9,7 @@ public protocol TokenObjective: Objective, PlainLanguageObjective {
 
 extension TokenObjective {
     public var contract: String { contract(over: "rows") }
+    public var takesCachedTeacher: Bool { true }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
         try tokenLoss(input.progress)(
@@ -26,25 +27,43 @@ public enum TokenLoss: Sendable, Equatable {
         DivergenceKind, mix: Float, temperature: Float, softWeight: Float, hardWeight: Float)
 }
 
+/// Where a teacher's predictions of a batch come from.
+public enum TokenTeacher {
+    /// A model that is in memory.
+    case live(HeadLogits)
+    /// What was kept of one: the likeliest classes, and what the others weigh together.
+    case kept(SparseTeacher)
+
+    /// All logits, a chunk at a time; nil where they were not kept.
+    var logits: HeadLogits? { if case .live(let logits) = self { logits } else { nil } }
+}
+
 extension TokenLoss {
     /// The weighted sum over rows, a scalar on the tape, without ever holding all logits.
     /// - Parameters:
     ///   - hidden: what the student's head sees, `[..., hidden]`.
     ///   - head: the student's.
-    ///   - teacher: its logits of the same rows; needed by a divergence.
+    ///   - teacher: its predictions of the same rows; needed by a divergence. Where only the likeliest classes are known, the others are one
+    ///     outcome on both sides.
     ///   - labels: Int32 `[rows]`, −100 where there is none.
     ///   - weights: `[rows]`: 1 / number of valid rows, 0 for the others.
     ///   - gradient: where the head's waits for backward.
     func callAsFunction(
-        _ hidden: Tensor, _ head: OutputHead, teacher: HeadLogits?, labels: View, weights: View, gradient: HeadGradient
+        _ hidden: Tensor, _ head: OutputHead, teacher: TokenTeacher?, labels: View, weights: View, gradient: HeadGradient
     ) throws -> Tensor {
         switch (self, teacher) {
         case (.crossEntropy(let smoothing, let weight), _):
             return try hidden.chunkedCrossEntropy(
                 labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: weight, headGradient: gradient
             ).total
-        case (.divergence(let kind, let mix, let temperature, let soft, let hard), let teacher?):
+        case (.divergence(let kind, let mix, let temperature, let soft, let hard), .live(let teacher)?):
             let op = Divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
+            return try hidden.chunkedDivergence(
+                op, head: head, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights,
+                headGradient: gradient
+            ).total
+        case (.divergence(let kind, let mix, let temperature, let soft, let hard), .kept(let teacher)?):
+            let op = SparseDivergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
             return try hidden.chunkedDivergence(
                 op, head: head, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights,
                 headGradient: gradient

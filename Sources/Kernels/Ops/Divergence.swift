@@ -24,7 +24,7 @@ public enum DivergenceKind: String, Sendable, CaseIterable {
 
 extension DivergenceKind {
     /// The plain divergence that a mixture becomes at the ends of its range: exact there, and without logarithms of mixtures.
-    fileprivate func atEnd(_ mix: Float) -> DivergenceKind {
+    func atEnd(_ mix: Float) -> DivergenceKind {
         switch (self, mix) {
         case (.jsd, 0), (.continuousJSD, 0), (.skewKL, 0): .forwardKL
         case (.jsd, 1), (.continuousJSD, 1), (.skewReverseKL, 0): .reverseKL

@@ -35,6 +35,18 @@ public enum LanguageModelDirectory {
         return ContentHash.hexadecimal(of: Array(parts.joined().utf8))
     }
 
+    /// SHA-256 over the files that say how text becomes tokens: the identity of a tokenizer. Chat templates are not among them, for tokens
+    /// show what they wrote.
+    /// - Throws: `RetortError` 65, 66, 74.
+    public static func tokenizerDigest(_ folder: String) throws -> String {
+        let names = [
+            "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "vocab.json",
+            "vocab.txt",
+        ].filter { FileManager.default.fileExists(atPath: folder + "/" + $0) }
+        let parts = try names.map { try $0 + ContentHash.hexadecimal(ofFile: folder + "/" + $0) }
+        return ContentHash.hexadecimal(of: Array(parts.joined().utf8))
+    }
+
     /// Whether there is a tokenizer in a directory.
     public static func hasTokenizer(_ folder: String) -> Bool {
         ["tokenizer.json", "vocab.json", "vocab.txt"].contains {

@@ -80,6 +80,23 @@ extension Tensor {
         }
     }
 
+    /// A divergence from a teacher of whom only the likeliest classes of each row are known, mixed with hard labels in the same pass,
+    /// gradient included. See `SparseDivergence` for the formula and what becomes of the other classes.
+    public func divergence(
+        _ op: SparseDivergence, teacher: SparseTeacher, labels: View? = nil, rowWeights: View? = nil
+    ) throws -> FusedLoss {
+        try fusedLoss { student, loss, gradient in
+            let parts = (try device.empty(loss.shape), try device.empty(loss.shape))
+            try run(
+                op,
+                .init(
+                    student: student, ids: teacher.ids, values: teacher.values, tail: try teacher.tail(at: op.temperature),
+                    labels: labels, rowWeights: rowWeights, loss: loss, divergence: parts.0, crossEntropy: parts.1,
+                    gradient: gradient), on: device)
+            return parts
+        }
+    }
+
     /// Row weights for a mean over valid labels: 1 / (number of labels ≠ ignoreIndex), 0 for the others. With class weights the
     /// divisor is the sum of the valid labels' weights, as in PyTorch's weighted mean.
     /// - Parameter divisor: divides instead of these labels' own number: that of the whole batch, where it comes in parts; 1 for a sum.

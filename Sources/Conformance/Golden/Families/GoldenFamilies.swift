@@ -42,6 +42,7 @@ enum GoldenFamilies {
         "losses/rkd": relationalKD,
         "losses/rl": policy,
         "losses/token_divergence": tokenDivergence,
+        "losses/topk_kd": topK,
         "misc/number_formats": NumberFormatFamily(),
         "misc/optimizers": optimizers,
         "misc/schedules": ScheduleFamily(),

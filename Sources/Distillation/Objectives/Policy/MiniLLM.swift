@@ -86,7 +86,7 @@ public struct MiniLLMObjective: PlainLanguageObjective {
     }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
-        guard let signals = input.rollout, let teacher = input.teacher else {
+        guard let signals = input.rollout, let teacher = input.teacher?.logits else {
             throw TensorError("a policy loss of texts that were not drawn, or without a teacher")
         }
         let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head)

@@ -12,18 +12,21 @@ final class LanguageLoss {
     let terms: [Term]
     private let model: any LanguageModel
     private let teacher: (any LanguageModel)?
+    private let cache: TeacherCache?
     private let device: Device
 
     /// - Parameters:
     ///   - teacher: frozen; nil where no loss looks at one.
+    ///   - cache: of a teacher that is not in memory.
     ///   - name: of the arm: what losses train beside the student is named after it.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
-        _ model: any LanguageModel, _ terms: [LanguageArmTerm], teacher: (any LanguageModel)?, name: String,
-        on device: Device
+        _ model: any LanguageModel, _ terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
+        cache: TeacherCache? = nil, name: String, on device: Device
     ) throws {
         self.model = model
         self.teacher = teacher
+        self.cache = cache
         self.device = device
         self.terms = try terms.enumerated().map { index, term in
             let context = LanguageTermContext(student: model, teacher: teacher, name: "\(name).\(index)")
@@ -70,12 +73,13 @@ final class LanguageLoss {
         let states = try model.hidden(tokens, capturing: asked.student)
         let head = try model.head()
         let teaches = counting.contains { $0.0.spec.objective.needsTeacher }
-        let taught = try teaches ? teacher.map { try Self.lesson($0, tokens, capturing: asked.teacher) } : nil
+        let taught = try teaches ? lesson(batch, tokens, capturing: asked.teacher) : nil
         let losses = try counting.map { term, factor in
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
-                    hidden: states.last, head: head, teacher: taught?.logits, labels: labels, targets: batch.targets,
+                    hidden: states.last, head: head, teacher: taught?.predictions, labels: labels,
+                    targets: batch.targets,
                     weights: weights, weight: weight,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: states.signals,
                     taught: taught?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress))
@@ -84,12 +88,14 @@ final class LanguageLoss {
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
 
-    private static func lesson(
-        _ teacher: any LanguageModel, _ tokens: TokenBatch, capturing paths: Set<String>
-    ) throws -> (logits: HeadLogits, signals: [String: Tensor]) {
-        try Autograd.withoutGradients {
+    private func lesson(
+        _ batch: LanguageBatch, _ tokens: TokenBatch, capturing paths: Set<String>
+    ) throws -> (predictions: TokenTeacher, signals: [String: Tensor])? {
+        if let cache { return (.kept(try cache.predictions(batch, on: device)), [:]) }
+        guard let teacher else { return nil }
+        return try Autograd.withoutGradients {
             let states = try teacher.hidden(tokens, capturing: paths)
-            return (try HeadLogits(states.last, teacher.head()), states.signals)
+            return (.live(try HeadLogits(states.last, teacher.head())), states.signals)
         }
     }
 }

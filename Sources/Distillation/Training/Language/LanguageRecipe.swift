@@ -15,11 +15,17 @@ struct LanguageRecipe: Sendable {
     /// What is measured of the models' own texts; nil: nothing.
     let answers: AnswerSpec?
 
-    /// A trained model, or one that is trained first, with cross entropy.
+    /// A trained model, or one that is trained first, with cross entropy, or a cache of one's predictions.
     struct Teacher: Sendable {
-        let spec: LanguageModelSpec
+        /// nil where there is a cache and nothing else.
+        let spec: LanguageModelSpec?
         /// nil for one from a directory.
         let train: LanguageTrainSpec?
+        /// The directory with predictions that were read before: no teacher is loaded then.
+        let cache: String?
+
+        /// The model that teaches; nil where a cache does.
+        var live: LanguageModelSpec? { cache == nil ? spec : nil }
     }
 
     struct Arm: Sendable {
@@ -37,7 +43,7 @@ struct LanguageRecipe: Sendable {
     /// Where paths may stand.
     private static let paths = [
         ["data", "path"], ["data", "test", "path"], ["data", "plain", "path"], ["data", "tokenizer"],
-        ["teacher", "path"], ["student", "path"],
+        ["teacher", "path"], ["teacher", "cache"], ["student", "path"],
         ["teacher", "model", "path"], ["student", "model", "path"],
     ]
 
@@ -64,13 +70,15 @@ struct LanguageRecipe: Sendable {
         }
         answers = try node["answers"].map { try AnswerSpec($0) }
         let hasTeacher = teacher != nil
-        let hasPlain = data.hasPlain
+        let (hasPlain, hasCache) = (data.hasPlain, teacher?.cache != nil)
         arms = try node.required("arms").fields.map { name, arm in
             let arm = try Arm(name, arm, train: train, hasPlain: hasPlain)
+            if hasCache { try arm.checkCache(at: node.required("arms").required(name)) }
             if arm.needsTeacher, !hasTeacher {
                 throw RetortError.recipe(
                     "the arm \(name) needs a teacher, and the recipe has none",
-                    at: node.required("arms").required(name).location, help: "add teacher: {path: DIRECTORY}")
+                    at: node.required("arms").required(name).location,
+                    help: "add teacher: {path: DIRECTORY}, or {cache: DIRECTORY}")
             }
             return arm
         }
@@ -114,15 +122,47 @@ extension LanguageRecipe.Arm {
     }
 }
 
+extension LanguageRecipe.Arm {
+    /// - Throws: `RetortError` 78 for what a cache of the teacher's predictions cannot give.
+    fileprivate func checkCache(at node: RecipeNode) throws {
+        let help = "give the teacher a `path` without a `cache`"
+        if let rollouts, needsTeacher {
+            throw RetortError.recipe(
+                "the teacher's cache knows the data's texts, and the arm \(name) learns from others",
+                at: rollouts.location ?? node.location, help: help)
+        }
+        for (loss, term) in zip(node.required("objective").list, terms) {
+            let word = loss.required("loss").text
+            guard term.objective.takesCachedTeacher else {
+                throw RetortError.recipe(
+                    "the loss \(word) asks for more of the teacher than a cache keeps", at: loss.location,
+                    why: "it keeps the likeliest tokens and the mass of the others", help: help)
+            }
+            guard term.texts != .plain || !term.objective.needsTeacher else {
+                throw RetortError.recipe(
+                    "the teacher's cache knows the data's texts, and the loss \(word) looks at others",
+                    at: loss.location, help: help)
+            }
+        }
+    }
+}
+
 extension LanguageRecipe.Teacher {
     init(_ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String) throws {
-        spec = try LanguageModelSpec(node, who: "teacher", resolve)
-        if spec.directory != nil, let train = node["train"] {
+        cache = node["cache"].map { resolve($0.text) }
+        if let model = node["model"], cache != nil {
             throw RetortError.recipe(
-                "a teacher from a directory is not trained", at: train.location,
+                "a teacher with a cache is not trained", at: model.location,
+                help: "Remove its `model`; `path` says whose predictions the cache must have.")
+        }
+        spec = cache != nil && node["path"] == nil ? nil : try LanguageModelSpec(node, who: "teacher", resolve)
+        if spec?.directory != nil || cache != nil, let train = node["train"] {
+            throw RetortError.recipe(
+                "a teacher from a directory or a cache is not trained", at: train.location,
                 help: "remove its `train`, or give it a `model` instead of a `path`")
         }
-        train = spec.directory == nil ? try LanguageTrainSpec(node["train"], fallback: fallback) : nil
+        let isFresh = spec != nil && spec?.directory == nil
+        train = isFresh ? try LanguageTrainSpec(node["train"], fallback: fallback) : nil
     }
 }
 
@@ -145,6 +185,10 @@ extension RecipeSection {
             "teacher", "A language model that is there, or one to train with cross entropy.",
             [
                 path,
+                RecipeField(
+                    "cache", .text, .optional,
+                    "what `retort cache` kept of the teacher's predictions: no teacher is loaded; where `path` is there too, it must be the one"
+                ),
                 RecipeField("model", LanguageModelSpec.schema, .optional, "the teacher, when it is to be trained"),
                 RecipeField(
                     "train", .section(ownLanguageTrain), .optional,

@@ -18,6 +18,8 @@ final class LanguageRun: RecipeRun {
     private let findings: [String]
     /// A teacher from a directory, the same for all seeds, and what it was measured to be, once it was.
     private let loaded: (any LanguageModel)?
+    /// What teaches instead of a model.
+    private let cache: TeacherCache?
     private var loadedResult: SeedResult?
     private let clock = ContinuousClock()
     /// As the progress line shows it between two measurements.
@@ -31,25 +33,26 @@ final class LanguageRun: RecipeRun {
         self.progress = progress
         var findings: [String] = []
         let data = try recipe.data.load(
-            tokenizers: [recipe.student.directory, recipe.teacher?.spec.directory].compactMap { $0 }
+            tokenizers: recipe.tokenizers
         ) { findings.append($0) }
         self.data = data
         self.findings = findings
         test = try data.measuring()
-        let folders = [data.tokenizer?.folder, recipe.student.directory, recipe.teacher?.spec.directory]
+        let folders = [data.tokenizer?.folder, recipe.student.directory, recipe.teacher?.live?.directory]
         let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
             Tokenizer.load)
         self.tokenizer = tokenizer
         let pad = data.pad
         answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
-        let loaded = try recipe.teacher?.spec.directory.map {
+        cache = try recipe.teacher?.openCache(for: data)
+        let loaded = try recipe.teacher?.live?.directory.map {
             try LanguageModelDirectory.load($0, on: device, trains: false).model
         }
         self.loaded = loaded
-        try Self.rehearse(recipe, data, teacher: loaded, on: device)
+        try Self.rehearse(recipe, data, teacher: loaded, cache: cache, on: device)
         directory = try RunDirectory(
-            output: output, name: recipe.name, recipe: recipe.node, dataHash: data.digest,
-            device: device)
+            output: output, name: recipe.name, recipe: recipe.node,
+            dataHash: cache.map { $0.identity(with: data) } ?? data.digest, device: device)
     }
 
     var path: String { directory.path }
@@ -58,20 +61,22 @@ final class LanguageRun: RecipeRun {
 
     /// Builds every model once: what does not fit is refused before anything is trained, and leaves no directory behind.
     private static func rehearse(
-        _ recipe: LanguageRecipe, _ data: LanguageExamples, teacher: (any LanguageModel)?, on device: Device
+        _ recipe: LanguageRecipe, _ data: LanguageExamples, teacher: (any LanguageModel)?, cache: TeacherCache?,
+        on device: Device
     ) throws {
         let taught =
             try teacher
-            ?? recipe.teacher.map {
-                try $0.spec.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, on: device).model
+            ?? recipe.teacher?.live.map {
+                try $0.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, on: device).model
             }
-        let made = try recipe.student.make(
-            vocabulary: taught?.vocabulary ?? data.tokenizer?.tokens, settings: taught?.json, seed: 0, on: device)
-        let student = made.model
+        let student = try recipe.student.make(
+            vocabulary: taught?.vocabulary ?? cache?.vocabulary ?? data.tokenizer?.tokens,
+            settings: taught?.json ?? cache?.identity.config, seed: 0, on: device
+        ).model
         let (longest, largest) = (data.longest, data.largestToken)
         for (who, model) in [("teacher", taught), ("student", student)] {
             guard let model else { continue }
-            let place = who == "student" ? recipe.student.location : recipe.teacher?.spec.location
+            let place = who == "student" ? recipe.student.location : recipe.teacher?.spec?.location
             guard longest <= model.maxPositions else {
                 throw RetortError.recipe(
                     "the longest example has \(longest) tokens, the \(who) \(model.maxPositions) positions", at: place)
@@ -95,9 +100,11 @@ final class LanguageRun: RecipeRun {
                 at: arm.rollouts?.location,
                 help: "remove one of the two")
         }
-        if let taught, recipe.arms.contains(where: \.needsTeacher), taught.vocabulary != student.vocabulary {
+        if let known = taught?.vocabulary ?? cache?.vocabulary, recipe.arms.contains(where: \.needsTeacher),
+            known != student.vocabulary
+        {
             throw RetortError.recipe(
-                "the teacher has a vocabulary of \(taught.vocabulary), the student one of \(student.vocabulary)",
+                "the teacher has a vocabulary of \(known), the student one of \(student.vocabulary)",
                 at: recipe.student.location, why: "their predictions cannot be compared token by token")
         }
         let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
@@ -115,6 +122,7 @@ final class LanguageRun: RecipeRun {
             "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
                 + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
         for line in findings { try say(line) }
+        if let cache { for line in cache.words { try say(line) } }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
             if let rollouts = arm.rollouts { try say("\(arm.name): learn from \(rollouts.contract)") }
@@ -134,10 +142,10 @@ final class LanguageRun: RecipeRun {
                     ).result)
             }
         }
-        let taught = recipe.teacher.map { teacher in
+        let taught = recipe.teacher?.live.map { teacher in
             ArmResult(
                 role: Role.teacher,
-                contract: [teacher.spec.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
+                contract: [teacher.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
                 seeds: teacherResults)
         }
         return RunResults(
@@ -151,7 +159,7 @@ final class LanguageRun: RecipeRun {
     private static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
 
     private func teacher(_ seed: UInt64) throws -> (model: any LanguageModel, result: SeedResult)? {
-        guard let spec = recipe.teacher else { return nil }
+        guard let spec = recipe.teacher, let live = spec.live else { return nil }
         if let loaded {
             var result = try loadedResult ?? measure(loaded, seed: seed, curve: nil, tokens: 0)
             result.seed = seed
@@ -166,7 +174,7 @@ final class LanguageRun: RecipeRun {
             return (try LanguageModelDirectory.load(folder, on: device, trains: false).model, done)
         }
         let (model, result) = try fit(
-            Role.teacher, spec.spec, Self.teacherTerms, train, seed: seed, initialSeed: seed ^ 0x7eac_4e12,
+            Role.teacher, live, Self.teacherTerms, train, seed: seed, initialSeed: seed ^ 0x7eac_4e12,
             teacher: nil,
             teaches: false)
         model.freeze()
@@ -179,8 +187,8 @@ final class LanguageRun: RecipeRun {
     ) throws -> (model: any LanguageModel, result: SeedResult) {
         let start = clock.now
         let (model, arena) = try spec.make(
-            vocabulary: teacher?.vocabulary ?? data.tokenizer?.tokens, settings: teacher?.json, seed: initialSeed,
-            on: device)
+            vocabulary: teacher?.vocabulary ?? cache?.vocabulary ?? data.tokenizer?.tokens,
+            settings: teacher?.json ?? cache?.identity.config, seed: initialSeed, on: device)
         if let adaptation = spec.adaptation {
             try say(
                 "\(role) seed \(seed): adapters of rank \(adaptation.rank) are trained, "
@@ -192,9 +200,9 @@ final class LanguageRun: RecipeRun {
         }
         let trainer = try LanguageTrainer(
             model, arena, terms: terms, teacher: teaches ? teacher : nil,
-            data: texts?.data ?? data.training(batch: training.batch, seed: seed), rollouts: texts?.source,
-            plain: data.plain?.batches(training.batch, pad: data.pad, seed: seed), spec: training, name: role,
-            seed: seed, on: device)
+            cache: teaches ? cache : nil, data: texts?.data ?? data.training(batch: training.batch, seed: seed),
+            rollouts: texts?.source, plain: data.plain?.batches(training.batch, pad: data.pad, seed: seed),
+            spec: training, name: role, seed: seed, on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let curve = try TrainingCurve(
@@ -216,7 +224,7 @@ final class LanguageRun: RecipeRun {
             model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count, against: teacher)
         try directory.save(result, role: role, projectors: trainer.projectors) { folder in
             try LanguageModelDirectory.save(model, to: folder)
-            if let tokenizer = data.tokenizer?.folder ?? spec.directory ?? recipe.teacher?.spec.directory {
+            if let tokenizer = data.tokenizer?.folder ?? spec.directory ?? recipe.teacher?.live?.directory {
                 try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
             }
         }

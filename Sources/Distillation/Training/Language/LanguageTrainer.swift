@@ -36,6 +36,7 @@ final class LanguageTrainer {
     /// - Parameters:
     ///   - arena: the model's parameters, already placed.
     ///   - teacher: frozen; nil where no loss looks at one.
+    ///   - cache: of a teacher that is not in memory.
     ///   - data: with the batch of `spec` and the seed of the run.
     ///   - rollouts: gives steps texts that a model wrote.
     ///   - plain: with the batch of `spec`; needed by losses of plain text.
@@ -43,11 +44,11 @@ final class LanguageTrainer {
     ///   - seed: draws examples where they are drawn with replacement, and starts projectors.
     init(
         _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
-        data: LanguageBatches, rollouts: RolloutSource? = nil, plain: LanguageBatches? = nil, spec: LanguageTrainSpec,
-        name: String = "arm", seed: UInt64, on device: Device
+        cache: TeacherCache? = nil, data: LanguageBatches, rollouts: RolloutSource? = nil,
+        plain: LanguageBatches? = nil, spec: LanguageTrainSpec, name: String = "arm", seed: UInt64, on device: Device
     ) throws {
         self.model = model
-        loss = try LanguageLoss(model, terms, teacher: teacher, name: name, on: device)
+        loss = try LanguageLoss(model, terms, teacher: teacher, cache: cache, name: name, on: device)
         projectors = try ProjectorSet(loss.modules, spec.optimizer, clip: spec.clip, seed: seed, on: device)
         self.data = data
         self.rollouts = rollouts

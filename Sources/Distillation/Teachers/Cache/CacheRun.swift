@@ -1,0 +1,202 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// `retort cache`: reads the training texts of a recipe with its teacher, and keeps what `teacher: {cache: …}` learns from.
+public final class CacheRun {
+    public let path: String
+    private let data: TokenizedCorpus
+    private let pad: Int32
+    private let reading: TeacherReading
+    private let writer: TeacherCacheWriter
+    private let batch: Int
+    private let progress: Progress
+    /// Examples that are not there yet, the short ones first: a batch has little padding.
+    private let missing: [Int32]
+    private var sums = Sums()
+
+    /// What came out.
+    public struct Summary: Sendable {
+        public let path: String
+        /// Texts of the training data, and their learned tokens.
+        public let examples: Int
+        public let tokens: Int
+        /// Of these, read now.
+        public let readExamples: Int
+        public let readTokens: Int
+        /// What was foretold and what came out, in bytes for a learned token; nil where nothing was read.
+        public let estimatedBytesPerToken: Double?
+        public let bytesPerToken: Double?
+        /// Bytes of all shards.
+        public let bytes: Int
+        /// Mean probability of the classes that are not kept, by temperature, before anything was rounded; empty where nothing was read.
+        public let residual: [(temperature: Double, mass: Double)]
+    }
+
+    /// Opens everything and reads nothing.
+    /// - Parameters:
+    ///   - output: nil: where the recipe says that the cache is.
+    ///   - batch: texts that are read side by side.
+    /// - Throws: `RetortError` 64 without a place for the cache; 65, 66, 74 for files; 73 for a folder with something else; 78 for a recipe
+    ///   whose teacher is no directory or whose data are not whole texts.
+    public init(
+        _ recipe: any RunnableRecipe, output: String?, kept: KeptClasses, bits: Int, batch: Int, on device: Device,
+        progress: Progress
+    ) throws {
+        guard let recipe = recipe as? LanguageRecipe else {
+            throw RetortError.recipe("only language models have a cache of their predictions")
+        }
+        guard let folder = recipe.teacher?.spec?.directory else {
+            throw RetortError.recipe(
+                "the recipe has no teacher's directory", at: recipe.teacher?.spec?.location,
+                help: "Add `path` to its teacher; one that a recipe trains is in its run's teacher/seed-<n>/final.")
+        }
+        guard let path = output ?? recipe.teacher?.cache else {
+            throw RetortError.usage(
+                "nothing says where the cache is to be", help: "give --output, or the recipe `teacher: {cache: DIRECTORY}`")
+        }
+        let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
+        try examples.checkWholeTexts()
+        let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
+        try Self.check(model, examples, at: recipe.teacher?.spec?.location)
+        let identity = CacheIdentity(
+            teacher: try LanguageModelDirectory.digest(folder), tokenizer: try examples.tokenizerDigest(),
+            vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, config: model.json)
+        let writer = try TeacherCacheWriter(path, identity: identity)
+        let corpus = examples.train
+        self.path = path
+        self.writer = writer
+        self.batch = batch
+        self.progress = progress
+        data = corpus
+        pad = examples.pad
+        reading = TeacherReading(model: model, kept: identity.kept, device: device)
+        var seen: Set<CacheAddress> = []
+        missing = (0..<corpus.count).filter { number in
+            let example = corpus.example(number)
+            let address = writer.cache.address(example.tokens)
+            // The same text twice is one record.
+            return !writer.has(address, rows: example.targetCount) && seen.insert(address).inserted
+        }.sorted { (corpus.length(of: $0), $0) < (corpus.length(of: $1), $1) }.map(Int32.init)
+    }
+
+    private static func check(
+        _ model: any LanguageModel, _ data: LanguageExamples, at place: RetortError.Location?
+    ) throws {
+        guard data.train.summary.longest <= model.maxPositions else {
+            throw RetortError.recipe(
+                "the longest example has \(data.train.summary.longest) tokens, the teacher \(model.maxPositions) positions",
+                at: place)
+        }
+        guard Int(data.train.largestToken) < model.vocabulary else {
+            throw RetortError.recipe(
+                "the data has the token \(data.train.largestToken), the teacher a vocabulary of \(model.vocabulary)",
+                at: place)
+        }
+    }
+
+    /// Reads what is missing, some texts of all lengths first, to tell how much it will be.
+    /// - Throws: `RetortError` 65 for predictions that are not finite, 74, 75 when a signal asked to stop: whole records are kept.
+    public func run() throws -> Summary {
+        let grouped = NumberFormat.grouped
+        let tokens = missing.reduce(0) { $0 + data.example(Int($1)).targetCount }
+        progress.line(
+            "\(path.displayable): \(grouped(data.count)) texts, \(grouped(data.count - missing.count)) of them there; "
+                + "\(grouped(tokens)) tokens to read, \(writer.identity.kept.words) of \(grouped(writer.identity.vocabulary))")
+        let sampled = Set((0..<min(Self.sample, missing.count)).map { missing[$0 * missing.count / min(Self.sample, missing.count)] })
+        try read(missing.filter { sampled.contains($0) }, of: tokens)
+        let estimate = sums.bytesPerToken
+        if let estimate {
+            progress.line(
+                "\(NumberFormat.significant(estimate)) bytes a token (of \(sampled.count) texts): "
+                    + "\(NumberFormat.bytes(writer.cache.bytes + Int(estimate * Double(tokens)))) in all")
+        }
+        try read(missing.filter { !sampled.contains($0) }, of: tokens)
+        try writer.finish()
+        return Summary(
+            path: path, examples: data.count, tokens: data.summary.targets, readExamples: missing.count,
+            readTokens: sums.tokens, estimatedBytesPerToken: estimate, bytesPerToken: sums.bytesPerToken,
+            bytes: writer.cache.bytes + writer.writtenBytes, residual: sums.residual)
+    }
+
+    /// Texts that the size is foretold from.
+    static let sample = 32
+
+    private func read(_ examples: [Int32], of tokens: Int) throws {
+        let batches = try LanguageBatches(data, batch: batch, pad: pad, seed: nil)
+        for start in stride(from: 0, to: examples.count, by: batch) {
+            let records = try reading.records(
+                batches.batch(of: Array(examples[start..<min(examples.count, start + batch)])))
+            for (record, example) in zip(records, examples[start...]) {
+                let before = writer.writtenBytes
+                try writer.add(record, at: writer.cache.address(data.example(Int(example)).tokens))
+                sums.add(record, bytes: writer.writtenBytes - before)
+            }
+            progress.status("\(NumberFormat.grouped(sums.tokens)) of \(NumberFormat.grouped(tokens)) tokens")
+            if StopSignal.isRequested {
+                try writer.finish()
+                throw RetortError.stopped(
+                    "stopped by \(StopSignal.name ?? "a signal")", why: "\(NumberFormat.grouped(sums.tokens)) tokens are kept",
+                    help: "The same command goes on from there.")
+            }
+        }
+    }
+
+    private struct Sums {
+        var tokens = 0
+        var bytes = 0
+        var masses = [Double](repeating: 0, count: Self.temperatures.count)
+        static let temperatures: [Double] = [1, 2, 4]
+
+        var bytesPerToken: Double? { tokens > 0 ? Double(bytes) / Double(tokens) : nil }
+        var residual: [(temperature: Double, mass: Double)] {
+            tokens > 0 ? zip(Self.temperatures, masses).map { ($0, $1 / Double(tokens)) } : []
+        }
+
+        mutating func add(_ record: CacheRecord, bytes: Int) {
+            tokens += record.rows.count
+            self.bytes += bytes
+            for row in record.rows {
+                for (index, temperature) in Self.temperatures.enumerated() {
+                    masses[index] += row.residual(at: temperature)
+                }
+            }
+        }
+    }
+}
+
+extension KeptClasses {
+    fileprivate func clamped(to vocabulary: Int) -> KeptClasses {
+        switch self {
+        case .top(let count): .top(min(count, vocabulary))
+        case .mass(let share, let most): .mass(share, most: min(most, vocabulary))
+        }
+    }
+}
+
+extension CacheRun.Summary {
+    public var json: JSON {
+        [
+            "cache": .string(path), "examples": .int(examples), "tokens": .int(tokens), "read_examples": .int(readExamples),
+            "read_tokens": .int(readTokens), "bytes": .int(bytes),
+            "bytes_per_token": bytesPerToken.map { .double($0) } ?? .null,
+            "estimated_bytes_per_token": estimatedBytesPerToken.map { .double($0) } ?? .null,
+            "residual_mass": .object(residual.map { (key: NumberFormat.significant($0.temperature), value: .double($0.mass)) }),
+        ]
+    }
+
+    public var text: String {
+        let grouped = NumberFormat.grouped
+        var lines = [
+            "\(path.displayable): \(grouped(examples)) texts, \(NumberFormat.bytes(bytes)); \(grouped(readTokens)) tokens read now"
+        ]
+        if let bytesPerToken { lines.append("\(NumberFormat.significant(bytesPerToken)) bytes a token") }
+        if !residual.isEmpty {
+            let masses = residual.map {
+                "\(NumberFormat.percent($0.mass, decimals: 2)) at T = \(NumberFormat.significant($0.temperature))"
+            }
+            lines.append("not kept, of the teacher's probability: " + masses.joined(separator: ", "))
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}

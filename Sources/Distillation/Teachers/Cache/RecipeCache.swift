@@ -1,0 +1,67 @@
+import RetortModels
+import RetortSupport
+
+extension LanguageRecipe {
+    /// Where a tokenizer may be, when the recipe names none: with the student, else with the teacher.
+    var tokenizers: [String] {
+        [student.directory, teacher?.spec?.directory].compactMap { $0 }.filter { Folder.exists($0) }
+    }
+}
+
+extension LanguageExamples {
+    /// What a cache calls the tokenizer.
+    func tokenizerDigest() throws -> String {
+        try tokenizer.map { try LanguageModelDirectory.tokenizerDigest($0.folder) } ?? "none"
+    }
+
+    /// Refuses rows that are cut at places that depend on their order: what a teacher predicts depends on where its text begins.
+    /// - Throws: `RetortError` 78.
+    func checkWholeTexts() throws {
+        guard packing == .split else { return }
+        throw RetortError.recipe(
+            "data.packing: split cuts texts anew in each epoch, and a cache is of whole texts",
+            help: "Say `packing: examples` or `packing: none`.")
+    }
+}
+
+extension LanguageRecipe.Teacher {
+    /// The cache that teaches, if one does; every text of the training data is in it.
+    /// - Throws: `RetortError` 66 where there is none; 65 for a damaged one, one of another tokenizer, or of another teacher than that of `path`
+    ///   where it is there, and for a text that is not in it; 78 for data that are not whole texts.
+    func openCache(for data: LanguageExamples) throws -> TeacherCache? {
+        guard let folder = cache else { return nil }
+        try data.checkWholeTexts()
+        let cache = try TeacherCache(folder)
+        let place = RetortError.Location(file: TeacherCache.description(in: folder))
+        guard cache.identity.tokenizer == (try data.tokenizerDigest()) else {
+            throw RetortError.badData(
+                "the teacher's cache is of another tokenizer", at: place, why: "the same text has other tokens there",
+                help: "Make the cache again with `retort cache --output` and another directory.")
+        }
+        if let path = spec?.directory, Folder.exists(path),
+            cache.identity.teacher != (try LanguageModelDirectory.digest(path))
+        {
+            throw RetortError.badData(
+                "the cache is of another teacher than \(path.quoted(limit: 200))", at: place,
+                why: "config.json or weights have changed since it was made",
+                help: "Make the cache again with `retort cache --output` and another directory.")
+        }
+        try cache.check(data.train, "training data")
+        return cache
+    }
+}
+
+extension TeacherCache {
+    /// What a run with these data depends on.
+    func identity(with data: LanguageExamples) -> String {
+        ContentHash.hexadecimal(of: Array(data.digest.utf8) + identity.digest)
+    }
+
+    var words: [String] {
+        [
+            "teacher: \(NumberFormat.grouped(count)) texts in \(folder.displayable), \(NumberFormat.bytes(bytes)); of each token "
+                + identity.kept.words,
+            "soft losses compare those and all other classes as one: never above the loss over all classes; no teacher is in memory",
+        ]
+    }
+}

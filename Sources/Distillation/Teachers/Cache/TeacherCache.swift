@@ -1,0 +1,219 @@
+import Dispatch
+import Foundation
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import Synchronization
+
+/// A teacher's predictions read from disk: the likeliest classes of each learned token and what the others weigh together (docs/CACHE.md).
+///
+/// A text's record is found by what it is made of, its tokens, and by the teacher, the tokenizer and what is kept; so a cache serves any order,
+/// batch, seed, temperature and device, and nothing else than what was asked of this teacher. Safe to use from several threads.
+final class TeacherCache: Sendable {
+    let folder: String
+    let identity: CacheIdentity
+    private let digest: [UInt8]
+    private let shards: [CacheShard]
+    /// Of each text the last record that was written.
+    private let index: [CacheAddress: (shard: Int, record: Int)]
+
+    var vocabulary: Int { identity.vocabulary }
+    /// Texts.
+    var count: Int { index.count }
+
+    static func description(in folder: String) -> String { folder + "/cache.json" }
+    static func shard(_ number: Int, in folder: String) -> String { folder + "/" + CacheShard.name(number) }
+
+    /// Reads the description and the heads of all records.
+    /// - Throws: `RetortError` 66 where there is no cache; 65, with file and place, for a damaged one.
+    convenience init(_ folder: String) throws {
+        guard FileManager.default.fileExists(atPath: Self.description(in: folder)) else {
+            throw RetortError.missingInput(
+                "there is no teacher's cache in \(folder.quoted(limit: 200))",
+                at: RetortError.Location(file: Self.description(in: folder)),
+                help: "`retort cache RECIPE` makes it")
+        }
+        try self.init(folder, identity: CacheIdentity(reading: Self.description(in: folder)))
+        for shard in shards where shard.isCut {
+            throw RetortError.badData(
+                "a shard of the cache ends in the middle of a record", at: RetortError.Location(file: shard.file.path),
+                why: "whole records end at byte \(shard.end) of \(shard.file.size)",
+                help: "`retort cache` with the same recipe goes on from there.")
+        }
+    }
+
+    /// With shards that may be cut off.
+    fileprivate init(_ folder: String, identity: CacheIdentity) throws {
+        self.folder = folder
+        self.identity = identity
+        digest = identity.digest
+        var (shards, index): ([CacheShard], [CacheAddress: (shard: Int, record: Int)]) = ([], [:])
+        while FileManager.default.fileExists(atPath: Self.shard(shards.count, in: folder)) {
+            let shard = try CacheShard(Self.shard(shards.count, in: folder), identity: digest)
+            for (number, record) in shard.records.enumerated() {
+                index[record.head.address] = (shards.count, number)
+            }
+            shards.append(shard)
+        }
+        self.shards = shards
+        self.index = index
+    }
+
+    func address(_ tokens: some Sequence<Int32>) -> CacheAddress { CacheAddress(tokens, identity: digest) }
+
+    /// Whether a text is there, with at least so many of its tokens.
+    func has(_ address: CacheAddress, rows: Int) -> Bool {
+        index[address].map { shards[$0.shard].records[$0.record].head.rows >= rows } ?? false
+    }
+
+    /// - Throws: `RetortError` 65 where it is damaged.
+    func record(_ address: CacheAddress) throws -> CacheRecord? {
+        try index[address].map { try shards[$0.shard].record($0.record, of: identity) }
+    }
+
+    /// Bytes of all shards.
+    var bytes: Int { shards.reduce(0) { $0 + $1.file.size } }
+
+    /// What was kept for a batch.
+    /// - Throws: `RetortError` 65 for a text that is not there, whatever was in the corpus when it was checked, or whose record is damaged.
+    func predictions(_ batch: LanguageBatch, on device: Device) throws -> SparseTeacher {
+        let texts = batch.texts
+        let found = Mutex([Result<CacheRecord?, any Error>?](repeating: nil, count: texts.count))
+        DispatchQueue.concurrentPerform(iterations: texts.count) { number in
+            let result = Result { try record(address(texts[number].tokens)) }
+            found.withLock { $0[number] = result }
+        }
+        var kept = [KeptRow?](repeating: nil, count: batch.tokens.count)
+        for (text, result) in zip(texts, found.withLock { $0 }) {
+            let record = try result?.get()
+            let rows = Dictionary(uniqueKeysWithValues: zip(record?.places ?? [], record?.rows ?? []))
+            for place in text.learned {
+                guard let row = rows[place] else { throw missing("a text of \(text.tokens.count) tokens") }
+                kept[text.range.lowerBound + place] = row
+            }
+        }
+        let k = max(1, kept.reduce(0) { max($0, $1?.ids.count ?? 0) })
+        var ids = [Int32](repeating: .max, count: kept.count * k)
+        var values = [Float](repeating: 0, count: kept.count * k)
+        for (place, row) in kept.enumerated() {
+            guard let row else { continue }
+            for j in row.ids.indices {
+                ids[place * k + j] = row.ids[j]
+                values[place * k + j] = Float(-row.depths[j])
+            }
+        }
+        return try SparseTeacher(ids: ids, values: values, rows: kept.count, classes: vocabulary, on: device) { temperature in
+            kept.map { Float($0?.rest?.logSum(at: Double(temperature)) ?? -.infinity) }
+        }
+    }
+
+    /// Refuses a corpus of which a text is not there.
+    /// - Parameter what: what the corpus is called.
+    /// - Throws: `RetortError` 65.
+    func check(_ corpus: TokenizedCorpus, _ what: String) throws {
+        for number in 0..<corpus.count {
+            let example = corpus.example(number)
+            guard has(address(example.tokens), rows: example.targetCount) else {
+                throw missing("example \(number) of the \(what), record \(corpus.records[number]) of its source,")
+            }
+        }
+    }
+
+    private func missing(_ what: String) -> RetortError {
+        RetortError.badData(
+            "\(what) is not in the teacher's cache", at: RetortError.Location(file: folder),
+            why: "text, template, length or the choice of learned tokens have changed since it was made",
+            help: "`retort cache` with this recipe adds what is missing.")
+    }
+}
+
+/// Makes a cache, or goes on with one: whole records are kept whatever happens.
+final class TeacherCacheWriter {
+    private let folder: String
+    let identity: CacheIdentity
+    /// What is there already.
+    let cache: TeacherCache
+    private var number: Int
+    private var file: AppendFile?
+    private var bytesOfShard: Int
+    private let shardBytes: Int
+    /// Written since it was opened.
+    private(set) var written: Set<CacheAddress> = []
+    private(set) var writtenBytes = 0
+
+    /// Opens a folder, new or with a cache of the same identity; a record that was cut off is taken away.
+    /// - Parameter shardBytes: of a file, about.
+    /// - Throws: `RetortError` 73 for a folder with a cache of something else or with other files; 65, 74.
+    init(_ folder: String, identity: CacheIdentity, shardBytes: Int = 64 << 20) throws {
+        self.folder = folder
+        self.identity = identity
+        self.shardBytes = shardBytes
+        let description = TeacherCache.description(in: folder)
+        if FileManager.default.fileExists(atPath: description) {
+            let old = try CacheIdentity(reading: description)
+            if let difference = identity.difference(from: old) {
+                throw RetortError.cannotCreate(
+                    "\(folder.quoted(limit: 200)) is the cache of something else", at: RetortError.Location(file: description),
+                    why: difference, help: "Choose another --output; nothing in this folder was touched.")
+            }
+        } else {
+            if Folder.exists(folder), try !Folder.names(in: folder).isEmpty {
+                throw RetortError.cannotCreate(
+                    "\(folder.quoted(limit: 200)) has files of something else", at: RetortError.Location(file: folder),
+                    help: "Choose another --output; nothing in this folder was touched.")
+            }
+            try Folder.createWithParents(folder)
+            try AtomicFile.write(identity.json.text(.pretty) + "\n", to: description)
+        }
+        cache = try TeacherCache(folder, identity: identity)
+        (number, bytesOfShard) = try cache.repaired()
+    }
+
+    func has(_ address: CacheAddress, rows: Int) -> Bool { written.contains(address) || cache.has(address, rows: rows) }
+
+    /// - Throws: `RetortError` 73, 74.
+    func add(_ record: CacheRecord, at address: CacheAddress) throws {
+        let bytes = record.bytes(at: address, of: identity)
+        if bytesOfShard >= shardBytes {
+            try finish()
+            (number, bytesOfShard) = (number + 1, 0)
+        }
+        let file = try file ?? AppendFile(path: TeacherCache.shard(number, in: folder))
+        self.file = file
+        if bytesOfShard == 0 {
+            let head = CacheShard.head(identity.digest)
+            try file.append(head)
+            bytesOfShard = head.count
+        }
+        try file.append(bytes)
+        bytesOfShard += bytes.count
+        written.insert(address)
+        writtenBytes += bytes.count
+    }
+
+    /// - Throws: `RetortError` 74.
+    func finish() throws {
+        try file?.synchronize()
+        try file?.close()
+        file = nil
+    }
+}
+
+extension TeacherCache {
+    /// Takes the end of the last shard away where it was cut off.
+    /// - Returns: where to go on: the number of the last shard and its bytes, 0 where it is to begin.
+    /// - Throws: `RetortError` 65 where another shard was cut off.
+    fileprivate func repaired() throws -> (number: Int, bytes: Int) {
+        guard let last = shards.last else { return (0, 0) }
+        for shard in shards.dropLast() where shard.isCut {
+            throw RetortError.badData(
+                "a shard of the cache ends in the middle of a record", at: RetortError.Location(file: shard.file.path),
+                why: "whole records end at byte \(shard.end) of \(shard.file.size), and another shard follows",
+                help: "Delete the file and those after it: `retort cache` makes what is missing again.")
+        }
+        if last.isCut {
+            try AtomicFile.write(try last.file.read(offset: 0, count: last.end), to: last.file.path)
+        }
+        return (shards.count - 1, last.end)
+    }
+}

@@ -1,0 +1,259 @@
+import Foundation
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// Predictions over a vocabulary as language models have them.
+enum SamplePredictions {
+    /// How ids and probabilities belong together.
+    enum Ids {
+        /// Any class may be any rank: what costs the most.
+        case anywhere
+        /// Frequent tokens have low ids, as in vocabularies made by merging; each context prefers some of its own.
+        case byFrequency
+    }
+
+    /// Logits `[classes]`: ln p falls with the logarithm of the rank, with noise.
+    static func logits(_ classes: Int, _ ids: Ids, slope: Double, seed: UInt64, row: Int) -> [Double] {
+        let philox = Philox(seed: seed, stream: UInt64(row) + 1)
+        func uniform(_ at: Int) -> Double { (Double(philox.word(UInt64(at))) + 0.5) / 0x1p32 }
+        switch ids {
+        case .anywhere:
+            // A shuffled rank: ids are drawn without looking at frequency.
+            let order = philox.permutation(classes)
+            return order.map { -slope * log(Double($0) + 1.5) }
+        case .byFrequency:
+            return (0..<classes).map { id in
+                // A logistic deviate: some rare tokens become likely.
+                let u = uniform(id)
+                return -0.7 * slope * log(Double(id) + 30) + 1.1 * log(u / (1 - u))
+            }
+        }
+    }
+
+    static func row(_ logits: [Double], keeping k: Int) -> KeptRow {
+        let order = logits.indices.sorted { logits[$0] > logits[$1] }
+        let top = logits[order[0]]
+        let kept = order.prefix(k).sorted()
+        let rest = order.dropFirst(k)
+        let sums = RestMass.rates.map { rate in log(rest.reduce(0) { $0 + exp(rate * (logits[$1] - top)) }) }
+        return KeptRow(
+            ids: kept.map(Int32.init), depths: kept.map { top - logits[$0] },
+            rest: rest.isEmpty ? nil : RestMass(logSums: sums, classes: rest.count))
+    }
+}
+
+@Suite("What a teacher's cache stores")
+struct TeacherCacheFormatTests {
+    private func identity(_ classes: Int, k: Int, bits: Int = 8) -> CacheIdentity {
+        let digest = String(repeating: "0a", count: 32)
+        return CacheIdentity(
+            teacher: digest, tokenizer: "none", vocabulary: classes, kept: .top(k), bits: bits, config: [:])
+    }
+
+    private func decoded(_ record: CacheRecord, _ identity: CacheIdentity) throws -> (CacheRecord, bytes: Int) {
+        let bytes = record.bytes(at: CacheAddress([1, 2], identity: identity.digest), of: identity)
+        let head = try #require(CacheRecord.Head(Array(bytes[..<CacheRecord.Head.size])))
+        let payload = Array(bytes[CacheRecord.Head.size...])
+        #expect(head.matches(payload))
+        return (try #require(CacheRecord(payload, head, of: identity)), bytes.count)
+    }
+
+    @Test("bits and numbers of any size come back, the likely ones in less than a bit")
+    func rangeCoder() throws {
+        let philox = Philox(seed: 5, stream: 1)
+        let numbers = (0..<4000).map { Int(philox.word(UInt64($0)) >> (2 + $0 % 30)) }
+        var (encoder, numbersModel, rare) = (RangeEncoder(), NumberModel(), AdaptiveBit())
+        for number in numbers {
+            numbersModel.encode(number, &encoder)
+            encoder.encode(number == numbers[0] ? 1 : 0, &rare)
+            encoder.encode(number & 7, bits: 3)
+        }
+        let bytes = encoder.finish()
+        var (decoder, again, rareAgain) = (RangeDecoder(bytes[...]), NumberModel(), AdaptiveBit())
+        for number in numbers {
+            let found = again.decode(&decoder)
+            let bit = decoder.decode(&rareAgain)
+            let low = decoder.decode(bits: 3)
+            guard found == number, bit == (number == numbers[0] ? 1 : 0), low == number & 7 else {
+                Issue.record("\(number) came back as \(found), \(bit), \(low)")
+                return
+            }
+        }
+        #expect(decoder.isAtEnd && decoder.missing <= RangeDecoder.mostMissing)
+        // Nothing but zeros, and carries through a run of 255s.
+        for share in [0, 1, 2, 255, 256] {
+            var (encoder, model) = (RangeEncoder(), AdaptiveBit())
+            let bits = (0..<2000).map { Int(philox.word(UInt64($0)) % 257) < share ? 1 : 0 }
+            for bit in bits { encoder.encode(bit, &model) }
+            let bytes = encoder.finish()
+            var (decoder, again) = (RangeDecoder(bytes[...]), AdaptiveBit())
+            #expect(bits == bits.map { _ in decoder.decode(&again) }, "\(share)")
+            if share < 2 { #expect(bytes.count < 40, "\(bytes.count) bytes for 2000 bits of which \(share) in 257 are 1") }
+        }
+    }
+
+    @Test("classes come back exactly, probabilities within the stated error, and a second time unchanged")
+    func roundTrip() throws {
+        for (classes, k) in [(2, 1), (7, 7), (300, 50), (5000, 17)] {
+            let identity = identity(classes, k: k)
+            let rows = (0..<6).map {
+                SamplePredictions.row(
+                    SamplePredictions.logits(classes, .anywhere, slope: Double(1 + $0 % 3 * 2), seed: 3, row: $0), keeping: k)
+            }
+            let record = CacheRecord(length: 10, places: [0, 1, 2, 5, 7, 8], rows: rows)
+            let found = try decoded(record, identity).0
+            #expect(found.places == record.places && found.length == 10)
+            for (was, now) in zip(rows, found.rows) {
+                #expect(was.ids == now.ids)
+                for (depth, stored) in zip(was.depths, now.depths) {
+                    let bound = identity.scale.error(identity.scale.symbol(depth))
+                    #expect(abs(depth - stored) <= bound + 1e-9, "\(depth) became \(stored)")
+                }
+                #expect((was.rest == nil) == (now.rest == nil))
+                for (sum, stored) in zip(was.rest?.logSums ?? [], now.rest?.logSums ?? []) {
+                    #expect(abs(sum - stored) <= identity.scale.step / 2 + 1e-9, "\(sum) became \(stored)")
+                }
+            }
+            #expect(try decoded(found, identity).0 == found)
+        }
+    }
+
+    @Test("50 of 151936 classes in at most 120 bytes a token", arguments: [1.0, 1.5, 2.5])
+    func size(_ slope: Double) throws {
+        let classes = 151_936
+        let identity = identity(classes, k: 50)
+        for (ids, most) in [(SamplePredictions.Ids.anywhere, 120.0), (.byFrequency, 110)] {
+            let rows = (0..<24).map {
+                SamplePredictions.row(SamplePredictions.logits(classes, ids, slope: slope, seed: 1, row: $0), keeping: 50)
+            }
+            // A text of 240 tokens.
+            let all = (0..<10).flatMap { _ in rows }
+            let bytes = try decoded(CacheRecord(length: 241, places: Array(0..<240), rows: all), identity).bytes
+            let short = try decoded(CacheRecord(length: 25, places: Array(0..<24), rows: rows), identity).bytes
+            print("slope \(slope), ids \(ids): \(Double(bytes) / 240) bytes a token of 240, \(Double(short) / 24) of 24; the rest "
+                + "has \(rows.reduce(0) { $0 + $1.residual(at: 1) } / 24)")
+            #expect(Double(bytes) / 240 <= most)
+        }
+    }
+
+    @Test("the rest's mass at other temperatures is between its neighbours as it is in truth")
+    func otherTemperatures() {
+        let logits = SamplePredictions.logits(20_000, .byFrequency, slope: 1.5, seed: 9, row: 0)
+        let row = SamplePredictions.row(logits, keeping: 50)
+        let kept = Set(row.ids.map(Int.init))
+        let top = logits.max() ?? 0
+        for (temperature, bound) in [(0.3, 0.5), (0.5, 0), (0.7, 0.05), (1, 0), (1.5, 0.02), (2, 0), (3, 0.01), (4, 0), (8, 0.01), (20, 0.01)] {
+            let truth = log(
+                logits.indices.reduce(0) { kept.contains($1) ? $0 : $0 + exp((logits[$1] - top) / temperature) })
+            let found = row.rest?.logSum(at: temperature) ?? 0
+            #expect(abs(found - truth) <= bound + 1e-9, "T = \(temperature): \(found), in truth \(truth)")
+        }
+    }
+
+    @Test("a damaged shard is refused with its place, wherever it is damaged")
+    func damage() throws {
+        let folder = try ScratchFolder()
+        let identity = identity(300, k: 5)
+        let writer = try TeacherCacheWriter(folder.path("cache"), identity: identity)
+        let texts: [[Int32]] = [[1, 2, 3], [4, 5, 6, 7], [8, 9]]
+        for text in texts {
+            let rows = (0..<(text.count - 1)).map {
+                SamplePredictions.row(
+                    SamplePredictions.logits(300, .anywhere, slope: 2, seed: UInt64(text[0]), row: $0), keeping: 5)
+            }
+            try writer.add(
+                CacheRecord(length: text.count, places: Array(rows.indices), rows: rows), at: writer.cache.address(text))
+        }
+        try writer.finish()
+        let path = folder.path("cache/shard-00000.kd")
+        let whole = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+        func read() throws {
+            let cache = try TeacherCache(folder.path("cache"))
+            for text in texts {
+                let record = try cache.record(cache.address(text))
+                guard record?.rows.count == text.count - 1 else { throw RetortError.badData("lost") }
+            }
+        }
+        try read()
+        for cut in 0..<whole.count {
+            try Data(whole[..<cut]).write(to: URL(fileURLWithPath: path))
+            let error = thrown(RetortError.self) { try read() }
+            #expect(error?.exit == .badData, "cut to \(cut) of \(whole.count) bytes: \(error.map { "\($0)" } ?? "read")")
+        }
+        for place in whole.indices {
+            for bit in [0, 3, 7] {
+                var bytes = whole
+                bytes[place] ^= 1 << UInt8(bit)
+                try Data(bytes).write(to: URL(fileURLWithPath: path))
+                let error = thrown(RetortError.self) { try read() }
+                #expect(error?.exit == .badData, "bit \(bit) of byte \(place): \(error.map { "\($0)" } ?? "read")")
+            }
+        }
+        try Data(whole + [0]).write(to: URL(fileURLWithPath: path))
+        #expect(thrown(RetortError.self) { try read() }?.exit == .badData)
+    }
+
+    @Test("records with right sums and lying contents are refused")
+    func lies() throws {
+        let identity = identity(300, k: 5)
+        let philox = Philox(seed: 2, stream: 2)
+        for trial in 0..<400 {
+            let payload = (0..<(trial % 60)).map { UInt8(truncatingIfNeeded: philox.word(UInt64(trial * 64 + $0))) }
+            let address = CacheAddress([1], identity: identity.digest)
+            let (tokens, rows) = (2 + trial % 50, trial % 40)
+            var head = CacheRecord.Head.front(bytes: payload.count, tokens: tokens, rows: min(rows, tokens - 1), address: address)
+            head += CacheRecord.Head.sum(head + payload).prefix(8)
+            head += CacheRecord.Head.sum(head).prefix(4)
+            let read = try #require(CacheRecord.Head(head))
+            // Whatever comes of it, it has what it says and nothing beyond the vocabulary.
+            if let record = CacheRecord(payload, read, of: identity) {
+                #expect(record.rows.count == read.rows)
+                #expect(record.rows.allSatisfy { $0.ids.allSatisfy { $0 >= 0 && $0 < 300 } && $0.ids.count <= 5 })
+            }
+        }
+        for text in ["{}", "[]", "{\"format\": \"other\"}", identity.json.text().replacing("300", with: "0")] {
+            let folder = try ScratchFolder()
+            try folder.write(text, to: "cache.json")
+            #expect(thrown(RetortError.self) { _ = try TeacherCache(folder.path) }?.exit == .badData, "\(text)")
+        }
+        let empty = try ScratchFolder()
+        #expect(thrown(RetortError.self) { _ = try TeacherCache(empty.path) }?.exit == .missingInput)
+    }
+
+    @Test("a writer that was killed goes on behind the last whole record; another identity is refused")
+    func resume() throws {
+        let folder = try ScratchFolder()
+        let identity = identity(300, k: 5)
+        let row = SamplePredictions.row(SamplePredictions.logits(300, .anywhere, slope: 2, seed: 1, row: 0), keeping: 5)
+        func fill(_ names: [Int32]) throws -> [Bool] {
+            // Shards of one record or two.
+            let writer = try TeacherCacheWriter(folder.path("cache"), identity: identity, shardBytes: 150)
+            let there = names.map { writer.has(writer.cache.address([$0, 1]), rows: 1) }
+            for (name, isThere) in zip(names, there) where !isThere {
+                try writer.add(CacheRecord(length: 2, places: [0], rows: [row]), at: writer.cache.address([name, 1]))
+            }
+            try writer.finish()
+            return there
+        }
+        #expect(try fill([1, 2, 3]) == [false, false, false])
+        let whole = try contents(of: folder.path("cache"))
+        #expect(whole.count == 3)
+        let last = folder.path("cache/shard-00001.kd")
+        try Data(try #require(whole["shard-00001.kd"]).dropLast(3)).write(to: URL(fileURLWithPath: last))
+        #expect(try fill([1, 2, 3]) == [true, true, false])
+        #expect(try contents(of: folder.path("cache")) == whole)
+        #expect(try TeacherCache(folder.path("cache")).count == 3)
+
+        let other = self.identity(300, k: 6)
+        let error = thrown(RetortError.self) { _ = try TeacherCacheWriter(folder.path("cache"), identity: other) }
+        #expect(error?.exit == .cannotCreate && error?.why.contains("5 likeliest") == true, "\(String(describing: error))")
+        try folder.write("mine", to: "full/notes.txt")
+        let full = thrown(RetortError.self) { _ = try TeacherCacheWriter(folder.path("full"), identity: identity) }
+        #expect(full?.exit == .cannotCreate)
+        #expect(try contents(of: folder.path("cache")) == whole)
+    }
+}

@@ -1,0 +1,266 @@
+import Foundation
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// A trained teacher on disk, and a recipe that learns from its cache.
+private struct CachedLanguage {
+    let small: SmallLanguage
+    let teacher: String
+    let device: Device
+
+    static let recipe = SmallLanguage.recipe.replacing(
+        "{model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16}, train: {steps: 60}}",
+        with: "{path: run/teacher/seed-0/final, cache: cache}")
+
+    init(_ backend: TestBackend) throws {
+        small = try SmallLanguage(backend)
+        device = try backend.device()
+        _ = try small.start("run", "seeds=[0]").run()
+        teacher = small.folder.path("run/teacher/seed-0/final")
+        try small.folder.write(Self.recipe, to: "small.yaml")
+    }
+
+    func recipe(_ overrides: String...) throws -> LanguageRecipe {
+        try #require(try readRecipe(small.folder.path("small.yaml"), overrides: overrides) as? LanguageRecipe)
+    }
+
+    @discardableResult
+    func fill(_ kept: KeptClasses, bits: Int = 8, batch: Int = 8, into folder: String = "cache", _ overrides: String...)
+        throws -> CacheRun.Summary
+    {
+        try CacheRun(
+            readRecipe(small.folder.path("small.yaml"), overrides: overrides), output: small.folder.path(folder),
+            kept: kept, bits: bits, batch: batch, on: device, progress: Progress(quiet: true)
+        ).run()
+    }
+
+    func examples() throws -> LanguageExamples { try recipe().data.load(tokenizers: []) { _ in } }
+}
+
+@Suite("Learning from a teacher's cache")
+struct TeacherCacheTests {
+    /// One token's divergence over the kept classes and the rest, in float64, and what storing them may change of it.
+    private func exact(
+        teacher: ArraySlice<Float>, student: ArraySlice<Float>, k: Int, temperature t: Double, scale: DepthScale
+    ) -> (dense: Double, bucket: Double, bound: Double) {
+        func logs(_ x: ArraySlice<Float>) -> [Double] {
+            let scaled = x.map { Double($0) / t }
+            let top = scaled.max() ?? 0
+            let sum = top + log(scaled.reduce(0) { $0 + exp($1 - top) })
+            return scaled.map { $0 - sum }
+        }
+        let (p, q) = (logs(teacher), logs(student))
+        let order = p.indices.sorted { p[$0] > p[$1] }
+        let rest = order.dropFirst(k)
+        var outcomes = order.prefix(k).map { id in
+            let depth = Double(teacher[teacher.startIndex + order[0]] - teacher[teacher.startIndex + id])
+            return (p: p[id], q: q[id], error: scale.error(scale.symbol(depth)) / t)
+        }
+        if !rest.isEmpty {
+            func together(_ x: [Double]) -> Double { log(rest.reduce(0) { $0 + exp(x[$1]) }) }
+            outcomes.append((p: together(p), q: together(q), error: scale.step / 2))
+        }
+        let shift = log(outcomes.reduce(0) { $0 + exp($1.p + $1.error) })
+        var (bucket, bound) = (0.0, 0.0)
+        for outcome in outcomes {
+            let (size, change) = (outcome.p - outcome.q, outcome.error + shift)
+            bucket += exp(outcome.p) * size
+            bound += exp(outcome.p) * (exp(change) - 1) * (abs(size) + change)
+        }
+        return (zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }, bucket, bound)
+    }
+
+    @Test("loss and gradient are those of the live teacher, but for the rest and the stated rounding", arguments: TestBackend.fast)
+    func bounds(_ backend: TestBackend) throws {
+        let cached = try CachedLanguage(backend)
+        let device = cached.device
+        let teacher = try LanguageModelDirectory.load(cached.teacher, on: device, trains: false).model
+        let data = try cached.examples()
+        let batch = try data.training(batch: 8, seed: 1).epoch(0).batch(2)
+        let count = batch.tokens.count
+        var random = Philox(seed: 4, stream: 4)
+        let student = (0..<(count * 24)).map { 3 * (Float(random.word(UInt64($0))) / 0x1p32 - 0.5) }
+        random = Philox(seed: 5, stream: 5)
+        let ids = try TokenBatch(batch)
+        let live = try HeadLogits(teacher.hidden(ids).last, teacher.head())
+        let space = try device.compute.empty([count, 24])
+        let logits: [Float] = try device.compute.read(live.logits(0..<count, in: space))
+        let weights: [Float] = batch.targets.map { $0 >= 0 ? 1 : 0 }
+        for k in [5, 24] {
+            try cached.fill(.top(k), into: "cache-\(k)")
+            let cache = try TeacherCache(cached.small.folder.path("cache-\(k)"))
+            let kept = try cache.predictions(batch, on: device)
+            for temperature in [Float(1), 2, 4] {
+                var sums = (dense: 0.0, bucket: 0.0, bound: 0.0)
+                for row in 0..<count where weights[row] != 0 {
+                    let part = row * 24..<(row + 1) * 24
+                    let one = exact(
+                        teacher: logits[part], student: student[part], k: k, temperature: Double(temperature),
+                        scale: cache.identity.scale)
+                    sums = (sums.dense + one.dense, sums.bucket + one.bucket, sums.bound + one.bound)
+                }
+                let rowWeights = try device.compute.view(weights, [count])
+                func run(_ loss: (Tensor) throws -> FusedLoss) throws -> (loss: Double, gradient: [Float]) {
+                    let (z, parameter) = try Tensor.variable(student, [count, 24], on: device)
+                    let total = try loss(z).total
+                    try total.backward()
+                    return (Double(try total.values()[0]), try parameter.gradientValues())
+                }
+                let dense = try run {
+                    try $0.divergence(
+                        Divergence(.forwardKL, temperature: temperature), teacher: device.compute.view(logits, [count, 24]),
+                        rowWeights: rowWeights)
+                }
+                let sparse = try run {
+                    try $0.divergence(
+                        SparseDivergence(.forwardKL, temperature: temperature), teacher: kept, rowWeights: rowWeights)
+                }
+                let tokens = Double(batch.targetCount)
+                print("k = \(k), T = \(temperature): dense \(dense.loss / tokens), cached \(sparse.loss / tokens) nats a token; bound of "
+                    + "the rounding \(sums.bound / tokens)")
+                #expect(abs(dense.loss - sums.dense) < 1e-4 * tokens)
+                #expect(abs(sparse.loss - sums.bucket) <= sums.bound + 1e-5 * tokens)
+                #expect(sums.bucket <= sums.dense + 1e-9)
+                if k == 24 { #expect(abs(sums.bucket - sums.dense) < 1e-9 * tokens) }
+                // Σ |Δ| of a token's gradient: twice the rest's mass and what rounding moves, over T.
+                var moved = 0.0
+                var allowed = 0.0
+                for row in 0..<count where weights[row] != 0 {
+                    let part = row * 24..<(row + 1) * 24
+                    moved += part.reduce(0) { $0 + Double(abs(dense.gradient[$1] - sparse.gradient[$1])) }
+                    let order = logits[part].sorted(by: >).map { exp(Double($0 - (logits[part].max() ?? 0)) / Double(temperature)) }
+                    let rest = order.dropFirst(k).reduce(0, +) / order.reduce(0, +)
+                    allowed += (2 * rest + 2 * 0.06) / Double(temperature)
+                }
+                #expect(moved <= allowed, "gradient: \(moved / tokens) of \(allowed / tokens)")
+                if k == 24 { #expect(moved / tokens < 0.04) }
+            }
+        }
+    }
+
+    @Test("the same whatever the order, the batch, the packing and the seed")
+    func anyOrder() throws {
+        let cached = try CachedLanguage(.cpu)
+        let data = try cached.examples()
+        try cached.fill(.top(5), batch: 3)
+        try cached.fill(.top(5), batch: 16, into: "other")
+        let (cache, other) = (
+            try TeacherCache(cached.small.folder.path("cache")), try TeacherCache(cached.small.folder.path("other"))
+        )
+        func rows(_ cache: TeacherCache, _ batches: LanguageBatches) throws -> [[Int32]: [[Float]]] {
+            var found: [[Int32]: [[Float]]] = [:]
+            let epoch = batches.epoch(1)
+            for step in 0..<epoch.steps {
+                let batch = epoch.batch(step)
+                let kept = try cache.predictions(batch, on: cached.device)
+                let values: [Float] = try cached.device.compute.read(kept.values)
+                let ids = try cached.device.compute.read(kept.ids, as: Int32.self)
+                let k = kept.ids.shape[1]
+                for text in batch.texts {
+                    found[Array(text.tokens)] = text.learned.map { place in
+                        let at = (text.range.lowerBound + place) * k
+                        return ids[at..<(at + k)].map(Float.init) + values[at..<(at + k)]
+                    }
+                }
+            }
+            return found
+        }
+        let plain = try rows(cache, LanguageBatches(data.train, batch: 8, seed: 1))
+        #expect(plain.count == 40)
+        #expect(try plain == rows(cache, LanguageBatches(data.train, batch: 3, seed: 2)))
+        #expect(try plain == rows(cache, LanguageBatches(data.train, batch: 2, packing: .examples, length: 32, seed: 3)))
+        // The numbers of another batch may differ in the last place before they are rounded.
+        let others = try rows(other, LanguageBatches(data.train, batch: 8, seed: 1))
+        #expect(Set(others.keys) == Set(plain.keys))
+    }
+
+    @Test("a run without a teacher in memory; what a recipe cannot have is refused", arguments: TestBackend.fast)
+    func run(_ backend: TestBackend) throws {
+        let cached = try CachedLanguage(backend)
+        #expect(thrown(RetortError.self) { _ = try cached.small.start("early") }?.exit == .missingInput)
+        let summary = try cached.fill(.top(24))
+        #expect(summary.readTokens == 40 * 9 && summary.tokens == 360 && summary.residual.allSatisfy { $0.mass == 0 })
+        #expect(try cached.fill(.top(24)).readTokens == 0)
+
+        let results = try cached.small.start("cached").run()
+        #expect(results.arms.map(\.role) == ["student-alone", "student"])
+        let text = cached.small.folder.path("cached/log.txt")
+        #expect(try String(contentsOfFile: text, encoding: .utf8).contains("no teacher is in memory"))
+        // With every class kept, only rounding tells it from the live teacher.
+        try cached.small.folder.write(
+            CachedLanguage.recipe.replacing(", cache: cache", with: ""), to: "small.yaml")
+        let live = try cached.small.start("live").run()
+        let (a, b) = (results.arms[1].spread(.crossEntropy)?.mean, live.arms[2].spread(.crossEntropy)?.mean)
+        #expect(abs(try #require(a) - #require(b)) < 0.01, "\(String(describing: a)) and \(String(describing: b))")
+        #expect(results.arms[0].spread(.crossEntropy)?.mean == live.arms[1].spread(.crossEntropy)?.mean)
+
+        func refused(_ recipe: String) throws -> RetortError? {
+            try cached.small.folder.write(recipe, to: "small.yaml")
+            return thrown(RetortError.self) { _ = try cached.small.start("refused") }
+        }
+        // Every divergence is defined over the kept classes and the rest.
+        for loss in ["reverse-kl", "jsd", "skew-kl", "total-variation"] {
+            let name = LanguageObjectiveRegistry.all.map { $0.section.name }.first { $0 == loss }
+            guard name != nil else { continue }
+            let other = CachedLanguage.recipe.replacing(
+                "{loss: hinton, temperature: 2, alpha: 0.5}", with: "{loss: \(loss)}").replacing("steps: 20", with: "steps: 3")
+            try cached.small.folder.write(other, to: "small.yaml")
+            #expect(try cached.small.start("run-\(loss)", "seeds=[0]").run().arms.count == 2)
+        }
+        let both = try refused(
+            CachedLanguage.recipe.replacing("path: run/teacher/seed-0/final", with: "model: {kind: gpt2, hidden: 8, layers: 1, heads: 1}"))
+        #expect(both?.exit == .recipe && both?.what.contains("cache") == true, "\(String(describing: both))")
+        // A cache alone is enough.
+        try cached.small.folder.write(
+            CachedLanguage.recipe.replacing("path: run/teacher/seed-0/final, ", with: ""), to: "small.yaml")
+        _ = try cached.small.start("alone")
+    }
+
+    @Test("another teacher and other texts are refused; what is added to the data is added to the cache")
+    func changes() throws {
+        let cached = try CachedLanguage(.cpu)
+        try cached.fill(.top(5), into: "cache", "data.train=test")
+        let missing = thrown(RetortError.self) { _ = try cached.small.start("run-1") }
+        #expect(missing?.exit == .badData && missing?.what.contains("example 0 of the training data") == true)
+        let added = try cached.fill(.top(5))
+        #expect(added.readExamples == 40)
+        _ = try cached.small.start("run-2")
+
+        let weights = cached.teacher + "/model.safetensors"
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: weights))
+        bytes[bytes.count - 2] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: weights))
+        let other = thrown(RetortError.self) { _ = try cached.small.start("run-3") }
+        #expect(other?.exit == .badData && other?.what.contains("another teacher") == true)
+        let again = thrown(RetortError.self) { try cached.fill(.top(5)) }
+        #expect(again?.exit == .cannotCreate && again?.why.contains("weights") == true)
+        // Where the teacher is gone, the cache is what there is.
+        try FileManager.default.removeItem(atPath: cached.teacher)
+        _ = try cached.small.start("run-4")
+    }
+
+    @Test("top-p keeps the fewest that are likely enough, and all others weigh what they weigh")
+    func mass() throws {
+        let cached = try CachedLanguage(.cpu)
+        let half = try cached.fill(.mass(0.9, most: 8), bits: 10, into: "mass")
+        let cache = try TeacherCache(cached.small.folder.path("mass"))
+        let data = try cached.examples()
+        var counts: Set<Int> = []
+        for number in 0..<data.train.count {
+            let record = try #require(try cache.record(cache.address(data.train.example(number).tokens)))
+            for row in record.rows {
+                counts.insert(row.ids.count)
+                let isEnough = row.residual(at: 1) <= 0.1 + 0.02 || row.ids.count == 8
+                #expect(isEnough, "\(row)")
+            }
+        }
+        #expect(counts.count > 1, "\(counts)")
+        #expect(try #require(half.residual.first).mass < 0.2)
+    }
+}
