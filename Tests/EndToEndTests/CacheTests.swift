@@ -21,12 +21,11 @@ struct CacheTests {
 
     /// Rows of tokens that the models know.
     private func rows(_ folder: ScratchFolder, _ count: Int) throws -> String {
-        let ids = (0..<(count * 8)).map { UInt8(($0 * 5 + $0 / 8) % 50) }
+        let ids = (0..<count).flatMap { row in (0..<8).map { place in UInt8((row * 41 + place * 5) % 50) } }
         let header = #"{"rows":{"dtype":"U8","shape":[\#(count),8],"data_offsets":[0,\#(ids.count)]}}"#
-        let bytes = UInt64(header.utf8.count)
-        return try folder.write(
-            (0..<8).map { UInt8(truncatingIfNeeded: bytes >> (8 * UInt64($0))) } + Array(header.utf8) + ids,
-            to: "rows.safetensors")
+        let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
+        let bytes: [UInt8] = length + Array(header.utf8) + ids
+        return try folder.write(bytes, to: "rows.safetensors")
     }
 
     @Test("the size is told, the cache is made, a student learns from it, and nothing is read twice")
@@ -34,7 +33,9 @@ struct CacheTests {
         let folder = try ScratchFolder()
         try recipe(folder)
         let data = "data.path=" + (try rows(folder, 6))
-        let made = try Child.retort(["cache", folder.path("recipe.yaml"), data, "--top-k", "9", "--device", "cpu", "--json"])
+        let made = try Child.retort([
+            "cache", folder.path("recipe.yaml"), data, "--top-k", "9", "--device", "cpu", "--json",
+        ])
         #expect(made.exit == 0, "\(made.stderr)")
         #expect(made.stderr.contains("bytes a token (of 6 texts)"), "\(made.stderr)")
         let json = try JSON.parse(made.stdout, file: "stdout")

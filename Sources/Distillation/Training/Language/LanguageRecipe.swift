@@ -69,7 +69,8 @@ struct LanguageRecipe: Sendable {
             if arm.needsTeacher, !hasTeacher {
                 throw RetortError.recipe(
                     "the arm \(name) needs a teacher, and the recipe has none",
-                    at: node.required("arms").required(name).location, help: "add teacher: {path: DIRECTORY}, or {cache: DIRECTORY}")
+                    at: node.required("arms").required(name).location,
+                    help: "add teacher: {path: DIRECTORY}, or {cache: DIRECTORY}")
             }
             return arm
         }

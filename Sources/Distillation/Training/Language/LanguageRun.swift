@@ -173,7 +173,8 @@ final class LanguageRun: RecipeRun {
         }
         let trainer = try LanguageTrainer(
             model, arena, terms: terms, teacher: teaches ? teacher : nil,
-            cache: teaches ? cache : nil, data: data.training(batch: training.batch, seed: seed), spec: training, seed: seed, on: device)
+            cache: teaches ? cache : nil, data: data.training(batch: training.batch, seed: seed), spec: training,
+            seed: seed, on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let curve = try TrainingCurve(
