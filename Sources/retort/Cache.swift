@@ -22,7 +22,8 @@ struct Cache: ParsableCommand {
     var output: String?
     @Option(help: "Keep so many of the likeliest tokens (default: 50).")
     var topK: Int?
-    @Option(help: "Keep the fewest of the likeliest that together are this likely, --top-k at most (default then: 256).")
+    @Option(
+        help: "Keep the fewest of the likeliest that together are this likely, --top-k at most (default then: 256).")
     var topP: Double?
     @Option(help: "Bits of a log-probability before it is packed: each more halves the error.")
     var bits = 8

@@ -76,7 +76,9 @@ struct TeacherCacheTests {
         return (zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }, bucket, bound)
     }
 
-    @Test("loss and gradient are those of the live teacher, but for the rest and the stated rounding", arguments: TestBackend.fast)
+    @Test(
+        "loss and gradient are those of the live teacher, but for the rest and the stated rounding",
+        arguments: TestBackend.fast)
     func bounds(_ backend: TestBackend) throws {
         let cached = try CachedLanguage(backend)
         let device = cached.device
@@ -114,7 +116,8 @@ struct TeacherCacheTests {
                 }
                 let dense = try run {
                     try $0.divergence(
-                        Divergence(.forwardKL, temperature: temperature), teacher: device.compute.view(logits, [count, 24]),
+                        Divergence(.forwardKL, temperature: temperature),
+                        teacher: device.compute.view(logits, [count, 24]),
                         rowWeights: rowWeights)
                 }
                 let sparse = try run {
@@ -122,8 +125,9 @@ struct TeacherCacheTests {
                         SparseDivergence(.forwardKL, temperature: temperature), teacher: kept, rowWeights: rowWeights)
                 }
                 let tokens = Double(batch.targetCount)
-                print("k = \(k), T = \(temperature): dense \(dense.loss / tokens), cached \(sparse.loss / tokens) nats a token; bound of "
-                    + "the rounding \(sums.bound / tokens)")
+                print(
+                    "k = \(k), T = \(temperature): dense \(dense.loss / tokens), cached \(sparse.loss / tokens) nats a token; bound of "
+                        + "the rounding \(sums.bound / tokens)")
                 #expect(abs(dense.loss - sums.dense) < 1e-4 * tokens)
                 #expect(abs(sparse.loss - sums.bucket) <= sums.bound + 1e-5 * tokens)
                 #expect(sums.bucket <= sums.dense + 1e-9)
@@ -134,7 +138,9 @@ struct TeacherCacheTests {
                 for row in 0..<count where weights[row] != 0 {
                     let part = row * 24..<(row + 1) * 24
                     moved += part.reduce(0) { $0 + Double(abs(dense.gradient[$1] - sparse.gradient[$1])) }
-                    let order = logits[part].sorted(by: >).map { exp(Double($0 - (logits[part].max() ?? 0)) / Double(temperature)) }
+                    let order = logits[part].sorted(by: >).map {
+                        exp(Double($0 - (logits[part].max() ?? 0)) / Double(temperature))
+                    }
                     let rest = order.dropFirst(k).reduce(0, +) / order.reduce(0, +)
                     allowed += (2 * rest + 2 * 0.06) / Double(temperature)
                 }
@@ -174,7 +180,8 @@ struct TeacherCacheTests {
         let plain = try rows(cache, LanguageBatches(data.train, batch: 8, seed: 1))
         #expect(plain.count == 40)
         #expect(try plain == rows(cache, LanguageBatches(data.train, batch: 3, seed: 2)))
-        #expect(try plain == rows(cache, LanguageBatches(data.train, batch: 2, packing: .examples, length: 32, seed: 3)))
+        #expect(
+            try plain == rows(cache, LanguageBatches(data.train, batch: 2, packing: .examples, length: 32, seed: 3)))
         // The numbers of another batch may differ in the last place before they are rounded.
         let others = try rows(other, LanguageBatches(data.train, batch: 8, seed: 1))
         #expect(Set(others.keys) == Set(plain.keys))
@@ -209,12 +216,14 @@ struct TeacherCacheTests {
             let name = LanguageObjectiveRegistry.all.map { $0.section.name }.first { $0 == loss }
             guard name != nil else { continue }
             let other = CachedLanguage.recipe.replacing(
-                "{loss: hinton, temperature: 2, alpha: 0.5}", with: "{loss: \(loss)}").replacing("steps: 20", with: "steps: 3")
+                "{loss: hinton, temperature: 2, alpha: 0.5}", with: "{loss: \(loss)}"
+            ).replacing("steps: 20", with: "steps: 3")
             try cached.small.folder.write(other, to: "small.yaml")
             #expect(try cached.small.start("run-\(loss)", "seeds=[0]").run().arms.count == 2)
         }
         let both = try refused(
-            CachedLanguage.recipe.replacing("path: run/teacher/seed-0/final", with: "model: {kind: gpt2, hidden: 8, layers: 1, heads: 1}"))
+            CachedLanguage.recipe.replacing(
+                "path: run/teacher/seed-0/final", with: "model: {kind: gpt2, hidden: 8, layers: 1, heads: 1}"))
         #expect(both?.exit == .recipe && both?.what.contains("cache") == true, "\(String(describing: both))")
         // A cache alone is enough.
         try cached.small.folder.write(
@@ -248,7 +257,7 @@ struct TeacherCacheTests {
     @Test("top-p keeps the fewest that are likely enough, and all others weigh what they weigh")
     func mass() throws {
         let cached = try CachedLanguage(.cpu)
-        let half = try cached.fill(.mass(0.9, most: 8), bits: 10, into: "mass")
+        let half = try cached.fill(.mass(0.5, most: 16), bits: 10, into: "mass")
         let cache = try TeacherCache(cached.small.folder.path("mass"))
         let data = try cached.examples()
         var counts: Set<Int> = []
@@ -256,11 +265,11 @@ struct TeacherCacheTests {
             let record = try #require(try cache.record(cache.address(data.train.example(number).tokens)))
             for row in record.rows {
                 counts.insert(row.ids.count)
-                let isEnough = row.residual(at: 1) <= 0.1 + 0.02 || row.ids.count == 8
+                let isEnough = row.residual(at: 1) <= 0.52 || row.ids.count == 16
                 #expect(isEnough, "\(row)")
             }
         }
         #expect(counts.count > 1, "\(counts)")
-        #expect(try #require(half.residual.first).mass < 0.2)
+        #expect(try #require(half.residual.first).mass < 0.6)
     }
 }

@@ -33,7 +33,9 @@ struct CacheTests {
         let folder = try ScratchFolder()
         try recipe(folder)
         let data = "data.path=" + (try rows(folder, 6))
-        let made = try Child.retort(["cache", folder.path("recipe.yaml"), data, "--top-k", "9", "--device", "cpu", "--json"])
+        let made = try Child.retort([
+            "cache", folder.path("recipe.yaml"), data, "--top-k", "9", "--device", "cpu", "--json",
+        ])
         #expect(made.exit == 0, "\(made.stderr)")
         #expect(made.stderr.contains("bytes a token (of 6 texts)"), "\(made.stderr)")
         let json = try JSON.parse(made.stdout, file: "stdout")

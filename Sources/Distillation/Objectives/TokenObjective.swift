@@ -49,7 +49,8 @@ extension TokenLoss {
     ///   - weights: `[rows]`: 1 / number of valid rows, 0 for the others.
     ///   - gradient: where the head's waits for backward.
     func callAsFunction(
-        _ hidden: Tensor, _ head: OutputHead, teacher: TokenTeacher?, labels: View, weights: View, gradient: HeadGradient
+        _ hidden: Tensor, _ head: OutputHead, teacher: TokenTeacher?, labels: View, weights: View,
+        gradient: HeadGradient
     ) throws -> Tensor {
         switch (self, teacher) {
         case (.crossEntropy(let smoothing, let weight), _):

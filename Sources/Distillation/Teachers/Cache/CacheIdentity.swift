@@ -70,7 +70,8 @@ struct CacheIdentity: Sendable, Equatable {
         }
         func digest(_ key: String) throws -> String {
             let text = try file.member(key).string()
-            let isDigest = text.utf8.count == 64 && text.utf8.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 97 && $0 <= 102) }
+            let isDigest =
+                text.utf8.count == 64 && text.utf8.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 97 && $0 <= 102) }
             guard isDigest || (text == "none" && key == "tokenizer_sha256") else {
                 throw try file.member(key).failure("a digest has 64 hexadecimal digits")
             }

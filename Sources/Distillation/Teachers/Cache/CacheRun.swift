@@ -53,7 +53,8 @@ public final class CacheRun {
         }
         guard let path = output ?? recipe.teacher?.cache else {
             throw RetortError.usage(
-                "nothing says where the cache is to be", help: "give --output, or the recipe `teacher: {cache: DIRECTORY}`")
+                "nothing says where the cache is to be",
+                help: "give --output, or the recipe `teacher: {cache: DIRECTORY}`")
         }
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
@@ -102,8 +103,10 @@ public final class CacheRun {
         let tokens = missing.reduce(0) { $0 + data.example(Int($1)).targetCount }
         progress.line(
             "\(path.displayable): \(grouped(data.count)) texts, \(grouped(data.count - missing.count)) of them there; "
-                + "\(grouped(tokens)) tokens to read, \(writer.identity.kept.words) of \(grouped(writer.identity.vocabulary))")
-        let sampled = Set((0..<min(Self.sample, missing.count)).map { missing[$0 * missing.count / min(Self.sample, missing.count)] })
+                + "\(grouped(tokens)) tokens to read, \(writer.identity.kept.words) of \(grouped(writer.identity.vocabulary))"
+        )
+        let sampled = Set(
+            (0..<min(Self.sample, missing.count)).map { missing[$0 * missing.count / min(Self.sample, missing.count)] })
         try read(missing.filter { sampled.contains($0) }, of: tokens)
         let estimate = sums.bytesPerToken
         if let estimate {
@@ -136,7 +139,8 @@ public final class CacheRun {
             if StopSignal.isRequested {
                 try writer.finish()
                 throw RetortError.stopped(
-                    "stopped by \(StopSignal.name ?? "a signal")", why: "\(NumberFormat.grouped(sums.tokens)) tokens are kept",
+                    "stopped by \(StopSignal.name ?? "a signal")",
+                    why: "\(NumberFormat.grouped(sums.tokens)) tokens are kept",
                     help: "The same command goes on from there.")
             }
         }
@@ -177,11 +181,13 @@ extension KeptClasses {
 extension CacheRun.Summary {
     public var json: JSON {
         [
-            "cache": .string(path), "examples": .int(examples), "tokens": .int(tokens), "read_examples": .int(readExamples),
+            "cache": .string(path), "examples": .int(examples), "tokens": .int(tokens),
+            "read_examples": .int(readExamples),
             "read_tokens": .int(readTokens), "bytes": .int(bytes),
             "bytes_per_token": bytesPerToken.map { .double($0) } ?? .null,
             "estimated_bytes_per_token": estimatedBytesPerToken.map { .double($0) } ?? .null,
-            "residual_mass": .object(residual.map { (key: NumberFormat.significant($0.temperature), value: .double($0.mass)) }),
+            "residual_mass": .object(
+                residual.map { (key: NumberFormat.significant($0.temperature), value: .double($0.mass)) }),
         ]
     }
 

@@ -28,7 +28,8 @@ struct CacheShard: Sendable {
         }
         let head = try file.read(offset: 0, count: Self.headSize)
         guard head.starts(with: Self.magic), head.uint32(at: 8) == 1 else {
-            throw RetortError.badData("not a shard of a teacher's cache", at: place, why: "its first bytes say otherwise")
+            throw RetortError.badData(
+                "not a shard of a teacher's cache", at: place, why: "its first bytes say otherwise")
         }
         guard Array(head[12...]) == identity else {
             throw RetortError.badData(

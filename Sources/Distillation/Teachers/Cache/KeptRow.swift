@@ -21,7 +21,7 @@ struct KeptRow: Sendable, Equatable {
 /// ln Σ e^(β · (ln p − ln p_max)) over the classes that are not kept, at some β = 1 / T; at β = 0 it is the logarithm of their number.
 ///
 /// It is a smooth, convex function of β. Stored are its values at T = ½, 1, 2 and 4, where it is exact; between them and up to T = ∞ a cubic
-/// (above T = 1) or a parabola goes through the neighbours, below T = ½ it goes on straight.
+/// goes through the neighbours, below T = ½ it goes on straight.
 struct RestMass: Sendable, Equatable {
     static let temperatures = [0.5, 1, 2, 4]
     static let rates = temperatures.map { 1 / $0 }
@@ -41,7 +41,7 @@ struct RestMass: Sendable, Equatable {
                 [(0, many), (0.25, logSums[3]), (0.5, logSums[2]), (1, logSums[1])], at: rate)
         }
         if rate <= 2 {
-            return Self.polynomial([(0.5, logSums[2]), (1, logSums[1]), (2, logSums[0])], at: rate)
+            return Self.polynomial([(0.25, logSums[3]), (0.5, logSums[2]), (1, logSums[1]), (2, logSums[0])], at: rate)
         }
         return logSums[0] + (rate - 2) * (logSums[0] - logSums[1])
     }

@@ -102,7 +102,8 @@ final class TeacherCache: Sendable {
                 values[place * k + j] = Float(-row.depths[j])
             }
         }
-        return try SparseTeacher(ids: ids, values: values, rows: kept.count, classes: vocabulary, on: device) { temperature in
+        return try SparseTeacher(ids: ids, values: values, rows: kept.count, classes: vocabulary, on: device) {
+            temperature in
             kept.map { Float($0?.rest?.logSum(at: Double(temperature)) ?? -.infinity) }
         }
     }
@@ -153,7 +154,8 @@ final class TeacherCacheWriter {
             let old = try CacheIdentity(reading: description)
             if let difference = identity.difference(from: old) {
                 throw RetortError.cannotCreate(
-                    "\(folder.quoted(limit: 200)) is the cache of something else", at: RetortError.Location(file: description),
+                    "\(folder.quoted(limit: 200)) is the cache of something else",
+                    at: RetortError.Location(file: description),
                     why: difference, help: "Choose another --output; nothing in this folder was touched.")
             }
         } else {
