@@ -279,5 +279,19 @@ struct RolloutRunTests {
             "teacher: {model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16}, train: {steps: 60}}\n"
         let alone = try error("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher}}", (lonely, ""))
         #expect(alone?.exit == .recipe && alone?.what.contains("needs a teacher") == true)
+
+        // What a cache of the teacher's predictions cannot give is refused before it is looked for.
+        let model =
+            "{model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16}, train: {steps: 60}}"
+        let cached = [
+            ("{objective: [{loss: dkd}]}", "more of the teacher"),
+            ("{objective: [{loss: hidden-states}]}", "more of the teacher"),
+            ("{objective: [{loss: forward-kl}], \(rollouts)}", "knows the data's texts"),
+            ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher}}", "knows the data's texts"),
+        ]
+        for (arm, words) in cached {
+            let refusal = try error(arm, (model, "{cache: nowhere}"))
+            #expect(refusal?.exit == .recipe && refusal?.what.contains(words) == true, "\(arm): \(refusal?.what ?? "")")
+        }
     }
 }

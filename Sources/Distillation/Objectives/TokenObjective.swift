@@ -55,7 +55,8 @@ extension TokenLoss {
         switch (self, teacher) {
         case (.crossEntropy(let smoothing, let weight), _):
             return try hidden.chunkedCrossEntropy(
-                labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: weight, headGradient: gradient
+                labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: weight,
+                headGradient: gradient
             ).total
         case (.divergence(let kind, let mix, let temperature, let soft, let hard), .live(let teacher)?):
             let op = Divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
