@@ -12,44 +12,32 @@
 
 #ifdef VECTOR
 
-// B stored n × k: four columns at a time, sixteen of their numbers at once.
+// B stored n × k: one column after the other, so that memory is read in one stream; a column's sum in four parts, because one
+// would wait for itself.
 INLINE void gemv_across_columns(
     index_t begin, index_t end, GLOBAL const float *a, index_t a_pitch, GLOBAL const float *b, index_t b_pitch,
     GLOBAL const float *bias, GLOBAL const float *residual, index_t residual_pitch, GLOBAL float *c, index_t c_pitch,
     int m, int k, float alpha, int flags) {
-    const int whole = k / LANES * LANES, part = k - whole;
-    for (index_t j = begin; j < end; j += 4) {
-        const int count = end - j < 4 ? (int)(end - j) : 4;
-        // Where there are fewer, the last one is read again and its sum forgotten.
-        GLOBAL const float *b0 = b + j * b_pitch;
-        GLOBAL const float *b1 = b0 + (count > 1 ? b_pitch : 0);
-        GLOBAL const float *b2 = b1 + (count > 2 ? b_pitch : 0);
-        GLOBAL const float *b3 = b2 + (count > 3 ? b_pitch : 0);
+    const int fours = k / (4 * LANES) * (4 * LANES), whole = k / LANES * LANES, part = k - whole;
+    for (index_t j = begin; j < end; j++) {
+        GLOBAL const float *from = b + j * b_pitch;
         for (int r = 0; r < m; r++) {
             GLOBAL const float *x = a + r * a_pitch;
             real s0 = SPLAT(0.0f), s1 = SPLAT(0.0f), s2 = SPLAT(0.0f), s3 = SPLAT(0.0f);
-            for (int i = 0; i < whole; i += LANES) {
-                const real v = LOAD(x + i);
-                s0 = V_FMA(v, LOAD(b0 + i), s0);
-                s1 = V_FMA(v, LOAD(b1 + i), s1);
-                s2 = V_FMA(v, LOAD(b2 + i), s2);
-                s3 = V_FMA(v, LOAD(b3 + i), s3);
+            int i = 0;
+            for (; i < fours; i += 4 * LANES) {
+                s0 = V_FMA(LOAD(x + i), LOAD(from + i), s0);
+                s1 = V_FMA(LOAD(x + i + LANES), LOAD(from + i + LANES), s1);
+                s2 = V_FMA(LOAD(x + i + 2 * LANES), LOAD(from + i + 2 * LANES), s2);
+                s3 = V_FMA(LOAD(x + i + 3 * LANES), LOAD(from + i + 3 * LANES), s3);
             }
-            if (part) {
-                const real v = load_part(x + whole, part, 0.0f);
-                s0 = V_FMA(v, load_part(b0 + whole, part, 0.0f), s0);
-                s1 = V_FMA(v, load_part(b1 + whole, part, 0.0f), s1);
-                s2 = V_FMA(v, load_part(b2 + whole, part, 0.0f), s2);
-                s3 = V_FMA(v, load_part(b3 + whole, part, 0.0f), s3);
-            }
-            const float sums[4] = {lane_sum(s0), lane_sum(s1), lane_sum(s2), lane_sum(s3)};
+            for (; i < whole; i += LANES) s0 = V_FMA(LOAD(x + i), LOAD(from + i), s0);
+            if (part) s1 = V_FMA(load_part(x + whole, part, 0.0f), load_part(from + whole, part, 0.0f), s1);
+            float y = alpha * lane_sum((s0 + s1) + (s2 + s3));
             GLOBAL float *to = c + r * c_pitch + j;
-            for (int q = 0; q < count; q++) {
-                float y = alpha * sums[q];
-                if (flags & GEMV_BIAS) y += bias[j + q];
-                if (flags & GEMV_RESIDUAL) y += residual[r * residual_pitch + j + q];
-                to[q] = flags & GEMV_ACCUMULATE ? to[q] + y : y;
-            }
+            if (flags & GEMV_BIAS) y += bias[j];
+            if (flags & GEMV_RESIDUAL) y += residual[r * residual_pitch + j];
+            *to = flags & GEMV_ACCUMULATE ? *to + y : y;
         }
     }
 }

@@ -231,7 +231,8 @@ import Testing
             [
                 GemmCases.gemm([17, 33, 65]), GemmCases.gemm([17, 33, 65], .nt), GemmCases.gemm([17, 33, 65], .tn),
                 DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
-                LanguageStepCase.step([2, 16]), DecodeCase.decode([3, 5]), DecodeCase.reading([1, 2]), LoadCase.load([1]),
+                LanguageStepCase.step([2, 16]), DecodeCase.decode([3, 5]), DecodeCase.reading([1, 2]),
+                LoadCase.load([1]),
             ] + OptimizerCases.all
         for kernel in cases {
             let set = try kernel.make(device, &random)

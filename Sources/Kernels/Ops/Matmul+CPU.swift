@@ -54,7 +54,7 @@ extension Matmul {
             let flags = beta == 0 ? 0 : FewRows.accumulate
             // Columns in whole vectors, so that parts meet at the ends of vectors.
             let vectors = (n + 15) / 16
-            return device.parallel(vectors, work: m * n * k / 8) { begin, end in
+            return device.parallel(vectors, work: m * n * k / 4) { begin, end in
                 kernel(
                     16 * begin, min(n, 16 * end), a, la.leading, b, lb.leading, nil, nil, 0, c, ldc, Int32(m),
                     Int32(k), alpha, flags)
