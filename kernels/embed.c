@@ -42,6 +42,9 @@ static const char gather_cl[] = {
 static const char gemm_cl[] = {
 #embed "gemm.cl" suffix(, )
     0};
+static const char gemv_cl[] = {
+#embed "gemv.cl" suffix(, )
+    0};
 static const char layernorm_cl[] = {
 #embed "layernorm.cl" suffix(, )
     0};
@@ -96,6 +99,7 @@ static const ckernels_source sources[] = {
     {"elementwise.cl", elementwise_cl, sizeof elementwise_cl - 1},
     {"gather.cl", gather_cl, sizeof gather_cl - 1},
     {"gemm.cl", gemm_cl, sizeof gemm_cl - 1},
+    {"gemv.cl", gemv_cl, sizeof gemv_cl - 1},
     {"layernorm.cl", layernorm_cl, sizeof layernorm_cl - 1},
     {"optimizer.cl", optimizer_cl, sizeof optimizer_cl - 1},
     {"pool.cl", pool_cl, sizeof pool_cl - 1},

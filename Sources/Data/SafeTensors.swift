@@ -102,19 +102,35 @@ public final class SafeTensors: Sendable {
     /// - Throws: as `read(_:)`; exit 65 for other element types.
     public func floats(_ name: String) throws(RetortError) -> [Float] {
         let tensor = try tensor(name)
+        return try Allocation.array(count: tensor.elements, of: path) { (buffer) throws(RetortError) in
+            try floats(name, from: 0, into: buffer)
+        }
+    }
+
+    /// Some of the elements as Float, for the types that `floats(_:)` takes.
+    /// - Parameters:
+    ///   - first: the place of the first among the tensor's elements.
+    ///   - buffer: gets as many as it has room for.
+    /// - Throws: as `floats(_:)`; exit 70 for elements beyond the last.
+    public func floats(
+        _ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>
+    ) throws(RetortError) {
+        let tensor = try tensor(name)
+        guard first >= 0, buffer.count <= tensor.elements - first else {
+            throw .internalBug(
+                "\(buffer.count) elements from \(first) of \(name.quoted()), which has \(tensor.elements)")
+        }
         switch tensor.type {
         case .float32:
-            return try Allocation.array(count: tensor.elements, of: path) { (buffer) throws(RetortError) in
-                try read(name, into: UnsafeMutableRawBufferPointer(buffer))
-            }
+            try file.read(into: UnsafeMutableRawBufferPointer(buffer), offset: tensor.fileOffset + 4 * first)
         case .float16:
-            return try converted(tensor) { (bits: UInt16) in FloatFormats.float(float16: bits) }
+            try convert(tensor, from: first, into: buffer) { (bits: UInt16) in FloatFormats.float(float16: bits) }
         case .bfloat16:
-            return try converted(tensor) { (bits: UInt16) in FloatFormats.float(bfloat16: bits) }
+            try convert(tensor, from: first, into: buffer) { (bits: UInt16) in FloatFormats.float(bfloat16: bits) }
         case .float8E4M3:
-            return try converted(tensor) { (bits: UInt8) in FloatFormats.float(float8E4M3: bits) }
+            try convert(tensor, from: first, into: buffer) { (bits: UInt8) in FloatFormats.float(float8E4M3: bits) }
         case .float8E5M2:
-            return try converted(tensor) { (bits: UInt8) in FloatFormats.float(float8E5M2: bits) }
+            try convert(tensor, from: first, into: buffer) { (bits: UInt8) in FloatFormats.float(float8E5M2: bits) }
         default:
             throw wrongType(tensor, wanted: "a float type of at most 32 bits")
         }
@@ -154,17 +170,24 @@ public final class SafeTensors: Sendable {
         }
     }
 
-    /// Converts element by element; the stored data need not be aligned.
     private func converted<Stored: BitwiseCopyable, Element: BitwiseCopyable>(
-        _ tensor: StoredTensor, _ convert: (Stored) -> Element
+        _ tensor: StoredTensor, _ function: (Stored) -> Element
     ) throws(RetortError) -> [Element] {
-        let bytes = try file.read(offset: tensor.fileOffset, count: tensor.bytes)
-        return try Allocation.array(count: tensor.elements, of: path) { (buffer) throws(RetortError) in
-            bytes.withUnsafeBytes { raw in
-                for position in 0..<buffer.count {
-                    let offset = position * MemoryLayout<Stored>.size
-                    buffer[position] = convert(raw.loadUnaligned(fromByteOffset: offset, as: Stored.self))
-                }
+        try Allocation.array(count: tensor.elements, of: path) { (buffer) throws(RetortError) in
+            try convert(tensor, from: 0, into: buffer, function)
+        }
+    }
+
+    /// Converts element by element; the stored data need not be aligned.
+    private func convert<Stored: BitwiseCopyable, Element: BitwiseCopyable>(
+        _ tensor: StoredTensor, from first: Int, into buffer: UnsafeMutableBufferPointer<Element>,
+        _ function: (Stored) -> Element
+    ) throws(RetortError) {
+        let size = MemoryLayout<Stored>.size
+        let bytes = try file.read(offset: tensor.fileOffset + first * size, count: buffer.count * size)
+        bytes.withUnsafeBytes { raw in
+            for position in 0..<buffer.count {
+                buffer[position] = function(raw.loadUnaligned(fromByteOffset: position * size, as: Stored.self))
             }
         }
     }

@@ -52,6 +52,37 @@ public enum ComputeDevice: Sendable {
         }
     }
 
+    /// Bytes of a piece that is on its way from a file to a device: it stays in the processor's caches.
+    private static let pieceBytes = 1 << 20
+
+    /// Fills a contiguous f32 view piece by piece; returns when everything is there.
+    /// - Parameter read: fills memory with the elements from a place on; called for each piece in order. The memory is the view's own
+    ///   where the host can reach it.
+    public func write(
+        to view: View, pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
+    ) throws {
+        precondition(view.isContiguous && view.dtype == .f32, "pieces into \(view.shape) \(view.dtype)")
+        let most = Self.pieceBytes / 4
+        func pieces(_ body: (_ from: Int, _ count: Int) throws -> Void) throws {
+            for from in stride(from: 0, to: view.count, by: most) { try body(from, min(most, view.count - from)) }
+        }
+        switch (self, view.storage) {
+        case (.cpu, .host):
+            let pointer: UnsafeMutablePointer<Float> = try view.pointer()
+            try pieces { try read($0, UnsafeMutableBufferPointer(start: pointer + $0, count: $1)) }
+        case (.openCL(let d), .openCL(let block)):
+            let piece = UnsafeMutableBufferPointer<Float>.allocate(capacity: min(most, view.count))
+            defer { piece.deallocate() }
+            try pieces { from, count in
+                let part = UnsafeMutableBufferPointer(rebasing: piece[..<count])
+                try read(from, part)
+                try d.write(UnsafeRawBufferPointer(part), to: block, at: (view.offset + from) * 4)
+            }
+        case (.planned, .planned): break
+        default: throw mixedDevices
+        }
+    }
+
     /// The elements of a contiguous view, once everything enqueued before has run.
     public func read<T: BitwiseCopyable>(_ view: View, as type: T.Type = Float.self) throws -> [T] {
         precondition(view.isContiguous && MemoryLayout<T>.size == view.dtype.size, "read \(view.shape) \(view.strides)")

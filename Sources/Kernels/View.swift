@@ -86,6 +86,23 @@ public struct View: Sendable {
         return View(storage: storage, offset: offset, shape: shape, strides: strides, dtype: dtype)
     }
 
+    /// Views that lie one behind the other in one piece of memory, as one: the first dimensions add up. nil where they do not lie so, and
+    /// for none.
+    public static func stacked(_ views: [View]) -> View? {
+        guard let first = views.first, first.rank > 0 else { return nil }
+        var rows = 0
+        for view in views {
+            guard view.storage.block === first.storage.block, view.dtype == first.dtype, view.strides == first.strides,
+                view.shape.dropFirst() == first.shape.dropFirst(),
+                view.offset == first.offset + rows * first.strides[0]
+            else { return nil }
+            rows += view.shape[0]
+        }
+        return View(
+            storage: first.storage, offset: first.offset, shape: [rows] + first.shape.dropFirst(),
+            strides: first.strides, dtype: first.dtype)
+    }
+
     /// The matrix transpose of the last two dimensions; no bytes move.
     public var transposed: View { transposed(rank - 2, rank - 1) }
 

@@ -75,6 +75,9 @@ struct CheckpointFiles {
     /// - Throws: `RetortError` 65 when there is no such tensor.
     func tensor(_ name: String) throws -> StoredTensor { try file(name).tensor(name) }
     func floats(_ name: String) throws -> [Float] { try file(name).floats(name) }
+    func floats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+        try file(name).floats(name, from: first, into: buffer)
+    }
     func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
 
     private func file(_ name: String) throws -> SafeTensors {

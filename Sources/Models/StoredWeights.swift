@@ -6,7 +6,11 @@ import RetortSupport
 /// at before anything is allocated.
 struct StoredWeights {
     private let files: CheckpointFiles
-    private let entries: [(name: String, stored: String, assign: ([Float]) throws -> Void)]
+    private let entries: [(name: String, stored: String, assign: Assignment)]
+
+    /// Fills an array of the module with what is read, piece by piece.
+    private typealias Assignment = (_ read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void) throws ->
+        Void
     /// Whether there are arrays that are not read.
     let leavesSome: Bool
 
@@ -22,9 +26,9 @@ struct StoredWeights {
         begins: (_ name: String, _ isStored: Bool) -> Bool = { _, _ in false }
     ) throws {
         self.files = files
-        let arrays: [(name: String, shape: [Int], assign: ([Float]) throws -> Void)] =
-            module.parameters.map { parameter in (parameter.name, parameter.shape, { try parameter.assign($0) }) }
-            + module.buffers.map { buffer in (buffer.name, buffer.shape, { try buffer.assign($0) }) }
+        let arrays: [(name: String, shape: [Int], assign: Assignment)] =
+            module.parameters.map { p in (p.name, p.shape, { try p.assign(pieces: $0) }) }
+            + module.buffers.map { b in (b.name, b.shape, { try b.assign(pieces: $0) }) }
         entries = try arrays.compactMap { array in
             let held = storedNames(array.name).first(where: files.holds)
             if begins(array.name, held != nil) { return nil }
@@ -52,7 +56,7 @@ struct StoredWeights {
     /// Fills the module, which is on its device.
     /// - Throws: `RetortError` 65 when a number is not finite.
     func assign() throws {
-        for entry in entries { try entry.assign(read(entry.stored)) }
+        for entry in entries { try entry.assign { try read(entry.stored, from: $0, into: $1) } }
     }
 
     /// Whether an array of the module is in the files.
@@ -64,14 +68,17 @@ struct StoredWeights {
         guard let entry = entries.first(where: { $0.name == name }) else {
             throw RetortError.internalBug("\(name) is asked for and not in the files")
         }
-        return try read(entry.stored)
+        var values = [Float](repeating: 0, count: try files.tensor(entry.stored).elements)
+        try values.withUnsafeMutableBufferPointer { try read(entry.stored, from: 0, into: $0) }
+        return values
     }
 
-    private func read(_ stored: String) throws -> [Float] {
-        let values = try files.floats(stored)
-        guard values.allSatisfy(\.isFinite) else {
+    private func read(_ stored: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+        try files.floats(stored, from: first, into: buffer)
+        // The largest of the bits without their signs: a loop that compilers turn into vectors.
+        let largest = buffer.reduce(0 as UInt32) { max($0, $1.bitPattern & 0x7fff_ffff) }
+        guard largest < Float.infinity.bitPattern else {
             throw RetortError.badData("\(stored) holds NaN or infinity", at: .init(file: files.path(of: stored)))
         }
-        return values
     }
 }

@@ -10,7 +10,7 @@ struct Bench: ParsableCommand {
             ends the program with 70. Comparisons let two child processes take turns and quote the median of the rounds' ratios.
             """)
 
-    @Argument(help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, start or all.")
+    @Argument(help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, start or all.")
     var groups: [String] = ["all"]
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")
@@ -24,7 +24,9 @@ struct Bench: ParsableCommand {
     @Option(help: "Seconds of samples for each row.")
     var minTime = 0.5
     @Option(
-        help: "Compare products with openblas, divergence rows with a copy, chunked losses with dense; repeatable.")
+        help:
+            "Compare products with openblas, divergence rows with a copy, chunked losses with dense, decoding and loading with read; repeatable."
+    )
     var against: [Against] = []
     @Option(help: "Compare with PyTorch, run by this Python interpreter.", completion: .file())
     var pytorch: String?
@@ -36,7 +38,7 @@ struct Bench: ParsableCommand {
     var wait = 60.0
 
     enum Against: String, ExpressibleByArgument, CaseIterable {
-        case openblas, copy, dense
+        case openblas, copy, dense, read
     }
 
     func run() throws {
@@ -63,6 +65,7 @@ struct Bench: ParsableCommand {
         options.againstOpenBLAS = against.contains(.openblas)
         options.againstCopy = against.contains(.copy)
         options.againstDense = against.contains(.dense)
+        options.againstRead = against.contains(.read)
         return options
     }
 

@@ -1,3 +1,4 @@
+import Foundation
 import RetortRuntime
 import RetortSupport
 import TestSupport
@@ -161,7 +162,7 @@ import Testing
         #expect(plans.count > 60)
         let own =
             ComparisonPlan.openBLAS(device: "cpu") + ComparisonPlan.copyCeiling(device: "cpu")
-            + ComparisonPlan.denseLogits(device: "cpu")
+            + ComparisonPlan.denseLogits(device: "cpu") + ComparisonPlan.readCeiling(device: "cpu")
         for plan in plans + own {
             let words = plan.ours.arguments
             let place = try #require(words.firstIndex(of: "bench-worker"))
@@ -169,7 +170,39 @@ import Testing
         }
     }
 
+    /// A folder of weights goes when what was measured with it goes.
+    @Test func temporaryWeightsAreRemoved() throws {
+        func folders() -> Set<String> {
+            let all = (try? FileManager.default.contentsOfDirectory(atPath: NSTemporaryDirectory())) ?? []
+            return Set(all.filter { $0.hasPrefix("retort-bench-") })
+        }
+        let before = folders()
+        var random = BenchRandom()
+        do {
+            let set = try LoadCase.load([1]).make(try TestBackend.cpu.device(), &random)
+            #expect(!folders().subtracting(before).isEmpty)
+            try set.run()
+        }
+        #expect(folders().subtracting(before).isEmpty)
+    }
+
+    @Test func speedsAreTokensASecond() {
+        var comparison = Comparison(name: "a / b", shape: "1x1", rounds: [(1000, 2000)])
+        #expect(comparison.speeds == nil)
+        comparison.tokens = 128
+        #expect(comparison.speeds == "128000 / 64000 tokens/s")
+        #expect(comparison.json["ours_tokens_per_second"] == .double(128_000))
+    }
+
     // MARK: Machine
+
+    @Test func residentMemoryIsReadFromStatus() {
+        let status = "Name:\tretort\nVmHWM:\t   20480 kB\nVmRSS:\t    1024 kB\n"
+        #expect(ResidentMemory.value(of: "VmRSS", in: status) == 1 << 20)
+        #expect(ResidentMemory.value(of: "VmHWM", in: status) == 20 << 20)
+        #expect(ResidentMemory.value(of: "VmSwap", in: status) == 0)
+        #expect(ResidentMemory.peak >= ResidentMemory.now && ResidentMemory.now > 1 << 20)
+    }
 
     @Test func processorTimesGiveTheBusyShare() throws {
         let before = try #require(ProcessorTimes("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 2 3 4"))
@@ -198,6 +231,8 @@ import Testing
             [
                 GemmCases.gemm([17, 33, 65]), GemmCases.gemm([17, 33, 65], .nt), GemmCases.gemm([17, 33, 65], .tn),
                 DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
+                LanguageStepCase.step([2, 16]), DecodeCase.decode([3, 5]), DecodeCase.reading([1, 2]),
+                LoadCase.load([1]),
             ] + OptimizerCases.all
         for kernel in cases {
             let set = try kernel.make(device, &random)

@@ -36,7 +36,7 @@ struct ParameterArenaTests {
         #expect(wrong?.description.contains("a.weight") == true)
     }
 
-    @Test("without a seed nothing is drawn: all zeros, padding too", arguments: TestBackend.available)
+    @Test("without a seed nothing is drawn and padding is zero", arguments: TestBackend.available)
     func notDrawn(_ backend: TestBackend) throws {
         let device = try backend.device()
         // Memory that held something else before.
@@ -46,10 +46,31 @@ struct ParameterArenaTests {
         }
         let parameters = parameters()
         let arena = try ParameterArena(parameters, on: device.compute, seed: nil)
-        #expect(try device.compute.read(arena.values, as: Float.self).allSatisfy { $0 == 0 })
-        // A model without a seed starts as its file says, and its padding stays 0.
-        try parameters[0].assign([Float](repeating: 2, count: 15))
-        #expect(try device.compute.read(arena.values, as: Float.self).reduce(0, +) == 30)
+        // A model without a seed starts as its file says; what lies between its numbers is 0, whatever was there before.
+        for parameter in parameters { try parameter.assign([Float](repeating: 2, count: parameter.count)) }
+        let all = try device.compute.read(arena.values, as: Float.self)
+        #expect(all.reduce(0, +) == Float(2 * arena.count) && all.allSatisfy { $0 == 0 || $0 == 2 })
+    }
+
+    /// Longer than a piece, and with padded rows.
+    @Test("values that come in pieces are those that come at once", arguments: TestBackend.available)
+    func pieces(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        for shape in [[3, 200_000], [5, 17], [300_001], [0]] {
+            let parameter = Parameter("p", shape, .zeros)
+            let arena = try ParameterArena([parameter], on: device.compute, seed: nil)
+            let values = (0..<parameter.count).map { Float($0 % 1009) }
+            var next = 0
+            try parameter.assign { from, piece in
+                #expect(from == next)
+                next += piece.count
+                for i in piece.indices { piece[i] = values[from + i] }
+            }
+            #expect(next == parameter.count)
+            #expect(try parameter.values() == values)
+            let sum = { (list: [Float]) in list.reduce(0.0) { $0 + Double($1) } }
+            #expect(try sum(device.compute.read(arena.values)) == sum(values))
+        }
     }
 
     @Test("initial values depend on seed and name, not on place or device")

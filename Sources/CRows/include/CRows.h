@@ -251,6 +251,16 @@ typedef struct {
     void (*extreme_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const int *index, const float *dy, float *dx,
         ptrdiff_t dx_pitch, ptrdiff_t n, ptrdiff_t inner, int accumulate);
 
+    // ---- gemv.cl: the product, its layouts and the bits of `flags` there ---------------------------------------------
+
+    /// Columns [begin, end) of a product of m rows; bias and residual may be NULL where flags do not ask for them.
+    void (*gemv_across_columns)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch, const float *b,
+                                ptrdiff_t b_pitch, const float *bias, const float *residual, ptrdiff_t residual_pitch,
+                                float *c, ptrdiff_t c_pitch, int m, int k, float alpha, int flags);
+    void (*gemv_along_columns)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch, const float *b,
+                               ptrdiff_t b_pitch, const float *bias, const float *residual, ptrdiff_t residual_pitch,
+                               float *c, ptrdiff_t c_pitch, int m, int k, float alpha, int flags);
+
     // ---- layernorm.cl: formulas there -------------------------------------------------------------------------------
 
     void (*layernorm_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float

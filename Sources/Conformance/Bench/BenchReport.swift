@@ -65,6 +65,7 @@ public struct BenchReport: Sendable {
             if row.others > QuietWait.threshold {
                 note.append("others took \(NumberFormat.percent(row.others, decimals: 0))")
             }
+            if let tokens = row.more["tokens_per_second"] { note.append("\(fixed(tokens, 0)) tokens/s") }
             if let peak = row.more["peak_bytes"] { note.append("peak \(fixed(peak / 1e6, 1)) MB") }
             if let share = row.more["products_share"] {
                 note.append("products \(NumberFormat.percent(share, decimals: 0))")
@@ -88,8 +89,10 @@ public struct BenchReport: Sendable {
             table.add([
                 c.name, c.shape, time(c.ours), time(c.theirs), fixed(c.ratio.median, 2), fixed(c.ratio.p20, 2),
                 fixed(c.ratio.p80, 2), "\(c.rounds)", c.goal.map { NumberFormat.significant($0) } ?? "-",
-                [c.isMet.map { $0 ? "met" : "NOT met" } ?? "", c.memory?.description ?? ""].filter { !$0.isEmpty }
-                    .joined(separator: ", "),
+                [c.isMet.map { $0 ? "met" : "NOT met" } ?? "", c.speeds ?? "", c.memory?.description ?? ""].filter {
+                    !$0.isEmpty
+                }
+                .joined(separator: ", "),
             ])
         }
         return table.text + "ratio: theirs / ours, median over rounds; above 1 we are faster\n"

@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// The groups a user can name on the command line.
 public enum BenchGroup: String, Sendable, CaseIterable {
-    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, start
+    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, start
 }
 
 /// One kernel at one shape: how to make operands for it.
@@ -17,11 +17,13 @@ public struct BenchCase: Sendable {
     let rotates: Bool
     /// Whether the row says how much device memory a run takes beyond its operands.
     let measuresMemory: Bool
+    /// Whether a child process says how much its resident set has grown since the device was opened.
+    let measuresProcess: Bool
     let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
 
     init(
         _ group: BenchGroup, _ kernel: String, _ sizes: [Int], isProduct: Bool = false, rotates: Bool = true,
-        measuresMemory: Bool = false,
+        measuresMemory: Bool = false, measuresProcess: Bool = false,
         make: @escaping @Sendable (Device, inout BenchRandom) throws -> BenchSet
     ) {
         self.group = group
@@ -30,6 +32,7 @@ public struct BenchCase: Sendable {
         self.isProduct = isProduct
         self.rotates = rotates
         self.measuresMemory = measuresMemory
+        self.measuresProcess = measuresProcess
         self.make = make
     }
 
@@ -49,6 +52,10 @@ final class BenchSet {
     let cost: Cost
     /// Calls that one `run` makes.
     let calls: Int
+    /// Tokens that one call reads or writes, where that is how its speed is told.
+    let tokens: Int?
+    /// Measures, in seconds, the least that one call can take, where neither a copy nor arithmetic is the ceiling.
+    let ceiling: (() throws -> Double)?
     /// The largest error that rounding explains, relative to the largest expected value.
     let tolerance: Double
     private let body: () throws -> Void
@@ -64,13 +71,15 @@ final class BenchSet {
     ///   - extraBytes: device memory that the last run needed for itself, where that is of interest.
     ///   - reference: the largest error of a sub-sample of what the last run left, against float64.
     init(
-        on device: ComputeDevice, cost: Cost, calls: Int = 1, outputs: [View], tolerance: Double,
-        extraBytes: (() -> Int)? = nil,
+        on device: ComputeDevice, cost: Cost, calls: Int = 1, tokens: Int? = nil, outputs: [View], tolerance: Double,
+        extraBytes: (() -> Int)? = nil, ceiling: (() throws -> Double)? = nil,
         run: @escaping () throws -> Void,
         reference: @escaping (_ runs: Int) throws -> Double
     ) {
         self.cost = cost
         self.calls = calls
+        self.tokens = tokens
+        self.ceiling = ceiling
         self.tolerance = tolerance
         self.outputs = outputs
         self.device = device

@@ -17,6 +17,8 @@ public struct BenchOptions: Sendable {
     public var againstCopy = false
     /// Chunked losses against those that hold all logits.
     public var againstDense = false
+    /// Decoding against a read of the weights, loading against a read of the file.
+    public var againstRead = false
     /// A Python interpreter with torch; nil leaves PyTorch out.
     public var python: String?
     public var scripts = "scripts/pytorch"
@@ -58,7 +60,7 @@ public struct BenchSuite {
         GemmCases.all + ConvCases.all + AttentionCases.all + DivergenceCases.all + ChunkedCases.all + RowCases.softmax
             + RowCases.rows
             + OptimizerCases.all + [
-                StepCase.mlp(), ResNetStepCase.step(),
+                StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(), DecodeCase.decode(), LoadCase.load(),
             ]
     }
 
@@ -135,6 +137,9 @@ public struct BenchSuite {
         }
         if options.againstDense, options.groups.contains(.chunked) {
             plans += ComparisonPlan.denseLogits(device: device.description)
+        }
+        if options.againstRead, options.groups.contains(.language) {
+            plans += ComparisonPlan.readCeiling(device: device.description)
         }
         if let python = options.python {
             plans += ComparisonPlan.pyTorch(

@@ -15,6 +15,8 @@ public struct Comparison: Sendable, Equatable {
     public var goal: Double?
     /// What both needed for themselves, where that was measured.
     public var memory: Memory?
+    /// Tokens of one call, where that is how speed is told.
+    public var tokens: Int?
 
     public struct Memory: Sendable, Equatable, CustomStringConvertible {
         public let ours: Double
@@ -45,6 +47,14 @@ public struct Comparison: Sendable, Equatable {
         "comparison", "shape", "ours_us", "theirs_us", "ratio", "p20", "p80", "rounds", "goal",
     ]
 
+    /// Tokens a second of both.
+    var speeds: String? {
+        tokens.map { tokens in
+            let (a, b) = (Double(tokens) * 1e6 / ours, Double(tokens) * 1e6 / theirs)
+            return "\(NumberFormat.fixed(a, decimals: 0)) / \(NumberFormat.fixed(b, decimals: 0)) tokens/s"
+        }
+    }
+
     public var isMet: Bool? { goal.map { ratio.median >= $0 } }
 
     public var json: JSON {
@@ -58,6 +68,12 @@ public struct Comparison: Sendable, Equatable {
                 ("ours_extra_bytes", .double(memory.ours)), ("theirs_extra_bytes", .double(memory.theirs)),
                 ("memory_share", .double(rounded(memory.share))), ("memory_goal", .double(memory.goal)),
                 ("memory_met", .bool(memory.isMet)),
+            ]
+        }
+        if let tokens {
+            members += [
+                ("ours_tokens_per_second", .double(rounded(Double(tokens) * 1e6 / ours))),
+                ("theirs_tokens_per_second", .double(rounded(Double(tokens) * 1e6 / theirs))),
             ]
         }
         if let goal, let isMet { members += [("goal", .double(goal)), ("met", .bool(isMet))] }
@@ -89,6 +105,8 @@ public struct ComparisonPlan: Sendable {
     let goal: Double?
     /// The largest share of their memory that is allowed, where both say what they needed.
     var memoryGoal: Double?
+    /// Tokens of one call.
+    var tokens: Int?
 
     /// Seconds that a turn should take, and the pause before it: idle threads of the other engine spin for a while.
     private static let turn = 0.25
@@ -116,6 +134,7 @@ public struct ComparisonPlan: Sendable {
             last = (mine.extraBytes, other.extraBytes)
         }
         var comparison = Comparison(name: name, shape: shape, rounds: results, goal: goal)
+        comparison.tokens = tokens
         if let memoryGoal, let ours = last.ours, let theirs = last.theirs {
             comparison.memory = .init(ours: ours, theirs: theirs, goal: memoryGoal)
         }
@@ -229,6 +248,9 @@ extension ComparisonPlan {
                 plan(
                     "resnet_step, \(device) / PyTorch on the CPU", "resnet_step", "resnet_step.py", "64",
                     goal: device == "cpu" ? 1.2 : 1))
+        }
+        if groups.contains(.language) {
+            plans += transformers(python: python, scripts: scripts, device: device)
         }
         return plans
     }

@@ -76,7 +76,10 @@ public struct BenchAnswer: Equatable, Sendable {
 public enum BenchWorker {
     /// Cases by the name that the parent uses; `openblas` is the library without our op.
     public static let kernels =
-        ["gemm", "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step"]
+        [
+            "gemm", "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step",
+            "lm_step", "lm_decode", "lm_read", "lm_load", "lm_file",
+        ]
         + convolutions
     private static let convolutions = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
     private static let warmUp = 3
@@ -87,22 +90,25 @@ public enum BenchWorker {
         print: (String) -> Void = { TextOutput.standardOutput.writeLine($0) }
     ) throws {
         let measured = try find(kernel, shape)
-        var prepared: (set: BenchSet, device: Device)?
+        var prepared: (set: BenchSet, device: Device, resident: Int)?
         while let line = readLine() {
             guard case .go(let count) = try BenchOrder(line) else { break }
-            let (set, device) = try prepared ?? prepare(measured, device)
-            prepared = (set, device)
+            let (set, device, resident) = try prepared ?? prepare(measured, device)
+            prepared = (set, device, resident)
             var samples: [Double] = []
             for _ in 0..<count { samples.append(try time(set, device)) }
             let answer = BenchAnswer(
                 samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary,
-                extraBytes: set.extraBytes.map(Double.init))
+                extraBytes: measured.measuresProcess
+                    ? Double(ResidentMemory.peak - resident) : set.extraBytes.map(Double.init))
             print(answer.json(kernel: kernel, shape: shape).text())
         }
     }
 
-    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> (BenchSet, Device) {
+    /// - Returns: also the bytes of this process before anything was made for the case.
+    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> (BenchSet, Device, Int) {
         let device = try Device.select(name)
+        let resident = ResidentMemory.now
         var random = BenchRandom()
         let set = try kernel.make(device, &random)
         for _ in 0..<warmUp { try set.run() }
@@ -113,7 +119,7 @@ public enum BenchWorker {
             throw RetortError.internalBug("\(kernel.kernel) \(kernel.shape) is wrong by \(error) on \(device)")
         }
         try device.compute.synchronize()
-        return (set, device)
+        return (set, device, resident)
     }
 
     /// Microseconds of one call, start to finish.
@@ -136,7 +142,7 @@ public enum BenchWorker {
         }
         let wanted = [
             "gemm": 3, "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
-            "digits_step": 1, "resnet_step": 1,
+            "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_decode": 2, "lm_read": 2, "lm_load": 1, "lm_file": 1,
         ]
         guard let rank = wanted[kernel] else {
             throw RetortError.usage(
@@ -153,6 +159,11 @@ public enum BenchWorker {
         case "kd_dense": ChunkedCases.loss(sizes, isChunked: false)
         case "copy": RowCases.copy(sizes)
         case "resnet_step": ResNetStepCase.step(batch: sizes[0])
+        case "lm_step": LanguageStepCase.step(sizes)
+        case "lm_decode": DecodeCase.decode(sizes)
+        case "lm_read": DecodeCase.reading(sizes)
+        case "lm_load": LoadCase.load(sizes)
+        case "lm_file": LoadCase.reading(sizes)
         case "mlp_step": StepCase.mlp(batch: sizes[0])
         default: StepCase.digits(batch: sizes[0])
         }

@@ -161,6 +161,24 @@ extension GradientDescription {
             }
         }
 
+        + MatmulActivation.allCases.map { activation in
+            GradientDescription(
+                "linear", "2x3x5 to 4 \(activation) residual", [[2, 3, 5], [4, 5], [2, 3, 4]],
+                tensor: { x, _ in try x[0].linear(x[1], activation: activation, plus: x[2]) },
+                reference: { x in
+                    zip(productRows(x[0], transposed(x[1], 4, 5), 6, 4, 5), x[2]).map {
+                        activation.gradientReference($0) + $1
+                    }
+                })
+        }
+        + [
+            // What is multiplied is what is added to.
+            GradientDescription(
+                "linear", "3x4 to 4 its own residual", [[3, 4], [4, 4]],
+                tensor: { x, _ in try x[0].linear(x[1], plus: x[0]) },
+                reference: { x in zip(productRows(x[0], transposed(x[1], 4, 4), 3, 4, 4), x[0]).map { $0 + $1 } })
+        ]
+
     // MARK: Rows
 
     private static let softmaxes: [GradientDescription] = [Float(1), 0.5, 4].flatMap { temperature in

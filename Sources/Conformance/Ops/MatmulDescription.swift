@@ -271,13 +271,35 @@ private let shapes: [OpSample] = {
     return samples.map { $0.sample() }
 }()
 
+/// So few rows that B is read as it lies: every edge of a vector and of four columns, with all that a product can carry.
+private let fewRows: [OpSample] = {
+    var samples: [MatmulSample] = []
+    for transposed in transpositions {
+        for (m, n, k) in [(1, 65, 33), (2, 3, 47), (3, 130, 16), (4, 66, 5), (1, 1, 1031), (2, 1, 15), (1, 16, 4)] {
+            for integers in [true, false] {
+                samples += [
+                    MatmulSample(m: m, n: n, k: k, transposed: transposed, integers: integers, padding: 3, offset: 1),
+                    MatmulSample(
+                        m: m, n: n, k: k, transposed: transposed, integers: integers, alpha: 2, accumulate: true,
+                        bias: true, residual: true, padding: 5, offset: 3),
+                ]
+            }
+        }
+        samples.append(
+            MatmulSample(m: 2, n: 37, k: 21, transposed: transposed, bias: true, residual: true, activation: .geluTanh))
+        samples.append(MatmulSample(m: 1, n: 37, k: 21, transposed: transposed, batch: [5], batchB: [], padding: 1))
+    }
+    return samples.map { $0.sample() }
+}()
+
 private let performance: [OpSample] = [
     MatmulSample(m: 512, n: 512, k: 512), MatmulSample(m: 1024, n: 1024, k: 1024),
     MatmulSample(m: 512, n: 1536, k: 576), MatmulSample(m: 512, n: 1536, k: 576, transposed: (false, true)),
     MatmulSample(m: 128, n: 1024, k: 784, transposed: (false, true), bias: true, activation: .relu),
     MatmulSample(m: 64, n: 64, k: 64, transposed: (false, true), batch: [48]),
+    MatmulSample(m: 1, n: 8192, k: 384, transposed: (false, true)),
 ].map { $0.sample(.perf) }
 
 extension OpDescription {
-    static let matmul = OpDescription("matmul", "Matmul", edges + epilogues + shapes + performance)
+    static let matmul = OpDescription("matmul", "Matmul", edges + epilogues + shapes + fewRows + performance)
 }

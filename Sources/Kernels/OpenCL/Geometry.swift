@@ -59,6 +59,19 @@ extension OpenCLDevice {
         }
     }
 
+    /// Launches a kernel over columns in ranges of whole vectors, for `vector`.
+    /// - Parameter rows: numbers of a column.
+    func launchColumns(
+        _ file: String, _ kernel: String, columns: Int, rows: Int, grain: Int = 16384, _ arguments: [KernelArgument]
+    ) throws {
+        guard columns > 0 else { return }
+        let perItem = max(grain / max(1, rows), (columns + ranges - 1) / ranges).roundedUp(to: 16)
+        try enqueue(
+            Launch(
+                file, kernel, range: (columns, perItem), arguments, global: ((columns + perItem - 1) / perItem, 1, 1),
+                local: (1, 1, 1)))
+    }
+
     /// Launches a kernel whose items are a family's own: `vector` gets ranges of `items` (planes, strips of columns) that share `work`
     /// elements, `simt` one work-item for each of the `results` in a grid-stride loop.
     func launchItems(

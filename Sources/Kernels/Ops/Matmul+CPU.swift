@@ -45,6 +45,21 @@ extension Matmul {
             if beta == 0 { for r in 0..<m { (c + r * ldc).update(repeating: 0, count: n) } }
             return
         }
+        if FewRows.fit(m, la) {
+            let table = device.table.pointee
+            guard let kernel = FewRows.readsAcross(n, lb) ? table.gemv_across_columns : table.gemv_along_columns else {
+                return
+            }
+            nonisolated(unsafe) let (a, b, c) = (a, b, c)
+            let flags = beta == 0 ? 0 : FewRows.accumulate
+            // Columns in whole vectors, so that parts meet at the ends of vectors.
+            let vectors = (n + 15) / 16
+            return device.parallel(vectors, work: m * n * k / 4) { begin, end in
+                kernel(
+                    16 * begin, min(n, 16 * end), a, la.leading, b, lb.leading, nil, nil, 0, c, ldc, Int32(m),
+                    Int32(k), alpha, flags)
+            }
+        }
         device.withBLAS(work: m * n * k) {
             copenblas_sgemm(
                 la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, a, Int32(la.leading), b,

@@ -21,6 +21,11 @@ extension Matmul {
     ) throws {
         let c = o.c.view
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
+        if device.family == .vector, FewRows.fit(m, la), batch.count == 1, k > 0, activation == .none,
+            o.preactivation == nil
+        {
+            return try launchFewRows(o, m, n, k, batch, la, lb, lc, device)
+        }
         let problem = MatmulPlan.Problem(
             m: m, n: n, k: k, batch: batch.count, transposeB: lb.transposed, accumulate: o.c.mode == .accumulate,
             needsSumAlone: activation != .none || o.preactivation != nil)
@@ -107,6 +112,31 @@ extension Matmul {
                     "gemm.cl", "gemm_reduce", options: options, reduction(space, movedBy: 0),
                     global: (quads.roundedUp(to: 256), 1, 1), local: (256, 1, 1)))
         }
+    }
+
+    /// `vector`: one product of few rows.
+    private func launchFewRows(
+        _ o: Operands, _ m: Int, _ n: Int, _ k: Int, _ batch: MatmulBatch, _ la: MatrixLayout, _ lb: MatrixLayout,
+        _ lc: MatrixLayout, _ device: OpenCLDevice
+    ) throws {
+        let c = o.c.view
+        var flags = o.c.mode == .accumulate ? FewRows.accumulate : 0
+        if o.bias != nil { flags |= FewRows.bias }
+        if o.residual != nil { flags |= FewRows.residual }
+        var list: [KernelArgument] = []
+        list.reserveCapacity(KernelArgument.usualCount)
+        try list.add(o.a, movedBy: batch.offsets.a)
+        try list.add(o.b, movedBy: batch.offsets.b)
+        // Absent operands still need a valid buffer; the flags keep the kernel from touching it.
+        try list.add(o.bias ?? c)
+        try list.add(o.residual ?? c, movedBy: o.residual.map { batch.place(of: $0, beside: c).offset } ?? 0)
+        try list.add(c, movedBy: batch.offsets.c)
+        list += [
+            .long(la.leading), .long(lb.leading), .long(o.residual.map { MatrixLayout($0)!.leading } ?? 0),
+            .long(lc.leading), .int(m), .int(k), .float(alpha), .int(flags),
+        ]
+        try device.launchColumns(
+            "gemv.cl", FewRows.readsAcross(n, lb) ? "gemv_across" : "gemv_along", columns: n, rows: m * k, list)
     }
 
     private static let widePanel = panelOptions(MatmulPlan.Panel())

@@ -113,6 +113,23 @@ struct MatmulPlan: Equatable {
     }
 }
 
+/// Products of so few rows that their time is that of reading B: gemv.cl on CPUs and the family `vector`.
+enum FewRows {
+    /// More rows are worth packing B.
+    static let most = 4
+
+    /// Whether rows of A, stored like this, are such.
+    static func fit(_ m: Int, _ a: MatrixLayout) -> Bool { m <= most && !a.transposed }
+
+    /// Whether the numbers of a column of B are neighbours.
+    static func readsAcross(_ n: Int, _ b: MatrixLayout) -> Bool { b.transposed || n == 1 && b.leading == 1 }
+
+    // Bits of the kernels' flags.
+    static let bias: Int32 = 1
+    static let residual: Int32 = 2
+    static let accumulate: Int32 = 4
+}
+
 extension Int {
     /// Division rounded up.
     fileprivate func divided(by other: Int) -> Int { (self + other - 1) / other }

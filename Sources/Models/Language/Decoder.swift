@@ -135,6 +135,8 @@ final class DecoderBlock: Module {
     private let up: Linear
     private let down: Linear
     private let dropout: DropoutLayer
+    private let attentionInputs: LinearGroup
+    private let feedForwardInputs: LinearGroup
 
     init(_ name: String, _ c: DecoderConfiguration, layer: Int) {
         configuration = c
@@ -161,6 +163,8 @@ final class DecoderBlock: Module {
         up = linear("mlp.up_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
         down = linear("mlp.down_proj", c.intermediate, c.hidden, bias: c.hasFeedForwardBias)
         dropout = DropoutLayer(name + "self_attn.dropout", probability: c.attentionDropout)
+        attentionInputs = LinearGroup([query, key, value])
+        feedForwardInputs = LinearGroup([gate, up])
         children =
             [query, key, value, output, gate, up, down, before, after, dropout]
             + [queryNorm, keyNorm].compactMap { $0 }
@@ -172,7 +176,35 @@ final class DecoderBlock: Module {
     ) throws -> Tensor {
         let c = configuration
         let (rows, tokens) = (x.shape[0], x.shape[1])
-        let normed = try before(x)
+        var (q, k, v) = try projected(before(x), place)
+        for (name, signal) in [("queries", q), ("keys", k), ("values", v)] {
+            recorder.keep(SignalNames.path(layer, name), signal)
+        }
+        if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
+        let showing = recorder.wants(SignalNames.path(layer, "attention"))
+        let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
+        if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
+        let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
+        let middle = try output(mixed, plus: x)
+        return try down(activated(after(middle)), plus: middle)
+    }
+
+    /// Queries, keys and values `[rows, tokens, heads, width]`, the first two turned to their positions.
+    private func projected(_ normed: Tensor, _ place: Decoder.Place) throws -> (q: Tensor, k: Tensor, v: Tensor) {
+        let c = configuration
+        let (rows, tokens) = (normed.shape[0], normed.shape[1])
+        if queryNorm == nil, let all = try attentionInputs.joined(normed) {
+            let (queries, turning) = (c.heads * c.headWidth, (c.heads + c.keyValueHeads) * c.headWidth)
+            let turned = try all.narrowed(axis: -1, 0..<turning).reshaped([1, turning]).rotated(
+                place.table, positions: place.positions, heads: c.heads + c.keyValueHeads)
+            func heads(_ x: Tensor, _ range: Range<Int>) throws -> Tensor {
+                try x.narrowed(axis: -1, range).reshaped([rows, tokens, range.count / c.headWidth, c.headWidth])
+            }
+            return (
+                try heads(turned, 0..<queries), try heads(turned, queries..<turning),
+                try heads(all, turning..<all.count)
+            )
+        }
         /// `[rows, tokens, heads, width]`, turned to their positions unless they are values.
         func split(_ projected: Tensor, _ heads: Int, _ norm: RMSNormalization?, turns: Bool) throws -> Tensor {
             var y = projected
@@ -183,19 +215,20 @@ final class DecoderBlock: Module {
             }
             return try y.reshaped([rows, tokens, heads, c.headWidth])
         }
-        let q = try split(query(normed), c.heads, queryNorm, turns: true)
-        var k = try split(key(normed), c.keyValueHeads, keyNorm, turns: true)
-        var v = try split(value(normed), c.keyValueHeads, nil, turns: false)
-        recorder.keep(SignalNames.path(layer, "queries"), q)
-        recorder.keep(SignalNames.path(layer, "keys"), k)
-        recorder.keep(SignalNames.path(layer, "values"), v)
-        if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
-        let showing = recorder.wants(SignalNames.path(layer, "attention"))
-        let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
-        if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
-        let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
-        let middle = try x + output(mixed)
-        let inner = try after(middle)
-        return try middle + down(Tensor.gated(.swiglu, gate: gate(inner), up: up(inner)))
+        return (
+            try split(query(normed), c.heads, queryNorm, turns: true),
+            try split(key(normed), c.keyValueHeads, keyNorm, turns: true),
+            try split(value(normed), c.keyValueHeads, nil, turns: false)
+        )
+    }
+
+    /// silu(gate) · up.
+    private func activated(_ inner: Tensor) throws -> Tensor {
+        guard let both = try feedForwardInputs.joined(inner) else {
+            return try Tensor.gated(.swiglu, gate: gate(inner), up: up(inner))
+        }
+        let width = configuration.intermediate
+        return try Tensor.gated(
+            .swiglu, gate: both.narrowed(axis: -1, 0..<width), up: both.narrowed(axis: -1, width..<(2 * width)))
     }
 }

@@ -43,4 +43,9 @@ public final class Buffer {
         }
         try here.device.write(values, to: here.view)
     }
+
+    /// Replaces the value by what is read piece by piece; see `Parameter.assign(pieces:)`.
+    public func assign(pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void) throws {
+        try here.device.write(to: here.view, pieces: read)
+    }
 }

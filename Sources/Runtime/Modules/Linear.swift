@@ -1,6 +1,6 @@
 import RetortKernels
 
-/// y = activation(x · weightᵀ + bias). x `[..., inputs]` → `[..., outputs]`; weight `[outputs, inputs]`, bias `[outputs]`.
+/// y = activation(x · weightᵀ + bias) + residual. x `[..., inputs]` → `[..., outputs]`; weight `[outputs, inputs]`, bias `[outputs]`.
 public final class Linear: Adaptable {
     public let weight: Parameter
     public let bias: Parameter?
@@ -20,8 +20,12 @@ public final class Linear: Adaptable {
     public var children: [any Module] { adapter.map { [$0] } ?? [] }
     public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
 
-    public func callAsFunction(_ x: Tensor) throws -> Tensor {
-        try adapter?.product(x, weight: weight.tensor, bias: bias?.tensor, activation: activation)
-            ?? x.linear(weight.tensor, bias: bias?.tensor, activation: activation)
+    /// - Parameter residual: `[..., outputs]`, added in the same pass.
+    public func callAsFunction(_ x: Tensor, plus residual: Tensor? = nil) throws -> Tensor {
+        guard let adapter else {
+            return try x.linear(weight.tensor, bias: bias?.tensor, activation: activation, plus: residual)
+        }
+        let y = try adapter.product(x, weight: weight.tensor, bias: bias?.tensor, activation: activation)
+        return try residual.map { try $0 + y } ?? y
     }
 }

@@ -96,6 +96,17 @@ public final class Parameter {
         try run(Copy(), .init(x: host, y: .write(value)), on: here.device)
     }
 
+    /// Replaces the value by what is read piece by piece, without a copy of the whole in between.
+    /// - Parameter read: fills memory with the values from a place on, in row-major order; called for each piece in order.
+    public func assign(pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void) throws {
+        guard value.isContiguous else {
+            var values = [Float](repeating: 0, count: count)
+            try values.withUnsafeMutableBufferPointer { try read(0, $0) }
+            return try assign(values)
+        }
+        try here.device.write(to: value, pieces: read)
+    }
+
     /// What the initializer gives: a function of (seed, name, position), so every device starts from the same bits and two models
     /// whose parameters share names and shapes start alike.
     public func initialValues(seed: UInt64) -> [Float] {

@@ -21,7 +21,7 @@ public final class ParameterArena {
 
     /// Places the parameters on a device.
     /// - Parameters:
-    ///   - seed: draws their initial values; nil leaves them 0, for those that come from a file.
+    ///   - seed: draws their initial values; nil leaves them undefined, for those that come from a file and are assigned next.
     ///   - trains: false freezes them and spares the memory of their gradients.
     public init(_ parameters: [Parameter], on device: ComputeDevice, seed: UInt64?, trains: Bool = true) throws {
         var offsets = [Int](repeating: 0, count: parameters.count)
@@ -47,7 +47,7 @@ public final class ParameterArena {
                 gradient: trains ? Self.window(gradients, offset, parameter) : nil, on: device)
         }
         guard let seed else {
-            try run(Fill(0), .init(y: values), on: device)
+            try clearPadding(offsets)
             return
         }
         var host = [Float](repeating: 0, count: max(total, 1))
@@ -60,6 +60,17 @@ public final class ParameterArena {
             }
         }
         try device.write(host, to: values)
+    }
+
+    /// Zeroes what lies between the parameters; a matrix with padded rows as a whole. The rest is written once only, when it is assigned.
+    private func clearPadding(_ offsets: [Int]) throws {
+        if parameters.isEmpty { try run(Fill(0), .init(y: values), on: device) }
+        for (parameter, offset) in zip(parameters, offsets) {
+            let used = Self.rows(parameter) * Self.pitch(parameter)
+            let isPadded = Self.pitch(parameter) > Self.columns(parameter)
+            let padding = (offset + (isPadded ? 0 : used))..<(offset + used.roundedUp(to: Self.parameterAlignment))
+            if !padding.isEmpty { try run(Fill(0), .init(y: values.slice(padding)), on: device) }
+        }
     }
 
     /// Number of its numbers, without padding.

@@ -16,8 +16,11 @@ extension Tensor {
         }
     }
 
-    /// activation(x · weightᵀ + bias): one product with its epilogue fused. x `[..., in]`, weight `[out, in]`, bias `[out]`.
-    public func linear(_ weight: Tensor, bias: Tensor? = nil, activation: MatmulActivation = .none) throws -> Tensor {
+    /// activation(x · weightᵀ + bias) + residual: one product with its epilogue fused. x `[..., in]`, weight `[out, in]`, bias `[out]`,
+    /// residual `[..., out]`.
+    public func linear(
+        _ weight: Tensor, bias: Tensor? = nil, activation: MatmulActivation = .none, plus residual: Tensor? = nil
+    ) throws -> Tensor {
         guard weight.rank == 2, rank >= 1, shape[rank - 1] == weight.shape[1] else {
             throw TensorError("linear: input \(shape) does not fit weight \(weight.shape) [out, in]")
         }
@@ -25,20 +28,25 @@ extension Tensor {
             throw TensorError("linear: bias \(bias.shape) does not fit weight \(weight.shape) [out, in]")
         }
         let out = weight.shape[0]
+        let shapeOut = Array(shape.dropLast()) + [out]
+        if let residual, residual.shape != shapeOut {
+            throw TensorError("linear: residual \(residual.shape) beside an output of \(shapeOut)")
+        }
         let x = try view.rank == 2 ? view : contiguousView().reshaped([count / weight.shape[1], weight.shape[1]])
         let w = weight.view
-        let inputs = [self, weight] + (bias.map { [$0] } ?? [])
+        let inputs = [self, weight] + [bias, residual].compactMap { $0 }
         let recording = Autograd.isRecording && inputs.contains { $0.node != nil }
         let y = try device.empty([x.shape[0], out])
-        // ReLU's mask can be read off its output; the others need what went in.
-        let keep = recording && activation != .none && activation != .relu
+        // ReLU's mask can be read off its output, unless something was added; the others need what went in.
+        let keep = recording && activation != .none && (activation != .relu || residual != nil)
         let pre = keep ? try device.empty(y.shape) : nil
         try run(
             Matmul(activation: activation),
-            .init(a: x, b: w.transposed, c: .write(y), bias: bias?.view, preactivation: pre), on: device)
-        let shapeOut = Array(shape.dropLast()) + [out]
+            .init(
+                a: x, b: w.transposed, c: .write(y), bias: bias?.view,
+                residual: residual?.contiguousView().reshapedIfNeeded(y.shape), preactivation: pre), on: device)
         return Tensor.recorded(y.reshapedIfNeeded(shapeOut), device, from: inputs) {
-            [nx = node, nw = weight.node, nb = bias?.node] node, gradient in
+            [nx = node, nw = weight.node, nb = bias?.node, nr = residual?.node] node, gradient in
             var dy = try node.dense(gradient).reshapedIfNeeded(y.shape)
             if let function = activation.unary {
                 let dz = try node.device.empty(dy.shape)
@@ -53,6 +61,8 @@ extension Tensor {
                 let sink = try nx.sink()
                 try run(Matmul(), .init(a: dy, b: w, c: try sink.reshaped(x.shape)), on: node.device)
             }
+            // Last: whoever gets it may add to it.
+            try nr?.give(gradient)
         }
     }
 }

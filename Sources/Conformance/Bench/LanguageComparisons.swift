@@ -1,0 +1,44 @@
+/// The comparisons of language models: with PyTorch and transformers, and with what reading alone takes.
+extension ComparisonPlan {
+    /// - Parameters: as `pyTorch`; the folder has lm_step.py and lm_decode.py.
+    static func transformers(python: String, scripts: String, device: String) -> [ComparisonPlan] {
+        func plan(
+            _ kernel: String, _ sizes: [Int], tokens: Int, goal: Double, memoryGoal: Double? = nil, tuned: Bool = false
+        ) -> ComparisonPlan {
+            let shape = sizes.map(String.init).joined(separator: "x")
+            return ComparisonPlan(
+                name: "\(kernel), \(device) / transformers on the CPU" + (tuned ? ", allocator tuned" : ""),
+                shape: shape,
+                ours: .ours(kernel, shape, device),
+                theirs: Engine(
+                    program: python,
+                    arguments: [scripts + "/\(kernel).py", "--shape", shape, "--rounds", "0"]
+                        + (tuned ? ["--tuned"] : [])),
+                goal: goal, memoryGoal: memoryGoal, tokens: tokens)
+        }
+        let (step, decode) = (LanguageStepCase.shape, DecodeCase.shape)
+        return [
+            plan("lm_step", step, tokens: step[0] * step[1], goal: 1.5, memoryGoal: 0.7),
+            plan("lm_step", step, tokens: step[0] * step[1], goal: 1.5, memoryGoal: 0.7, tuned: true),
+            plan("lm_decode", decode, tokens: decode[1], goal: 2),
+        ]
+    }
+
+    /// Decoding against reading the weights once a token, loading against reading the file: the ratio is the share of that ceiling.
+    static func readCeiling(device: String) -> [ComparisonPlan] {
+        func plan(_ ours: String, _ theirs: String, _ sizes: [Int], _ what: String, tokens: Int?, goal: Double)
+            -> ComparisonPlan
+        {
+            let shape = sizes.map(String.init).joined(separator: "x")
+            return ComparisonPlan(
+                name: "\(ours), \(device) / \(what)", shape: shape, ours: .ours(ours, shape, device),
+                theirs: .ours(theirs, shape, device), goal: goal, tokens: tokens)
+        }
+        return [
+            plan(
+                "lm_decode", "lm_read", DecodeCase.shape, "a read of the weights a token", tokens: DecodeCase.shape[1],
+                goal: 0.6),
+            plan("lm_load", "lm_file", LoadCase.shape, "a read of the file", tokens: nil, goal: 0.8),
+        ]
+    }
+}

@@ -1,0 +1,24 @@
+import RetortKernels
+
+/// Linear layers of one input whose weights lie one behind the other in the arena. For a single row without a tape one product makes the
+/// outputs of all of them: to launch three takes longer than to multiply.
+public struct LinearGroup {
+    private let parts: [Linear]
+
+    public init(_ parts: [Linear]) { self.parts = parts }
+
+    /// The outputs of all parts side by side.
+    /// - Parameter x: `[..., inputs]`.
+    /// - Returns: `[..., sum of outputs]`; nil where each part is to make its own: for several rows, on a tape, with adapters, activations or
+    ///   weights that lie apart.
+    public func joined(_ x: Tensor) throws -> Tensor? {
+        guard !Autograd.isRecording, x.count == x.shape.last,
+            parts.allSatisfy({ $0.adapter == nil && $0.activation == .none }),
+            let weight = View.stacked(parts.map(\.weight.value))
+        else { return nil }
+        let biases = parts.compactMap(\.bias?.value)
+        let bias = View.stacked(biases)
+        guard biases.isEmpty || biases.count == parts.count && bias != nil else { return nil }
+        return try x.linear(Tensor(weight, x.device), bias: bias.map { Tensor($0, x.device) })
+    }
+}
