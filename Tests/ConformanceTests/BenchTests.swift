@@ -174,7 +174,7 @@ import Testing
     @Test func temporaryWeightsAreRemoved() throws {
         func folders() -> Set<String> {
             let all = (try? FileManager.default.contentsOfDirectory(atPath: NSTemporaryDirectory())) ?? []
-            return Set(all.filter { $0.hasPrefix("retort-bench-") })
+            return Set(all.filter { $0.hasPrefix(WeightFolder.prefix) })
         }
         let before = folders()
         var random = BenchRandom()
