@@ -225,6 +225,17 @@ struct TeacherCacheFormatTests {
                 #expect(record.rows.allSatisfy { $0.ids.allSatisfy { $0 >= 0 && $0 < 300 } && $0.ids.count <= 5 })
             }
         }
+        // What another cache wrote, of more classes or with more of them kept.
+        for (classes, k) in [(400, 5), (300, 6)] {
+            let other = self.identity(classes, k: k)
+            let logits = (0..<classes).map { Double($0) / 10 }
+            let record = CacheRecord(length: 2, places: [0], rows: [SamplePredictions.row(logits, keeping: k)])
+            let bytes = record.bytes(at: CacheAddress([1], identity: other.digest), of: other)
+            let head = try #require(CacheRecord.Head(Array(bytes[..<CacheRecord.Head.size])))
+            let payload = Array(bytes[CacheRecord.Head.size...])
+            #expect(CacheRecord(payload, head, of: other) != nil)
+            #expect(CacheRecord(payload, head, of: identity) == nil)
+        }
         for text in ["{}", "[]", "{\"format\": \"other\"}", identity.json.text().replacing("300", with: "0")] {
             let folder = try ScratchFolder()
             try folder.write(text, to: "cache.json")
