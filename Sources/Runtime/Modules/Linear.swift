@@ -25,7 +25,7 @@ public final class Linear: Adaptable {
         guard let adapter else {
             return try x.linear(weight.tensor, bias: bias?.tensor, activation: activation, plus: residual)
         }
-        let y = try adapter.product(x, weight: weight.tensor, bias: bias?.tensor, activation: activation)
-        return try residual.map { try $0 + y } ?? y
+        return try adapter.product(
+            x, weight: weight.tensor, bias: bias?.tensor, activation: activation, plus: residual)
     }
 }

@@ -28,13 +28,18 @@ public final class LowRankAdapter: Module {
 
     public var parameters: [Parameter] { [down, up] }
 
-    /// activation(x·weightᵀ + bias + scale · (drop(x)·Aᵀ)·Bᵀ). x `[..., inputs]`, weight `[outputs, inputs]`, bias `[outputs]`.
+    /// activation(x·weightᵀ + bias + scale · (drop(x)·Aᵀ)·Bᵀ) + residual. x `[..., inputs]`, weight `[outputs, inputs]`, bias `[outputs]`,
+    /// residual `[..., outputs]`.
     public func product(
-        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: MatmulActivation = .none
+        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: MatmulActivation = .none,
+        plus residual: Tensor? = nil
     ) throws -> Tensor {
         let low = try dropout(x).linear(down.tensor) * scale
-        let y = try x.linear(weight, bias: bias).adding(low, times: up.tensor)
-        return try activation.unary.map { try y.map($0) } ?? y
+        guard let function = activation.unary else {
+            return try x.linear(weight, bias: bias, plus: residual).adding(low, times: up.tensor)
+        }
+        let y = try x.linear(weight, bias: bias).adding(low, times: up.tensor).map(function)
+        return try residual.map { try y + $0 } ?? y
     }
 
     /// Adds scale · B·A to a weight `[outputs, inputs]`, or its transpose to one that is `[inputs, outputs]`.
