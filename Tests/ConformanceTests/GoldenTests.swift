@@ -17,6 +17,7 @@ struct GoldenTests {
         "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/lm_kd",
         "losses/logit_variants",
         "losses/multi_teacher", "losses/relational", "losses/review_ofd", "losses/rkd", "losses/token_divergence",
+        "losses/topk_kd",
         "misc/number_formats", "misc/optimizers", "misc/schedules",
     ]
     /// What a CPU runs slowly with the GPU's kernels.

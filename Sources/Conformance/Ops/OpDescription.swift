@@ -62,7 +62,9 @@ public struct OpDescription: Sendable {
 extension OpDescription {
     /// Every op, group by group.
     public static let all: [OpDescription] =
-        [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [divergence, sparseDivergence]
+        [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [
+            divergence, sparseDivergence,
+        ]
         + layerNorms + rmsNorms + rotaries + attentions + batchNorms + pools + resizes + reductions + selections
         + sampling + gathers + augmentations + optimizers
 }

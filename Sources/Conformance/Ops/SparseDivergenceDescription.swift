@@ -16,7 +16,9 @@ struct SampleTeacher {
         self.k = k
         for r in 0..<rows {
             var drawn: Set<Int> = []
-            while drawn.count < (fewer && r % 3 == 1 ? k - 1 : k) { drawn.insert(random.integers(1, 0...(classes - 1))[0]) }
+            while drawn.count < (fewer && r % 3 == 1 ? k - 1 : k) {
+                drawn.insert(random.integers(1, 0...(classes - 1))[0])
+            }
             let kept = drawn.sorted().map(Int32.init)
             let logits = random.normal(kept.count, scale: 2)
             ids += kept + [Int32](repeating: .max, count: k - kept.count)
@@ -78,7 +80,8 @@ struct SparseRow {
         let terms = outcomes.map { kind.term($0.p, $0.q, logP: $0.logP, logQ: $0.logQ, mix: mix) }
         let constant = 8 + Double(s.scaled.count).squareRoot() / 8
         let magnitudes = outcomes.map { ($0.p + $0.q) * (1 + $0.size) }
-        let error = eps * constant * (magnitudes.reduce(0, +) + (tail == .truncated || tail == .renormalizedTeacher ? 1 : 0))
+        let error =
+            eps * constant * (magnitudes.reduce(0, +) + (tail == .truncated || tail == .renormalizedTeacher ? 1 : 0))
         value = Estimate(terms.reduce(0) { $0 + $1.value }, error)
         let mean = terms.reduce(0) { $0 + $1.slope }
         // Of the rest: what its classes share by their probabilities.
@@ -159,7 +162,8 @@ private struct SparseDivergenceSample {
             Self(kind: kind, rows: 3, classes: 16, k: 4, mix: 0, gradient: false),
             Self(kind: kind, rows: 3, classes: 19, k: 4, tail: .renormalizedBoth, mix: 1),
             Self(
-                kind: kind, rows: 41, classes: 1271, k: 50, temperature: 2, softWeight: 2, hardWeight: 0.3, labels: true,
+                kind: kind, rows: 41, classes: 1271, k: 50, temperature: 2, softWeight: 2, hardWeight: 0.3,
+                labels: true,
                 rowWeights: true, fewer: true, size: .small),
         ]
         if kind.isForward {
@@ -268,6 +272,7 @@ extension OpDescription {
     static let sparseDivergence = OpDescription(
         "sparse_divergence", "SparseDivergence",
         DivergenceKind.allCases.flatMap { SparseDivergenceSample.samples($0) }.map(\.sample) + [
-            SparseDivergenceSample(kind: .forwardKL, rows: 512, classes: 32000, k: 50, temperature: 2, size: .perf).sample
+            SparseDivergenceSample(kind: .forwardKL, rows: 512, classes: 32000, k: 50, temperature: 2, size: .perf)
+                .sample
         ])
 }

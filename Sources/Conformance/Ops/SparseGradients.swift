@@ -7,8 +7,10 @@ extension GradientDescription {
     static let sparseLosses: [GradientDescription] =
         DivergenceKind.allCases.flatMap { kind in
             [(Float(1), SparseTail.bucket), (3, .bucket), (2, .renormalizedBoth)].flatMap {
-                [dense(SparseSetting(kind: kind, tail: $1, temperature: $0)),
-                    chunked(SparseSetting(kind: kind, tail: $1, temperature: $0))]
+                [
+                    dense(SparseSetting(kind: kind, tail: $1, temperature: $0)),
+                    chunked(SparseSetting(kind: kind, tail: $1, temperature: $0)),
+                ]
             }
         }
 

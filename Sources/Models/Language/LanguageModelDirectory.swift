@@ -40,7 +40,8 @@ public enum LanguageModelDirectory {
     /// - Throws: `RetortError` 65, 66, 74.
     public static func tokenizerDigest(_ folder: String) throws -> String {
         let names = [
-            "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "vocab.json",
+            "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json", "tokenizer.model",
+            "vocab.json",
             "vocab.txt",
         ].filter { FileManager.default.fileExists(atPath: folder + "/" + $0) }
         let parts = try names.map { try $0 + ContentHash.hexadecimal(ofFile: folder + "/" + $0) }

@@ -90,7 +90,8 @@ extension Tensor {
             try run(
                 op,
                 .init(
-                    student: student, ids: teacher.ids, values: teacher.values, tail: try teacher.tail(at: op.temperature),
+                    student: student, ids: teacher.ids, values: teacher.values,
+                    tail: try teacher.tail(at: op.temperature),
                     labels: labels, rowWeights: rowWeights, loss: loss, divergence: parts.0, crossEntropy: parts.1,
                     gradient: gradient), on: device)
             return parts
