@@ -64,7 +64,7 @@ public final class ParameterArena {
 
     /// Zeroes what lies between the parameters; a matrix with padded rows as a whole. The rest is written once only, when it is assigned.
     private func clearPadding(_ offsets: [Int]) throws {
-        if parameters.isEmpty { try run(Fill(0), .init(y: values), on: device) }
+        if parameters.allSatisfy({ $0.count == 0 }) { try run(Fill(0), .init(y: values), on: device) }
         for (parameter, offset) in zip(parameters, offsets) {
             let used = Self.rows(parameter) * Self.pitch(parameter)
             let isPadded = Self.pitch(parameter) > Self.columns(parameter)
