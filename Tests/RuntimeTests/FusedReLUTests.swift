@@ -33,7 +33,8 @@ struct FusedReLUTests {
         let bias = try numbers([outputs], "bias", nan: [0, outputs - 1], on: device)
         // A row alone has its sums in another order where nothing follows them.
         try compare(
-            x.linear(weight, bias: bias, activation: .relu), x.linear(weight, bias: bias), absolute: rows > 1 ? 0 : 1e-6)
+            x.linear(weight, bias: bias, activation: .relu), x.linear(weight, bias: bias), absolute: rows > 1 ? 0 : 1e-6
+        )
         guard rows > 1 else { return }
         // And by the input: a whole row of it.
         let broken = try numbers([rows, inputs], "x", nan: [(rows - 1) * inputs + inputs / 2], on: device)
