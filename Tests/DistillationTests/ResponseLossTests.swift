@@ -1,3 +1,4 @@
+import Foundation
 import RetortKernels
 import RetortRuntime
 import RetortSupport
@@ -101,5 +102,53 @@ struct ResponseLossTests {
             _ = try evaluate("loss: ensemble, combine: weights, weights: \(weights)", teachers: teachers, .cpu)
         }
         #expect(error?.exit == .recipe && error?.what.contains("2 teachers") == true)
+    }
+
+    /// Value and gradient of one row, the share a constant.
+    private func adaptive(_ z: [Double], _ y: [Double], head: Double) -> (value: Double, gradient: [Double]) {
+        func softmax(_ x: [Double]) -> [Double] {
+            let top = x.max() ?? 0
+            let e = x.map { exp($0 - top) }
+            return e.map { $0 / e.reduce(0, +) }
+        }
+        let (p, q) = (softmax(y), softmax(z))
+        var (near, far, sum) = (0.0, 0.0, 0.0)
+        for (rank, at) in p.indices.sorted(by: { p[$0] > p[$1] }).enumerated() {
+            sum += p[at]
+            if rank == 0 || sum <= head { near += abs(p[at] - q[at]) } else { far += abs(p[at] - q[at]) }
+        }
+        let share = near / (near + far)
+        let forward = zip(p, q).reduce(0) { $0 + $1.0 * log($1.0 / $1.1) }
+        let reverse = zip(p, q).reduce(0) { $0 + $1.1 * log($1.1 / $1.0) }
+        let gradient = zip(p, q).map { p, q in share * (q - p) + (1 - share) * q * (log(q / p) - reverse) }
+        return (share * forward + (1 - share) * reverse, gradient)
+    }
+
+    @Test("adaptive KL: the published vector, and heads of every size", arguments: TestBackend.available)
+    func adaptiveKL(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let (one, leaf) = try Tensor.variable([1, 2, 3, -1], [1, 4], on: device)
+        let loss = try one.adaptiveDivergence(teacher: Tensor([2, 1, 0.5, 0], [1, 4], on: device), head: 0.5)
+        #expect(abs(try loss.item() - 0.94759107) < 2e-6)
+        try loss.backward()
+        expectClose(
+            try leaf.gradientValues(), [-0.35449958, -0.09342757, 0.49590345, -0.04797630], absolute: 1e-6)
+
+        let (rows, classes) = (7, 33)
+        let z = Philox(seed: 2, stream: 1).normals(rows * classes, deviation: 2)
+        let y = Philox(seed: 2, stream: 2).normals(rows * classes, deviation: 2)
+        for head in [0.05, 0.3, 0.5, 0.8, 0.97] {
+            let (x, leaf) = try Tensor.variable(z, [rows, classes], on: device)
+            let loss = try x.adaptiveDivergence(teacher: Tensor(y, [rows, classes], on: device), head: Float(head))
+            let references = (0..<rows).map { row in
+                let part = row * classes..<(row + 1) * classes
+                return adaptive(z[part].map(Double.init), y[part].map(Double.init), head: head)
+            }
+            let value = references.reduce(0) { $0 + $1.value } / Double(rows)
+            #expect(abs(Double(try loss.item()) - value) < 1e-5 * value, "head \(head)")
+            try loss.backward()
+            let gradient = references.flatMap { $0.gradient.map { $0 / Double(rows) } }
+            expectClose(try leaf.gradientValues(), gradient, absolute: 2e-6, relative: 1e-4, "head \(head)")
+        }
     }
 }

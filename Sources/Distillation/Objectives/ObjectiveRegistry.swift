@@ -10,6 +10,7 @@ public enum ObjectiveRegistry {
         SkewKLObjective.self,
         SkewReverseKLObjective.self,
         TotalVariationObjective.self,
+        AKLObjective.self,
         HardLabelObjective.self,
         SoftCrossEntropyObjective.self,
         LogitMSEObjective.self,
