@@ -40,8 +40,6 @@ enum LoadCase {
 
 /// A model directory in a temporary folder, removed with this object.
 final class WeightFolder {
-    /// What the folders of this process begin with.
-    static let prefix = "retort-bench-\(ProcessInfo.processInfo.processIdentifier)-"
     let path: String
     /// Of the weights.
     let bytes: Int
@@ -55,7 +53,7 @@ final class WeightFolder {
         decoder = BenchDecoder(
             hidden: hidden, intermediate: 3 * hidden, layers: max(1, megabytes * 250_000 / block), heads: 16,
             keyValueHeads: 4, vocabulary: 4096)
-        path = FileManager.default.temporaryDirectory.path + "/" + Self.prefix + UUID().uuidString
+        path = FileManager.default.temporaryDirectory.path + "/retort-bench-\(UUID().uuidString)"
         let parameters = try decoder.model().parameters
         bytes = 4 * parameters.reduce(0) { $0 + $1.count }
         try Folder.createWithParents(path)
