@@ -1,7 +1,7 @@
 // Products of few rows, where every number of B is used a few times only and the time is that of reading B once: B is read as it
 // lies, without packing.
 //
-//   C[r, j] = alpha · Σ_k A[r, k] · B[k, j]  (+ bias[j])  (+ residual[r, j])  (+ C[r, j])
+//   C[r, j] = relu?(alpha · Σ_k A[r, k] · B[k, j]  (+ bias[j]))  (+ residual[r, j])  (+ C[r, j])
 //
 // A [m, k] and C [m, n] have rows with a pitch. B is stored k × n (`gemv_along`), or n × k (`gemv_across`: each column's numbers are
 // neighbours). Ranges are columns of B. GPUs have gemm_skinny in gemm.cl.
@@ -9,6 +9,7 @@
 #define GEMV_BIAS 1
 #define GEMV_RESIDUAL 2
 #define GEMV_ACCUMULATE 4
+#define GEMV_RELU 8
 
 #ifdef VECTOR
 
@@ -36,6 +37,7 @@ INLINE void gemv_across_columns(
             float y = alpha * lane_sum((s0 + s1) + (s2 + s3));
             GLOBAL float *to = c + r * c_pitch + j;
             if (flags & GEMV_BIAS) y += bias[j];
+            if ((flags & GEMV_RELU) && y < 0.0f) y = 0.0f;  // NaN stays NaN
             if (flags & GEMV_RESIDUAL) y += residual[r * residual_pitch + j];
             *to = flags & GEMV_ACCUMULATE ? *to + y : y;
         }
@@ -47,6 +49,7 @@ INLINE real gemv_finished(
     int n) {
     real y = SPLAT(alpha) * sum;
     if (flags & GEMV_BIAS) y += n < LANES ? load_part(bias, n, 0.0f) : LOAD(bias);
+    if (flags & GEMV_RELU) y = SELECT(y, SPLAT(0.0f), y < SPLAT(0.0f));
     if (flags & GEMV_RESIDUAL) y += n < LANES ? load_part(residual, n, 0.0f) : LOAD(residual);
     if (flags & GEMV_ACCUMULATE) y += n < LANES ? load_part(c, n, 0.0f) : LOAD(c);
     return y;

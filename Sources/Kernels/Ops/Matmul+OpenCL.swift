@@ -21,8 +21,8 @@ extension Matmul {
     ) throws {
         let c = o.c.view
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
-        if device.family == .vector, FewRows.fit(m, la), batch.count == 1, k > 0, activation == .none,
-            o.preactivation == nil
+        if device.family == .vector, FewRows.fit(m, la), batch.count == 1, k > 0,
+            activation == .none || activation == .relu, o.preactivation == nil
         {
             return try launchFewRows(o, m, n, k, batch, la, lb, lc, device)
         }
@@ -123,6 +123,7 @@ extension Matmul {
         var flags = o.c.mode == .accumulate ? FewRows.accumulate : 0
         if o.bias != nil { flags |= FewRows.bias }
         if o.residual != nil { flags |= FewRows.residual }
+        if activation == .relu { flags |= FewRows.relu }
         var list: [KernelArgument] = []
         list.reserveCapacity(KernelArgument.usualCount)
         try list.add(o.a, movedBy: batch.offsets.a)

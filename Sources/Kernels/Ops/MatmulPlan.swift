@@ -128,6 +128,7 @@ enum FewRows {
     static let bias: Int32 = 1
     static let residual: Int32 = 2
     static let accumulate: Int32 = 4
+    static let relu: Int32 = 8
 }
 
 extension Int {
