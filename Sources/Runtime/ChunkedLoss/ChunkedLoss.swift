@@ -39,6 +39,28 @@ extension Tensor {
         _ op: Divergence, head: OutputHead, teacher: some LogitSource, labels: View? = nil, rowWeights: View? = nil,
         chunk: ChunkSize = .automatic, headGradient: HeadGradient = .held
     ) throws -> ChunkedLoss {
+        try chunkedDivergence(
+            of: (teacher.rows, teacher.classes), head, logits: teacher, labels, rowWeights, scale: op.scale, chunk,
+            headGradient
+        ) { student, part in
+            try run(
+                op,
+                .init(
+                    student: student, teacher: part.teacher ?? student, labels: part.labels,
+                    rowWeights: part.rowWeights, loss: part.loss, divergence: part.divergence,
+                    crossEntropy: part.crossEntropy, gradient: part.gradient), on: device)
+        }
+    }
+
+    /// What divergences by chunks have in common: checks, the memory of their parts, and what is made of them.
+    /// - Parameters:
+    ///   - teacher: its rows and classes.
+    ///   - logits: of the teacher; nil where the kernel knows it otherwise.
+    func chunkedDivergence(
+        of teacher: (rows: Int, classes: Int), _ head: OutputHead, logits: (any LogitSource)?, _ labels: View?,
+        _ rowWeights: View?, scale: Float, _ chunk: ChunkSize, _ headGradient: HeadGradient,
+        _ kernel: (_ student: View, DivergenceChunk) throws -> Void
+    ) throws -> ChunkedLoss {
         let rows = try head.rows(of: self).shape[0]
         guard teacher.rows == rows, teacher.classes == head.classes else {
             throw TensorError(
@@ -48,22 +70,22 @@ extension Tensor {
         let labels = try labels.map { try $0.column(of: rows, "labels") }
         let rowWeights = try rowWeights.map { try $0.column(of: rows, "row weights") }
         let parts = (try device.empty([rows]), try device.empty([rows]))
-        let run = try ChunkRun(self, head, teacher: teacher, chunk, headGradient)
+        let run = try ChunkRun(self, head, teacher: logits, chunk, headGradient)
         let loss = try run.chunks { student, teacher, range, loss, gradient in
-            try RetortKernels.run(
-                op,
-                .init(
-                    student: student, teacher: teacher ?? student, labels: labels?.slice(range),
-                    rowWeights: rowWeights?.slice(range), loss: loss, divergence: parts.0.slice(range),
-                    crossEntropy: parts.1.slice(range), gradient: gradient), on: device)
+            try kernel(
+                student,
+                DivergenceChunk(
+                    range: range, teacher: teacher, labels: labels?.slice(range), rowWeights: rowWeights?.slice(range),
+                    loss: loss, divergence: parts.0.slice(range), crossEntropy: parts.1.slice(range), gradient: gradient
+                ))
         }
         let total = try run.total(of: loss)
         let fused = FusedLoss(
             total: total, perRow: Tensor(loss, device), divergence: Tensor(parts.0, device),
             crossEntropy: Tensor(parts.1, device))
         return ChunkedLoss(
-            total: total, divergence: try run.weighted(parts.0, rowWeights, op.scale),
-            crossEntropy: labels == nil ? nil : try run.weighted(parts.1, rowWeights, op.scale), rows: fused)
+            total: total, divergence: try run.weighted(parts.0, rowWeights, scale),
+            crossEntropy: labels == nil ? nil : try run.weighted(parts.1, rowWeights, scale), rows: fused)
     }
 
     /// Cross entropy over the classes of `head` against int32 labels `[rows]`, chunk by chunk as `chunkedDivergence`; see
@@ -89,6 +111,20 @@ extension Tensor {
             total: total, divergence: nil, crossEntropy: total.detached,
             rows: FusedLoss(total: total, perRow: Tensor(loss, device), divergence: nil, crossEntropy: nil))
     }
+}
+
+/// What a divergence sees of a chunk, beside the student's logits.
+struct DivergenceChunk {
+    let range: Range<Int>
+    /// `[range.count, classes]`.
+    let teacher: View?
+    /// `[range.count]` each.
+    let labels: View?
+    let rowWeights: View?
+    let loss: View
+    let divergence: View
+    let crossEntropy: View
+    let gradient: View?
 }
 
 extension View {

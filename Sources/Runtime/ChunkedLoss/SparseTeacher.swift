@@ -60,32 +60,17 @@ extension Tensor {
         _ op: SparseDivergence, head: OutputHead, teacher: SparseTeacher, labels: View? = nil, rowWeights: View? = nil,
         chunk: ChunkSize = .automatic, headGradient: HeadGradient = .held
     ) throws -> ChunkedLoss {
-        let rows = try head.rows(of: self).shape[0]
-        guard teacher.rows == rows, teacher.classes == head.classes else {
-            throw TensorError(
-                "a teacher of \(teacher.rows) rows and \(teacher.classes) classes for a student of \(rows) and \(head.classes); "
-                    + "vocabularies are never padded")
-        }
-        let labels = try labels.map { try $0.column(of: rows, "labels") }
-        let rowWeights = try rowWeights.map { try $0.column(of: rows, "row weights") }
         let tail = try teacher.tail(at: op.temperature)
-        let parts = (try device.empty([rows]), try device.empty([rows]))
-        let run = try ChunkRun(self, head, teacher: nil, chunk, headGradient)
-        let loss = try run.chunks { student, _, range, loss, gradient in
-            try RetortKernels.run(
+        return try chunkedDivergence(
+            of: (teacher.rows, teacher.classes), head, logits: nil, labels, rowWeights, scale: op.scale, chunk,
+            headGradient
+        ) { student, part in
+            try run(
                 op,
                 .init(
-                    student: student, ids: teacher.ids.slice(range), values: teacher.values.slice(range),
-                    tail: tail.slice(range), labels: labels?.slice(range), rowWeights: rowWeights?.slice(range),
-                    loss: loss, divergence: parts.0.slice(range), crossEntropy: parts.1.slice(range),
-                    gradient: gradient), on: device)
+                    student: student, ids: teacher.ids.slice(part.range), values: teacher.values.slice(part.range),
+                    tail: tail.slice(part.range), labels: part.labels, rowWeights: part.rowWeights, loss: part.loss,
+                    divergence: part.divergence, crossEntropy: part.crossEntropy, gradient: part.gradient), on: device)
         }
-        let total = try run.total(of: loss)
-        let fused = FusedLoss(
-            total: total, perRow: Tensor(loss, device), divergence: Tensor(parts.0, device),
-            crossEntropy: Tensor(parts.1, device))
-        return ChunkedLoss(
-            total: total, divergence: try run.weighted(parts.0, rowWeights, op.scale),
-            crossEntropy: labels == nil ? nil : try run.weighted(parts.1, rowWeights, op.scale), rows: fused)
     }
 }
