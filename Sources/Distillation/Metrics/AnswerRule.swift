@@ -19,6 +19,14 @@ public enum AnswerRule: Sendable {
         }
     }
 
+    /// Whether two texts give the same answer; without a rule, whether they are the same.
+    /// - Throws: `RetortError` 65 when a pattern goes beyond its limits.
+    static func isSame(_ said: String, _ wanted: String, by rule: AnswerRule?) throws -> Bool {
+        guard let rule else { return AnswerMatch.isExact(said, wanted) }
+        guard let wanted = try rule.answer(in: wanted), let said = try rule.answer(in: said) else { return false }
+        return rule.agrees(said, with: wanted)
+    }
+
     /// Whether an answer that was found is the one that is wanted.
     public func agrees(_ answer: String, with wanted: String) -> Bool {
         switch self {

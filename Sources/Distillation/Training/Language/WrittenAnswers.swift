@@ -37,7 +37,8 @@ struct WrittenAnswers {
                 let said = try tokenizer.decode(written.answer, skippingSpecialTokens: true)
                 let wanted = try tokenizer.decode(Array(reference.prefix(spec.count)), skippingSpecialTokens: true)
                 rouge += RougeL(said, reference: wanted).f
-                if try isSame(said, tokenizer.decode(reference, skippingSpecialTokens: true)) { exact += 1 }
+                let whole = try tokenizer.decode(reference, skippingSpecialTokens: true)
+                if try AnswerRule.isSame(said, whole, by: spec.rule) { exact += 1 }
             }
             metrics[.rougeL] = rouge / Double(prompts.count)
             if spec.rule != nil { metrics[.exactMatch] = Double(exact) / Double(prompts.count) }
@@ -60,12 +61,6 @@ struct WrittenAnswers {
             count: spec.count, sampling: sampling, ends: ends, models: [model] + (other.map { [$0] } ?? []),
             rows: Self.rows)
         return try writer.answers(to: prompts, by: model, numbers: Array(prompts.indices))
-    }
-
-    private func isSame(_ said: String, _ wanted: String) throws -> Bool {
-        guard let rule = spec.rule else { return AnswerMatch.isExact(said, wanted) }
-        guard let wanted = try rule.answer(in: wanted), let said = try rule.answer(in: said) else { return false }
-        return rule.agrees(said, with: wanted)
     }
 }
 

@@ -88,10 +88,7 @@ struct TeacherTexts {
                 try tokenizer.decode(Array(tokens), skippingSpecialTokens: true)
             }
             let wanted = try words(example.tokens.suffix(example.count - text.prompt.count))
-            let said = try words(text.answer)
-            guard let rule = spec.rule else { return AnswerMatch.isExact(said, wanted) }
-            guard let wanted = try rule.answer(in: wanted), let said = try rule.answer(in: said) else { return false }
-            return rule.agrees(said, with: wanted)
+            return try AnswerRule.isSame(words(text.answer), wanted, by: spec.rule)
         }
     }
 
