@@ -46,6 +46,8 @@ struct SignalRecorder {
 
     init(_ wanted: Set<String>) { self.wanted = wanted }
 
+    /// Whether anything is kept: a model that writes is spared the names.
+    var wantsAny: Bool { !wanted.isEmpty }
     func wants(_ path: String) -> Bool { wanted.contains(path) }
 
     mutating func keep(_ path: String, _ value: Tensor) {

@@ -177,11 +177,13 @@ final class DecoderBlock: Module {
         let c = configuration
         let (rows, tokens) = (x.shape[0], x.shape[1])
         var (q, k, v) = try projected(before(x), place)
-        for (name, signal) in [("queries", q), ("keys", k), ("values", v)] {
-            recorder.keep(SignalNames.path(layer, name), signal)
+        if recorder.wantsAny {
+            for (name, signal) in [("queries", q), ("keys", k), ("values", v)] {
+                recorder.keep(SignalNames.path(layer, name), signal)
+            }
         }
         if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
-        let showing = recorder.wants(SignalNames.path(layer, "attention"))
+        let showing = recorder.wantsAny && recorder.wants(SignalNames.path(layer, "attention"))
         let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
         if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
         let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])

@@ -177,7 +177,9 @@ public final class GPT2: LanguageModel {
             _ split: Tensor, _ pass: AttentionPass, _ cache: KeyValueCache?, _ layer: Int,
             _ recorder: inout SignalRecorder
         ) throws -> Tensor {
-            let names = ["queries", "keys", "values", "attention"].map { SignalNames.path(layer, $0) }
+            let names =
+                recorder.wantsAny
+                ? ["queries", "keys", "values", "attention"].map { SignalNames.path(layer, $0) } : []
             if cache == nil, !names.contains(where: recorder.wants), !attentionDropout.isActive,
                 let heard = try pass.packed(split)
             {
@@ -191,8 +193,9 @@ public final class GPT2: LanguageModel {
             var (k, v) = (try part(1), try part(2))
             for (name, signal) in zip(names, [q, k, v]) { recorder.keep(name, signal) }
             if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
-            let (heard, attention) = try pass(q, k, v, dropout: attentionDropout, showing: recorder.wants(names[3]))
-            if let attention { recorder.keep(names[3], attention) }
+            let showing = names.last.map(recorder.wants) ?? false
+            let (heard, attention) = try pass(q, k, v, dropout: attentionDropout, showing: showing)
+            if let attention, let name = names.last { recorder.keep(name, attention) }
             return heard
         }
     }
