@@ -17,7 +17,7 @@ struct GoldenTests {
         "losses/federated", "losses/fitnet", "losses/fsp", "losses/gjsd", "losses/hinton_kd", "losses/lm_kd",
         "losses/logit_variants",
         "losses/multi_teacher", "losses/relational", "losses/review_ofd", "losses/rkd", "losses/rl",
-        "losses/bert_features", "losses/distilbert", "losses/minilm", "losses/topk_kd",
+        "losses/bert_features", "losses/distilbert", "losses/minilm", "losses/topk_kd", "losses/uld",
         "losses/token_divergence",
         "misc/number_formats", "misc/optimizers", "misc/schedules",
     ]

@@ -45,9 +45,21 @@ struct RolloutTests {
         #expect(second.signals?.teacher == [-8, 0, 0, 0, 0] && second.signals?.importance[0] == 4)
     }
 
+    @Test("what an example has for an answer ends with the last token that is learned")
+    func dataAnswer() {
+        let text = RolloutText(of: example("...xxx.."), least: 1, longest: 100)
+        #expect(text.prompt == [1, 2, 3] && text.answer == [4, 5, 6] && text.isTeachers)
+        let cut = RolloutText(of: example("...xxx.."), least: 1, longest: 4)
+        #expect(cut.prompt == [1, 2, 3] && cut.answer == [4])
+        let tight = RolloutText(of: example("...xxx.."), least: 1, longest: 3)
+        #expect(tight.prompt == [2, 3] && tight.answer == [4])
+        let plain = RolloutText(of: example(".xxxx"), least: 2, longest: 100)
+        #expect(plain.prompt == [1, 2] && plain.answer == [3, 4, 5])
+    }
+
     @Test("MiniLLM's advantages are the discounted rewards to come over the tokens left, whitened")
     func advantages() throws {
-        func objective(_ keys: String) throws -> any LanguageObjective {
+        func objective(_ keys: String) throws -> any PlainLanguageObjective {
             let recipe = SmallLanguage.recipe.replacing(
                 "{loss: cross-entropy}", with: "{loss: minillm, gamma: 0.9, reward-scale: 0.5, \(keys)}"
             ).replacing("student-alone: {", with: "student-alone: {rollouts: {kind: mixed}, ")
@@ -55,7 +67,7 @@ struct RolloutTests {
             guard let read = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe else {
                 throw RetortError.internalBug("another recipe")
             }
-            return read.arms[0].terms[0].objective
+            return try #require(read.arms[0].terms[0].objective as? any PlainLanguageObjective)
         }
         var (one, two) = (RolloutText(prompt: [1], answer: [2, 3, 4]), RolloutText(prompt: [1, 2], answer: [3]))
         one.signals = .init(student: [-1, -2, -0.5], teacher: [-1.5, -1, -4], importance: [1, 1, 1])
@@ -123,6 +135,8 @@ struct RolloutRunTests {
           sampled: {objective: [{loss: sampled-reverse-kl}], rollouts: {kind: student, share: 1, max-new-tokens: 5, prompt-tokens: 3}}
           minillm: {objective: [{loss: minillm}, {loss: cross-entropy, on: plain}], rollouts: {kind: mixed, collect: 12, epochs: 2, max-new-tokens: 5, prompt-tokens: 3}}
           distillm: {objective: [{loss: skew-kl, lambda: 0.1}], rollouts: {kind: replay, capacity: 16, threshold: 0.5, check-every: 4, held-out: 5, max-new-tokens: 5, prompt-tokens: 3}}
+          distillm2: {objective: [{loss: distillm2}], rollouts: {kind: pairs, collect: 12, max-new-tokens: 5, prompt-tokens: 3}}
+          pairs-data: {objective: [{loss: distillm2, adaptive: false}], rollouts: {kind: pairs, chosen: data, collect: 12, epochs: 2, max-new-tokens: 5, prompt-tokens: 3}}
         """
 
     private static let recipe: String = {
@@ -148,14 +162,16 @@ struct RolloutRunTests {
         let small = try SmallLanguage(backend, Self.recipe)
         let results = try small.start("one", "seeds=[0]").run()
         #expect(
-            results.arms.map(\.role) == ["teacher", "texts", "gkd", "mixed-data", "sampled", "minillm", "distillm"])
+            results.arms.map(\.role) == [
+                "teacher", "texts", "gkd", "mixed-data", "sampled", "minillm", "distillm", "distillm2", "pairs-data",
+            ])
         for arm in results.arms.dropFirst() {
             let own = try #require(arm.spread(.rolloutReverseKL)?.mean, "\(arm.role)")
             #expect(own > 0 && own < 4, "\(arm.role)")
             let fit = try #require(arm.spread(.crossEntropy)?.mean)
             #expect(fit < log(24.0) + 0.5, "\(arm.role)")
         }
-        #expect(Set(metrics(results)).count == 7)
+        #expect(Set(metrics(results)).count == 9)
         let texts = small.folder.path("one/texts/seed-0/texts.jsonl")
         let written = try String(contentsOfFile: texts, encoding: .utf8)
         #expect(written.split(separator: "\n").count == 80)
@@ -254,7 +270,11 @@ struct RolloutRunTests {
             ("{objective: [{loss: sampled-reverse-kl}], rollouts: {kind: student}}", "drew"),
             ("{objective: [{loss: minillm, on: data}], \(rollouts)}", "drew"),
             ("{objective: [{loss: minillm}], rollouts: {kind: mixed, temperature: 0}}", "temperature 0"),
-            ("{objective: [{loss: minillm}, {loss: sampled-reverse-kl}], \(rollouts)}", "second policy loss"),
+            ("{objective: [{loss: minillm}, {loss: sampled-reverse-kl}], \(rollouts)}", "second loss of written texts"),
+            ("{objective: [{loss: distillm2}], \(rollouts)}", "two texts to each prompt"),
+            ("{objective: [{loss: minillm}], rollouts: {kind: pairs}}", "drew"),
+            ("{objective: [{loss: cross-entropy}], rollouts: {kind: student, from: teacher}}", "no teacher writes"),
+            ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, from: other}}", "no teacher"),
             ("{objective: [{loss: cross-entropy, on: plain}]}", "plain text"),
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, samples: 3}}", "all the same"),
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, answer: choice}}", "keep does not ask"),

@@ -227,6 +227,41 @@ struct ChunkedLossTests {
         }
     }
 
+    @Test("divergences each of other rows are those of the rows alone", arguments: TestBackend.fast)
+    func divergencesByRows(_ backend: TestBackend) throws {
+        let rig = try Rig(backend)
+        let ops: [(rows: Range<Int>, op: Divergence)] = [
+            (0..<5, Divergence(.skewKL, mix: 0.2, softWeight: 0.7)), (5..<6, Divergence(.reverseKL)),
+            (6..<20, Divergence(.skewReverseKL, mix: 0.4, softWeight: 2)),
+        ]
+        let dense = try rig.run { x in
+            let logits = try rig.output(softCap: 2).logits(x).reshaped([Rig.tokens, Rig.classes])
+            let teacher = try rig.teacherOutput().logits(rig.teacherHidden)
+            let losses = try ops.map { rows, op in
+                try logits.slice(rows).divergence(
+                    op, teacher: teacher.view.slice(rows), rowWeights: rig.weights.slice(rows)
+                ).total
+            }
+            let total = try losses.dropFirst().reduce(losses[0]) { try $0 + $1 }
+            return (total, FusedLoss(total: total, perRow: total, divergence: nil, crossEntropy: nil))
+        }
+        for chunk in [ChunkSize.rows(1), .rows(7), .automatic] {
+            let chunked = try rig.run { x in
+                let total = try x.chunkedDivergence(
+                    ops, head: rig.output(softCap: 2), teacher: HeadLogits(rig.teacherHidden, rig.teacherOutput()),
+                    rowWeights: rig.weights, chunk: chunk, headGradient: chunk == .rows(7) ? .added : .held)
+                return (total, FusedLoss(total: total, perRow: total, divergence: nil, crossEntropy: nil))
+            }
+            expectSame(chunked, dense, "\(chunk)")
+        }
+        let (x, _) = try Tensor.variable(rig.hidden, [20, 5], on: rig.device)
+        #expect(throws: TensorError.self) {
+            _ = try x.chunkedDivergence(
+                [ops[0], ops[2]], head: rig.output(), teacher: HeadLogits(rig.teacherHidden, rig.teacherOutput()),
+                rowWeights: rig.weights)
+        }
+    }
+
     @Test("the parts that logs show are the weighted means", arguments: TestBackend.fast)
     func parts(_ backend: TestBackend) throws {
         let rig = try Rig(backend)

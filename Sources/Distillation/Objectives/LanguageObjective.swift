@@ -11,29 +11,39 @@ public protocol LanguageObjective: Sendable {
     var needsTeacher: Bool { get }
     /// Whether the loss looks at all teachers at once; others look at one.
     var takesAllTeachers: Bool { get }
-    /// Whether it is about tokens that the student drew itself.
-    var needsRollouts: Bool { get }
+    /// How a teacher that reads in tokens of its own is compared; nil for a loss that compares token by token, which needs one tokenizer for both.
+    var reading: TokenAlignment? { get }
+    /// Which texts it is about.
+    var needs: TextNeed { get }
     /// Whether the teacher's likeliest tokens and the mass of the others are enough of it: what a cache keeps.
     var takesCachedTeacher: Bool { get }
     /// What is minimised, in one line.
     /// - Parameter what: what the mean is taken over: "valid tokens".
     func contract(over what: String) -> String
-    /// What tokens that were drawn are rewarded with, `[rows, length]`: computed once for a batch, before it is gone through in parts. nil
-    /// for a loss that rewards nothing.
-    func advantages(of batch: RolloutBatch) -> [Float]?
     /// The loss made ready for one training run.
     /// - Throws: `RetortError` 78 when the models do not fit.
     func term(_ context: LanguageTermContext) throws -> any LanguageTerm
 }
 
+/// The texts that a loss is about.
+public enum TextNeed: Sendable {
+    case any
+    /// Whose tokens the student drew itself.
+    case drawn
+    /// Two to each prompt, the teacher's and the student's.
+    case pairs
+}
+
 /// A loss that needs nothing but what models say of tokens: nothing to prepare.
 public protocol PlainLanguageObjective: LanguageObjective {
+    /// What tokens that were drawn are rewarded with, `[rows, length]`; see `LanguageTerm`.
+    func advantages(of batch: RolloutBatch) -> [Float]?
     /// The weighted sum over the tokens, a scalar on the tape.
     func loss(_ input: LanguageInput) throws -> Tensor
 }
 
 extension PlainLanguageObjective {
-    public func term(_ context: LanguageTermContext) throws -> any LanguageTerm { PlainLanguageTerm(loss) }
+    public func term(_ context: LanguageTermContext) throws -> any LanguageTerm { PlainLanguageTerm(self) }
 }
 
 /// What a loss can be built from.
@@ -51,25 +61,36 @@ public protocol LanguageTerm: AnyObject {
     var modules: [any Module] { get }
     /// The signals to keep of both models.
     var signals: SignalRequest { get }
+    /// What is known of each token of texts that models wrote, `[rows, length]`: rewards of those that were drawn, for one. Asked once for a
+    /// batch, before it is gone through in parts, which find it in `rollout.advantage`. nil for a loss that wants nothing of the kind.
+    func advantages(of batch: RolloutBatch, _ progress: TrainingProgress) throws -> [Float]?
     /// The weighted sum over the tokens, a scalar on the tape.
     func loss(_ input: LanguageInput) throws -> Tensor
 }
 
 extension LanguageTerm {
+    public func advantages(of batch: RolloutBatch, _ progress: TrainingProgress) throws -> [Float]? { nil }
     public var modules: [any Module] { [] }
     public var signals: SignalRequest { SignalRequest() }
 }
 
 private final class PlainLanguageTerm: LanguageTerm {
-    private let function: (LanguageInput) throws -> Tensor
-    init(_ function: @escaping (LanguageInput) throws -> Tensor) { self.function = function }
-    func loss(_ input: LanguageInput) throws -> Tensor { try function(input) }
+    private let objective: any PlainLanguageObjective
+    init(_ objective: any PlainLanguageObjective) { self.objective = objective }
+    func advantages(of batch: RolloutBatch, _ progress: TrainingProgress) -> [Float]? {
+        objective.advantages(of: batch)
+    }
+    func loss(_ input: LanguageInput) throws -> Tensor { try objective.loss(input) }
 }
 
 extension LanguageObjective {
     public var takesAllTeachers: Bool { false }
-    public var needsRollouts: Bool { false }
+    public var reading: TokenAlignment? { nil }
+    public var needs: TextNeed { .any }
     public var takesCachedTeacher: Bool { !needsTeacher }
+}
+
+extension PlainLanguageObjective {
     public func advantages(of batch: RolloutBatch) -> [Float]? { nil }
 }
 

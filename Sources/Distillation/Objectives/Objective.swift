@@ -144,12 +144,18 @@ public struct TrainingProgress: Sendable {
     public var epochs: Int
     /// Optimizer steps taken.
     public var step: Int
+    /// Steps of the whole training; 0 where nobody counts them.
+    public var steps: Int
 
-    public init(epoch: Int = 0, epochs: Int = 1, step: Int = 0) {
+    public init(epoch: Int = 0, epochs: Int = 1, step: Int = 0, steps: Int = 0) {
         self.epoch = epoch
         self.epochs = epochs
         self.step = step
+        self.steps = steps
     }
+
+    /// How much of the training is done, 0 to 1.
+    public var share: Double { Double(step) / Double(max(1, steps)) }
 }
 
 /// What student and teacher can show.

@@ -12,9 +12,12 @@ extension RowObjective {
     }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
-        try input.hidden.chunkedComposition(
-            head: input.head, teachers: needsTeacher ? input.teachers.compactMap(\.logits) : [],
-            headGradient: input.gradient
+        let teachers = needsTeacher ? input.teachers.compactMap(\.logits) : []
+        guard teachers.allSatisfy({ $0.classes == input.head.classes }) else {
+            throw TensorError("teachers of \(teachers.map(\.classes)) classes for a student of \(input.head.classes)")
+        }
+        return try input.hidden.chunkedComposition(
+            head: input.head, teachers: teachers, headGradient: input.gradient
         ) { student, teachers, range in
             // Of a chunk's rows those that count.
             let places = range.filter { input.targets[$0] >= 0 }

@@ -34,6 +34,8 @@ public enum TokenTeacher {
     case live(any LogitSource)
     /// What was kept of one: the likeliest classes, and what the others weigh together.
     case kept(SparseTeacher)
+    /// A model that has read the same texts in tokens of its own.
+    case translated(TranslatedTeacher)
 
     /// All logits, a chunk at a time; nil where they were not kept.
     var logits: (any LogitSource)? { if case .live(let logits) = self { logits } else { nil } }
@@ -71,6 +73,7 @@ extension TokenLoss {
                 op, head: head, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights,
                 headGradient: gradient
             ).total
+        case (.divergence, .translated?): throw TensorError("a divergence from a teacher with other tokens")
         case (.divergence, nil): throw TensorError("a divergence without a teacher")
         }
     }

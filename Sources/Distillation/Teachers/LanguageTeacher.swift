@@ -12,18 +12,28 @@ final class LanguageTeacher {
     /// What a loss calls it under `from`.
     let name: String
     let source: Source
+    /// From the student's tokens to its own; nil where nobody asks for it.
+    let bridge: TokenBridge?
+    /// Whether its tokens are others than the student's.
+    let isForeign: Bool
     /// What it does when the student has taken a step.
     private let follow: (() throws -> Void)?
 
     /// - Parameter follow: for a teacher that learns from its student.
-    init(_ name: String = Role.teacher, _ source: Source, follow: (() throws -> Void)? = nil) {
+    init(
+        _ name: String = Role.teacher, _ source: Source, bridge: TokenBridge? = nil, follow: (() throws -> Void)? = nil
+    ) {
         self.name = name
         self.source = source
+        self.bridge = bridge
+        isForeign = bridge.map { !$0.isIdentity } ?? false
         self.follow = follow
     }
 
-    convenience init(_ model: any LanguageModel, _ name: String = Role.teacher, on device: Device) {
-        self.init(name, .model(model, on: device))
+    convenience init(
+        _ model: any LanguageModel, _ name: String = Role.teacher, bridge: TokenBridge? = nil, on device: Device
+    ) {
+        self.init(name, .model(model, on: device), bridge: bridge)
     }
 
     /// nil where there are only its predictions.
@@ -60,11 +70,16 @@ final class LanguageTeacher {
 
     /// - Parameters:
     ///   - tokens: the same as the batch's.
+    ///   - alignment: how it is compared where it reads in tokens of its own; nil: it reads the student's.
     ///   - paths: signals to keep; those of a model only.
     ///   - device: the student's.
     func lesson(
-        _ batch: LanguageBatch, _ tokens: TokenBatch, capturing paths: Set<String>, on device: Device
+        _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil, capturing paths: Set<String>,
+        on device: Device
     ) throws -> Lesson {
+        if let alignment {
+            return Lesson(predictions: .translated(try reading(batch, alignment, on: device)), signals: [:])
+        }
         switch source {
         case .cache(let cache):
             return Lesson(predictions: .kept(try cache.predictions(batch, on: device)), signals: [:])
@@ -137,11 +152,30 @@ extension LanguageTeacherSpec {
     /// One that is the same for all seeds; nil for one that each seed trains.
     /// - Parameter device: the student's.
     /// - Throws: `RetortError` 65, 66, 69 for files and devices; 78 for a cache that does not fit the data.
-    func load(for data: LanguageExamples, beside device: Device) throws -> LanguageTeacher? {
+    func load(for data: LanguageExamples, bridge: TokenBridge?, beside device: Device) throws -> LanguageTeacher? {
         if let cache = try openCache(for: data) { return LanguageTeacher(name, .cache(cache)) }
         guard let folder = live?.directory else { return nil }
         let named = try self.device.map { try Device.select($0) }
         let own = named.flatMap { $0.description == device.description ? nil : $0 } ?? device
-        return LanguageTeacher(try LanguageModelDirectory.load(folder, on: own, trains: false).model, name, on: own)
+        let model = try LanguageModelDirectory.load(folder, on: own, trains: false).model
+        return LanguageTeacher(model, name, bridge: bridge, on: own)
+    }
+
+    /// From the data's tokens to its own, where these may be others or a loss wants to know.
+    /// - Parameter isAsked: whether a loss compares across tokenizers.
+    /// - Throws: `RetortError` 65, 66, 69 for a tokenizer that cannot be read; 78 where one is asked for and there is none.
+    func bridge(from data: LanguageExamples, isAsked: Bool) throws -> TokenBridge? {
+        guard let own = data.tokenizer else {
+            guard isAsked else { return nil }
+            throw RetortError.recipe(
+                "a loss across tokenizers needs texts, and the data are tokens", at: location,
+                help: "use `data: {kind: text}`")
+        }
+        let folder = live?.directory.flatMap { LanguageModelDirectory.hasTokenizer($0) ? $0 : nil }
+        let isOther = try folder.map {
+            try LanguageModelDirectory.tokenizerDigest($0) != LanguageModelDirectory.tokenizerDigest(own.folder)
+        }
+        guard isAsked || isOther ?? false else { return nil }
+        return try TokenBridge(from: try Tokenizer.load(own.folder), to: try Tokenizer.load(folder ?? own.folder))
     }
 }

@@ -94,7 +94,8 @@ struct ByteFallbackDecoder: TokenDecoder {
         return result
     }
 
-    private static func byte(_ token: [UInt8]) -> UInt8? {
+    /// The byte that a token spells; nil for another token.
+    static func byte(_ token: [UInt8]) -> UInt8? {
         guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }
         return UInt8(String(decoding: token[3..<5], as: UTF8.self), radix: 16)
     }

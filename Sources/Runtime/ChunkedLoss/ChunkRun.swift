@@ -43,7 +43,7 @@ struct ChunkRun {
         // The same memory for every chunk: the queue is in order.
         let shape = [rowsOfChunk, classes]
         let logits = try device.empty(shape)
-        let spaces = try teachers.map { $0.needsSpace ? try device.empty(shape) : nil }
+        let spaces = try teachers.map { $0.needsSpace ? try device.empty([rowsOfChunk, $0.classes]) : nil }
         let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape) : nil
         for start in stride(from: 0, to: rows, by: rowsOfChunk) {
             let range = start..<min(rows, start + rowsOfChunk)
@@ -81,12 +81,17 @@ struct ChunkRun {
     }
 
     /// The sum of the rows' losses, on the tape. Gradients are there already: backward hands them over.
-    func total(of loss: View) throws -> Tensor {
+    /// - Parameter others: what else it depends on, with its gradients.
+    func total(of loss: View, also others: [(input: Tensor, gradient: View?)] = []) throws -> Tensor {
         let total = try device.empty([1])
         try run(Reduce(.sum), .init(x: loss, axis: 0, y: .write(total)), on: device)
-        let inputs = [hidden, head.weight] + (head.bias.map { [$0] } ?? [])
-        return Tensor.recorded(total.reshaped([]), device, from: inputs) { [gradients] _, upstream in
+        let inputs = [hidden, head.weight] + (head.bias.map { [$0] } ?? []) + others.map(\.input)
+        return Tensor.recorded(total.reshaped([]), device, from: inputs) { [gradients, device] _, upstream in
             try gradients.deliver(upstream)
+            for (input, gradient) in others {
+                guard let node = input.node, let gradient else { continue }
+                try node.give(.view(try gradient.scaled(by: upstream, on: device)))
+            }
         }
     }
 

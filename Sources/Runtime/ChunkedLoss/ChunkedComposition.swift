@@ -17,31 +17,55 @@ extension Tensor {
         headGradient: HeadGradient = .held,
         _ loss: (_ student: Tensor, _ teachers: [View], _ range: Range<Int>) throws -> Tensor?
     ) throws -> Tensor {
+        try chunkedComposition(head: head, teachers: teachers, rowInputs: [], chunk: chunk, headGradient: headGradient)
+        { student, teachers, range, _ in
+            try loss(student, teachers, range)
+        }
+    }
+
+    /// The same with more that a row's loss depends on.
+    /// - Parameter rowInputs: `[rows]` each; the chunk's rows of them are on its tape too.
+    public func chunkedComposition(
+        head: OutputHead, teachers: [any LogitSource], rowInputs: [Tensor], chunk: ChunkSize = .automatic,
+        headGradient: HeadGradient = .held,
+        _ loss: (_ student: Tensor, _ teachers: [View], _ range: Range<Int>, _ rowInputs: [Tensor]) throws -> Tensor?
+    ) throws -> Tensor {
         let rows = try head.rows(of: self).shape[0]
-        if let other = teachers.first(where: { $0.rows != rows || $0.classes != head.classes }) {
-            throw TensorError(
-                "a teacher of \(other.rows) rows and \(other.classes) classes for a student of \(rows) and \(head.classes)"
-            )
+        if let other = teachers.first(where: { $0.rows != rows }) {
+            throw TensorError("a teacher of \(other.rows) rows for a student of \(rows)")
+        }
+        guard rowInputs.allSatisfy({ $0.shape == [rows] }) else {
+            throw TensorError("inputs of shapes \(rowInputs.map(\.shape)) for \(rows) rows")
         }
         let run = try ChunkRun(self, head, teachers: teachers, chunk, headGradient)
+        let gradients = try rowInputs.map { $0.needsGradient ? try device.empty([rows]) : nil }
         let total = try run.chunks { logits, taught, range, losses, gradient in
             try RetortKernels.run(Fill(0), .init(y: losses), on: device)
             guard let gradient else {
-                let value = try Autograd.withoutGradients { try loss(Tensor(logits, device), taught, range) }
+                let value = try Autograd.withoutGradients {
+                    try loss(Tensor(logits, device), taught, range, rowInputs.map { try $0.slice(range) })
+                }
                 return try value.map { try put($0, into: losses) } ?? ()
             }
             let (leaf, parameter) = try Tensor(logits, device).leaf()
-            guard let value = try loss(leaf, taught, range) else {
-                return try RetortKernels.run(Fill(0), .init(y: gradient), on: device)
+            let rowLeaves = try rowInputs.map { try Tensor($0.contiguousView().slice(range), device).leaf() }
+            let value = try loss(leaf, taught, range, rowLeaves.map(\.0))
+            if let value {
+                try put(value, into: losses)
+                if value.needsGradient { try value.backward() }
             }
-            try put(value, into: losses)
-            if value.needsGradient { try value.backward() }
-            guard parameter.hasGradient else {
-                return try RetortKernels.run(Fill(0), .init(y: gradient), on: device)
+            let sinks: [(Parameter, View?)] =
+                [(parameter, gradient)] + zip(rowLeaves, gradients).map { ($0.1, $1?.slice(range)) }
+            for (source, sink) in sinks {
+                guard let sink else { continue }
+                if source.hasGradient {
+                    try RetortKernels.run(Copy(), .init(x: source.gradient, y: .write(sink)), on: device)
+                } else {
+                    try RetortKernels.run(Fill(0), .init(y: sink), on: device)
+                }
             }
-            try RetortKernels.run(Copy(), .init(x: parameter.gradient, y: .write(gradient)), on: device)
         }
-        return try run.total(of: total)
+        return try run.total(of: total, also: Array(zip(rowInputs, gradients)))
     }
 
     /// A chunk's loss stands in its first row.

@@ -1,6 +1,15 @@
 import RetortKernels
 
 extension Tensor {
+    /// Columns of a table in an order given: `[rows, columns]` → `[rows, ids]`.
+    public func gatherColumns(_ ids: [Int32]) throws -> Tensor {
+        guard rank == 2 else { throw TensorError("columns of shape \(shape)") }
+        // A reshape of what is not adjacent is a copy on the tape.
+        let (rows, columns) = (shape[0], shape[1])
+        return try transposed(0, 1).reshaped([columns, rows]).gatherRows(ids, shape: [ids.count]).transposed(0, 1)
+            .reshaped([rows, ids.count])
+    }
+
     /// Rows of a table: table `[n, columns]`, ids int32 `[...]` → `[..., columns]`. Rows of `paddingIndex` get no gradient.
     ///
     /// - `hostIDs`: the same ids on the host; backward needs them sorted to add in a fixed order.

@@ -43,6 +43,7 @@ enum GoldenFamilies {
         "losses/rl": policy,
         "losses/token_divergence": tokenDivergence,
         "losses/topk_kd": topK,
+        "losses/uld": universal,
         "misc/number_formats": NumberFormatFamily(),
         "misc/optimizers": optimizers,
         "misc/schedules": ScheduleFamily(),

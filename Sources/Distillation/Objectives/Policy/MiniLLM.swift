@@ -46,7 +46,7 @@ public struct MiniLLMObjective: PlainLanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
-    public var needsRollouts: Bool { true }
+    public var needs: TextNeed { .drawn }
     public func contract(over what: String) -> String {
         func number(_ x: Double) -> String { NumberFormat.significant(x) }
         var parts = ["γ = \(number(gamma))"]

@@ -24,7 +24,7 @@ public struct SampledReverseKLObjective: PlainLanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
-    public var needsRollouts: Bool { true }
+    public var needs: TextNeed { .drawn }
     public func contract(over what: String) -> String {
         let number = { (x: Float) in NumberFormat.significant(Double(x)) }
         return "\(number(weight))·(−A·q/q_old), A = ln p − ln q"

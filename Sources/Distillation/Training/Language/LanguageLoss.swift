@@ -72,7 +72,9 @@ final class LanguageLoss {
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
         let losses = try counting.map { term, factor in
-            let taught = term.spec.teachers.compactMap { lessons[$0] }
+            let taught = term.spec.teachers.compactMap {
+                lessons[Subject(teacher: $0, reading: term.spec.objective.reading)]
+            }
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
@@ -87,16 +89,24 @@ final class LanguageLoss {
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
 
-    /// What each teacher that a loss looks at has to say, by its name: it reads the batch once.
+    /// Who is asked, and how it reads.
+    private struct Subject: Hashable {
+        let teacher: String
+        let reading: TokenAlignment?
+    }
+
+    /// What each teacher that a loss looks at has to say: it reads the batch once in each way that is asked for.
     private func lessons(
         for terms: [Term], _ batch: LanguageBatch, _ tokens: TokenBatch
-    ) throws -> [String: LanguageTeacher.Lesson] {
-        var lessons: [String: LanguageTeacher.Lesson] = [:]
+    ) throws -> [Subject: LanguageTeacher.Lesson] {
+        var lessons: [Subject: LanguageTeacher.Lesson] = [:]
         for teacher in teachers {
             let own = terms.filter { $0.spec.teachers.contains(teacher.name) }
-            guard !own.isEmpty else { continue }
-            let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
-            lessons[teacher.name] = try teacher.lesson(batch, tokens, capturing: paths, on: device)
+            for reading in Set(own.map(\.spec.objective.reading)) {
+                let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
+                lessons[Subject(teacher: teacher.name, reading: reading)] = try teacher.lesson(
+                    batch, tokens, reading, capturing: paths, on: device)
+            }
         }
         return lessons
     }

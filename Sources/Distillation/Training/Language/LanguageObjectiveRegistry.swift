@@ -4,6 +4,9 @@ enum LanguageObjectiveRegistry {
         ObjectiveRegistry.all.compactMap { $0 as? any LanguageObjective.Type } + [
             SampledReverseKLObjective.self,
             MiniLLMObjective.self,
+            DistiLLM2Objective.self,
+            ULDObjective.self,
+            GOLDObjective.self,
             HiddenStatesObjective.self,
             AttentionScoresObjective.self,
             MiniLMObjective.self,

@@ -46,6 +46,14 @@ struct LanguagePreset: Sendable {
             objective: "[{loss: skew-kl, lambda: 0.1}, {loss: cross-entropy, on: plain}]",
             rollouts: "{kind: replay, capacity: 1000, temperature: 1, max-new-tokens: 256}"),
         LanguagePreset(
+            "distillm2",
+            "DistiLLM-2 as its paper has it, adaptive and gradual; its released trainer has lambda 0.1 and no more: adaptive: false, gradual: false",
+            objective: "[{loss: distillm2}]",
+            rollouts: "{kind: pairs, temperature: 0.8, top-p: 0.95, max-new-tokens: 1024}"),
+        LanguagePreset(
+            "uld", "ULD's paper: cross entropy and 1.5 times the sorted distance of the n-th tokens",
+            objective: "[{loss: uld, align: order, weight: 1.5}, {loss: cross-entropy}]"),
+        LanguagePreset(
             "distilbert",
             "DistilBERT's three losses: 5·T²·KL at T = 2, twice cross entropy, cosine of the last hidden states",
             objective:

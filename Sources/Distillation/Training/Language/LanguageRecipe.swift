@@ -105,15 +105,20 @@ extension LanguageRecipe.Arm {
                     "the loss \(word) looks at plain text, and there is none", at: loss.location,
                     help: "add data.plain, or look at other texts")
             }
-            guard term.objective.needsRollouts else { continue }
-            guard let rollouts, rollouts.isOnPolicy, term.texts == .step else {
+            let wanted: (texts: String, help: String)
+            switch term.objective.needs {
+            case .any: continue
+            case .drawn:
+                wanted = (
+                    "tokens that the student drew", "add `rollouts: {kind: student, share: 1}` or `{kind: mixed}`"
+                )
+            case .pairs: wanted = ("two texts to each prompt", "add `rollouts: {kind: pairs}`")
+            }
+            guard let rollouts, rollouts.serves(term.objective.needs), term.texts == .step else {
                 throw RetortError.recipe(
-                    "the loss \(word) is about tokens that the student drew", at: loss.location,
-                    why: rollouts.map {
-                        "the arm \(name) has rollouts of kind \($0.name), not all of them the student's"
-                    }
-                        ?? "the arm \(name) learns from the data's texts",
-                    help: "add `rollouts: {kind: student, share: 1}` or `{kind: mixed}`")
+                    "the loss \(word) is about \(wanted.texts)", at: loss.location,
+                    why: rollouts.map { "the arm \(name) has rollouts of kind \($0.name)" }
+                        ?? "the arm \(name) learns from the data's texts", help: wanted.help)
             }
             guard rollouts.sampling.temperature > 0 else {
                 throw RetortError.recipe(
@@ -122,15 +127,16 @@ extension LanguageRecipe.Arm {
             }
         }
         if let rollouts, let writes = rollouts.teacher,
-            let (loss, term) = zip(losses, terms).first(where: { $0.1.objective.needsRollouts }),
+            let (loss, term) = zip(losses, terms).first(where: { $0.1.objective.needs != .any }),
             term.teachers != [writes]
         {
             throw RetortError.recipe(
                 "the loss \(loss.required("loss").text) rewards by another teacher than the one that writes",
                 at: loss.location, why: "\(writes) writes", help: "let both have the same `from`")
         }
-        if let second = zip(losses, terms).filter({ $0.1.objective.needsRollouts }).dropFirst().first {
-            throw RetortError.recipe("a second policy loss in one arm", at: second.0.location, help: "keep one of them")
+        if let second = zip(losses, terms).filter({ $0.1.objective.needs != .any }).dropFirst().first {
+            throw RetortError.recipe(
+                "a second loss of written texts in one arm", at: second.0.location, help: "keep one of them")
         }
     }
 }

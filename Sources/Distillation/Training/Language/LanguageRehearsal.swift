@@ -15,14 +15,13 @@ extension LanguageRun {
             ).model
             return LanguageTeacher(model, spec.name, on: device)
         }
+        let known = teachers.first { !$0.isForeign }
         let student = try recipe.student.make(
-            vocabulary: teachers.first?.vocabulary ?? data.tokenizer?.tokens, settings: teachers.first?.settings,
-            seed: 0,
-            on: device
+            vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: 0, on: device
         ).model
         try check("student", student, data, at: recipe.student.location)
         for (spec, teacher) in zip(recipe.teachers, teachers) {
-            if let model = teacher.model { try check("teacher", model, data, at: spec.location) }
+            if let model = teacher.model, !teacher.isForeign { try check("teacher", model, data, at: spec.location) }
         }
         for train in recipe.arms.map(\.train) + recipe.teachers.compactMap(\.train) {
             _ = try data.training(batch: train.batch, seed: 0)
@@ -38,11 +37,10 @@ extension LanguageRun {
                 at: arm.rollouts?.location,
                 help: "remove one of the two")
         }
-        for teacher in teachers where recipe.arms.contains(where: { $0.teachers.contains(teacher.name) }) {
-            guard teacher.vocabulary != student.vocabulary else { continue }
-            throw RetortError.recipe(
-                "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)",
-                at: recipe.student.location, why: "their predictions cannot be compared token by token")
+        for arm in recipe.arms {
+            for teacher in teachers where arm.teachers.contains(teacher.name) {
+                try check(arm, teacher, student, data, at: recipe.student.location)
+            }
         }
         let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
         for arm in recipe.arms where arm.terms.contains(where: { $0.objective.needsTeacher }) {
@@ -72,6 +70,35 @@ extension LanguageRun {
             throw RetortError.recipe(
                 "the data has the token \(data.largestToken), the \(who) a vocabulary of \(model.vocabulary)", at: place
             )
+        }
+    }
+
+    /// - Throws: `RetortError` 78 for a teacher whose tokens an arm cannot compare with the student's; 65 where none of the text can be.
+    private static func check(
+        _ arm: LanguageRecipe.Arm, _ teacher: LanguageTeacher, _ student: any LanguageModel, _ data: LanguageExamples,
+        at place: RetortError.Location?
+    ) throws {
+        let looking = arm.terms.filter { $0.teachers.contains(teacher.name) }
+        let readers = looking.filter { $0.objective.reading != nil }
+        let across = "across tokenizers there are the losses uld and gold"
+        if teacher.isForeign, arm.rollouts?.teacher == teacher.name {
+            throw RetortError.recipe(
+                "the teacher writes in other tokens than the student's", at: arm.rollouts?.location,
+                help: "let it write texts with `retort generate`, and train on them")
+        }
+        if looking.count > readers.count, teacher.isForeign || teacher.vocabulary != student.vocabulary {
+            throw RetortError.recipe(
+                teacher.vocabulary == student.vocabulary
+                    ? "teacher and student have different tokenizers"
+                    : "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)",
+                at: place, why: "their predictions cannot be compared token by token", help: across)
+        }
+        guard !readers.isEmpty, let bridge = teacher.bridge else { return }
+        guard try ReadingCoverage(bridge, data.train).compared > 0 else {
+            throw RetortError.badData(
+                "the teacher's tokenizer writes no text as it reads it", at: place,
+                why: "no token of the training data could be compared",
+                help: "take a teacher with a tokenizer that keeps the text")
         }
     }
 }

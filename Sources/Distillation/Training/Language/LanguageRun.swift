@@ -19,6 +19,8 @@ final class LanguageRun: RecipeRun {
     /// Teachers from directories and caches, the same for all seeds; nil for one that each seed trains.
     private let loaded: [LanguageTeacher?]
     /// What those of directories were measured to be, once they were.
+    /// Of each teacher, where its tokens may be others than the data's.
+    private let bridges: [TokenBridge?]
     private var loadedResults: [String: SeedResult] = [:]
     private let clock = ContinuousClock()
     /// As the progress line shows it between two measurements.
@@ -43,7 +45,15 @@ final class LanguageRun: RecipeRun {
         self.tokenizer = tokenizer
         let pad = data.pad
         answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
-        let loaded = try recipe.teachers.map { try $0.load(for: data, beside: device) }
+        let bridges = try recipe.teachers.map { teacher in
+            try teacher.bridge(
+                from: data,
+                isAsked: recipe.arms.contains { arm in
+                    arm.terms.contains { $0.objective.reading != nil && $0.teachers.contains(teacher.name) }
+                })
+        }
+        self.bridges = bridges
+        let loaded = try zip(recipe.teachers, bridges).map { try $0.load(for: data, bridge: $1, beside: device) }
         self.loaded = loaded
         try Self.rehearse(recipe, data, loaded, on: device)
         let caches = loaded.compactMap { $0?.cache }
@@ -65,6 +75,12 @@ final class LanguageRun: RecipeRun {
                 + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
         for line in findings { try say(line) }
         for cache in loaded.compactMap({ $0?.cache }) { for line in cache.words { try say(line) } }
+        for (teacher, bridge) in zip(recipe.teachers, bridges) {
+            guard let bridge, !bridge.isIdentity else { continue }
+            try say(
+                "\(teacher.role): has a tokenizer of its own; \(try ReadingCoverage(bridge, data.train).words); "
+                    + "agreement and divergence are not measured")
+        }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
             if let rollouts = arm.rollouts { try say("\(arm.name): learn from \(rollouts.contract)") }
@@ -85,7 +101,7 @@ final class LanguageRun: RecipeRun {
             }
         }
         let taught = zip(recipe.teachers, teacherResults).compactMap { teacher, results in
-            teacher.live.map {
+            (results.isEmpty ? nil : teacher.live).map {
                 ArmResult(
                     role: teacher.role,
                     contract: [$0.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
@@ -106,7 +122,10 @@ final class LanguageRun: RecipeRun {
     private func teacher(_ index: Int, _ seed: UInt64) throws -> (LanguageTeacher, SeedResult?) {
         let spec = recipe.teachers[index]
         if let teacher = loaded[index] {
-            guard let model = teacher.model, let device = teacher.device else { return (teacher, nil) }
+            // What has other tokens than the data cannot be measured on them.
+            guard let model = teacher.model, let device = teacher.device, !teacher.isForeign else {
+                return (teacher, nil)
+            }
             var result = try loadedResults[spec.name] ?? measure(model, seed: seed, on: device)
             result.seed = seed
             loadedResults[spec.name] = result
@@ -118,14 +137,14 @@ final class LanguageRun: RecipeRun {
         if let done = try directory.finished(spec.role, seed) {
             let folder = directory.folder(spec.role, seed) + "/final"
             let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
-            return (LanguageTeacher(model, spec.name, on: device), done)
+            return (LanguageTeacher(model, spec.name, bridge: bridges[index], on: device), done)
         }
         // Each teacher starts from weights of its own.
         let start = seed ^ 0x7eac_4e12 &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
         let (model, result) = try fit(
             Fitting(role: spec.role, spec: live, terms: Self.teacherTerms, train: train, seed: seed, start: start))
         model.freeze()
-        return (LanguageTeacher(model, spec.name, on: device), result)
+        return (LanguageTeacher(model, spec.name, bridge: bridges[index], on: device), result)
     }
 
     /// Something to train for a seed.
@@ -138,7 +157,7 @@ final class LanguageRun: RecipeRun {
         var decay: Double?
         let seed: UInt64
         /// What its first weights are drawn by.
-        let start: UInt64
+        var start: UInt64
         /// Those that are asked.
         var teachers: [LanguageTeacher] = []
         /// Those that it is measured against, and takes sizes from.
@@ -152,19 +171,22 @@ final class LanguageRun: RecipeRun {
         var goal = Fitting(
             role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train, rollouts: arm.rollouts,
             seed: seed,
-            start: seed, teachers: teachers.filter { arm.teachers.contains($0.name) }, compared: teachers)
+            start: seed, teachers: teachers.filter { arm.teachers.contains($0.name) },
+            compared: teachers.filter { !$0.isForeign })
         switch arm.scheme {
         case .offline: break
         case .movingAverage(let decay): goal.decay = decay
         case .bornAgain(let generations):
             for number in 1..<generations {
                 goal.isLast = false
+                // Each starts from weights of its own: nothing is handed down but what it says.
+                goal.start = seed ^ UInt64(number) &* 0x9e37_79b9_7f4a_7c15
                 try say("\(arm.name) seed \(seed): generation \(number) of \(generations)")
                 let model = try fit(goal).model
                 model.freeze()
                 goal.teachers = [LanguageTeacher(model, goal.teachers[0].name, on: device)]
             }
-            goal.isLast = true
+            (goal.isLast, goal.start) = (true, seed)
         }
         return try fit(goal).result
     }

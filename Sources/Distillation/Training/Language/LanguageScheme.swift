@@ -7,7 +7,7 @@ enum LanguageScheme: Sendable {
     /// A teacher whose weights follow the student's: average ← decay · average + (1 − decay) · weights after each step (mean teacher,
     /// Tarvainen & Valpola 2017, arXiv:1703.01780). At decay 1 it stays what the student was at first.
     case movingAverage(decay: Double)
-    /// Each generation is a student that starts like the first and is taught by the one before; the first by the recipe's teacher (Furlanello et al.
+    /// Each generation is a student that starts anew and is taught by the one before; the first by the recipe's teacher (Furlanello et al.
     /// 2018, arXiv:1805.04770).
     case bornAgain(generations: Int)
 

@@ -9,9 +9,9 @@ extension LanguageRun {
         seed: UInt64, student: any LanguageModel, teachers: [LanguageTeacher]
     ) throws -> (data: LanguageBatches, source: RolloutSource?) {
         // Who writes, or rewards what is written.
-        let name = rollouts.teacher ?? terms.first { $0.objective.needsRollouts }?.teachers.first
+        let name = rollouts.teacher ?? terms.first { $0.objective.needs != .any }?.teachers.first
         let teacher = teachers.first { $0.name == name }
-        let models = [student] + teachers.compactMap(\.model)
+        let models = [student] + teachers.filter { !$0.isForeign }.compactMap(\.model)
         let ends = try models.reduce(into: Set([tokenizer?.special("eos")?.id].compactMap { $0 })) {
             $0.formUnion(try EndTokens.named(in: $1.config))
         }
@@ -41,13 +41,13 @@ extension LanguageRun {
                     heldOut: try LanguageBatches(measuring: heldOut, pad: data.pad), batch: training.batch,
                     wantsSignals: false, on: device)
             )
-        case .student, .mixed:
+        case .student, .mixed, .pairs:
             let all = try batches(data.train)
             return (
                 all,
                 RolloutSource(
                     rollouts, writer(seed: seed), student: student, teacher: teacher, data: all, heldOut: nil,
-                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needsRollouts }, on: device)
+                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needs != .any }, on: device)
             )
         }
     }

@@ -74,7 +74,7 @@ final class LanguageTrainer {
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
         self.seed = seed
         order = EpochOrder(seed: seed)
-        progress = TrainingProgress(epochs: epochs)
+        progress = TrainingProgress(epochs: epochs, steps: steps)
     }
 
     /// Some steps.
@@ -146,7 +146,9 @@ final class LanguageTrainer {
             let (batch, size) = (one.texts, spec.microBatch ?? one.texts.batch.rows)
             var whole = batch
             for term in one.terms {
-                if let advantage = term.spec.objective.advantages(of: batch) { whole.signals?.advantage = advantage }
+                if let advantage = try term.loss.advantages(of: batch, progress) {
+                    whole.signals?.advantage = advantage
+                }
             }
             let parts = stride(from: 0, to: batch.batch.rows, by: size).map {
                 whole.rows($0..<min(batch.batch.rows, $0 + size))

@@ -15,11 +15,14 @@ public struct RolloutSignals: Sendable {
     var importance: [Float]
     /// What a policy loss rewards the token with; set by the loss that wants it.
     var advantage: [Float]
+    /// `[rows]`: whether the teacher wrote a text.
+    var isTeachers: [Bool]
 
     init(rows: Int, length: Int) {
         let zero = [Float](repeating: 0, count: rows * length)
         self.length = length
         (student, teacher, importance, advantage) = (zero, zero, zero, zero)
+        isTeachers = [Bool](repeating: false, count: rows)
     }
 
     func rows(_ range: Range<Int>) -> RolloutSignals {
@@ -29,6 +32,7 @@ public struct RolloutSignals: Sendable {
         signals.teacher = Array(teacher[part])
         signals.importance = Array(importance[part])
         signals.advantage = Array(advantage[part])
+        signals.isTeachers = Array(isTeachers[range])
         return signals
     }
 

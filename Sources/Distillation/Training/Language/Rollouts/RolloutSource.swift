@@ -25,8 +25,13 @@ final class RolloutSource {
     /// Steps that learned from new texts, and from a buffer's or a collection's.
     private(set) var learned = (new: 0, again: 0)
 
-    /// What a mixture wrote, and the steps taken on it.
-    private var collected: (texts: [RolloutText], number: Int, taken: Int)?
+    /// What was written at once, one text or a pair of them to a prompt, and the steps taken on it.
+    private struct Collection {
+        let texts: [[RolloutText]]
+        let number: Int
+        var taken = 0
+    }
+    private var collected: Collection?
 
     /// - Parameters:
     ///   - data: whose prompts are answered; not packed.
@@ -80,7 +85,10 @@ final class RolloutSource {
             let random = Philox(seed: seed ^ UInt64(step) &* 0x9e37_79b9_7f4a_7c15, stream: Philox.stream("replay"))
             learned.again += 1
             return RolloutBatch(buffer.sample(batch, random), pad: data.pad)
-        case .mixed(let spec): return try mixed(spec)
+        case .mixed(let spec):
+            return try collection(spec.collect, epochs: spec.epochs) { try mixed(spec, $0) }
+        case .pairs(let spec):
+            return try collection(spec.collect, epochs: spec.epochs) { try pairs(spec, $0) }
         }
     }
 
@@ -115,42 +123,64 @@ final class RolloutSource {
         }
     }
 
-    /// The next batch of what student and teacher wrote together; once all of it has been seen often enough, they write anew.
-    private func mixed(_ spec: RolloutSpec.MixedSpec) throws -> RolloutBatch {
-        let steps = (spec.collect + batch - 1) / batch
-        var current = try collected ?? collect(spec, number: 0)
-        if current.taken == steps * spec.epochs { current = try collect(spec, number: current.number + 1) }
+    /// The next batch of what is written at once; when all of it has been seen often enough, it is written anew.
+    /// - Parameter write: the texts to the prompts of these numbers.
+    private func collection(
+        _ count: Int, epochs: Int, write: ([Int]) throws -> [[RolloutText]]
+    ) throws -> RolloutBatch {
+        let steps = (count + batch - 1) / batch
+        func collect(_ number: Int) throws -> Collection {
+            Collection(texts: try write(Array(number * count..<(number + 1) * count)), number: number)
+        }
+        var current = try collected ?? collect(0)
+        if current.taken == steps * epochs { current = try collect(current.number + 1) }
         let (pass, place) = current.taken.quotientAndRemainder(dividingBy: steps)
         let order = Philox(
-            seed: seed ^ UInt64(current.number * spec.epochs + pass) &* 0x9e37_79b9_7f4a_7c15,
+            seed: seed ^ UInt64(current.number * epochs + pass) &* 0x9e37_79b9_7f4a_7c15,
             stream: Philox.stream("mixed")
-        ).permutation(spec.collect)
+        ).permutation(count)
         current.taken += 1
         if pass == 0 { learned.new += 1 } else { learned.again += 1 }
         collected = current
-        let chosen = order[place * batch..<min(spec.collect, (place + 1) * batch)]
-        return RolloutBatch(chosen.map { current.texts[Int($0)] }, pad: data.pad)
+        let chosen = order[place * batch..<min(count, (place + 1) * batch)]
+        return RolloutBatch(chosen.flatMap { current.texts[Int($0)] }, pad: data.pad)
     }
 
-    private func collect(_ spec: RolloutSpec.MixedSpec, number: Int) throws -> (
-        texts: [RolloutText], number: Int, taken: Int
-    ) {
-        guard let teacher = teacher?.model else {
-            throw TensorError("texts of a mixture with a teacher, without a teacher")
-        }
-        let numbers = Array(number * spec.collect..<(number + 1) * spec.collect)
+    /// The examples whose prompts have these numbers, all of the data in one order after the other.
+    private func examples(_ numbers: [Int]) -> [Int32] {
         let count = data.corpus.count
         var orders: [Int: [Int32]] = [:]
-        let examples = numbers.map { number -> Int32 in
+        return numbers.map { number in
             let (epoch, place) = number.quotientAndRemainder(dividingBy: count)
             let order = orders[epoch] ?? data.order(epoch: epoch)
             orders[epoch] = order
             return order[place]
         }
+    }
+
+    private func mixed(_ spec: RolloutSpec.MixedSpec, _ numbers: [Int]) throws -> [[RolloutText]] {
+        guard let teacher = teacher?.model else {
+            throw TensorError("texts of a mixture with a teacher, without a teacher")
+        }
         let share = Float(spec.share)
         let texts = try writer.answers(
-            to: prompts(examples), by: student, numbers: numbers,
+            to: prompts(examples(numbers)), by: student, numbers: numbers,
             mixture: share > 0 ? WritingMixture(teacher, share: share) : nil)
-        return (try measured(texts, share: share), number, 0)
+        return try measured(texts, share: share).map { [$0] }
+    }
+
+    private func pairs(_ spec: RolloutSpec.PairSpec, _ numbers: [Int]) throws -> [[RolloutText]] {
+        let examples = examples(numbers)
+        let prompts = prompts(examples)
+        let chosen: [RolloutText]
+        if spec.chosen == .teacher, let model = teacher?.model {
+            chosen = try writer.answers(to: prompts, by: model, numbers: numbers, isTeachers: true)
+        } else {
+            chosen = examples.map {
+                RolloutText(of: data.corpus.example(Int($0)), least: self.spec.promptTokens, longest: writer.longest)
+            }
+        }
+        let rejected = try writer.answers(to: prompts, by: student, numbers: numbers)
+        return zip(try measured(chosen, share: 0), try measured(rejected, share: 0)).map { [$0, $1] }
     }
 }

@@ -13,6 +13,8 @@ struct RolloutSpec: Sendable {
         case replay(ReplaySpec)
         /// What student and teacher wrote together, token by token: MiniLLM (Gu et al. 2024, arXiv:2306.08543).
         case mixed(MixedSpec)
+        /// Two to each prompt, the teacher's and the student's: DistiLLM-2 (Ko et al. 2025, arXiv:2503.07067).
+        case pairs(PairSpec)
     }
 
     /// What the other steps learn from.
@@ -22,6 +24,14 @@ struct RolloutSpec: Sendable {
         /// Of the teacher's probabilities in the mixture that tokens are drawn from.
         let share: Double
         /// Texts that are written at once, and passes over them.
+        let collect: Int
+        let epochs: Int
+    }
+
+    struct PairSpec: Sendable {
+        /// Who answers beside the student: the teacher writes, or the data have what it or a better one wrote.
+        let chosen: Otherwise
+        /// Prompts that are answered at once, and passes over them.
         let collect: Int
         let epochs: Int
     }
@@ -63,6 +73,11 @@ struct RolloutSpec: Sendable {
                     share: node.required("share").number,
                     otherwise: Otherwise(rawValue: node.required("otherwise").text) ?? .data)
             case "replay": .replay(ReplaySpec(node))
+            case "pairs":
+                .pairs(
+                    PairSpec(
+                        chosen: Otherwise(rawValue: node.required("chosen").text) ?? .teacher,
+                        collect: node.required("collect").integer, epochs: node.required("epochs").integer))
             default:
                 .mixed(
                     MixedSpec(
@@ -92,12 +107,11 @@ struct RolloutSpec: Sendable {
         }
     }
 
-    /// Whether every step learns from what the student wrote: what a policy gradient needs.
-    var isOnPolicy: Bool {
-        switch kind {
-        case .student(let share, _): share == 1
-        case .mixed: true
-        case .teacher, .replay: false
+    /// Whether every step has the texts that a loss is about.
+    func serves(_ need: TextNeed) -> Bool {
+        switch (need, kind) {
+        case (.any, _), (.drawn, .student(share: 1, _)), (.drawn, .mixed), (.pairs, .pairs): true
+        default: false
         }
     }
 
@@ -107,6 +121,7 @@ struct RolloutSpec: Sendable {
     private static func needsTeacher(_ kind: Kind) -> Bool {
         switch kind {
         case .teacher, .mixed, .student(_, .teacher): true
+        case .pairs(let spec): spec.chosen == .teacher
         case .student, .replay: false
         }
     }
@@ -127,6 +142,8 @@ struct RolloutSpec: Sendable {
             case .mixed(let spec):
                 "\(spec.collect) texts of \(number(1 - spec.share))·student + \(number(spec.share))·teacher, "
                     + "\(spec.epochs) passes over them"
+            case .pairs(let spec):
+                "the \(spec.chosen.rawValue)'s and the student's answers to \(spec.collect) prompts, \(spec.epochs) passes over them"
             }
         return "\(texts), written \(drawn), up to \(count) tokens"
     }
@@ -156,6 +173,15 @@ struct RolloutSpec: Sendable {
                 RecipeField("share", .number(0...1), .defaulted("0.2"), "of the teacher in the mixture"),
                 RecipeField("collect", .integer(1...1_000_000), .defaulted("256"), "texts that are written at once"),
                 RecipeField("epochs", .integer(1...1000), .defaulted("4"), "passes over them before the next"),
+            ]),
+        RecipeSection(
+            "pairs", "Two answers to each prompt: the teacher's, and the student's own (DistiLLM-2).",
+            writing(temperature: "1") + [
+                RecipeField(
+                    "chosen", .choice(Otherwise.allCases.map(\.rawValue)), .defaulted("teacher"),
+                    "whose answer stands beside the student's: the teacher's, written then, or the data's"),
+                RecipeField("collect", .integer(1...1_000_000), .defaulted("256"), "prompts that are answered at once"),
+                RecipeField("epochs", .integer(1...1000), .defaulted("1"), "passes over them before the next"),
             ]),
     ]
 

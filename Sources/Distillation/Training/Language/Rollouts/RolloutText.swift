@@ -4,6 +4,8 @@ import RetortModels
 struct RolloutText: Sendable {
     let prompt: [Int32]
     let answer: [Int32]
+    /// Whether the teacher wrote it, or who stands for it.
+    let isTeachers: Bool
     /// nil until `RolloutSignals.measure`.
     var signals: Signals?
 
@@ -16,9 +18,10 @@ struct RolloutText: Sendable {
         let importance: [Float]
     }
 
-    init(prompt: [Int32], answer: [Int32]) {
+    init(prompt: [Int32], answer: [Int32], isTeachers: Bool = false) {
         self.prompt = prompt
         self.answer = answer
+        self.isTeachers = isTeachers
     }
 
     /// What an example asks: the tokens before the last that are learned in a row, of plain text its beginning.
@@ -27,6 +30,16 @@ struct RolloutText: Sendable {
         let last = example.isTarget.lastIndex(of: true) ?? example.count - 1
         let start = example.isTarget[..<last].lastIndex(of: false).map { $0 + 1 } ?? 0
         return Array(example.tokens.prefix(max(1, min(max(start, least), example.count - 1))))
+    }
+
+    /// What an example asks and what it has for an answer, up to the last token that is learned.
+    /// - Parameter longest: tokens of both at most; the prompt is cut at its beginning.
+    init(of example: TokenizedExample, least: Int, longest: Int) {
+        let prompt = Self.prompt(of: example, least: least)
+        let end = example.isTarget.lastIndex(of: true).map { $0 + 1 } ?? example.count
+        let kept = Array(prompt.suffix(max(1, longest - 1)))
+        let answer = example.tokens[prompt.count..<max(end, prompt.count + 1)]
+        self.init(prompt: kept, answer: Array(answer.prefix(longest - kept.count)), isTeachers: true)
     }
 
     /// Prompt and answer, of which the answer is learned.
@@ -58,6 +71,7 @@ public struct RolloutBatch: Sendable {
         var signals = RolloutSignals(rows: rows, length: length)
         for (row, text) in texts.enumerated() {
             let start = row * length
+            signals.isTeachers[row] = text.isTeachers
             for (place, token) in (text.prompt + text.answer).enumerated() {
                 tokens[start + place] = token
                 valid[start + place] = true

@@ -12,7 +12,7 @@ struct RolloutWriter {
     /// Prompts that are answered side by side.
     let rows: Int
     /// Tokens of a text at most, so that every model that reads it can.
-    private let longest: Int
+    let longest: Int
 
     /// - Parameter models: those that will read the texts.
     init(count: Int, sampling: TokenSampling, ends: Set<Int32>, models: [any LanguageModel], rows: Int) {
@@ -27,8 +27,10 @@ struct RolloutWriter {
     /// - Parameters:
     ///   - numbers: of each prompt, what its draws go by.
     ///   - mixture: another model that has a say in every token.
+    ///   - isTeachers: whether the model stands for the teacher.
     func answers(
-        to prompts: [[Int32]], by model: any LanguageModel, numbers: [Int], mixture: WritingMixture? = nil
+        to prompts: [[Int32]], by model: any LanguageModel, numbers: [Int], mixture: WritingMixture? = nil,
+        isTeachers: Bool = false
     ) throws -> [RolloutText] {
         let prompts = prompts.map { Array($0.suffix(max(1, longest - 1))) }
         let options = WritingOptions(count: count, sampling: sampling, ends: ends)
@@ -38,7 +40,9 @@ struct RolloutWriter {
             let written = try model.generate(
                 Array(prompts[part]), options, texts: Array(numbers[part]), mixture: mixture)
             for (prompt, answer) in zip(prompts[part], written) {
-                texts.append(RolloutText(prompt: prompt, answer: Array(answer.prefix(longest - prompt.count))))
+                texts.append(
+                    RolloutText(
+                        prompt: prompt, answer: Array(answer.prefix(longest - prompt.count)), isTeachers: isTeachers))
             }
         }
         return texts
