@@ -173,6 +173,42 @@ struct CrossTokenizerTests {
         // Only learned tokens are compared, by order as by bytes.
         let learned = batch.texts.flatMap { text in text.learned.map { $0 + text.range.lowerBound } }
         #expect(reading.groups.flatMap(\.student).allSatisfy(learned.contains))
+        // A batch in parts, and packed into one row, is the same loss.
+        let studentConfig: JSON = [
+            "model_type": "llama", "vocab_size": .int(one.idLimit), "hidden_size": 8, "intermediate_size": 16,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 64, "initializer_range": 0.4,
+        ]
+        let student = try LanguageModelRegistry.make(JSONCursor(studentConfig, file: "config.json"))
+        _ = try student.materialize(on: device, seed: 4)
+        student.setTraining(false)
+        let tokens = rows.flatMap(\.tokens)
+        let packed = LanguageBatch(
+            rows: 1, length: tokens.count, tokens: tokens,
+            targets: rows.flatMap { row in
+                row.tokens.indices.map { $0 + 1 < row.count && row.isTarget[$0 + 1] ? row.tokens[$0 + 1] : -100 }
+            }, valid: nil, documents: rows.indices.flatMap { number in rows[number].tokens.map { _ in Int32(number) } })
+        for recipe in ["{loss: uld}", "{loss: uld, align: order}", "{loss: gold, beta: 0.5}"] {
+            let term = try LanguageArmTerm(
+                RecipeReader.readValue(recipe, .variant(key: "loss", LanguageObjectiveRegistry.sections)))
+            let loss = try LanguageLoss(student, [term], teachers: [teacher], name: "a", on: device)
+            func run(_ parts: [LanguageBatch]) throws -> (value: Double, gradient: [Float]) {
+                for parameter in student.parameters { parameter.clearGradient() }
+                let targets = parts.reduce(0) { $0 + $1.targetCount }
+                var value = 0.0
+                for part in parts {
+                    let total = try loss(RolloutBatch(part), loss.terms, targets: targets, of: 1, TrainingProgress())
+                    value += Double(try total.item())
+                    try total.backward()
+                }
+                return (value, try student.parameters.flatMap { try $0.gradientValues() })
+            }
+            let whole = try run([batch])
+            #expect(whole.value > 0.01 && whole.gradient.contains { abs($0) > 1e-4 })
+            for other in [try run([batch.rows(0..<1), batch.rows(1..<2)]), try run([packed])] {
+                #expect(abs(other.value - whole.value) < 1e-5 * whole.value, "\(recipe)")
+                expectClose(other.gradient, whole.gradient.map(Double.init), absolute: 3e-6, "\(recipe)")
+            }
+        }
         let ordered = try teacher.reading(batch, .order, on: device)
         #expect(ordered.groups.allSatisfy { $0.student.count == 1 && $0.teacher.count == 1 })
     }

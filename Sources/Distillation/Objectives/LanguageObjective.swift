@@ -1,6 +1,7 @@
 import RetortKernels
 import RetortModels
 import RetortRuntime
+import RetortSupport
 
 /// One loss of a language model's arm, as the recipe states it.
 public protocol LanguageObjective: Sendable {
@@ -64,12 +65,18 @@ public protocol LanguageTerm: AnyObject {
     /// What is known of each token of texts that models wrote, `[rows, length]`: rewards of those that were drawn, for one. Asked once for a
     /// batch, before it is gone through in parts, which find it in `rollout.advantage`. nil for a loss that wants nothing of the kind.
     func advantages(of batch: RolloutBatch, _ progress: TrainingProgress) throws -> [Float]?
+    /// What it keeps from step to step beside its modules' parameters; nil: nothing.
+    var state: JSON? { get }
+    /// - Throws: `RetortError` 65.
+    func resume(_ state: JSONCursor) throws
     /// The weighted sum over the tokens, a scalar on the tape.
     func loss(_ input: LanguageInput) throws -> Tensor
 }
 
 extension LanguageTerm {
     public func advantages(of batch: RolloutBatch, _ progress: TrainingProgress) throws -> [Float]? { nil }
+    public var state: JSON? { nil }
+    public func resume(_ state: JSONCursor) throws {}
     public var modules: [any Module] { [] }
     public var signals: SignalRequest { SignalRequest() }
 }

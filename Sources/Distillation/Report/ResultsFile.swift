@@ -78,13 +78,17 @@ extension RunResults {
         return [
             "seed": json(result.seed),
             "metrics": .object(keys.map { (key: $0, value: result.metrics[$0].map(JSON.double) ?? .null) }),
-            "curve": [
-                "epoch": .array(result.curve.map { .int($0.epoch) }),
-                "step": .array(result.curve.map { .int($0.step) }),
-                "loss": .array(result.curve.map { .double($0.loss) }),
-                "accuracy": .array(result.curve.map { $0.accuracy.map(JSON.double) ?? .null }),
-            ],
+            "curve": json(result.curve),
             "confusion": .array(result.confusion.map { .array($0.map(JSON.int)) }),
+        ]
+    }
+
+    static func json(_ curve: [CurvePoint]) -> JSON {
+        [
+            "epoch": .array(curve.map { .int($0.epoch) }),
+            "step": .array(curve.map { .int($0.step) }),
+            "loss": .array(curve.map { .double($0.loss) }),
+            "accuracy": .array(curve.map { $0.accuracy.map(JSON.double) ?? .null }),
         ]
     }
 
@@ -122,7 +126,7 @@ extension RunResults {
             confusion: confusion)
     }
 
-    private static func curve(_ cursor: JSONCursor) throws(RetortError) -> [CurvePoint] {
+    static func curve(_ cursor: JSONCursor) throws(RetortError) -> [CurvePoint] {
         try cursor.expectKeys(["epoch", "step", "loss", "accuracy"])
         let epochs = try cursor.member("epoch").elements()
         let steps = try cursor.member("step").elements()

@@ -18,16 +18,20 @@ final class LanguageTeacher {
     let isForeign: Bool
     /// What it does when the student has taken a step.
     private let follow: (() throws -> Void)?
+    /// The weights that follow the student's; nil for a teacher that stays as it is.
+    let moving: View?
 
     /// - Parameter follow: for a teacher that learns from its student.
     init(
-        _ name: String = Role.teacher, _ source: Source, bridge: TokenBridge? = nil, follow: (() throws -> Void)? = nil
+        _ name: String = Role.teacher, _ source: Source, bridge: TokenBridge? = nil, moving: View? = nil,
+        follow: (() throws -> Void)? = nil
     ) {
         self.name = name
         self.source = source
         self.bridge = bridge
         isForeign = bridge.map { !$0.isIdentity } ?? false
         self.follow = follow
+        self.moving = moving
     }
 
     convenience init(
@@ -134,7 +138,7 @@ extension LanguageTeacher {
         into copy: (model: any LanguageModel, arena: ParameterArena), decay: Double, on device: Device
     ) -> LanguageTeacher {
         copy.model.freeze()
-        return LanguageTeacher(Role.ownTeacher, .model(copy.model, on: device)) {
+        return LanguageTeacher(Role.ownTeacher, .model(copy.model, on: device), moving: copy.arena.values) {
             guard decay < 1 else { return }
             try copy.arena.follow(arena, decay: decay)
         }

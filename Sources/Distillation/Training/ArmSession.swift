@@ -101,8 +101,10 @@ public final class ArmSession {
         let (count, length) = rounds ?? (training.epochs, 1)
         // Where the test set is large beside the training, measuring is to cost no more than training.
         let affordable = 3 * Double(data.rows) * Double(count * length) / Double(max(1, test.rows))
-        let progress = try TrainingCurve(
-            passes: count, epoch: { $0 * length }, points: affordable, on: device, pass: { try trainer.epoch($0) },
+        var progress = TrainingCurve()
+        try progress.train(
+            passes: count, epoch: { $0 * length }, points: affordable, on: device,
+            pass: { number, _ in .init(try trainer.epoch(number)) },
             step: { trainer.step },
             measure: { try Evaluation(trainer.model, test, seeing: view, on: device).accuracy },
             report: {

@@ -17,5 +17,14 @@ public final class ProjectorSet: Module {
     public var isEmpty: Bool { children.isEmpty }
 
     func step(learningRate: Float) throws { try optimizer?.step(learningRate: learningRate) }
+    func describe(_ state: inout TrainingState) {
+        if let optimizer { state.add(optimizer, as: "projectors") }
+    }
+
+    /// - Throws: `RetortError` 65 for the state of another training.
+    func resume(_ stored: StoredState) throws {
+        if let optimizer { try stored.fill(optimizer, with: "projectors") }
+    }
+
     func nonFiniteSteps() throws -> Int { try optimizer?.nonFiniteSteps() ?? 0 }
 }

@@ -10,7 +10,7 @@ import RetortSupport
 public final class RunDirectory {
     public let path: String
     private let manifest: JSON
-    private let metrics: AppendFile
+    private var metrics: AppendFile
     private let log: AppendFile
 
     static let manifestFormat = "retort-run-1"
@@ -88,6 +88,23 @@ public final class RunDirectory {
     /// One line of `metrics.jsonl`.
     func record(_ members: [(key: String, value: JSON)]) throws {
         try metrics.append(line: JSON.object(members).text())
+    }
+
+    /// Takes back the lines of metrics.jsonl about steps that are to be taken again.
+    /// - Throws: `RetortError` 65 for a file that is not one of ours, 74 when it cannot be written.
+    func forget(_ role: String, _ seed: UInt64, after step: Int) throws {
+        let file = metrics.path
+        let lines = try AppendFile.wholeLines(of: file).split(separator: UInt8(ascii: "\n"))
+        let kept = try lines.filter { line in
+            let line = JSONCursor(try JSON.parse(Array(line), file: file), file: file)
+            guard try line.member("arm").string() == role, try line.member("seed").int() == Int(seed) else {
+                return true
+            }
+            return try line.member("step").int() <= step
+        }
+        guard kept.count < lines.count else { return }
+        try AtomicFile.write(kept.flatMap { $0 + [UInt8(ascii: "\n")] }, to: file)
+        metrics = try AppendFile(path: file)
     }
 
     /// One line of `log.txt`.

@@ -6,6 +6,7 @@ public final class Adam: Optimizer {
     public let arena: ParameterArena
     public let clipNorm: Float?
     public private(set) var stepCount = 0
+    public func resume(at step: Int) { stepCount = step }
     public let norm: GradientNormState
     private let options: AdamUpdate.Options
     private let decaying: DecayScope

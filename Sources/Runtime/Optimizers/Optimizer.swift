@@ -7,6 +7,8 @@ public protocol Optimizer: AnyObject {
     var clipNorm: Float? { get }
     /// Steps taken.
     var stepCount: Int { get }
+    /// Goes on as after so many steps; who calls it has put back parameters and state.
+    func resume(at step: Int)
     /// One update with this learning rate; the gradients are used up. A non-finite gradient leaves everything untouched and is
     /// counted in `nonFiniteSteps()`.
     func step(learningRate: Float) throws

@@ -5,6 +5,7 @@ public final class SGD: Optimizer {
     public let arena: ParameterArena
     public let clipNorm: Float?
     public private(set) var stepCount = 0
+    public func resume(at step: Int) { stepCount = step }
     public let norm: GradientNormState
     private let options: SGDUpdate.Options
     private let decaying: DecayScope

@@ -64,6 +64,17 @@ public struct DistiLLM2Objective: LanguageObjective {
 
         init(_ spec: DistiLLM2Objective) { self.spec = spec }
 
+        var state: JSON? {
+            firstGap.map { ["chosen": .double(Double($0.chosen)), "rejected": .double(Double($0.rejected))] }
+        }
+
+        func resume(_ state: JSONCursor) throws {
+            firstGap = (
+                Float(try state.member("chosen").double(in: -1...1)),
+                Float(try state.member("rejected").double(in: -1...1))
+            )
+        }
+
         /// α at each token of a text.
         func advantages(of batch: RolloutBatch, _ progress: TrainingProgress) throws -> [Float]? {
             guard let signals = batch.signals else { return nil }

@@ -12,6 +12,7 @@ struct LanguageRecipe: Sendable {
     let student: LanguageModelSpec
     let arms: [Arm]
     let seeds: [UInt64]
+    let checkpoint: CheckpointSpec
     /// What is measured of the models' own texts; nil: nothing.
     let answers: AnswerSpec?
 
@@ -61,6 +62,7 @@ struct LanguageRecipe: Sendable {
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
         }
+        checkpoint = CheckpointSpec(node.required("checkpoint"))
         answers = try node["answers"].map { try AnswerSpec($0) }
         let (specs, hasPlain) = (self.teachers, data.hasPlain)
         arms = try node.required("arms").fields.map { name, arm in
@@ -204,7 +206,7 @@ extension RecipeSection {
         return RecipeSection(
             shared.name, shared.summary,
             shared.fields.map { RecipeField($0.key, own[$0.key] ?? $0.type, $0.presence, $0.summary) } + [
-                AnswerSpec.field
+                AnswerSpec.field, CheckpointSpec.field,
             ])
     }
 }

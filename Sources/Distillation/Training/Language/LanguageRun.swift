@@ -164,6 +164,8 @@ final class LanguageRun: RecipeRun {
         var compared: [LanguageTeacher] = []
         /// Whether it is measured and saved, or only teaches the next.
         var isLast = true
+        /// Of its checkpoints, where several trainings follow each other.
+        var name = ""
     }
 
     /// Trains an arm's student, by all generations that it has.
@@ -178,7 +180,7 @@ final class LanguageRun: RecipeRun {
         case .movingAverage(let decay): goal.decay = decay
         case .bornAgain(let generations):
             for number in 1..<generations {
-                goal.isLast = false
+                (goal.isLast, goal.name) = (false, "generation-\(number).")
                 // Each starts from weights of its own: nothing is handed down but what it says.
                 goal.start = seed ^ UInt64(number) &* 0x9e37_79b9_7f4a_7c15
                 try say("\(arm.name) seed \(seed): generation \(number) of \(generations)")
@@ -186,6 +188,7 @@ final class LanguageRun: RecipeRun {
                 model.freeze()
                 goal.teachers = [LanguageTeacher(model, goal.teachers[0].name, on: device)]
             }
+            goal.name = ""
             (goal.isLast, goal.start) = (true, seed)
         }
         return try fit(goal).result
@@ -220,10 +223,46 @@ final class LanguageRun: RecipeRun {
             seed: seed, on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
-        let curve = try TrainingCurve(
+        let checkpoints = Checkpoints(
+            in: directory.folder(role, seed) + "/checkpoints", name: goal.name, recipe.checkpoint)
+        var curve = TrainingCurve()
+        // Losses of a pass that was begun.
+        var begun: [Float] = []
+        if let stored = try checkpoints.newest() {
+            try trainer.resume(stored)
+            curve = try TrainingCurve(state: stored.facts.member("curve"))
+            begun = try stored.facts.member("losses").elements().map { Float(try $0.double()) }
+            try directory.forget(role, seed, after: trainer.step)
+            try say("\(role) seed \(seed): goes on from step \(trainer.step)")
+        }
+        func checkpoint(losses: [Float], _ curve: TrainingCurve) throws {
+            var state = trainer.state
+            state.set("curve", curve.state)
+            state.set("losses", .array(losses.map { .double(Double($0)) }))
+            try checkpoints.write(state, step: trainer.step, from: device.compute)
+        }
+        try curve.train(
             passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 20, on: device,
-            pass: { try trainer.train(steps: min(part, trainer.steps - $0 * part)) }, step: { trainer.step },
-            measure: { try LanguageEvaluation(model, test, on: device).accuracy },
+            pass: { number, soFar in
+                let wanted = min(part, trainer.steps - number * part)
+                var losses = begun
+                begun = []
+                let before = losses.count
+                while losses.count < wanted {
+                    var isDue = false
+                    losses += try trainer.train(steps: wanted - losses.count) {
+                        isDue = checkpoints.isDue(after: trainer.step)
+                        return isDue
+                    }
+                    guard isDue || StopSignal.isRequested else { continue }
+                    try checkpoint(losses: losses, soFar)
+                    if StopSignal.isRequested {
+                        throw RetortError.stopped(
+                            "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
+                    }
+                }
+                return .init(losses, taken: wanted - before)
+            }, step: { trainer.step }, measure: { try LanguageEvaluation(model, test, on: device).accuracy },
             report: { try record($0, role, seed, trainer.steps) })
         if let learned = texts?.source?.learned {
             try say(
@@ -241,7 +280,13 @@ final class LanguageRun: RecipeRun {
         let result = try measure(
             model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count,
             against: goal.compared.filter { $0.model != nil }, on: device)
-        if goal.isLast { try save(model, result, goal, trainer.projectors) }
+        if goal.isLast {
+            try save(model, result, goal, trainer.projectors)
+            checkpoints.remove()
+        } else {
+            // A later generation that is stopped does not begin again with the first.
+            try checkpoint(losses: [], curve)
+        }
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): perplexity \(NumberFormat.significant(result.metrics[Metric.perplexity.rawValue] ?? .nan)), "

@@ -77,16 +77,19 @@ final class LanguageTrainer {
         progress = TrainingProgress(epochs: epochs, steps: steps)
     }
 
-    /// Some steps.
-    /// - Returns: the loss of each.
-    /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
-    func train(steps count: Int) throws -> [Float] {
+    /// Some steps, fewer when a signal asked to stop, or something else does.
+    /// - Parameter isEnough: asked after each step.
+    /// - Returns: the loss of each that was taken.
+    /// - Throws: `RetortError` 86 when a loss or a gradient is not finite.
+    func train(steps count: Int, until isEnough: () -> Bool = { false }) throws -> [Float] {
         let losses = try device.compute.empty([count], for: .data)
-        for index in 0..<count {
-            try learn(nextTexts(), lossInto: losses.slice(index..<(index + 1)))
-            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+        var taken = 0
+        while taken < count {
+            try learn(nextTexts(), lossInto: losses.slice(taken..<(taken + 1)))
+            taken += 1
+            if StopSignal.isRequested || isEnough() { break }
         }
-        let values: [Float] = try device.compute.read(losses)
+        let values: [Float] = try device.compute.read(losses.slice(0..<taken))
         try RetortError.checkConvergence(
             values, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
         return values
@@ -191,6 +194,44 @@ final class LanguageTrainer {
         try projectors.step(learningRate: rate)
         for teacher in teachers { try teacher.afterStep() }
         progress.step += 1
+    }
+}
+
+extension LanguageTrainer {
+    /// What the next step depends on.
+    var state: TrainingState {
+        var state = TrainingState()
+        state.add(optimizer, as: "student")
+        projectors.describe(&state)
+        for teacher in teachers { if let moving = teacher.moving { state.add("teacher", moving) } }
+        state.set("step", .int(progress.step))
+        state.set("tokens", .int(tokens))
+        state.set("epoch", .int(epoch.rows.number))
+        state.set("taken", .int(epoch.taken))
+        if let rollouts { state.set("rollouts", rollouts.state) }
+        for (number, term) in loss.terms.enumerated() {
+            if let own = term.loss.state { state.set("loss.\(number)", own) }
+        }
+        return state
+    }
+
+    /// Goes on from there.
+    /// - Throws: `RetortError` 65 for the state of another training.
+    func resume(_ stored: StoredState) throws {
+        let facts = stored.facts
+        try stored.fill(optimizer, with: "student")
+        try projectors.resume(stored)
+        for teacher in teachers {
+            if let moving = teacher.moving { try stored.fill(moving, with: "teacher", on: device.compute) }
+        }
+        progress.step = try facts.member("step").int(in: 0...steps)
+        tokens = try facts.member("tokens").int(in: 0...1 << 53)
+        let rows = data.epoch(try facts.member("epoch").int(in: 0...1 << 40))
+        epoch = (rows, try facts.member("taken").int(in: 0...rows.steps))
+        try rollouts?.resume(facts.member("rollouts"))
+        for (number, term) in loss.terms.enumerated() {
+            if let own = try facts.optional("loss.\(number)") { try term.loss.resume(own) }
+        }
     }
 }
 

@@ -25,5 +25,9 @@ public final class SupervisedFineTuning {
     /// Takes some steps.
     /// - Returns: the loss of each, nats per token.
     /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
-    public func train(steps: Int) throws -> [Float] { try trainer.train(steps: steps) }
+    public func train(steps: Int) throws -> [Float] {
+        let losses = try trainer.train(steps: steps)
+        if losses.count < steps { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+        return losses
+    }
 }

@@ -134,8 +134,10 @@ public final class RecommenderRun: RecipeRun {
             spec, role == "teacher" ? "teacher" : "student", task, seed: initialSeed, on: device)
         let trainer = try RecommenderTrainer(
             model, arena, terms: terms, teacher: teacher, name: role, spec: training, seed: seed, on: device)
-        let curve = try TrainingCurve(
-            passes: training.epochs, points: 20, on: device, pass: { try trainer.epoch($0) }, step: { trainer.step },
+        var curve = TrainingCurve()
+        try curve.train(
+            passes: training.epochs, points: 20, on: device, pass: { number, _ in .init(try trainer.epoch(number)) },
+            step: { trainer.step },
             measure: { try evaluate(model)[Self.quality] },
             report: { try record($0, role, seed, training.epochs) })
         let result = try measure(model, seed: seed, curve: curve)

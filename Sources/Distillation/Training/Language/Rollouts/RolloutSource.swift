@@ -1,5 +1,6 @@
 import RetortModels
 import RetortRuntime
+import RetortSupport
 
 /// Gives the steps of a training texts that a model wrote. A function of the seed, the step and the weights at that step.
 final class RolloutSource {
@@ -182,5 +183,39 @@ final class RolloutSource {
         }
         let rejected = try writer.answers(to: prompts, by: student, numbers: numbers)
         return zip(try measured(chosen, share: 0), try measured(rejected, share: 0)).map { [$0, $1] }
+    }
+}
+
+extension RolloutSource {
+    /// What its next texts depend on beside the weights.
+    var state: JSON {
+        var members: [(key: String, value: JSON)] = [
+            ("threshold", .double(threshold)), ("loss_before", lossBefore.map { .double($0) } ?? .null),
+            ("new", .int(learned.new)), ("again", .int(learned.again)), ("buffer", buffer.state),
+        ]
+        if let collected {
+            let texts: [JSON] = collected.texts.map { .array($0.map(\.state)) }
+            members.append(
+                (
+                    "collected",
+                    ["texts": .array(texts), "number": .int(collected.number), "taken": .int(collected.taken)]
+                ))
+        }
+        return .object(members)
+    }
+
+    /// - Throws: `RetortError` 65.
+    func resume(_ state: JSONCursor) throws {
+        threshold = try state.member("threshold").double(in: 0...1)
+        let before = try state.member("loss_before")
+        lossBefore = before.isNull ? nil : try before.double()
+        learned = (try state.member("new").int(in: 0...1 << 53), try state.member("again").int(in: 0...1 << 53))
+        buffer = try ReplayBuffer(capacity: buffer.capacity, state: state.member("buffer"))
+        collected = try state.optional("collected").map { collected in
+            Collection(
+                texts: try collected.member("texts").elements().map { try $0.elements().map(RolloutText.init(state:)) },
+                number: try collected.member("number").int(in: 0...1 << 53),
+                taken: try collected.member("taken").int(in: 0...1 << 53))
+        }
     }
 }

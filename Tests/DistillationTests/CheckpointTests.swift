@@ -1,0 +1,180 @@
+import Foundation
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// A training that was stopped and goes on is the training that was not.
+@Suite("Checkpoints")
+struct CheckpointTests {
+    /// A training as `train` and an arm of a recipe say it.
+    private struct Rig {
+        let trainer: LanguageTrainer
+        let arena: ParameterArena
+
+        init(_ arm: String, train: String = "", _ device: Device) throws {
+            let recipe = SmallLanguage.recipe.replacing(
+                "student: {objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}", with: "student: \(arm)"
+            ).replacing("batch: 8,", with: "batch: 8, \(train)")
+            let small = try SmallLanguage(.cpu, recipe)
+            guard let read = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe else {
+                throw RetortError.internalBug("another recipe")
+            }
+            let arm = read.arms[1]
+            let data = try read.data.load(tokenizers: []) { _ in }
+            let taught = try read.teachers[0].spec!.make(vocabulary: nil, settings: nil, seed: 9, on: device).model
+            func make() throws -> (model: any LanguageModel, arena: ParameterArena) {
+                try read.student.make(vocabulary: taught.vocabulary, settings: taught.json, seed: 1, on: device)
+            }
+            let (model, arena) = try make()
+            var teachers = [LanguageTeacher(taught, on: device)]
+            if case .movingAverage(let decay) = arm.scheme {
+                teachers.append(.averaging(model, arena, into: try make(), decay: decay, on: device))
+            }
+            var (learned, heldOut) = (data.train, LanguageBatches?.none)
+            if case .replay(let spec)? = arm.rollouts?.kind {
+                let parts = try data.train.parted(every: spec.heldOut)
+                learned = parts.others
+                heldOut = try LanguageBatches(measuring: parts.each, pad: 0)
+            }
+            let batches = try data.training(learned, batch: arm.train.batch, seed: 3)
+            let source = arm.rollouts.map { rollouts -> RolloutSource in
+                var sampling = rollouts.sampling
+                sampling.seed = 3
+                return RolloutSource(
+                    rollouts,
+                    RolloutWriter(
+                        count: rollouts.count, sampling: sampling, ends: [], models: [model, taught], rows: 4),
+                    student: model, teacher: teachers[0], data: batches, heldOut: heldOut, batch: arm.train.batch,
+                    wantsSignals: arm.terms.contains { $0.objective.needs != .any }, on: device)
+            }
+            trainer = try LanguageTrainer(
+                model, arena, terms: arm.terms, teachers: teachers, data: batches, rollouts: source, spec: arm.train,
+                seed: 3, on: device)
+            self.arena = arena
+        }
+
+        func weights() throws -> [Float] { try arena.device.read(arena.values) }
+    }
+
+    @Test(
+        "a training that goes on from a file is the training bit for bit", arguments: TestBackend.fast,
+        [
+            "{objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}",
+            "{objective: [{loss: hidden-states, layers: last}, {loss: cross-entropy}]}",
+            "{scheme: {kind: moving-average, decay: 0.8}, objective: [{loss: forward-kl, alpha: 0.5}]}",
+            "{objective: [{loss: jsd}], rollouts: {kind: student, max-new-tokens: 4, prompt-tokens: 3}}",
+            "{objective: [{loss: skew-kl}], rollouts: {kind: replay, capacity: 12, threshold: 0.6, threshold-step: 0.2, tolerance: 0, check-every: 2, held-out: 5, max-new-tokens: 4, prompt-tokens: 3}}",
+            "{objective: [{loss: minillm}], rollouts: {kind: mixed, collect: 24, epochs: 2, max-new-tokens: 4, prompt-tokens: 3}}",
+            "{objective: [{loss: distillm2}], rollouts: {kind: pairs, collect: 16, epochs: 2, max-new-tokens: 4, prompt-tokens: 3}}",
+        ])
+    func resumes(_ backend: TestBackend, _ arm: String) throws {
+        let device = try backend.device()
+        let folder = try ScratchFolder()
+        let whole = try Rig(arm, device)
+        let losses = try whole.trainer.train(steps: 14)
+
+        // 40 examples in batches of 8: the seventh step is in the second epoch.
+        let first = try Rig(arm, device)
+        var stopped = try first.trainer.train(steps: 14) { first.trainer.step == 7 }
+        #expect(stopped.count == 7)
+        try first.trainer.state.write(to: folder.path("state.safetensors"), from: device.compute)
+        let second = try Rig(arm, device)
+        try second.trainer.resume(StoredState(folder.path("state.safetensors")))
+        #expect(second.trainer.step == 7 && second.trainer.tokens == first.trainer.tokens)
+        stopped += try second.trainer.train(steps: 7)
+        #expect(stopped == losses, "\(stopped) \(losses)")
+        #expect(try second.weights() == whole.weights())
+        #expect(second.trainer.tokens == whole.trainer.tokens)
+    }
+
+    @Test("with examples drawn anew, in micro-batches, by SGD with momentum")
+    func others() throws {
+        let device = try TestBackend.cpu.device()
+        let folder = try ScratchFolder()
+        let arm =
+            "{objective: [{loss: cross-entropy}], train: {replacement: true, micro-batch: 3, optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}}}"
+        let (whole, first, second) = (try Rig(arm, device), try Rig(arm, device), try Rig(arm, device))
+        let losses = try whole.trainer.train(steps: 9)
+        let before = try first.trainer.train(steps: 4)
+        try first.trainer.state.write(to: folder.path("state.safetensors"), from: device.compute)
+        try second.trainer.resume(StoredState(folder.path("state.safetensors")))
+        #expect(try before + second.trainer.train(steps: 5) == losses)
+        #expect(try second.weights() == whole.weights())
+    }
+
+    @Test("the state of another training is refused, and so is a damaged file")
+    func refused() throws {
+        let device = try TestBackend.cpu.device()
+        let folder = try ScratchFolder()
+        let path = folder.path("state.safetensors")
+        let plain = try Rig("{objective: [{loss: cross-entropy}]}", device)
+        try plain.trainer.state.write(to: path, from: device.compute)
+        let other = try Rig("{objective: [{loss: hidden-states, layers: last}]}", device)
+        let error = try #require(thrown(RetortError.self) { try other.trainer.resume(StoredState(path)) })
+        #expect(error.exit == .badData && error.what.contains("projectors"), "\(error.what)")
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        bytes.removeLast(8)
+        try bytes.write(to: URL(fileURLWithPath: path))
+        #expect(thrown(RetortError.self) { _ = try StoredState(path) }?.exit == .badData)
+        try folder.write("{}", to: "weights.safetensors")
+        #expect(thrown(RetortError.self) { _ = try StoredState(folder.path("weights.safetensors")) }?.exit == .badData)
+    }
+
+    @Test("the newest counts, older ones go; they are due by steps and by time")
+    func files() throws {
+        let folder = try ScratchFolder()
+        func spec(_ keys: String) throws -> CheckpointSpec {
+            CheckpointSpec(try RecipeReader.readValue(keys, CheckpointSpec.field.type))
+        }
+        let device = try TestBackend.cpu.device()
+        let all = Checkpoints(in: folder.path("checkpoints"), try spec("{steps: 5, minutes: 0}"))
+        #expect(try all.newest() == nil)
+        #expect((1...10).filter(all.isDue) == [5, 10])
+        var state = TrainingState()
+        state.add("x", try device.compute.view([Float(1), 2, 3], [3]))
+        for step in [5, 10] {
+            state.set("step", .int(step))
+            try all.write(state, step: step, from: device.compute)
+        }
+        let other = Checkpoints(in: folder.path("checkpoints"), name: "generation-1.", try spec("{}"))
+        #expect(try other.newest() == nil && !other.isDue(after: 5))
+        try other.write(state, step: 3, from: device.compute)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path("checkpoints")).sorted() == [
+                "generation-1.step-3.safetensors", "step-10.safetensors",
+            ])
+        #expect(try all.newest()?.facts.member("step").int() == 10)
+        let soon = Checkpoints(in: folder.path("checkpoints"), try spec("{minutes: 0.0001}"))
+        Thread.sleep(forTimeInterval: 0.02)
+        #expect(soon.isDue(after: 1))
+        all.remove()
+        #expect(!FileManager.default.fileExists(atPath: folder.path("checkpoints")))
+    }
+
+    @Test("the metrics of steps that are taken again are taken back")
+    func metrics() throws {
+        let small = try SmallLanguage(.cpu)
+        guard let read = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe else {
+            throw RetortError.internalBug("another recipe")
+        }
+        let directory = try RunDirectory(
+            output: small.folder.path("run"), name: "small", recipe: read.node, dataHash: "",
+            device: TestBackend.cpu.device())
+        for (arm, seed, step) in [("a", 0, 1), ("a", 0, 2), ("a", 1, 2), ("b", 0, 2), ("a", 0, 3)] {
+            try directory.record([("arm", .string(arm)), ("seed", .int(seed)), ("step", .int(step))])
+        }
+        try directory.forget("a", 0, after: 1)
+        try directory.record([("arm", .string("a")), ("seed", .int(0)), ("step", .int(2))])
+        let lines = try String(contentsOfFile: small.folder.path("run/metrics.jsonl"), encoding: .utf8)
+        #expect(
+            lines.split(separator: "\n").map(String.init) == [
+                #"{"arm":"a","seed":0,"step":1}"#, #"{"arm":"a","seed":1,"step":2}"#, #"{"arm":"b","seed":0,"step":2}"#,
+                #"{"arm":"a","seed":0,"step":2}"#,
+            ])
+    }
+}
