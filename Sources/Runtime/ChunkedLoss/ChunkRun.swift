@@ -42,9 +42,9 @@ struct ChunkRun {
         let loss = try device.empty([rows])
         // The same memory for every chunk: the queue is in order.
         let shape = [rowsOfChunk, classes]
-        let logits = try device.empty(shape)
-        let space = teacher?.needsSpace ?? false ? try device.empty(shape) : nil
-        let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape) : nil
+        let logits = try device.empty(shape, for: .logits)
+        let space = teacher?.needsSpace ?? false ? try device.empty(shape, for: .logits) : nil
+        let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape, for: .logits) : nil
         for start in stride(from: 0, to: rows, by: rowsOfChunk) {
             let range = start..<min(rows, start + rowsOfChunk)
             let part = 0..<range.count

@@ -60,7 +60,7 @@ final class LanguageRun: RecipeRun {
     func run() throws -> RunResults { try directory.finishing(trainAll) }
 
     /// Builds every model once: what does not fit is refused before anything is trained, and leaves no directory behind.
-    private static func rehearse(
+    static func rehearse(
         _ recipe: LanguageRecipe, _ data: LanguageExamples, teacher: (any LanguageModel)?, cache: TeacherCache?,
         on device: Device
     ) throws {
@@ -107,6 +107,7 @@ final class LanguageRun: RecipeRun {
                 "the teacher has a vocabulary of \(known), the student one of \(student.vocabulary)",
                 at: recipe.student.location, why: "their predictions cannot be compared token by token")
         }
+        student.setDropout(.init(seed: 0, step: 0))
         let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
         for arm in recipe.arms where arm.needsTeacher {
             try LanguageLoss(student, arm.terms, teacher: taught, name: arm.name, on: device).rehearse(
@@ -156,7 +157,7 @@ final class LanguageRun: RecipeRun {
             timeUnit: .step)
     }
 
-    private static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
+    static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
 
     private func teacher(_ seed: UInt64) throws -> (model: any LanguageModel, result: SeedResult)? {
         guard let spec = recipe.teacher, let live = spec.live else { return nil }

@@ -6,13 +6,13 @@ struct LanguageTrainSpec: Sendable {
         case epochs(Int)
         case steps(Int)
     }
-    let length: Length
+    var length: Length
     /// Examples of one step.
     let batch: Int
     /// Examples of one forward and backward pass; nil: the whole batch.
     let microBatch: Int?
     /// Whether each example of a batch is drawn from all, instead of each being seen once an epoch.
-    let drawsWithReplacement: Bool
+    var drawsWithReplacement: Bool
     let optimizer: OptimizerSpec
     let schedule: ScheduleSpec
     let clip: Float?
