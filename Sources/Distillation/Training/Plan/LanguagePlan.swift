@@ -354,7 +354,8 @@ extension LanguageRecipe {
             try plan.roles(), seeds: seeds.count, on: device, rates, findings: plan.findings,
             remedy: """
                 Go through a batch in parts (train.micro-batch), make it smaller (train.batch), cut texts (data.max-length),
-                train adapters alone (student.lora), or keep the teacher's predictions (retort cache).
+                compute blocks again in backward (train.activation-checkpointing), train adapters alone (student.lora), or keep the
+                teacher's predictions (retort cache).
                 """)
     }
 }
