@@ -3,6 +3,10 @@ import Synchronization
 /// What a block of device memory is for; the keys of the memory report.
 public enum Purpose: String, Sendable, CaseIterable {
     case parameters, gradients, optimizer, activations, workspace, data
+    /// Logits of the tokens of one chunk of a loss, and their gradient.
+    case logits
+    /// Keys and values of tokens that were read.
+    case cache
 }
 
 /// Bytes held on a device, by purpose, now and at the worst moment.
@@ -14,11 +18,28 @@ public struct MemoryReport: Sendable, Equatable {
     /// Bytes taken from the system (chunks); at least `live`.
     public internal(set) var reserved = 0
     public internal(set) var byPurpose: [Purpose: Int] = [:]
+    /// What `peak` was made of.
+    public internal(set) var atPeak: [Purpose: Int] = [:]
+    /// The largest of each since the last `resetPeak()`; not all at one time.
+    public internal(set) var most: [Purpose: Int] = [:]
+
+    public init() {}
 
     fileprivate mutating func add(_ bytes: Int, _ purpose: Purpose) {
         live += bytes
-        peak = max(peak, live)
-        byPurpose[purpose, default: 0] += bytes
+        let now = byPurpose[purpose, default: 0] + bytes
+        byPurpose[purpose] = now
+        if now > most[purpose, default: 0] { most[purpose] = now }
+        if live > peak {
+            peak = live
+            atPeak = byPurpose
+        }
+    }
+
+    fileprivate mutating func resetPeak() {
+        peak = live
+        atPeak = byPurpose
+        most = byPurpose
     }
 }
 
@@ -56,7 +77,7 @@ public final class Arena: Sendable {
     }
 
     public var report: MemoryReport { state.withLock { $0.report } }
-    public func resetPeak() { state.withLock { $0.report.peak = $0.report.live } }
+    public func resetPeak() { state.withLock { $0.report.resetPeak() } }
 
     /// A block of at least `bytes` bytes. Its content is whatever was there before.
     public func allocate(_ bytes: Int, for purpose: Purpose) throws -> Block {

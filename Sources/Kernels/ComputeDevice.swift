@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A device an op can run on.
 public enum ComputeDevice: Sendable {
     case cpu(CPUDevice)
@@ -131,18 +129,4 @@ public enum ComputeDevice: Sendable {
     private var mixedDevices: KernelError {
         KernelError(.operands, "a view of another device was passed to \(name)", help: "copy it with to(device) first")
     }
-}
-
-/// A device without bytes: running a step on it records every allocation and cost.
-public final class PlannedDevice: Sendable {
-    private final class Nothing: Chunk {}
-    public let arena = Arena { _ in Nothing() }
-    private let log = Mutex<[(name: String, cost: Cost)]>([])
-
-    public init() {}
-
-    func record(_ name: String, _ cost: Cost) { log.withLock { $0.append((name, cost)) } }
-
-    /// Every op in the order it would run.
-    public var operations: [(name: String, cost: Cost)] { log.withLock { $0 } }
 }

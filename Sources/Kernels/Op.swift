@@ -44,6 +44,7 @@ public func run<O: Op>(_ op: O, _ operands: O.Operands, on device: ComputeDevice
         profiler.attribute(op.name, since: launched, cost: op.cost(operands))
     case .planned(let plan):
         plan.record(op.name, op.cost(operands))
+        try plan.rehearse(op, operands)
     }
 }
 

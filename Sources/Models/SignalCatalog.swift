@@ -49,6 +49,11 @@ struct SignalRecorder {
     /// Whether anything is kept: a model that writes is spared the names.
     var wantsAny: Bool { !wanted.isEmpty }
     func wants(_ path: String) -> Bool { wanted.contains(path) }
+    /// Whether something inside a block is kept; what it puts out is not inside.
+    func wantsInside(of layer: Int) -> Bool {
+        wantsAny
+            && wanted.contains { $0.hasPrefix(SignalNames.path(layer, "")) && $0 != SignalNames.path(layer, "hidden") }
+    }
 
     mutating func keep(_ path: String, _ value: Tensor) {
         if wanted.contains(path) { signals[path] = value }

@@ -45,6 +45,8 @@ final class Node {
     /// Set for leaves: where the gradient is kept after backward.
     let slot: GradientSlot?
     fileprivate(set) var gradient: Gradient?
+    /// Where a tape begins that is made again in backward: what arrives here is handed on to another.
+    private(set) var isBeginning = false
 
     init(
         shape: [Int], device: ComputeDevice, inputs: [Node] = [], slot: GradientSlot? = nil,
@@ -56,6 +58,35 @@ final class Node {
         self.inputs = inputs
         self.slot = slot
         self.vjp = vjp
+    }
+
+    /// The beginning of a tape that is made again in backward.
+    convenience init(beginning shape: [Int], device: ComputeDevice) {
+        self.init(shape: shape, device: device)
+        isBeginning = true
+    }
+
+    /// The output of a part of a model that is computed again when its gradient comes.
+    /// - Parameters:
+    ///   - source: what the part is computed from; nil where that needs no gradient.
+    ///   - part: makes the part's tape again: its beginning, and its end.
+    static func recomputing(
+        from source: Node?, shape: [Int], device: ComputeDevice,
+        part: @escaping () throws -> (beginning: Node?, end: Node?)
+    ) -> Node {
+        Node(shape: shape, device: device, inputs: source.map { [$0] } ?? []) { gradient in
+            let (beginning, end) = try Autograd.$isRecording.withValue(true, operation: part)
+            guard let end else { return }
+            // What others have sent the source so far comes first in the sum, as it would on one tape.
+            if let source, source.slot == nil {
+                beginning?.gradient = source.gradient
+                source.gradient = nil
+            }
+            try end.backward(gradient)
+            guard let source, let sum = beginning?.gradient else { return }
+            beginning?.gradient = nil
+            try source.give(sum)
+        }
     }
 
     /// Where the next contribution to this node's gradient goes: the first writes, the rest add.
@@ -180,7 +211,7 @@ extension Node {
         }
         roots.forEach(add)
         while let node = pending.popLast() {
-            guard node.slot == nil else { continue }
+            guard node.slot == nil, !node.isBeginning else { continue }
             guard let vjp = node.vjp else {
                 if node.gradient == nil { continue }
                 node.gradient = nil

@@ -13,6 +13,7 @@ struct Retort: ParsableCommand {
         discussion: """
             EXAMPLES
               retort train recipes/digits.yaml
+              retort plan recipes/digits.yaml
               retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --test-every 5
               retort eval runs/fashion-cnn-2026-11-21-1/student/seed-0/final --data data/fashion-mnist
@@ -25,7 +26,8 @@ struct Retort: ParsableCommand {
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Eval.self, Generate.self, Init.self, Cache.self, Embed.self, Inspect.self, Report.self,
+            Train.self, Plan.self, Eval.self, Generate.self, Init.self, Cache.self, Embed.self, Inspect.self,
+            Report.self,
             Synth.self,
             Devices.self,
             Bench.self,

@@ -164,6 +164,28 @@ struct LanguageRunTests {
         #expect(error?.what.contains("needs a teacher") == true)
     }
 
+    @Test("blocks that are computed again in backward: the same run in less memory", arguments: TestBackend.fast)
+    func activationCheckpointing(_ backend: TestBackend) throws {
+        let recipe = SmallLanguage.recipe.replacing("layers: 1", with: "layers: 6")
+        let small = try SmallLanguage(backend, recipe)
+        let few = ["seeds=[0]", "teacher.train.steps=4"]
+        func run(_ output: String, _ overrides: [String]) throws -> (facts: [String], peaks: [Double]) {
+            let results = try readRecipe(small.folder.path("small.yaml"), overrides: few + overrides).start(
+                on: backend.ownDevice(), output: small.folder.path(output), progress: Progress(quiet: true)
+            ).run()
+            return (facts(results), results.arms.map { $0.seeds[0].metrics["peak_bytes"] ?? 0 })
+        }
+        let (kept, again) = (try run("kept", []), try run("again", ["train.activation-checkpointing=true"]))
+        #expect(again.facts == kept.facts)
+        #expect(zip(again.peaks, kept.peaks).allSatisfy { $0 < $1 }, "\(again.peaks), \(kept.peaks)")
+        #expect(
+            try contents(of: small.folder.path("again/student/seed-0/final"))
+                == contents(of: small.folder.path("kept/student/seed-0/final")))
+        // For an arm alone, or all but one.
+        let one = try run("one", ["arms.student.train={activation-checkpointing: true}"])
+        #expect(one.facts == kept.facts && one.peaks[1] == kept.peaks[1] && one.peaks[2] == again.peaks[2])
+    }
+
     @Test("without a teacher a student learns alone; epochs and steps agree")
     func alone() throws {
         let lines = SmallLanguage.recipe.split(separator: "\n", omittingEmptySubsequences: false)

@@ -55,8 +55,8 @@ enum LanguageStepCase {
     private static func cost(_ examples: TokenizedCorpus, batch: Int) throws -> Cost {
         let planned = PlannedDevice()
         let trainer = try trainer(try BenchDecoder.small.model(), examples, batch: batch, on: Device(.planned(planned)))
-        let before = planned.operations.count
+        let before = planned.operationCount
         _ = try trainer.train(steps: 1)
-        return planned.operations.dropFirst(before).reduce(Cost()) { $0 + $1.cost }
+        return planned.cost(since: before)
     }
 }

@@ -14,9 +14,9 @@ enum ResNetStepCase {
         BenchCase(.step, "resnet_step", [batch, 3, 32, 32], isProduct: true, rotates: false) { device, _ in
             let planned = PlannedDevice()
             let (rehearsal, order) = try trainer(batch, Device(.planned(planned)))
-            let before = planned.operations.count
+            let before = planned.operationCount
             try rehearsal.epoch(0, order: order)
-            let cost = planned.operations.dropFirst(before).reduce(Cost()) { $0 + $1.cost }
+            let cost = planned.cost(since: before)
             let (trainer, _) = try trainer(batch, device)
             var (epoch, losses): (Int, [Float]) = (0, [])
             let scale = 1 / Double(stepsPerEpoch)

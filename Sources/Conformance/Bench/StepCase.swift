@@ -41,9 +41,9 @@ enum StepCase {
         BenchCase(.step, kernel, [batch, widths.student[0]], isProduct: true, rotates: false) { device, random in
             let planned = PlannedDevice()
             let rehearsal = try Rig(batch: batch, steps: stepsPerEpoch, widths, Device(.planned(planned)), &random)
-            let before = planned.operations.count
+            let before = planned.operationCount
             try rehearsal.epoch()
-            let cost = planned.operations.dropFirst(before).reduce(Cost()) { $0 + $1.cost }
+            let cost = planned.cost(since: before)
 
             let rig = try Rig(batch: batch, steps: stepsPerEpoch, widths, device, &random)
             let scale = 1 / Double(stepsPerEpoch)

@@ -154,12 +154,15 @@ extension ParameterArena {
 
 extension LanguageTeacherSpec {
     /// One that is the same for all seeds; nil for one that each seed trains.
-    /// - Parameter device: the student's.
+    /// - Parameter device: the student's. On one without bytes everybody is there, and no weights are read.
     /// - Throws: `RetortError` 65, 66, 69 for files and devices; 78 for a cache that does not fit the data.
     func load(for data: LanguageExamples, bridge: TokenBridge?, beside device: Device) throws -> LanguageTeacher? {
-        if let cache = try openCache(for: data) { return LanguageTeacher(name, .cache(cache)) }
+        let isPlanned = device.compute.plan != nil
+        if let cache = try openCache(for: data, readingTeacher: !isPlanned) {
+            return LanguageTeacher(name, .cache(cache))
+        }
         guard let folder = live?.directory else { return nil }
-        let named = try self.device.map { try Device.select($0) }
+        let named = try isPlanned ? nil : self.device.map { try Device.select($0) }
         let own = named.flatMap { $0.description == device.description ? nil : $0 } ?? device
         let model = try LanguageModelDirectory.load(folder, on: own, trains: false).model
         return LanguageTeacher(model, name, bridge: bridge, on: own)
@@ -181,5 +184,19 @@ extension LanguageTeacherSpec {
         }
         guard isAsked || isOther ?? false else { return nil }
         return try TokenBridge(from: try Tokenizer.load(own.folder), to: try Tokenizer.load(folder ?? own.folder))
+    }
+}
+
+extension LanguageRecipe {
+    /// Of each teacher, from the data's tokens to its own.
+    /// - Throws: as `LanguageTeacherSpec.bridge`.
+    func bridges(from data: LanguageExamples) throws -> [TokenBridge?] {
+        try teachers.map { teacher in
+            try teacher.bridge(
+                from: data,
+                isAsked: arms.contains { arm in
+                    arm.terms.contains { $0.objective.reading != nil && $0.teachers.contains(teacher.name) }
+                })
+        }
     }
 }

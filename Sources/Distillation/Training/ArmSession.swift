@@ -27,9 +27,13 @@ public final class ArmSession {
 
     /// Points of the last fit that counts.
     private(set) var curve: [CurvePoint] = []
-    /// Device memory at the worst moment of training, bytes.
-    private(set) var peakBytes = 0
+    /// Device memory at the worst moment of a training step, bytes.
+    var peakBytes: Int { memory.peak }
+    /// Device memory in the pass that took most.
+    private(set) var memory = MemoryReport()
     private(set) var steps = 0
+    /// Steps of whole trainings, also where only some of them were taken.
+    private(set) var plannedSteps = 0
     /// Microseconds of a training step: the median epoch's.
     private(set) var stepMicroseconds = 0.0
     /// What the losses trained beside the student in the last fit.
@@ -103,21 +107,34 @@ public final class ArmSession {
         let affordable = 3 * Double(data.rows) * Double(count * length) / Double(max(1, test.rows))
         var progress = TrainingCurve()
         try progress.train(
-            passes: count, epoch: { $0 * length }, points: affordable, on: device,
-            pass: { number, _ in .init(try trainer.epoch(number)) },
+            passes: count, epoch: { $0 * length },
+            kind: { pass in
+                (pass * length..<(pass + 1) * length).flatMap { self.lossesCounting(in: $0, of: count * length) }
+            }, points: affordable, on: device, pass: { number, _ in .init(try trainer.epoch(number)) },
             step: { trainer.step },
             measure: { try Evaluation(trainer.model, test, seeing: view, on: device).accuracy },
             report: {
                 try report(EpochReport(point: $0, label: label, epochs: count * length, facts: trainer.facts))
             })
-        peakBytes = max(peakBytes, progress.peakBytes)
+        if progress.peakBytes > memory.peak { memory = progress.memory }
         steps += trainer.step
+        plannedSteps += progress.steps
         stepMicroseconds = progress.stepMicroseconds
         if isLast {
             curve = progress.points
             projectors = trainer.projectors
             finalBalance = try trainer.balance()
             retrieval = try trainer.retrieval(test)
+        }
+    }
+}
+
+extension ArmSession {
+    /// Which losses count in an epoch, wholly (1), in part (0.5) or not at all (0): what a step needs memory for goes by that.
+    private func lossesCounting(in epoch: Int, of epochs: Int) -> [Double] {
+        terms.map { term in
+            let factor = term.ramp.factor(TrainingProgress(epoch: epoch, epochs: epochs))
+            return factor == 0 || factor == 1 ? factor : 0.5
         }
     }
 }

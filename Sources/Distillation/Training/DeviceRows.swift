@@ -19,6 +19,8 @@ public struct DeviceRows {
     private let selection: View?
     /// Int32 `[rows]`.
     public let labels: View
+    /// The labels on the host; nil for a selection.
+    private let known: [Int32]?
     /// How training batches of images are changed at random; evaluation sees them as they are.
     private let augmentation: ImageAugmentation
     private let mixing: BatchMixing?
@@ -34,13 +36,16 @@ public struct DeviceRows {
         selection = nil
         switch examples {
         case .table(let data):
+            known = data.labels
             storage = .table(try compute.view(data.features, [data.rows, data.columns]))
             labels = try compute.view(data.labels, [data.rows], .i32)
         case .images(let data):
+            known = data.labels
             let bytes = try compute.view(data.pixels, [data.count, data.channels, data.height, data.width], .u8)
             storage = .images(bytes, values: try Self.values(normalization, channels: data.channels, compute))
             labels = try compute.view(data.labels, [data.count], .i32)
         case .files(let files):
+            known = files.labels
             storage = .files(files, values: try Self.values(normalization, channels: files.channels, compute))
             labels = try compute.view(files.labels, [files.count], .i32)
         }
@@ -58,6 +63,7 @@ public struct DeviceRows {
 
     private init(_ whole: DeviceRows, selection: View, labels: View, augmented: Bool) {
         storage = whole.storage
+        known = nil
         self.selection = selection
         self.labels = labels
         augmentation = augmented ? whole.augmentation : .none
@@ -77,6 +83,8 @@ public struct DeviceRows {
     }
 
     public var rows: Int { labels.count }
+    /// The labels as host numbers.
+    func labelValues(on device: Device) throws -> [Int32] { try known ?? device.compute.read(labels, as: Int32.self) }
     /// Shape of one example.
     public var sample: [Int] {
         switch storage {

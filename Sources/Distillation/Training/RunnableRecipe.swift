@@ -8,6 +8,10 @@ public protocol RunnableRecipe: Sendable {
     /// Reads the data, refuses what does not fit and opens the run directory.
     /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun
+    /// What a run would take of the device. Reads the data and trains nothing; no more is asked of the device than a few short
+    /// measurements need.
+    /// - Throws: `RetortError` for the data (65, 66) and the recipe (78), as `start`.
+    func plan(on device: Device) throws -> RunPlan
 }
 
 /// A run of a recipe that has been opened.

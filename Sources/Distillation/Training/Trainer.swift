@@ -126,13 +126,13 @@ public final class Trainer {
             trainer.progress.epoch = index
         }
         let losses = try compute.empty([trainers.count, steps], for: .data)
-        for s in 0..<steps {
+        try compute.forEachStep(steps) { s in
             let batch = try pass.next(at: .init(seed: first.order.seed(1), epoch: index, step: first.step))
             let ids = batch.ids
             if trainers.count == 1, ids.count > first.microBatch {
                 try first.learnInParts(batch, lossInto: losses.reshaped([steps]).slice(s..<(s + 1)))
                 if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
-                continue
+                return
             }
             let answers = try trainers.map { try $0.answer(batch.x) }
             let inputs = try trainers.enumerated().map { number, trainer in

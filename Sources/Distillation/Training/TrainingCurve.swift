@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -5,12 +6,19 @@ import RetortSupport
 struct TrainingCurve {
     /// Where the quality was measured: the last pass always.
     private(set) var points: [CurvePoint] = []
-    /// Device memory at the worst moment, bytes.
-    private(set) var peakBytes = 0
+    /// Device memory in the pass that took most.
+    private(set) var memory = MemoryReport()
+    /// What it was before the training was stopped.
+    private var peakBefore = 0
     /// Passes that are done.
     private(set) var passes = 0
+    /// Steps of all passes.
+    private(set) var steps = 0
     /// Microseconds of a step, of each pass.
     private var times: [Double] = []
+
+    /// Device memory at the worst moment of a step, bytes.
+    var peakBytes: Int { max(peakBefore, memory.peak) }
 
     /// Microseconds of a training step: the median pass's.
     var stepMicroseconds: Double { times.isEmpty ? 0 : times.sorted()[times.count / 2] }
@@ -35,35 +43,41 @@ struct TrainingCurve {
     /// - Parameters:
     ///   - passes: of the whole training.
     ///   - epoch: what is counted, after so many passes: epochs, or steps.
+    ///   - kind: what tells a pass from others where a device has no bytes: two of each kind are gone through and stand for the rest.
     ///   - points: how many measurements are affordable; between 8 and 60 are made, as far as there are passes.
     ///   - pass: trains one epoch, or one round of several; is told what was seen so far.
     ///   - step: steps taken so far.
     ///   - measure: the quality on the test, 0 to 1.
     ///   - report: called after each pass; the quality only where it was measured.
     mutating func train(
-        passes: Int, epoch: (Int) -> Int = { $0 }, points affordable: Double, on device: Device,
-        pass: (Int, TrainingCurve) throws -> Pass, step: () -> Int, measure: () throws -> Double,
-        report: (CurvePoint) throws -> Void
+        passes: Int, epoch: (Int) -> Int = { $0 }, kind: (Int) -> [Double] = { _ in [] }, points affordable: Double,
+        on device: Device, pass: (Int, TrainingCurve) throws -> Pass, step: () -> Int, measure: () throws -> Double,
+        report told: (CurvePoint) throws -> Void
     ) throws {
-        device.compute.resetPeakMemory()
+        let compute = device.compute
         let wanted = Int(min(60, max(8, affordable)))
         let every = max(1, (passes + wanted - 1) / wanted)
         let clock = ContinuousClock()
-        while self.passes < passes {
-            let number = self.passes
+        for (number, like) in Self.gone(passes, kind, on: compute) where number >= self.passes {
             var result = Pass([])
             let soFar = self
-            let time = try clock.measure { result = try pass(number, soFar) }
+            // A step's memory: what measuring took before does not count.
+            compute.resetPeakMemory()
+            let time = try clock.measure {
+                try compute.counting(times: Double(like)) { result = try pass(number, soFar) }
+            }
             if result.taken > 0 { times.append(time.microseconds / Double(result.taken)) }
-            peakBytes = max(peakBytes, device.compute.memory.peak)
-            let isMeasured = (number + 1) % every == 0 || number + 1 == passes
+            steps += result.losses.count * like
+            let report = compute.memory
+            if report.peak > memory.peak { memory = report }
+            let isMeasured = (number + 1) % every == 0 || number + 1 == passes || compute.plan != nil
             let point = CurvePoint(
                 epoch: epoch(number + 1), step: step(),
                 loss: result.losses.reduce(0) { $0 + Double($1) } / Double(result.losses.count),
-                accuracy: isMeasured ? try measure() : nil)
+                accuracy: isMeasured ? try compute.counting(times: 0, measure) : nil)
             if isMeasured { points.append(point) }
-            self.passes += 1
-            try report(point)
+            self.passes = number + 1
+            try told(point)
         }
     }
 }
@@ -73,6 +87,7 @@ extension TrainingCurve {
     var state: JSON {
         [
             "points": RunResults.json(points), "peak_bytes": .int(peakBytes), "passes": .int(passes),
+            "steps": .int(steps),
             "times": .array(times.map(JSON.double)),
         ]
     }
@@ -80,8 +95,28 @@ extension TrainingCurve {
     /// - Throws: `RetortError` 65.
     init(state: JSONCursor) throws {
         points = try RunResults.curve(state.member("points"))
-        peakBytes = try state.member("peak_bytes").int(in: 0...1 << 53)
+        peakBefore = try state.member("peak_bytes").int(in: 0...1 << 53)
         passes = try state.member("passes").int(in: 0...1 << 53)
+        steps = try state.member("steps").int(in: 0...1 << 53)
         times = try state.member("times").elements().map { try $0.double(in: 0...1e300) }
+    }
+
+    /// The passes to go through, and how many each of them stands for: all, for itself; on a device without bytes two of each kind.
+    private static func gone(
+        _ passes: Int, _ kind: (Int) -> [Double], on compute: ComputeDevice
+    ) -> [(number: Int, like: Int)] {
+        guard compute.plan != nil else { return (0..<passes).map { ($0, 1) } }
+        var places: [[Double]: (first: Int, second: Int?, count: Int)] = [:]
+        for number in 0..<passes {
+            let kind = kind(number)
+            guard let known = places[kind] else {
+                places[kind] = (number, nil, 1)
+                continue
+            }
+            places[kind] = (known.first, known.second ?? number, known.count + 1)
+        }
+        return places.values.flatMap { place in
+            [(place.first, 1)] + (place.second.map { [($0, place.count - 1)] } ?? [])
+        }.sorted { $0.0 < $1.0 }
     }
 }

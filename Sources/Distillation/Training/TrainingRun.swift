@@ -27,24 +27,29 @@ public final class TrainingRun: RecipeRun {
         teacherPreprocessing = try recipe.teachers.compactMap { try $0.preprocessing() }
         examples = try recipe.data.load(teacher: teacherPreprocessing.first)
         task = examples.task
-        for teacher in recipe.teachers {
-            let seen = try task.seen(by: teacher.sees)
-            if case .train(let model, _) = teacher.source { _ = try model.make(for: seen, who: "teacher") }
-        }
-        _ = try recipe.student.make(for: task.seen(by: recipe.studentSees), who: "student")
-        // Asked now, so that a refused recipe leaves no directory behind.
-        for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
-        for case .train(_, let spec) in recipe.teachers.map(\.source) {
-            if let rows = spec.rows { _ = try examples.train.first(rows) }
-        }
+        try Self.check(recipe, examples)
         test = try DeviceRows(examples.test, normalization: examples.normalization, on: device)
         try Self.rehearse(recipe, examples, on: device)
         directory = try RunDirectory(output: output, recipe: recipe, device: device)
     }
 
+    /// Asked before anything is there, so that a refused recipe leaves no directory behind.
+    /// - Throws: `RetortError` 78 for models or rows that do not fit the data.
+    static func check(_ recipe: Recipe, _ examples: Examples) throws {
+        for teacher in recipe.teachers {
+            let seen = try examples.task.seen(by: teacher.sees)
+            if case .train(let model, _) = teacher.source { _ = try model.make(for: seen, who: "teacher") }
+        }
+        _ = try recipe.student.make(for: examples.task.seen(by: recipe.studentSees), who: "student")
+        for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
+        for case .train(_, let spec) in recipe.teachers.map(\.source) {
+            if let rows = spec.rows { _ = try examples.train.first(rows) }
+        }
+    }
+
     /// Builds the losses of every arm once, on fresh models: what does not fit is refused before anything is trained, not when its
     /// arm's turn comes.
-    private static func rehearse(_ recipe: Recipe, _ examples: Examples, on device: Device) throws {
+    static func rehearse(_ recipe: Recipe, _ examples: Examples, on device: Device) throws {
         func fresh(_ spec: ModelSpec, _ who: String, seeing view: InputView) throws -> any Model {
             let model = try spec.make(for: examples.task.seen(by: view), who: who)
             _ = try model.materialize(on: device, seed: 0)
@@ -107,7 +112,7 @@ public final class TrainingRun: RecipeRun {
     }
 
     /// - Parameter all: the recipe's teachers.
-    private static func teacher(of arm: Recipe.Arm, in recipe: Recipe, among all: [any Model]) -> LocalTeacher? {
+    static func teacher(of arm: Recipe.Arm, in recipe: Recipe, among all: [any Model]) -> LocalTeacher? {
         arm.teachers.isEmpty
             ? nil : LocalTeacher(arm.teachers.map { all[$0] }, seeing: arm.teachers.map { recipe.teachers[$0].sees })
     }
@@ -200,8 +205,7 @@ public final class TrainingRun: RecipeRun {
     // MARK: Teachers
 
     /// - Throws: `RetortError` 65 when the teacher is for other data.
-    private static func load(teacher path: String, for task: ClassificationTask, on device: Device) throws -> any Model
-    {
+    static func load(teacher path: String, for task: ClassificationTask, on device: Device) throws -> any Model {
         let (model, _) = try ModelDirectory.load(path, on: device)
         guard model.accepts(task.sample), model.classes == task.classes else {
             throw RetortError.badData(

@@ -11,6 +11,8 @@ public final class CPUDevice: Sendable {
     public let threads: Int
     /// Set when `--profile` asked for it.
     public let profiler: Profiler?
+    /// Whether memory is asked for and nothing is computed.
+    private let isRehearsal: Bool
 
     /// - Throws: `KernelError` of kind `device` when OpenBLAS cannot be loaded.
     public init(threads: Int? = nil, profiler: Profiler? = nil) throws {
@@ -24,6 +26,15 @@ public final class CPUDevice: Sendable {
         self.profiler = profiler
         let budget = MemoryBudget(Int(clamping: ProcessInfo.processInfo.physicalMemory))
         arena = Arena { bytes in try HostChunk(bytes, budget) }
+        isRehearsal = false
+    }
+
+    /// What asks an arena without bytes for the memory that ops take on a device, and computes nothing.
+    init(rehearsing device: CPUDevice, in arena: Arena) {
+        threads = device.threads
+        profiler = nil
+        self.arena = arena
+        isRehearsal = true
     }
 
     /// The core type OpenBLAS chose, e.g. "Cooperlake".
@@ -42,6 +53,7 @@ public final class CPUDevice: Sendable {
     /// a small product, and far more when something else wants the processor. Depends on the shape alone.
     /// - Parameter work: m · n · k.
     func withBLAS(work: Int, _ multiply: () -> Void) {
+        guard !isRehearsal else { return }
         let wanted = work < Self.smallProduct ? 1 : threads
         Self.blasThreads.withLock { current in
             if current != wanted {
@@ -55,6 +67,12 @@ public final class CPUDevice: Sendable {
     /// Multiply-adds below which one thread does a product: about 20 µs of work.
     private static let smallProduct = 1 << 20
 
+    /// Work that is too little to be shared out. Whatever touches memory goes through this, `parallel` or `withBLAS`: on a device without
+    /// bytes none of it runs.
+    func alone(_ body: () throws -> Void) rethrows {
+        if !isRehearsal { try body() }
+    }
+
     /// Calls `body` on ranges that together cover `0..<count`, in parallel when the work is worth waking a thread.
     /// - Parameter work: elements of row-kernel work in the whole call; a second thread needs about 30 µs to join.
     func parallel(_ count: Int, work: Int, _ body: (Int, Int) -> Void) {
@@ -63,6 +81,7 @@ public final class CPUDevice: Sendable {
 
     /// The same, also telling `body` which of at most `threads` parts a range is: what a part needs to itself goes by that number.
     func parallelParts(_ count: Int, work: Int, _ body: (_ part: Int, Int, Int) -> Void) {
+        guard !isRehearsal else { return }
         guard threads > 1, count > 1, work >= 65_536 else { return body(0, 0, count) }
         let parts = min(count, threads)
         withoutActuallyEscaping(body) { body in
@@ -78,7 +97,8 @@ public final class CPUDevice: Sendable {
 final class HostChunk: Chunk {
     nonisolated(unsafe) let pointer: UnsafeMutableRawPointer
     private let bytes: Int
-    private let budget: MemoryBudget
+    /// nil for one without bytes.
+    private let budget: MemoryBudget?
 
     init(_ bytes: Int, _ budget: MemoryBudget) throws {
         // Linux grants more than there is and ends the process when it is touched; asked first, too much is an error.
@@ -96,7 +116,16 @@ final class HostChunk: Chunk {
         (pointer, self.bytes, self.budget) = (pages, bytes, budget)
     }
 
+    /// One without bytes. Its address is never read from nor written to.
+    init(without bytes: Int) {
+        guard let address = UnsafeMutableRawPointer(bitPattern: 1 << 21) else {
+            preconditionFailure("2 MiB is no null")
+        }
+        (pointer, self.bytes, budget) = (address, bytes, nil)
+    }
+
     deinit {
+        guard let budget else { return }
         free(pointer)
         budget.give(bytes)
     }
@@ -110,9 +139,11 @@ extension Block {
 extension View {
     /// The first element in host memory. The view must live on the CPU device.
     func pointer<T>(as type: T.Type = Float.self) throws -> UnsafeMutablePointer<T> {
-        guard case .host(let block) = storage else {
-            throw KernelError(.operands, "a view of another device was passed to an op on cpu")
+        switch storage {
+        case .host(let block): return (block.pointer + offset * dtype.size).assumingMemoryBound(to: type)
+        case .planned(let block) where block.chunk is HostChunk:
+            return (block.pointer + offset * dtype.size).assumingMemoryBound(to: type)
+        default: throw KernelError(.operands, "a view of another device was passed to an op on cpu")
         }
-        return (block.pointer + offset * dtype.size).assumingMemoryBound(to: type)
     }
 }

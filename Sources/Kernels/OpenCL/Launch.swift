@@ -25,8 +25,11 @@ extension [KernelArgument] {
 
     /// A view's two arguments: the memory and the offset of its first element, moved on by some elements.
     mutating func add(_ view: View, movedBy elements: Int = 0) throws {
-        guard case .openCL(let block) = view.storage else {
-            throw KernelError(.operands, "a view of another device was passed to an op on OpenCL")
+        let block: Block
+        switch view.storage {
+        case .openCL(let own): block = own
+        case .planned(let own) where own.chunk is PlannedBuffer: block = own
+        default: throw KernelError(.operands, "a view of another device was passed to an op on OpenCL")
         }
         append(.buffer(block))
         append(.long(block.offset / view.dtype.size + view.offset + elements))

@@ -26,6 +26,8 @@ public final class OpenCLDevice: Sendable {
     private let kernels = Mutex<[KernelKey: Kernel]>([:])
     /// Waits after each launch, so that a failure names its kernel.
     private let synchronous: Bool
+    /// The device whose memory is rehearsed: its context is borrowed, and nothing is enqueued; nil for a device that computes.
+    private let rehearsed: OpenCLDevice?
 
     public var index: Int { info.index }
 
@@ -77,10 +79,24 @@ public final class OpenCLDevice: Sendable {
             try OpenCLChunk(bytes, context: owner, info: info, budget: taken)
         }
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
+        rehearsed = nil
 
         let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))
         let candidates = forced.map { [$0] } ?? (info.type == .cpu ? [.vector, .simt] : [.simt, .vector])
         self.family = try Self.probe(candidates, info, programs, context, queue)
+    }
+
+    /// What asks an arena without bytes for the memory that ops take on a device, and enqueues nothing.
+    init(rehearsing device: OpenCLDevice, in arena: Arena) {
+        info = device.info
+        family = device.family
+        profiler = nil
+        self.arena = arena
+        context = device.context
+        queue = device.queue
+        programs = device.programs
+        synchronous = false
+        rehearsed = device
     }
 
     /// The first candidate whose probe kernel builds, runs and gives the right numbers: what a device can do is asked of the
@@ -123,6 +139,7 @@ public final class OpenCLDevice: Sendable {
     }
 
     deinit {
+        guard rehearsed == nil else { return }
         clFinish(queue)
         clReleaseCommandQueue(queue)
         clReleaseContext(context)
@@ -132,6 +149,7 @@ public final class OpenCLDevice: Sendable {
 
     /// Enqueues one kernel.
     public func enqueue(_ launch: Launch) throws {
+        guard rehearsed == nil else { return }
         let key = KernelKey(file: launch.file, kernel: launch.kernel, options: launch.options)
         var event: cl_event?
         let start = profiler == nil ? nil : ContinuousClock.now

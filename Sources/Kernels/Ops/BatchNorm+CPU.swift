@@ -18,10 +18,12 @@ extension BatchNorm {
                     $0, $1, x, partials.floats, Int32(s.channels), Int32(s.inner))
             }
         }
-        table.pointee.batchnorm_statistics_channels(
-            0, s.channels, partials.floats, mean, rstd, runningMean, runningVariance, s.samples, Int32(s.channels),
-            Int32(s.inner), Int32(s.fold), Int32(s.samplesPerPart(grouped: false)), epsilon, momentum,
-            o.running == nil ? 0 : 1)
+        device.alone {
+            table.pointee.batchnorm_statistics_channels(
+                0, s.channels, partials.floats, mean, rstd, runningMean, runningVariance, s.samples,
+                Int32(s.channels), Int32(s.inner), Int32(s.fold), Int32(s.samplesPerPart(grouped: false)), epsilon,
+                momentum, o.running == nil ? 0 : 1)
+        }
         try device.normalise(
             s, o.x, RunningStatistics(mean: o.mean, variance: o.rstd), o.weight, o.bias, o.residual, o.y, relu: relu,
             fromVariance: false, epsilon)
@@ -59,10 +61,13 @@ extension BatchNormBackward {
                 }
             }
             let block = s.samplesPerPart(grouped: false)
-            table.pointee.batchnorm_sums_channels(
-                0, s.channels, partials.floats, sums.floats, try o.dWeight?.view.pointer(),
-                try o.dBias?.view.pointer(), (s.samples + block - 1) / block, channels, Int32(s.fold),
-                o.dWeight == nil ? 0 : 1, o.dBias == nil ? 0 : 1, o.dWeight?.mode.flag ?? 0, o.dBias?.mode.flag ?? 0)
+            try device.alone {
+                table.pointee.batchnorm_sums_channels(
+                    0, s.channels, partials.floats, sums.floats, try o.dWeight?.view.pointer(),
+                    try o.dBias?.view.pointer(), (s.samples + block - 1) / block, channels, Int32(s.fold),
+                    o.dWeight == nil ? 0 : 1, o.dBias == nil ? 0 : 1, o.dWeight?.mode.flag ?? 0,
+                    o.dBias?.mode.flag ?? 0)
+            }
         }
         guard s.count > 0, o.dx != nil || o.dResidual != nil else { return }
         let (dx, dResidual): (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?) = (

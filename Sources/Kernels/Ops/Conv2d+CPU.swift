@@ -78,7 +78,7 @@ extension ConvProblem {
         let own = slots.pointer.assumingMemoryBound(to: Float.self)
         fields(plan).withUnsafeBufferPointer { list in
             nonisolated(unsafe) let geometry = list.baseAddress
-            table.pointee.conv_offsets_all(geometry, offsets)
+            device.alone { table.pointee.conv_offsets_all(geometry, offsets) }
             device.parallel(plan.workers, work: plan.workers > 1 ? Int.max : 0) {
                 table.pointee.conv_weight_workers(
                     $0, $1, plan.workers, geometry, x, dy, offsets, partials, own, plan.slot, plan.spotsAt,

@@ -8,7 +8,9 @@ extension Fill {
         if rows.isDense {
             device.parallel(o.y.count, work: o.y.count / 8) { table.pointee.fill_range($0, $1, y, value) }
         } else {
-            for r in 0..<rows.rows { table.pointee.fill_range(0, rows.columns, y + r * rows.pitch, value) }
+            device.alone {
+                for r in 0..<rows.rows { table.pointee.fill_range(0, rows.columns, y + r * rows.pitch, value) }
+            }
         }
     }
 }

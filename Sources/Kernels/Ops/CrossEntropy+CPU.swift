@@ -47,14 +47,15 @@ extension TokenWeights {
         let (labels, weights) = (try o.labels.pointer(as: Int32.self), try o.weights.pointer(as: Float.self))
         let classWeights = try o.classWeights?.pointer(as: Float.self)
         let table = device.table
-        if let divisor {
-            partials[0] = divisor
-        } else {
-            table.pointee.token_weight_sums_blocks(
-                0, blocks, labels, classWeights, partials, rows, Int32(o.classWeights?.count ?? 0),
-                classWeights == nil ? 0 : 1,
-                ignoreIndex)
+        device.alone {
+            if let divisor {
+                partials[0] = divisor
+            } else {
+                table.pointee.token_weight_sums_blocks(
+                    0, blocks, labels, classWeights, partials, rows, Int32(o.classWeights?.count ?? 0),
+                    classWeights == nil ? 0 : 1, ignoreIndex)
+            }
+            table.pointee.token_weights_rows(0, rows, labels, partials, weights, Int32(blocks), ignoreIndex)
         }
-        table.pointee.token_weights_rows(0, rows, labels, partials, weights, Int32(blocks), ignoreIndex)
     }
 }

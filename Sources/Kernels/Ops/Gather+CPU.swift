@@ -7,8 +7,7 @@ extension Gather {
         let n = Int32(o.table.shape[0])
         if o.table.dtype == .i32 {
             let (table, y) = (try o.table.pointer(as: Int32.self), try o.y.pointer(as: Int32.self))
-            device.table.pointee.gather_ints_range(0, o.ids.count, table, ids, y, n)
-            return
+            return device.alone { device.table.pointee.gather_ints_range(0, o.ids.count, table, ids, y, n) }
         }
         let (table, y) = (try o.table.pointer(as: Float.self), try o.y.pointer(as: Float.self))
         device.parallel(o.ids.count, work: o.y.count / 4) {

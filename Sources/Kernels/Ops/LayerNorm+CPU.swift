@@ -42,9 +42,11 @@ extension LayerNormBackward {
         for (output, isWeight) in [(o.dWeight, true), (o.dBias, false)] {
             guard let output else { continue }
             let y = try output.view.pointer(as: Float.self)
-            table.pointee.layernorm_sums_range(
-                0, rx.columns, partials, y, y, Int32(blocks), columns, isWeight ? 1 : 0, isWeight ? 0 : 1,
-                output.mode.flag)
+            device.alone {
+                table.pointee.layernorm_sums_range(
+                    0, rx.columns, partials, y, y, Int32(blocks), columns, isWeight ? 1 : 0, isWeight ? 0 : 1,
+                    output.mode.flag)
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ extension Matmul {
         _ lb: MatrixLayout, _ beta: Float, _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ device: CPUDevice
     ) {
         guard k > 0 else {
-            if beta == 0 { for r in 0..<m { (c + r * ldc).update(repeating: 0, count: n) } }
+            if beta == 0 { device.alone { for r in 0..<m { (c + r * ldc).update(repeating: 0, count: n) } } }
             return
         }
         if FewRows.fit(m, la) {

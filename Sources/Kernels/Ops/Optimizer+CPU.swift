@@ -43,9 +43,11 @@ extension GradientNorm {
         device.parallel(blocks, work: count / 4) {
             device.table.pointee.sum_squares_partial_blocks($0, $1, g, count, partials)
         }
-        device.table.pointee.norm_finish_all(
-            partials, blocks, try o.norm.pointer(), try o.factor.pointer(), try o.skip.pointer(as: Int32.self),
-            try o.nonFinite.pointer(as: Int32.self), maximum)
+        try device.alone {
+            device.table.pointee.norm_finish_all(
+                partials, blocks, try o.norm.pointer(), try o.factor.pointer(), try o.skip.pointer(as: Int32.self),
+                try o.nonFinite.pointer(as: Int32.self), maximum)
+        }
     }
 }
 

@@ -69,8 +69,9 @@ extension Reduce {
             device.parallel(a.outer * blocks, work: o.x.count / 4) {
                 table.pointee.sum_row_blocks_items($0, $1, x, a.n, partials, a.n, blocks)
             }
-            table.pointee.sum_rows_rows(0, a.outer, partials, blocks, y, blocks, flag, scale)
-            return
+            return device.alone {
+                table.pointee.sum_rows_rows(0, a.outer, partials, blocks, y, blocks, flag, scale)
+            }
         }
         let strips = (a.inner + Self.sumStrip - 1) / Self.sumStrip
         guard Self.needsPartials(a) else {

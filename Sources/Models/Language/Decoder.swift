@@ -10,6 +10,7 @@ public final class Decoder: LanguageModel {
 
     public let configuration: DecoderConfiguration
     public var isTraining = true
+    public var checkpointsActivations = false
     public let children: [any Module]
     private let embedding: Embedding
     private let blocks: [DecoderBlock]
@@ -58,7 +59,14 @@ public final class Decoder: LanguageModel {
             positions: try device.view(positions, [positions.count], .i32),
             passes: try passes(tokens, past: past, on: device))
         for (index, block) in blocks.enumerated() {
-            x = try block(x, place, cache: cache, layer: index, &recorder)
+            if checkpointsActivations, cache == nil, !recorder.wantsInside(of: index) {
+                x = try x.recomputing { x in
+                    var nothing = SignalRecorder([])
+                    return try block(x, place, cache: nil, layer: index, &nothing)
+                }
+            } else {
+                x = try block(x, place, cache: cache, layer: index, &recorder)
+            }
             recorder.keep("layers.\(index).hidden", x)
         }
         cache?.advance(by: tokens.length)

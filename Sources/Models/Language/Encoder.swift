@@ -10,6 +10,9 @@ public final class Encoder: EncoderModel {
     public let configuration: EncoderConfiguration
     public let head: EncoderHead
     public var isTraining = true
+    /// Whether a block's inner numbers are computed again in backward instead of being kept (activation checkpointing). Blocks whose
+    /// attention is captured are kept.
+    public var checkpointsActivations = false
     public let children: [any Module]
     private let words: Embedding
     private let positions: Embedding
@@ -85,9 +88,13 @@ public final class Encoder: EncoderModel {
         recorder.keep("embeddings", x)
         let mask = try batch.paddingBias(on: x.device)
         for (index, block) in blocks.enumerated() {
-            let (out, attention) = try block(x, mask: mask)
-            x = out
-            recorder.keep("layers.\(index).attention", attention)
+            if checkpointsActivations, !recorder.wantsInside(of: index) {
+                x = try x.recomputing { try block($0, mask: mask).out }
+            } else {
+                let (out, attention) = try block(x, mask: mask)
+                x = out
+                recorder.keep("layers.\(index).attention", attention)
+            }
             recorder.keep("layers.\(index).hidden", x)
         }
         var logits: Tensor?

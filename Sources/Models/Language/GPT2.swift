@@ -11,6 +11,7 @@ public final class GPT2: LanguageModel {
     public let vocabulary: Int
     public let maxPositions: Int
     public var isTraining = true
+    public var checkpointsActivations = false
     public let children: [any Module]
     private let tokens: Embedding
     private let positions: Embedding
@@ -80,7 +81,14 @@ public final class GPT2: LanguageModel {
             past: past,
             on: x.device)
         for (index, block) in blocks.enumerated() {
-            x = try block(x, pass, cache: cache, layer: index, &recorder)
+            if checkpointsActivations, cache == nil, !recorder.wantsInside(of: index) {
+                x = try x.recomputing { x in
+                    var nothing = SignalRecorder([])
+                    return try block(x, pass, cache: nil, layer: index, &nothing)
+                }
+            } else {
+                x = try block(x, pass, cache: cache, layer: index, &recorder)
+            }
             recorder.keep("layers.\(index).hidden", x)
         }
         cache?.advance(by: batch.length)

@@ -31,7 +31,7 @@ public final class KeyValueCache {
             var room = 64
             while room < total { room *= 2 }
             func grown(_ old: View?, _ new: View) throws -> View {
-                let view = try device.empty([new.shape[0], room, new.shape[2], new.shape[3]])
+                let view = try device.empty([new.shape[0], room, new.shape[2], new.shape[3]], for: .cache)
                 guard let old, length > 0 else { return view }
                 let places = 0..<length
                 try run(
@@ -52,7 +52,7 @@ public final class KeyValueCache {
     func keep(_ rows: [Int]) throws {
         guard let device else { return }
         func chosen(_ old: View) throws -> View {
-            let view = try device.empty([rows.count] + old.shape.dropFirst())
+            let view = try device.empty([rows.count] + old.shape.dropFirst(), for: .cache)
             for (place, row) in rows.enumerated() {
                 try run(
                     Copy(),

@@ -22,6 +22,10 @@ public protocol LanguageModel: Module, SendableMetatype {
     /// their positions where the model turns them, before a cache.
     var signals: [String] { get }
 
+    /// Whether a block's inner numbers are computed again in backward instead of being kept (activation checkpointing). Blocks of which
+    /// something inside is captured are kept.
+    var checkpointsActivations: Bool { get set }
+
     /// Reads tokens, behind those in the cache where there is one, up to what the head sees: losses that never form all logits begin here.
     /// - Parameter paths: signals to keep.
     /// - Throws: `TensorError` for a token that the vocabulary does not have.

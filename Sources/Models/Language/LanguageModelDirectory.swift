@@ -5,7 +5,8 @@ import RetortSupport
 
 /// A language model on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
 public enum LanguageModelDirectory {
-    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training.
+    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training. On a device without
+    /// bytes config.json is all that is looked at.
     /// - Parameter trains: false freezes the model and spares the memory of its gradients.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
     public static func load(_ folder: String, on device: Device, trains: Bool = true) throws -> (
@@ -18,6 +19,10 @@ public enum LanguageModelDirectory {
         }
         let config = try ModelDirectory.configuration(folder + "/config.json")
         let model = try LanguageModelRegistry.make(config)
+        if device.compute.plan != nil {
+            model.setTraining(false)
+            return (model, try model.materialize(on: device, seed: nil, trains: trains))
+        }
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
             passesOver: model.passesOver)

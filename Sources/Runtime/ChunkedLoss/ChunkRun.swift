@@ -42,9 +42,11 @@ struct ChunkRun {
         let loss = try device.empty([rows])
         // The same memory for every chunk: the queue is in order.
         let shape = [rowsOfChunk, classes]
-        let logits = try device.empty(shape)
-        let spaces = try teachers.map { $0.needsSpace ? try device.empty([rowsOfChunk, $0.classes]) : nil }
-        let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape) : nil
+        let logits = try device.empty(shape, for: .logits)
+        let spaces = try teachers.map {
+            $0.needsSpace ? try device.empty([rowsOfChunk, $0.classes], for: .logits) : nil
+        }
+        let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape, for: .logits) : nil
         for start in stride(from: 0, to: rows, by: rowsOfChunk) {
             let range = start..<min(rows, start + rowsOfChunk)
             let part = 0..<range.count

@@ -50,6 +50,8 @@ public final class ParameterArena {
             try clearPadding(offsets)
             return
         }
+        // Numbers that nothing will hold are not drawn.
+        guard device.plan == nil else { return }
         var host = [Float](repeating: 0, count: max(total, 1))
         for (parameter, offset) in zip(parameters, offsets) {
             let (rows, pitch) = (Self.rows(parameter), Self.pitch(parameter))

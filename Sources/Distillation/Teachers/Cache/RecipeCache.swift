@@ -28,7 +28,8 @@ extension LanguageTeacherSpec {
     /// The cache that teaches, if one does; every text of the training data is in it.
     /// - Throws: `RetortError` 66 where there is none; 65 for a damaged one, one of another tokenizer, or of another teacher than that of `path`
     ///   where it is there, and for a text that is not in it; 78 for data that are not whole texts.
-    func openCache(for data: LanguageExamples) throws -> TeacherCache? {
+    /// - Parameter readingTeacher: whether to ask if the weights of `path` are those that were read; it takes a while.
+    func openCache(for data: LanguageExamples, readingTeacher: Bool = true) throws -> TeacherCache? {
         guard let folder = cache else { return nil }
         try data.checkWholeTexts()
         let cache = try TeacherCache(folder)
@@ -38,7 +39,7 @@ extension LanguageTeacherSpec {
                 "the teacher's cache is of another tokenizer", at: place, why: "the same text has other tokens there",
                 help: "Make the cache again with `retort cache --output` and another directory.")
         }
-        if let path = spec?.directory, Folder.exists(path),
+        if readingTeacher, let path = spec?.directory, Folder.exists(path),
             cache.identity.teacher != (try LanguageModelDirectory.digest(path))
         {
             throw RetortError.badData(

@@ -42,6 +42,7 @@ extension LanguageRun {
                 try check(arm, teacher, student, data, at: recipe.student.location)
             }
         }
+        student.setDropout(.init(seed: 0, step: 0))
         let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
         for arm in recipe.arms where arm.terms.contains(where: { $0.objective.needsTeacher }) {
             let own = arm.scheme.bringsTeacher ? [LanguageTeacher(student, Role.ownTeacher, on: device)] : []

@@ -45,13 +45,7 @@ final class LanguageRun: RecipeRun {
         self.tokenizer = tokenizer
         let pad = data.pad
         answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
-        let bridges = try recipe.teachers.map { teacher in
-            try teacher.bridge(
-                from: data,
-                isAsked: recipe.arms.contains { arm in
-                    arm.terms.contains { $0.objective.reading != nil && $0.teachers.contains(teacher.name) }
-                })
-        }
+        let bridges = try recipe.bridges(from: data)
         self.bridges = bridges
         let loaded = try zip(recipe.teachers, bridges).map { try $0.load(for: data, bridge: $1, beside: device) }
         self.loaded = loaded
@@ -116,7 +110,7 @@ final class LanguageRun: RecipeRun {
             timeUnit: .step)
     }
 
-    private static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
+    static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
 
     /// - Returns: no result for a teacher of which there are only predictions.
     private func teacher(_ index: Int, _ seed: UInt64) throws -> (LanguageTeacher, SeedResult?) {

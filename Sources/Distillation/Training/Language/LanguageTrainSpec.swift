@@ -6,13 +6,15 @@ struct LanguageTrainSpec: Sendable {
         case epochs(Int)
         case steps(Int)
     }
-    let length: Length
+    var length: Length
     /// Examples of one step.
     let batch: Int
     /// Examples of one forward and backward pass; nil: the whole batch.
     let microBatch: Int?
     /// Whether each example of a batch is drawn from all, instead of each being seen once an epoch.
-    let drawsWithReplacement: Bool
+    var drawsWithReplacement: Bool
+    /// Whether blocks are computed again in backward instead of being kept.
+    let checkpointsActivations: Bool
     let optimizer: OptimizerSpec
     let schedule: ScheduleSpec
     let clip: Float?
@@ -38,6 +40,7 @@ struct LanguageTrainSpec: Sendable {
         batch = find("batch").integer
         microBatch = (node?["micro-batch"] ?? fallback["micro-batch"])?.integer
         drawsWithReplacement = find("replacement").flag
+        checkpointsActivations = find("activation-checkpointing").flag
         optimizer = OptimizerSpec(find("optimizer"))
         schedule = ScheduleSpec(find("schedule"))
         let clip = find("clip").number
@@ -47,18 +50,22 @@ struct LanguageTrainSpec: Sendable {
 
 extension RecipeSection {
     /// `train` of a language model's recipe.
-    static let languageTrain = languageLength(of: train, replacement: .defaulted("false"))
+    static let languageTrain = languageLength(of: train, flags: .defaulted("false"))
     /// What a teacher or an arm may set for itself.
-    static let ownLanguageTrain = languageLength(of: armTrain, replacement: .optional)
+    static let ownLanguageTrain = languageLength(of: armTrain, flags: .optional)
 
     /// With `steps` beside `epochs`, and without the key that chooses rows.
-    private static func languageLength(of section: RecipeSection, replacement: RecipeField.Presence) -> RecipeSection {
+    private static func languageLength(of section: RecipeSection, flags: RecipeField.Presence) -> RecipeSection {
         let length = [
             RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the examples"),
             RecipeField("steps", .integer(1...100_000_000), .optional, "optimizer steps, instead of epochs"),
             RecipeField(
-                "replacement", .flag, replacement,
+                "replacement", .flag, flags,
                 "draw each example of a batch from all, instead of seeing each once an epoch"),
+            RecipeField(
+                "activation-checkpointing", .flag, flags,
+                "keep of each block its input alone and compute it again in backward: less memory, a third more arithmetic, the same bits"
+            ),
         ]
         let others = section.fields.filter { !["rows", "epochs"].contains($0.key) }
         return RecipeSection(section.name, section.summary, length + others)

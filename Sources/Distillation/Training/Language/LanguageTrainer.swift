@@ -48,6 +48,7 @@ final class LanguageTrainer {
         plain: LanguageBatches? = nil, spec: LanguageTrainSpec, name: String = "arm", seed: UInt64, on device: Device
     ) throws {
         self.model = model
+        model.checkpointsActivations = spec.checkpointsActivations
         loss = try LanguageLoss(model, terms, teachers: teachers, name: name, on: device)
         self.teachers = teachers
         projectors = try ProjectorSet(loss.modules, spec.optimizer, clip: spec.clip, seed: seed, on: device)

@@ -11,7 +11,7 @@ struct WrittenAnswers {
     private let tokenizer: Tokenizer?
     private let pad: Int32
     /// Prompts that are answered side by side.
-    private static let rows = 16
+    static let rows = 16
 
     /// - Parameter tokenizer: nil: words are not compared.
     init(_ spec: AnswerSpec, _ test: TokenizedCorpus, tokenizer: Tokenizer?, pad: Int32) {

@@ -44,6 +44,10 @@ struct ItemRanking {
                 try exclude(users, from: scores)
                 return try scores.topK(count).indices
             }
+            guard device.compute.plan == nil else {
+                // Without bytes nothing is ranked: any items will do, as long as those of a user differ.
+                return users.map { user in (0..<Int32(count)).map { (user + $0) % Int32(items) } }
+            }
             let flat: [Int32] = try device.compute.read(indices, as: Int32.self)
             return users.indices.map { Array(flat[($0 * count)..<(($0 + 1) * count)]) }
         }

@@ -15,7 +15,7 @@ public final class RecommenderRun: RecipeRun {
     /// As the progress line shows it between two measurements.
     private var lastQuality = "–"
 
-    private static let quality = Metric.ndcg10
+    static let quality = Metric.ndcg10
 
     /// Reads the data and opens the run directory.
     /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
@@ -33,7 +33,7 @@ public final class RecommenderRun: RecipeRun {
 
     /// Builds the losses of every arm once, on fresh models: what does not fit is refused before anything is trained, and leaves no
     /// directory behind.
-    private static func rehearse(_ recipe: RecommenderRecipe, _ task: RecommenderTask, on device: Device) throws {
+    static func rehearse(_ recipe: RecommenderRecipe, _ task: RecommenderTask, on device: Device) throws {
         let teacher =
             switch recipe.teacher {
             case .train(let spec, _): try fresh(spec, "teacher", task, seed: 0, on: device).model
@@ -48,7 +48,7 @@ public final class RecommenderRun: RecipeRun {
         }
     }
 
-    private static func fresh(
+    static func fresh(
         _ spec: RecommenderSpec, _ who: String, _ task: RecommenderTask, seed: UInt64, on device: Device
     ) throws -> (model: any RecommenderModel, arena: ParameterArena) {
         let model = try spec.make(for: task, who: who)
@@ -58,7 +58,7 @@ public final class RecommenderRun: RecipeRun {
     }
 
     /// The embeddings of a model that is not trained any more.
-    private static func constant(_ model: any RecommenderModel) throws -> EmbeddingTables {
+    static func constant(_ model: any RecommenderModel) throws -> EmbeddingTables {
         try Autograd.withoutGradients { try model.tables() }.detached
     }
 
@@ -100,7 +100,7 @@ public final class RecommenderRun: RecipeRun {
             quality: Self.quality)
     }
 
-    private static let teacherTerms = [RecommenderArmTerm(BPRObjective())]
+    static let teacherTerms = [RecommenderArmTerm(BPRObjective())]
 
     private var teacherContract: String {
         switch recipe.teacher {

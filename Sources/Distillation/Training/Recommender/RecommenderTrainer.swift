@@ -69,7 +69,7 @@ public final class RecommenderTrainer {
         for (_, term) in terms { try term.beginEpoch(progress, student: current) }
         let pairs = order.permutation(epoch: index, count: userOfPair.count)
         let losses = try device.compute.empty([stepsPerEpoch], for: .data)
-        for s in 0..<stepsPerEpoch {
+        try device.compute.forEachStep(stepsPerEpoch) { s in
             let chosen = pairs[(s * batch)..<min(pairs.count, (s + 1) * batch)]
             try learn(chosen, lossInto: losses.slice(s..<(s + 1)))
             if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }

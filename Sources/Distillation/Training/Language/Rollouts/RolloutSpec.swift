@@ -36,7 +36,7 @@ struct RolloutSpec: Sendable {
         let epochs: Int
     }
 
-    let kind: Kind
+    var kind: Kind
     /// Tokens of an answer at most.
     let count: Int
     let sampling: TokenSampling

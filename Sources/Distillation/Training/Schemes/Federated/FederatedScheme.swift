@@ -220,8 +220,8 @@ public struct FederatedScheme: Scheme {
     public func train(_ session: ArmSession) throws -> any Model {
         let rows = session.data.rows
         let shards = FederatedShards(
-            labels: try session.device.compute.read(session.data.labels, as: Int32.self), classes: session.task.classes,
-            clients: clients, alpha: alpha, publicRows: publicRows(of: rows), seed: session.seed)
+            labels: try session.data.labelValues(on: session.device), classes: session.task.classes, clients: clients,
+            alpha: alpha, publicRows: publicRows(of: rows), seed: session.seed)
         try session.note(
             "\(rows) rows: \(shards.publicRows.count) public, \(clients) clients with "
                 + shards.clients.map { String($0.count) }.joined(separator: ", "))

@@ -1,0 +1,261 @@
+import Foundation
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+import TestSupport
+import Testing
+
+@testable import RetortDistillation
+
+/// What is predicted of a recipe against what its run then reports.
+@Suite("Plans")
+struct PlanTests {
+    /// Plans a recipe, runs it, and compares: parameters are equal, peaks within a tenth of what the run reports, and equal where
+    /// `exactly`.
+    private func compare(
+        _ recipe: String, _ overrides: [String] = [], in folder: ScratchFolder, _ backend: TestBackend,
+        exactly: Bool = true, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        // Of its own: memory that other tests take at the same time is not the run's.
+        let device = try backend.ownDevice()
+        let path = try folder.write(recipe, to: "planned.yaml")
+        let before = try contents(of: folder.path("")).count
+        let plan = try readRecipe(path, overrides: overrides).plan(on: device)
+        #expect(try contents(of: folder.path("")).count == before, "nothing is written", sourceLocation: sourceLocation)
+        let run = try readRecipe(path, overrides: overrides).start(
+            on: device, output: folder.path("run-\(UUID().uuidString)"), progress: Progress(quiet: true))
+        let results = try run.run()
+        var compared = 0
+        for role in plan.roles {
+            guard let arm = results.arms.first(where: { $0.role == role.name }) else {
+                Issue.record("\(role.name) is planned and not run", sourceLocation: sourceLocation)
+                continue
+            }
+            let metrics = arm.seeds[0].metrics
+            let peak = try #require(metrics["peak_bytes"], sourceLocation: sourceLocation)
+            #expect(metrics["parameters"] == Double(role.parameters), "\(role.name)", sourceLocation: sourceLocation)
+            let trained = metrics["trainable_parameters"] ?? Double(role.parameters)
+            #expect(trained == Double(role.trained), "\(role.name)", sourceLocation: sourceLocation)
+            let planned = Double(role.memory.peak)
+            #expect(
+                exactly ? planned == peak : abs(planned / peak - 1) < 0.1,
+                "\(role.name): planned \(planned), measured \(peak)", sourceLocation: sourceLocation)
+            #expect(role.memory.atPeak.values.reduce(0, +) == role.memory.peak, sourceLocation: sourceLocation)
+            let last = try #require(arm.seeds[0].curve.last, sourceLocation: sourceLocation)
+            // The curve is that of the last generation.
+            let generations = role.name == "born-again" ? 2 : 1
+            #expect(role.steps == last.step * generations, "\(role.name): steps", sourceLocation: sourceLocation)
+            #expect(role.stepCost.flops > 0 && role.seconds > 0, sourceLocation: sourceLocation)
+            #expect(role.taken >= role.memory.peak, sourceLocation: sourceLocation)
+            compared += 1
+        }
+        #expect(compared > 0 && plan.fits, sourceLocation: sourceLocation)
+    }
+
+    @Test("a table: teacher, student alone, student", arguments: TestBackend.fast)
+    func table(_ backend: TestBackend) throws {
+        try compare(RecipeTests.good, ["seeds=[0]"], in: SmallRun(backend).folder, backend)
+    }
+
+    @Test("schemes, balanced losses and ramps", arguments: TestBackend.fast)
+    func schemes(_ backend: TestBackend) throws {
+        let recipe = """
+            data: {kind: csv, path: rows.csv, label: label, test: {every: 5}}
+            teacher: {model: {kind: mlp, layers: [4, 32, 3]}, train: {epochs: 2}}
+            student: {model: {kind: mlp, layers: [4, 16, 3]}}
+            arms:
+              parts: {objective: [{loss: hinton}], train: {micro-batch: 3}}
+              whole: {objective: [{loss: cross-entropy}, {loss: rkd}], train: {micro-batch: 3}}
+              memory: {objective: [{loss: cross-entropy}, {loss: crd, negatives: 16}]}
+              late: {objective: [{loss: cross-entropy}, {loss: rkd, ramp: {kind: between, first: 3}}]}
+              mutual: {objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: mutual, peers: 3}}
+              born-again: {objective: [{loss: hinton}], scheme: {kind: born-again, generations: 2}}
+              average: {objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: moving-average}}
+              uncertainty: {objective: [{loss: cross-entropy}, {loss: logit-mse}], balance: {kind: uncertainty}}
+            train: {epochs: 5, batch: 8, optimizer: {kind: sgd, lr: 0.01, momentum: 0.9}}
+            seeds: [0]
+            """
+        try compare(recipe, in: SmallRun(backend).folder, backend)
+    }
+
+    @Test("clients that learn together", arguments: TestBackend.fast)
+    func federated(_ backend: TestBackend) throws {
+        let scheme = "kind: federated, clients: 3, rounds: 3, dirichlet: 1"
+        let recipe = """
+            data: {kind: csv, path: rows.csv, label: label, test: {every: 5}}
+            teacher: {model: {kind: mlp, layers: [4, 8, 3]}, train: {epochs: 2}}
+            student: {model: {kind: mlp, layers: [4, 16, 3]}}
+            arms:
+              fedavg: {objective: [{loss: cross-entropy}], scheme: {\(scheme), method: fedavg}}
+              local: {objective: [{loss: cross-entropy}], scheme: {\(scheme), method: local}}
+            train: {epochs: 5, batch: 8, optimizer: {kind: sgd, lr: 0.01}}
+            seeds: [0]
+            """
+        try compare(recipe, in: SmallRun(backend).folder, backend)
+    }
+
+    @Test("pictures: convolutions, augmented, on the device and from files", arguments: TestBackend.fast)
+    func pictures(_ backend: TestBackend) throws {
+        let folder = try ScratchFolder()
+        try SamplePictures(channels: 3, height: 12, width: 12).writeFolder(folder, "data", train: 40, test: 9)
+        let recipe = """
+            data: {kind: images, path: data, height: 12, width: 12, augment: {crop: 2, flip: 0.5}}
+            teacher: {model: {kind: resnet, depth: 8, widths: [4, 4, 8, 16]}}
+            student: {model: {kind: resnet, depth: 8, widths: [4, 4, 4, 8]}}
+            arms:
+              student: {objective: [{loss: hinton, temperature: 4}]}
+              maps: {objective: [{loss: cross-entropy}, {loss: at}]}
+            train: {epochs: 2, batch: 16, optimizer: {kind: sgd, lr: 0.01, momentum: 0.9}}
+            seeds: [0]
+            """
+        try compare(recipe, in: folder, backend)
+        try compare(recipe, ["data.memory=0"], in: folder, backend)
+    }
+
+    @Test("recommenders", arguments: TestBackend.fast)
+    func recommenders(_ backend: TestBackend) throws {
+        // Which items a teacher ranks first is seen when it has learned: the samples of the losses may be a few more or fewer.
+        let recipe = SmallRecommender.recipe.replacing(
+            "train: {epochs: 4",
+            with: """
+                  hint: {objective: [{loss: bpr}, {loss: distillation-experts, experts: 2}]}
+                  relaxed: {objective: [{loss: bpr}, {loss: relaxed-ranking-distillation, interesting: 5, uninteresting: 5, top: 10}]}
+                train: {epochs: 4
+                """)
+        try compare(recipe, ["seeds=[0]"], in: SmallRecommender(backend).folder, backend, exactly: false)
+    }
+
+    @Test("a language model with its teacher", arguments: TestBackend.fast)
+    func language(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        try compare(SmallLanguage.recipe, ["seeds=[0]", "teacher.train.steps=10"], in: small.folder, backend)
+        for way in ["train.micro-batch=3", "train.activation-checkpointing=true"] {
+            try compare(SmallLanguage.recipe, ["seeds=[0]", "teacher.train.steps=10", way], in: small.folder, backend)
+        }
+    }
+
+    @Test("adapters, and a teacher from a directory", arguments: TestBackend.fast)
+    func adapters(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        let device = try backend.device()
+        let config = """
+            {"model_type": "llama", "vocab_size": 24, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "rms_norm_eps": 1e-5}
+            """
+        let model = try LanguageModelRegistry.make(JSONCursor(try JSON.parse(config, file: "c"), file: "c"))
+        _ = try model.materialize(on: device, seed: 1)
+        try LanguageModelDirectory.save(model, to: small.folder.path("base"))
+        let recipe = """
+            data: {kind: tokens, path: rows.safetensors}
+            teacher: {path: base}
+            student: {path: base, lora: {rank: 4, dropout: 0.1}}
+            arms:
+              student-alone: {objective: [{loss: cross-entropy}]}
+              divergence: {objective: [{loss: reverse-kl}]}
+              stages: {objective: [{loss: hidden-states, layers: last, ramp: {kind: between, last: 1}}, {loss: forward-kl}]}
+            train: {steps: 12, batch: 8, optimizer: {kind: adamw, lr: 0.01}, clip: 1}
+            """
+        try compare(recipe, in: small.folder, backend)
+        // Where there are no weights the sizes are enough.
+        try FileManager.default.removeItem(atPath: small.folder.path("base/model.safetensors"))
+        let plan = try readRecipe(small.folder.path("planned.yaml")).plan(on: device)
+        #expect(plan.roles.count == 3 && plan.roles[0].trained < plan.roles[0].parameters)
+    }
+
+    @Test("texts of many lengths: the longest that come decide, packed or not", arguments: TestBackend.fast)
+    func lengths(_ backend: TestBackend) throws {
+        let folder = try ScratchFolder()
+        try FileManager.default.copyItem(
+            atPath: Project.root + "/Tests/Fixtures/tokenizers/stories260K", toPath: folder.path("stories260K"))
+        let lines = (0..<40).map { number in
+            let answer = [String](repeating: "and so on", count: 1 + number * 7 % 23).joined(separator: " ")
+            return "{\"question\": \"How many after \(number)?\", \"answer\": \"\(answer)\"}\n"
+        }
+        try folder.write(lines.joined(), to: "text.jsonl")
+        let recipe = """
+            data: {kind: text, path: text.jsonl, fields: {prompt: question, completion: answer}, test: {every: 4}, tokenizer: stories260K, separator: " "}
+            student: {model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, positions: 256}}
+            arms:
+              student-alone: {objective: [{loss: cross-entropy}]}
+            train: {epochs: 2, batch: 4, optimizer: {kind: adamw, lr: 0.001}}
+            seeds: [0]
+            """
+        let ways: [[String]] = [
+            [], ["train.micro-batch=3"], ["data.packing=examples", "data.max-length=200"],
+            ["data.packing=split", "data.max-length=32", "data.targets=everything"], ["train.replacement=true"],
+        ]
+        for way in ways { try compare(recipe, way, in: folder, backend) }
+        // Of a few steps not the longest text of all, but of those.
+        try compare(recipe.replacing("epochs: 2", with: "steps: 1"), ["seeds=[3]"], in: folder, backend)
+    }
+
+    @Test("texts that models write", arguments: TestBackend.fast)
+    func rollouts(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        let writing = "max-new-tokens: 5, prompt-tokens: 4"
+        let recipe = """
+            data: {kind: tokens, path: rows.safetensors}
+            teacher: {model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16}, train: {steps: 4}}
+            student: {model: {kind: llama, hidden: 8, intermediate: 16, layers: 2, heads: 2, positions: 16}}
+            arms:
+              gkd: {objective: [{loss: jsd}], rollouts: {kind: student, share: 0.5, \(writing)}}
+              gradient: {objective: [{loss: sampled-reverse-kl}], rollouts: {kind: student, share: 1, \(writing)}}
+              texts: {objective: [{loss: cross-entropy}], rollouts: {kind: teacher, \(writing)}}
+              minillm: {objective: [{loss: minillm}], rollouts: {kind: mixed, collect: 16, epochs: 2, \(writing)}}
+            train: {steps: 12, batch: 8, optimizer: {kind: adamw, lr: 0.001}}
+            answers: {max-new-tokens: 5, prompt-tokens: 4}
+            seeds: [0]
+            """
+        try compare(recipe, in: small.folder, backend)
+    }
+
+    @Test("a device that is too small is said so, with a way out and exit code 69")
+    func tooSmall() throws {
+        let folder = try ScratchFolder()
+        let small = try SmallLanguage(.cpu)
+        // Llama 2 70B without a weight, in a fraction of a second.
+        try folder.write(
+            """
+            {"model_type": "llama", "vocab_size": 32000, "hidden_size": 8192, "intermediate_size": 28672,
+             "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
+             "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "tie_word_embeddings": false}
+            """, to: "large/config.json")
+        let path = try folder.write(
+            """
+            data: {kind: tokens, path: \(small.folder.path("rows.safetensors"))}
+            student: {path: large}
+            arms: {student-alone: {objective: [{loss: cross-entropy}]}}
+            train: {steps: 4, batch: 8, optimizer: {kind: adamw, lr: 0.001}}
+            """, to: "large.yaml")
+        let plan = try readRecipe(path).plan(on: TestBackend.cpu.device())
+        let role = plan.roles[0]
+        #expect(role.parameters == 68_976_648_192)
+        #expect(!plan.fits && role.memory.peak > 4 * 4 * role.parameters)
+        let error = try #require(thrown(RetortError.self) { try plan.check() })
+        #expect(error.exit == .device && error.help.contains("student.lora"), "\(error)")
+        // Adapters alone: neither gradients nor moments of the rest.
+        let adapted = try readRecipe(path, overrides: ["student.lora={rank: 8}"]).plan(on: TestBackend.cpu.device())
+        #expect(adapted.roles[0].parameters == role.parameters && adapted.roles[0].trained < role.parameters / 100)
+        #expect(adapted.roles[0].memory.peak < role.memory.peak / 3)
+    }
+
+    @Test("as text and as JSON")
+    func output() throws {
+        let small = try SmallRun(.cpu)
+        let plan = try readRecipe(small.recipePath).plan(on: TestBackend.cpu.device())
+        let rows = try JSONCursor(JSON.parse(plan.json.text(), file: "plan"), file: "plan").member("rows").elements()
+        #expect(try rows.map { try $0.member("role").string() } == ["teacher", "alone", "taught"])
+        for (row, role) in zip(rows, plan.roles) {
+            #expect(try row.member("peak_bytes").int() == role.memory.peak)
+            let parts = try row.member("at_peak").members().map { try $0.1.int() }
+            #expect(parts.reduce(0, +) == role.memory.peak && parts.allSatisfy { $0 >= 0 })
+            #expect(try row.member("steps").int() == role.steps)
+        }
+        let text = plan.text
+        for word in ["teacher", "alone", "taught", "peak memory", "an estimate and no promise"] {
+            #expect(text.contains(word), "\(word)")
+        }
+        #expect(plan.roles[2].bytes(plan.roles[2].memory.most).last?.bytes ?? 0 > 0, "the teacher is there")
+    }
+}
