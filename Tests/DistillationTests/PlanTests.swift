@@ -210,6 +210,28 @@ struct PlanTests {
         try compare(recipe, in: small.folder, backend)
     }
 
+    @Test("a model that writes takes as much on a device without bytes", arguments: TestBackend.fast)
+    func writing(_ backend: TestBackend) throws {
+        let config = """
+            {"model_type": "llama", "vocab_size": 24, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256, "rms_norm_eps": 1e-5}
+            """
+        func write(on device: Device) throws -> (lengths: [Int], peak: Int) {
+            let model = try LanguageModelRegistry.make(JSONCursor(try JSON.parse(config, file: "c"), file: "c"))
+            _ = try model.materialize(on: device, seed: 1)
+            device.compute.resetPeakMemory()
+            let texts = try model.generate([[1, 2, 3], [4]], WritingOptions(count: 150))
+            return (texts.map(\.count), device.compute.memory.peak)
+        }
+        let real = try backend.ownDevice()
+        let plan = PlannedDevice(like: real.compute)
+        let (planned, done) = (try write(on: Device(.planned(plan))), try write(on: real))
+        #expect(planned == done && planned.lengths == [150, 150])
+        // Few tokens stand for all, and each counts.
+        let tokens = plan.operations.filter { $0.name == "argmax" }
+        #expect(tokens.count < 10 && tokens.reduce(0) { $0 + $1.times } == 150, "\(tokens)")
+    }
+
     @Test("a device that is too small is said so, with a way out and exit code 69")
     func tooSmall() throws {
         let folder = try ScratchFolder()

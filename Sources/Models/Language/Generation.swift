@@ -37,6 +37,10 @@ extension LanguageModel {
             written[prompt].count < options.count && prompts[prompt].count + written[prompt].count <= maxPositions
                 && !(written[prompt].last.map(options.ends.contains) ?? false)
         }
+        /// Tokens that can still be written to a prompt.
+        func remaining(_ prompt: Int) -> Int {
+            min(options.count, maxPositions + 1 - prompts[prompt].count) - written[prompt].count
+        }
         // Which prompts the rows of the cache are; some of them may be finished.
         var rows = prompts.indices.filter(goesOn)
         guard !rows.isEmpty else { return written }
@@ -46,12 +50,21 @@ extension LanguageModel {
             let other = try mixture.map { try MixtureReader($0, vocabulary: vocabulary) }
             var next = try TokenBatch(prompts: rows.map { prompts[$0] }, pad: 0)
             var padding = next.padding ?? []
-            while true {
+            /// The next token of each row.
+            func choose() throws -> [Int32] {
                 let own = try reader.logits(next)
                 let logits = try other?.mixed(own, next) ?? own
-                let tokens = try options.sampling.choose(
+                return try options.sampling.choose(
                     logits, previous: rows.map { prompts[$0] + written[$0] },
                     draws: rows.map { .init(text: texts[$0], step: written[$0].count) })
+            }
+            while true {
+                let passed = reader.leap { rows.filter(goesOn).map(remaining).min() ?? 0 }
+                if passed > 0 {
+                    other?.leap(over: passed)
+                    for prompt in rows where goesOn(prompt) { written[prompt] += [Int32](repeating: 0, count: passed) }
+                }
+                let tokens = try reader.counting(1 + passed, choose)
                 for (prompt, token) in zip(rows, tokens) where goesOn(prompt) {
                     written[prompt].append(token)
                     try onToken(prompt, token)
@@ -98,4 +111,14 @@ struct CachedReader {
     }
 
     func keep(_ rows: [Int]) throws { try cache.keep(rows) }
+
+    /// See `KeyValueCache.leap`.
+    func leap(before left: () -> Int) -> Int { cache.device?.plan == nil ? 0 : cache.leap(before: left()) }
+    func leap(over tokens: Int) { cache.advance(by: tokens) }
+
+    /// Runs `body`, which stands for so many of its kind where tokens were passed over.
+    func counting<T>(_ times: Int, _ body: () throws -> T) rethrows -> T {
+        guard times > 1, let device = cache.device else { return try body() }
+        return try device.counting(times: Double(times), body)
+    }
 }

@@ -5,7 +5,7 @@ import RetortRuntime
 public final class KeyValueCache {
     /// Of each layer, `[rows, room, keyValueHeads, headWidth]`; the first `length` tokens are there.
     private var layers: [(keys: View, values: View)?]
-    private var device: ComputeDevice?
+    private(set) var device: ComputeDevice?
     /// Tokens read.
     public private(set) var length = 0
 
@@ -66,4 +66,14 @@ public final class KeyValueCache {
     }
 
     func advance(by tokens: Int) { length += tokens }
+
+    /// On a device without bytes: goes on to the last token before the cache grows, as if those in between had been read. They are all alike.
+    /// - Parameter left: tokens still to come; the last of them is not passed over.
+    /// - Returns: how many tokens were passed over; 0 on other devices.
+    func leap(before left: Int) -> Int {
+        guard device?.plan != nil, let room = layers.first??.keys.shape[1] else { return 0 }
+        let passed = max(0, min(room - length, left) - 1)
+        length += passed
+        return passed
+    }
 }

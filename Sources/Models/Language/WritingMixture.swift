@@ -38,4 +38,5 @@ struct MixtureReader {
     }
 
     func keep(_ rows: [Int]) throws { try reader.keep(rows) }
+    func leap(over tokens: Int) { reader.leap(over: tokens) }
 }
