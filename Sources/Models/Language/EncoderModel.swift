@@ -68,6 +68,13 @@ public struct EncoderOutput {
 public enum EncoderModelRegistry {
     public static let all: [any EncoderModel.Type] = [Encoder.self]
 
+    /// A model as config.json describes it, not yet on a device.
+    /// - Parameter head: what shall stand on it; nil: what config.json says.
+    /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
+    public static func make(_ config: JSONCursor, head: EncoderHead? = nil) throws -> any EncoderModel {
+        try find(config).init(config, head: head)
+    }
+
     /// - Throws: `RetortError` 65 for a model_type that is not known.
     static func find(_ config: JSONCursor) throws -> any EncoderModel.Type {
         let kind = try config.member("model_type")

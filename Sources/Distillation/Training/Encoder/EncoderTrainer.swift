@@ -1,0 +1,204 @@
+import RetortKernels
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// Trains one encoder on examples made of texts. A loss sees the whole batch, also where its texts are read in parts.
+final class EncoderTrainer {
+    let student: AnsweringEncoder
+    /// What losses train beside the student.
+    let projectors: ProjectorSet
+    private let optimizer: any Optimizer
+    private let terms: [(spec: EncoderArmTerm, term: any ObjectiveTerm)]
+    private let teacher: TeacherAnswers?
+    private let lesson: any EncoderLesson
+    private let spec: LanguageTrainSpec
+    private let schedule: Schedule
+    private let order: EpochOrder
+    private let seed: UInt64
+    private let device: Device
+    private var progress: TrainingProgress
+    /// The order of the epoch in progress.
+    private var permutation: (epoch: Int, order: [Int32])?
+    private let stepsPerEpoch: Int
+    /// Texts that were read.
+    private(set) var texts = 0
+
+    /// Optimizer steps taken.
+    var step: Int { progress.step }
+    /// Steps of the whole training.
+    let steps: Int
+
+    /// - Parameters:
+    ///   - arena: the student's parameters, already placed.
+    ///   - teacher: what it answers to all texts; nil where no loss looks at one, or the data have it.
+    ///   - name: of the arm: projectors are named after it.
+    ///   - seed: draws the order of the examples and dropout, and starts projectors.
+    /// - Throws: `RetortError` 78 when a loss does not fit the models.
+    init(
+        _ student: AnsweringEncoder, _ arena: ParameterArena, terms: [EncoderArmTerm], teacher: TeacherAnswers?,
+        lesson: any EncoderLesson, spec: LanguageTrainSpec, name: String, seed: UInt64
+    ) throws {
+        self.student = student
+        self.teacher = teacher
+        self.lesson = lesson
+        self.spec = spec
+        self.seed = seed
+        device = student.device
+        let catalog = SignalCatalog(stages: [], embedding: AnsweringEncoder.embedding)
+        let models = ModelPair(student: catalog, teacher: teacher == nil ? nil : catalog)
+        self.terms = try terms.enumerated().map { index, term in
+            let path = AnsweringEncoder.embedding
+            let context = TermContext(
+                models: models, student: [path: [student.embeddingWidth]],
+                teacher: teacher.map { [path: [$0.embeddingWidth]] } ?? [:], classes: student.width,
+                examples: lesson.count, name: "\(name).\(index)", seed: seed, device: student.device)
+            return (term, try Self.placed(at: term.location) { try term.objective.term(context) })
+        }
+        projectors = try ProjectorSet(
+            self.terms.flatMap { $0.term.modules }, spec.optimizer, clip: spec.clip, seed: seed, on: device)
+        stepsPerEpoch = (lesson.count + spec.batch - 1) / spec.batch
+        let epochs: Int
+        switch spec.length {
+        case .epochs(let count): (steps, epochs) = (count * stepsPerEpoch, count)
+        case .steps(let count): (steps, epochs) = (count, (count + stepsPerEpoch - 1) / stepsPerEpoch)
+        }
+        schedule = spec.schedule.make(steps: steps, stepsPerEpoch: stepsPerEpoch)
+        optimizer = try spec.optimizer.make(arena, clip: spec.clip)
+        order = EpochOrder(seed: seed)
+        progress = TrainingProgress(epochs: epochs)
+    }
+
+    /// A recipe's error gets the place of the loss where it has none.
+    private static func placed<T>(at location: RetortError.Location?, _ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch let error as RetortError where error.exit == .recipe && error.location == nil {
+            throw RetortError.recipe(error.what, at: location, why: error.why, help: error.help)
+        }
+    }
+
+    /// Some steps.
+    /// - Returns: the loss of each.
+    /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
+    func train(steps count: Int) throws -> [Float] {
+        student.model.setTraining(true)
+        projectors.setTraining(true)
+        let losses = try device.compute.empty([count], for: .data)
+        for index in 0..<count {
+            try learn(nextExamples(), lossInto: losses.slice(index..<(index + 1)))
+            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+        }
+        let values: [Float] = try device.compute.read(losses)
+        try RetortError.checkConvergence(
+            values, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
+        return values
+    }
+
+    private func nextExamples() -> [Int32] {
+        progress.epoch = step / stepsPerEpoch
+        guard !spec.drawsWithReplacement else {
+            return order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: lesson.count)
+        }
+        let all: [Int32]
+        if let known = permutation, known.epoch == progress.epoch {
+            all = known.order
+        } else {
+            all = order.permutation(epoch: progress.epoch, count: lesson.count)
+            permutation = (progress.epoch, all)
+        }
+        let first = step % stepsPerEpoch * spec.batch
+        return Array(all[first..<min(all.count, first + spec.batch)])
+    }
+
+    private func learn(_ examples: [Int32], lossInto slot: View) throws {
+        let groups = lesson.texts(of: examples, epoch: progress.epoch)
+        try backward(groups, examples, lossInto: slot)
+        let rate = Float(schedule.rate(step, base: spec.optimizer.learningRate))
+        try optimizer.step(learningRate: rate)
+        try projectors.step(learningRate: rate)
+        progress.step += 1
+    }
+
+    /// Loss and gradient of a batch. Where its texts do not go through the student at once, every part goes forward once without a tape;
+    /// the loss of all answers gives the gradient of each, which the parts' second forward, of the same dropout, hands on (the gradient
+    /// cache of Gao et al. 2021, arXiv:2101.06983).
+    func backward(_ groups: [[Int32]], _ examples: [Int32], lossInto slot: View) throws {
+        let size = spec.microBatch ?? .max
+        let parts = groups.flatMap { group in
+            stride(from: 0, to: group.count, by: min(size, group.count)).map {
+                Array(group[$0..<min(group.count, $0 + min(size, group.count))])
+            }
+        }
+        texts += groups.reduce(0) { $0 + $1.count }
+        func answer(_ index: Int) throws -> ModelOutput {
+            let first = parts[..<index].reduce(0) { $0 + $1.count }
+            student.model.setDropout(.init(seed: seed, step: step, firstSample: first))
+            return try student.answer(parts[index])
+        }
+        let isWhole = parts.count <= groups.count
+        let answers =
+            try isWhole ? parts.indices.map(answer) : Autograd.withoutGradients { try parts.indices.map(answer) }
+        let output = try Self.joined(answers)
+        let (leaves, seen) = try isWhole ? ([], output) : output.leaves()
+        let loss = try total(seen, groups, examples)
+        try run(Copy(), .init(x: loss.view.reshaped([1]), y: .write(slot)), on: device.compute)
+        guard loss.needsGradient else { return }
+        try loss.backward()
+        guard !isWhole else { return }
+        var first = 0
+        for (index, part) in parts.enumerated() {
+            let again = try answer(index)
+            let roots = leaves.compactMap { path, leaf -> (tensor: Tensor, upstream: Tensor)? in
+                guard leaf.hasGradient, let tensor = path.map({ again.signals[$0] }) ?? again.logits else { return nil }
+                return (tensor, Tensor(view: leaf.gradient.slice(first..<(first + part.count)), on: device))
+            }
+            if !roots.isEmpty { try Tensor.backward(roots) }
+            first += part.count
+        }
+    }
+
+    /// Parts of a batch as one, on the tape where they are on it.
+    private static func joined(_ parts: [ModelOutput]) throws -> ModelOutput {
+        guard parts.count > 1 else { return parts[0] }
+        var signals: [String: Tensor] = [:]
+        for path in parts[0].signals.keys {
+            signals[path] = try Tensor.concatenated(parts.map { $0.signals[path]! }, axis: 0)
+        }
+        return ModelOutput(logits: try Tensor.concatenated(parts.map(\.logits), axis: 0), signals: signals)
+    }
+
+    private func total(_ student: ModelOutput, _ groups: [[Int32]], _ examples: [Int32]) throws -> Tensor {
+        var inputs: [RankingCandidates: ObjectiveInput] = [:]
+        var losses: [Tensor] = []
+        for (spec, term) in terms {
+            let factor = Float(spec.ramp.factor(progress))
+            guard factor != 0 else { continue }
+            let input =
+                try inputs[spec.candidates] ?? lesson.input(student, groups, examples, spec.candidates, progress)
+            inputs[spec.candidates] = input
+            let loss = try term.loss(input)
+            losses.append(factor == 1 ? loss : try loss * factor)
+        }
+        return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
+    }
+
+    /// Vectors of texts as the arm's first loss with a space of its own compares them, of length 1, off the tape; nil where none has one.
+    func embeddings(of numbers: [Int32]) throws -> (student: Tensor, teacher: Tensor)? {
+        guard let teacher, let term = terms.lazy.compactMap({ $0.term as? any EmbeddingTerm }).first else { return nil }
+        student.model.setTraining(false)
+        projectors.setTraining(false)
+        return try Autograd.withoutGradients {
+            let parts = try stride(from: 0, to: numbers.count, by: 32).map { start in
+                let part = Array(numbers[start..<min(numbers.count, start + 32)])
+                let labels = try device.compute.view(part, [part.count], .i32)
+                return try term.embeddings(
+                    ObjectiveInput(student: student.answer(part), teachers: [teacher.output(part)], labels: labels))
+            }
+            return (
+                try Tensor.concatenated(parts.map(\.student), axis: 0),
+                try Tensor.concatenated(parts.map(\.teacher), axis: 0)
+            )
+        }
+    }
+}
