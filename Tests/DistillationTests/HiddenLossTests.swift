@@ -51,7 +51,8 @@ struct HiddenLossTests {
                 throw RetortError.internalBug("another recipe")
             }
             return try LanguageLoss(
-                student, read.arms[0].terms, teacher: teacher ?? self.teacher, name: "a", on: device)
+                student, read.arms[0].terms, teachers: [LanguageTeacher(teacher ?? self.teacher, on: device)],
+                name: "a", on: device)
         }
 
         /// Value and gradient of the student's parameters, of projections materialized with one seed.
@@ -178,7 +179,7 @@ struct HiddenLossTests {
             let weights = try device.compute.view([Float](repeating: 1, count: count), [count])
             let input = LanguageInput(
                 hidden: try Tensor([Float](repeating: 0, count: count), [text.rows, text.length, 1], on: device),
-                head: try OutputHead(weight: Tensor([1], [1, 1], on: device)), teacher: nil, labels: weights,
+                head: try OutputHead(weight: Tensor([1], [1, 1], on: device)), teachers: [], labels: weights,
                 targets: text.targets, weights: weights, weight: 1, gradient: .held, rollout: nil, student: [:],
                 taught: [:], tokens: tokens,
                 tokenWeights: weights, progress: TrainingProgress())

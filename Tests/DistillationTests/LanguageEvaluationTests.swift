@@ -87,7 +87,9 @@ struct LanguageEvaluationTests {
         let examples = rows.map { TokenizedExample(tokens: $0, isTarget: [Bool](repeating: true, count: 10)) }
         let batches = try LanguageBatches(TokenizedCorpus(examples), batch: 4, seed: nil)
         let found = try #require(
-            try LanguageEvaluation(student, batches, teacher: teacher, on: device).comparison)
+            try LanguageEvaluation(
+                student, batches, teachers: [LanguageTeacher(teacher, on: device)], on: device
+            ).comparison)
         func probabilities(_ model: any LanguageModel) throws -> [[Double]] {
             let logits = try rows.flatMap { (row: [Int32]) -> [Float] in
                 try Autograd.withoutGradients { try model.forward(TokenBatch(row, rows: 1)).logits.values() }

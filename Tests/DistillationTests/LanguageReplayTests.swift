@@ -25,7 +25,6 @@ private struct LanguagePair {
         json = JSONCursor(try JSON.read(path + ".expected.json"), file: path + ".expected.json")
         tensors = try SafeTensors(path: path + ".expected.safetensors")
         let teacher = try LanguageModelDirectory.load(path + "/teacher", on: device).model
-        teacher.freeze()
         let (student, arena) = try LanguageModelDirectory.load(path + "/student", on: device)
         self.student = student
         let term = try LanguageArmTerm(
@@ -35,7 +34,7 @@ private struct LanguagePair {
             {steps: 5, batch: 3, optimizer: {kind: adamw, lr: 0.003, betas: [0.9, 0.95], weight-decay: 0.1}}
             """, .section(.languageTrain))
         trainer = try LanguageTrainer(
-            student, arena, terms: [term], teacher: teacher, data: Self.handed,
+            student, arena, terms: [term], teachers: [LanguageTeacher(teacher, on: device)], data: Self.handed,
             spec: LanguageTrainSpec(nil, fallback: train), seed: 0, on: device)
     }
 

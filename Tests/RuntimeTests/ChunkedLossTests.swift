@@ -217,9 +217,9 @@ struct ChunkedLossTests {
             for chunk in [ChunkSize.rows(1), .rows(7), .automatic] {
                 let chunked = try rig.run { x in
                     let total = try x.chunkedComposition(
-                        head: rig.output(softCap: cap), teacher: HeadLogits(rig.teacherHidden, rig.teacherOutput()),
+                        head: rig.output(softCap: cap), teachers: [HeadLogits(rig.teacherHidden, rig.teacherOutput())],
                         chunk: chunk, headGradient: chunk == .rows(7) ? .added : .held
-                    ) { try loss($0, Tensor(view: #require($1), on: rig.device), $2) }
+                    ) { try loss($0, Tensor(view: #require($1.first), on: rig.device), $2) }
                     return (total, FusedLoss(total: total, perRow: total, divergence: nil, crossEntropy: nil))
                 }
                 expectSame(chunked, dense, "cap \(cap ?? 0) \(chunk)")

@@ -9,6 +9,8 @@ public protocol LanguageObjective: Sendable {
     init(_ recipe: RecipeNode)
     /// Whether a teacher is needed.
     var needsTeacher: Bool { get }
+    /// Whether the loss looks at all teachers at once; others look at one.
+    var takesAllTeachers: Bool { get }
     /// Whether it is about tokens that the student drew itself.
     var needsRollouts: Bool { get }
     /// Whether the teacher's likeliest tokens and the mass of the others are enough of it: what a cache keeps.
@@ -37,7 +39,7 @@ extension PlainLanguageObjective {
 /// What a loss can be built from.
 public struct LanguageTermContext {
     public let student: any LanguageModel
-    /// nil where nobody teaches.
+    /// nil where nobody teaches, or nobody's model is in memory.
     public let teacher: (any LanguageModel)?
     /// Unique in the run: names a term's parameters, "arm.1".
     public let name: String
@@ -65,6 +67,7 @@ private final class PlainLanguageTerm: LanguageTerm {
 }
 
 extension LanguageObjective {
+    public var takesAllTeachers: Bool { false }
     public var needsRollouts: Bool { false }
     public var takesCachedTeacher: Bool { !needsTeacher }
     public func advantages(of batch: RolloutBatch) -> [Float]? { nil }
@@ -75,8 +78,8 @@ public struct LanguageInput {
     /// What the student's head sees, `[rows, length, hidden]`.
     public let hidden: Tensor
     public let head: OutputHead
-    /// The teacher's predictions of the same tokens; nil where no loss asks for one.
-    public let teacher: TokenTeacher?
+    /// The teachers' predictions of the same tokens: one, or for a loss that takes all those of all; empty where it asks for none.
+    public let teachers: [TokenTeacher]
     /// Int32 `[rows · length]`: what follows each token, −100 where nothing is learned.
     public let labels: View
     /// The same on the host.
@@ -96,4 +99,7 @@ public struct LanguageInput {
     /// `[rows · length]`: 1 / number of the batch's tokens, 0 for padding.
     public let tokenWeights: View
     public let progress: TrainingProgress
+
+    /// The only teacher.
+    public var teacher: TokenTeacher? { teachers.first }
 }

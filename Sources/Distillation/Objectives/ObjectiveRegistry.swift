@@ -46,7 +46,7 @@ public enum ObjectiveRegistry {
         all.map { RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [from, Ramp.field]) }
     }
 
-    private static let from = RecipeField(
+    static let from = RecipeField(
         "from", .text, .optional, "the teacher that the loss looks at, where the recipe has several")
 
     /// The loss a validated recipe names.

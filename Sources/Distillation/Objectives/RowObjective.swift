@@ -6,14 +6,16 @@ import RetortRuntime
 public protocol RowObjective: LogitObjective, PlainLanguageObjective {}
 
 extension RowObjective {
+    public var takesAllTeachers: Bool { false }
     public func contract(over what: String) -> String {
         contract.replacing("mean over rows", with: "mean over \(what)")
     }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
         try input.hidden.chunkedComposition(
-            head: input.head, teacher: needsTeacher ? input.teacher?.logits : nil, headGradient: input.gradient
-        ) { student, teacher, range in
+            head: input.head, teachers: needsTeacher ? input.teachers.compactMap(\.logits) : [],
+            headGradient: input.gradient
+        ) { student, teachers, range in
             // Of a chunk's rows those that count.
             let places = range.filter { input.targets[$0] >= 0 }
             guard !places.isEmpty else { return nil }
@@ -23,11 +25,11 @@ extension RowObjective {
             }
             let device = Device(student.device)
             let labels = try device.compute.view(places.map { input.targets[$0] }, [places.count], .i32)
-            let taught = try teacher.map { try counting(Tensor(view: $0, on: device)) }
+            let taught = try teachers.map { ModelOutput(logits: try counting(Tensor(view: $0, on: device))) }
             let mean = try loss(
                 ObjectiveInput(
-                    student: ModelOutput(logits: counting(student)),
-                    teachers: taught.map { [ModelOutput(logits: $0)] } ?? [], labels: labels, progress: input.progress))
+                    student: ModelOutput(logits: counting(student)), teachers: taught, labels: labels,
+                    progress: input.progress))
             return try mean * (input.weight * Float(places.count))
         }
     }

@@ -10,6 +10,7 @@ public protocol TokenObjective: Objective, PlainLanguageObjective {
 extension TokenObjective {
     public var contract: String { contract(over: "rows") }
     public var takesCachedTeacher: Bool { true }
+    public var takesAllTeachers: Bool { false }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
         try tokenLoss(input.progress)(
@@ -30,12 +31,12 @@ public enum TokenLoss: Sendable, Equatable {
 /// Where a teacher's predictions of a batch come from.
 public enum TokenTeacher {
     /// A model that is in memory.
-    case live(HeadLogits)
+    case live(any LogitSource)
     /// What was kept of one: the likeliest classes, and what the others weigh together.
     case kept(SparseTeacher)
 
     /// All logits, a chunk at a time; nil where they were not kept.
-    var logits: HeadLogits? { if case .live(let logits) = self { logits } else { nil } }
+    var logits: (any LogitSource)? { if case .live(let logits) = self { logits } else { nil } }
 }
 
 extension TokenLoss {

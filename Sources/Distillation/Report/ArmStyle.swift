@@ -79,6 +79,8 @@ struct ArmStyle {
 /// The roles that a recipe and the report know by name.
 enum Role {
     static let teacher = "teacher"
+    /// What losses call a teacher that a scheme makes of the student.
+    static let ownTeacher = "self"
     static let alone = "student-alone"
     static let student = "student"
 

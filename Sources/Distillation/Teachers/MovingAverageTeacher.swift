@@ -34,8 +34,7 @@ public final class MovingAverageTeacher: Teacher {
     }
 
     public func afterStep() throws {
-        try run(
-            MovingAverage(decay: decay), .init(average: arena.values, values: leaderArena.values), on: arena.device)
+        try arena.follow(leaderArena, decay: decay)
         for (own, leaders) in zip(model.buffers, leader.buffers) {
             try run(Copy(), .init(x: leaders.view, y: .write(own.view)), on: arena.device)
         }

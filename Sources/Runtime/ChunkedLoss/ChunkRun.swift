@@ -4,7 +4,7 @@ import RetortKernels
 struct ChunkRun {
     private let hidden: Tensor
     private let head: OutputHead
-    private let teacher: (any LogitSource)?
+    private let teachers: [any LogitSource]
     private let device: ComputeDevice
     private let projection: HeadProjection
     /// `[rows, hidden]`.
@@ -16,25 +16,25 @@ struct ChunkRun {
     private var classes: Int { head.classes }
 
     init(
-        _ hidden: Tensor, _ head: OutputHead, teacher: (any LogitSource)?, _ chunk: ChunkSize, _ mode: HeadGradient
+        _ hidden: Tensor, _ head: OutputHead, teachers: [any LogitSource], _ chunk: ChunkSize, _ mode: HeadGradient
     ) throws {
         guard head.classes > 0 else { throw TensorError("a loss over a head without classes") }
         self.hidden = hidden
         self.head = head
-        self.teacher = teacher
+        self.teachers = teachers
         device = hidden.device
         projection = try HeadProjection(head)
         x = try head.rows(of: hidden)
         gradients = try ChunkGradients(hidden, head, shape: x.shape, mode)
         let needsUncapped = head.softCap != nil && gradients.areWanted
-        let buffers = 1 + (teacher?.needsSpace ?? false ? 1 : 0) + (needsUncapped ? 1 : 0)
+        let buffers = 1 + teachers.count(where: \.needsSpace) + (needsUncapped ? 1 : 0)
         rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * buffers * head.classes)
     }
 
-    /// What a loss does with a chunk: logits of student and teacher, rows, and where loss `[rows]` and gradient go; the gradient is the
+    /// What a loss does with a chunk: logits of student and teachers, rows, and where loss `[rows]` and gradient go; the gradient is the
     /// student's own memory.
     typealias Kernel = (
-        _ student: View, _ teacher: View?, _ range: Range<Int>, _ loss: View, _ gradient: View?
+        _ student: View, _ teachers: [View], _ range: Range<Int>, _ loss: View, _ gradient: View?
     ) throws -> Void
 
     /// - Returns: the loss of each row.
@@ -43,14 +43,14 @@ struct ChunkRun {
         // The same memory for every chunk: the queue is in order.
         let shape = [rowsOfChunk, classes]
         let logits = try device.empty(shape)
-        let space = teacher?.needsSpace ?? false ? try device.empty(shape) : nil
+        let spaces = try teachers.map { $0.needsSpace ? try device.empty(shape) : nil }
         let uncapped = head.softCap != nil && gradients.areWanted ? try device.empty(shape) : nil
         for start in stride(from: 0, to: rows, by: rowsOfChunk) {
             let range = start..<min(rows, start + rowsOfChunk)
             let part = 0..<range.count
             let (z, u) = (logits.slice(part), uncapped?.slice(part))
             try projection.multiply(x.slice(range), into: z, uncapped: u)
-            let t = try teacher.map { try $0.logits(range, in: space?.slice(part)) }
+            let t = try zip(teachers, spaces).map { try $0.logits(range, in: $1?.slice(part)) }
             try kernel(z, t, range, loss.slice(range), gradients.areWanted ? z : nil)
             if gradients.areWanted { try backward(z, u, range) }
         }

@@ -7,22 +7,23 @@ extension Tensor {
     ///
     /// - Parameters:
     ///   - head: of the student.
-    ///   - teacher: as many rows and classes; nil: the loss looks at none.
-    ///   - loss: of the rows of a chunk: logits `[range.count, classes]` of student, on its tape, and teacher → a scalar, or nil where nothing
+    ///   - teachers: each of as many rows and classes; empty: the loss looks at none.
+    ///   - loss: of the rows of a chunk: logits `[range.count, classes]` of student, on its tape, and teachers → a scalar, or nil where nothing
     ///     of them counts. The sum over the chunks is the whole.
     /// - Returns: a scalar on the tape.
     /// - Throws: `TensorError` for what does not fit.
     public func chunkedComposition(
-        head: OutputHead, teacher: (any LogitSource)?, chunk: ChunkSize = .automatic,
+        head: OutputHead, teachers: [any LogitSource], chunk: ChunkSize = .automatic,
         headGradient: HeadGradient = .held,
-        _ loss: (_ student: Tensor, _ teacher: View?, _ range: Range<Int>) throws -> Tensor?
+        _ loss: (_ student: Tensor, _ teachers: [View], _ range: Range<Int>) throws -> Tensor?
     ) throws -> Tensor {
         let rows = try head.rows(of: self).shape[0]
-        guard teacher.map({ $0.rows == rows && $0.classes == head.classes }) ?? true else {
+        if let other = teachers.first(where: { $0.rows != rows || $0.classes != head.classes }) {
             throw TensorError(
-                "a teacher of \(teacher?.rows ?? 0) rows and \(teacher?.classes ?? 0) classes for a student of \(rows)")
+                "a teacher of \(other.rows) rows and \(other.classes) classes for a student of \(rows) and \(head.classes)"
+            )
         }
-        let run = try ChunkRun(self, head, teacher: teacher, chunk, headGradient)
+        let run = try ChunkRun(self, head, teachers: teachers, chunk, headGradient)
         let total = try run.chunks { logits, taught, range, losses, gradient in
             try RetortKernels.run(Fill(0), .init(y: losses), on: device)
             guard let gradient else {

@@ -26,14 +26,14 @@ extension Tensor {
             }
         }
         let losses = try Autograd.withoutGradients {
-            try pass(ChunkRun(self, head, teacher: nil, chunk, .held), rowWeights: nil)
+            try pass(ChunkRun(self, head, teachers: [], chunk, .held), rowWeights: nil)
         }
         try run(Scale(-1), .init(x: losses, y: .write(losses)), on: device)
         let inputs = [self, head.weight] + (head.bias.map { [$0] } ?? [])
         return Tensor.recorded(losses, device, from: inputs) { node, upstream in
             let weights = try node.device.empty([rows])
             try run(Scale(-1), .init(x: try node.dense(upstream), y: .write(weights)), on: node.device)
-            let again = try ChunkRun(self, head, teacher: nil, chunk, .added)
+            let again = try ChunkRun(self, head, teachers: [], chunk, .added)
             _ = try pass(again, rowWeights: weights)
             try again.gradients.deliver(.constant(1))
         }

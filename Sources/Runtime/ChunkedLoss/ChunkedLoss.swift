@@ -70,12 +70,13 @@ extension Tensor {
         let labels = try labels.map { try $0.column(of: rows, "labels") }
         let rowWeights = try rowWeights.map { try $0.column(of: rows, "row weights") }
         let parts = (try device.empty([rows]), try device.empty([rows]))
-        let run = try ChunkRun(self, head, teacher: logits, chunk, headGradient)
-        let loss = try run.chunks { student, teacher, range, loss, gradient in
+        let run = try ChunkRun(self, head, teachers: logits.map { [$0] } ?? [], chunk, headGradient)
+        let loss = try run.chunks { student, teachers, range, loss, gradient in
             try kernel(
                 student,
                 DivergenceChunk(
-                    range: range, teacher: teacher, labels: labels?.slice(range), rowWeights: rowWeights?.slice(range),
+                    range: range, teacher: teachers.first, labels: labels?.slice(range),
+                    rowWeights: rowWeights?.slice(range),
                     loss: loss, divergence: parts.0.slice(range), crossEntropy: parts.1.slice(range), gradient: gradient
                 ))
         }
@@ -98,7 +99,7 @@ extension Tensor {
         let rows = try head.rows(of: self).shape[0]
         let labels = try labels.column(of: rows, "labels")
         let rowWeights = try rowWeights.map { try $0.column(of: rows, "row weights") }
-        let run = try ChunkRun(self, head, teacher: nil, chunk, headGradient)
+        let run = try ChunkRun(self, head, teachers: [], chunk, headGradient)
         let loss = try run.chunks { logits, _, range, loss, gradient in
             try RetortKernels.run(
                 op,

@@ -14,7 +14,7 @@ import RetortSupport
 ///   (the idea of Kwon et al. 2020, "Adaptive knowledge distillation based on entropy"). Labels are not looked at.
 ///
 /// With one teacher all are KL(p‖q). alpha 1, T 4: CA-MKD's weight and temperature.
-public struct EnsembleObjective: LogitObjective {
+public struct EnsembleObjective: RowObjective {
     public static let section = RecipeSection(
         "ensemble", "Several teachers at once: their mean, or each with a weight of its own.",
         [

@@ -46,12 +46,19 @@ public final class CacheRun {
         guard let recipe = recipe as? LanguageRecipe else {
             throw RetortError.recipe("only language models have a cache of their predictions")
         }
-        guard let folder = recipe.teacher?.spec?.directory else {
+        guard recipe.teachers.count <= 1 else {
             throw RetortError.recipe(
-                "the recipe has no teacher's directory", at: recipe.teacher?.spec?.location,
+                "a cache is of one teacher, and the recipe has \(recipe.teachers.count)",
+                at: recipe.teachers[1].location,
+                help: "make each one's cache from a recipe with `teacher: {path: …}`")
+        }
+        let teacher = recipe.teachers.first
+        guard let folder = teacher?.spec?.directory else {
+            throw RetortError.recipe(
+                "the recipe has no teacher's directory", at: teacher?.location,
                 help: "Add `path` to its teacher; one that a recipe trains is in its run's teacher/seed-<n>/final.")
         }
-        guard let path = output ?? recipe.teacher?.cache else {
+        guard let path = output ?? teacher?.cache else {
             throw RetortError.usage(
                 "nothing says where the cache is to be",
                 help: "give --output, or the recipe `teacher: {cache: DIRECTORY}`")
@@ -59,7 +66,7 @@ public final class CacheRun {
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
         let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
-        try Self.check(model, examples, at: recipe.teacher?.spec?.location)
+        try Self.check(model, examples, at: teacher?.location)
         let identity = CacheIdentity(
             teacher: try LanguageModelDirectory.digest(folder), tokenizer: try examples.tokenizerDigest(),
             vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, config: model.json)

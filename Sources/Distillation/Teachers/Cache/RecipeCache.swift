@@ -4,7 +4,7 @@ import RetortSupport
 extension LanguageRecipe {
     /// Where a tokenizer may be, when the recipe names none: with the student, else with the teacher.
     var tokenizers: [String] {
-        [student.directory, teacher?.spec?.directory].compactMap { $0 }.filter { Folder.exists($0) }
+        ([student.directory] + teachers.map { $0.spec?.directory }).compactMap { $0 }.filter { Folder.exists($0) }
     }
 }
 
@@ -24,7 +24,7 @@ extension LanguageExamples {
     }
 }
 
-extension LanguageRecipe.Teacher {
+extension LanguageTeacherSpec {
     /// The cache that teaches, if one does; every text of the training data is in it.
     /// - Throws: `RetortError` 66 where there is none; 65 for a damaged one, one of another tokenizer, or of another teacher than that of `path`
     ///   where it is there, and for a text that is not in it; 78 for data that are not whole texts.
@@ -53,8 +53,9 @@ extension LanguageRecipe.Teacher {
 
 extension TeacherCache {
     /// What a run with these data depends on.
-    func identity(with data: LanguageExamples) -> String {
-        ContentHash.hexadecimal(of: Array(data.digest.utf8) + identity.digest)
+    /// - Parameter digest: of what else it depends on.
+    func identity(with digest: String) -> String {
+        ContentHash.hexadecimal(of: Array(digest.utf8) + identity.digest)
     }
 
     var words: [String] {

@@ -20,7 +20,8 @@ public func evaluate(
         arms.append(
             try teacher.arm(Role.teacher, LanguageEvaluation(teacher.model, batches, on: device), batches, on: device))
     }
-    let evaluation = try LanguageEvaluation(student.model, batches, teacher: teacher?.model, on: device)
+    let evaluation = try LanguageEvaluation(
+        student.model, batches, teachers: teacher.map { [LanguageTeacher($0.model, on: device)] } ?? [], on: device)
     arms.append(try student.arm(Role.student, evaluation, batches, on: device))
     var report = EvaluationReport(arms, on: device)
     report.counts = [("examples", examples.corpus.count), ("tokens", evaluation.tokens)]

@@ -12,7 +12,7 @@ struct LanguageEvaluation: Sendable {
     private(set) var crossEntropy = 0.0
     /// Share of tokens that are the likeliest.
     private(set) var accuracy = 0.0
-    /// Against the teacher; nil without one.
+    /// Against the teacher, or the mean of several teachers' probabilities; nil without one.
     private(set) var comparison: Comparison?
 
     struct Comparison: Sendable {
@@ -29,25 +29,25 @@ struct LanguageEvaluation: Sendable {
 
     /// - Parameter data: all of its first epoch is looked at, a batch at a time.
     init(
-        _ model: any LanguageModel, _ data: LanguageBatches, teacher: (any LanguageModel)? = nil, on device: Device
+        _ model: any LanguageModel, _ data: LanguageBatches, teachers: [LanguageTeacher] = [], on device: Device
     ) throws {
         model.setTraining(false)
-        teacher?.setTraining(false)
         var sums = Sums()
         let epoch = data.epoch(0)
         for step in 0..<epoch.steps {
-            try Autograd.withoutGradients { try sums.add(epoch.batch(step), model, teacher, on: device) }
+            try Autograd.withoutGradients { try sums.add(epoch.batch(step), model, teachers, on: device) }
             if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
         }
         tokens = sums.tokens
         let count = Double(max(1, tokens))
         crossEntropy = sums.crossEntropy / count
         accuracy = Double(sums.hits) / count
-        comparison = teacher.map { _ in
-            Comparison(
+        comparison =
+            teachers.isEmpty
+            ? nil
+            : Comparison(
                 forward: sums.forward / count, reverse: sums.reverse / count, agreement: Double(sums.same) / count,
                 bins: sums.byEntropy.bins)
-        }
     }
 
     private struct Sums {
@@ -60,13 +60,13 @@ struct LanguageEvaluation: Sendable {
         var byEntropy = EntropySums()
 
         mutating func add(
-            _ batch: LanguageBatch, _ model: any LanguageModel, _ teacher: (any LanguageModel)?, on device: Device
+            _ batch: LanguageBatch, _ model: any LanguageModel, _ teachers: [LanguageTeacher], on device: Device
         ) throws {
             let ids = try TokenBatch(batch)
             let (states, head) = (try model.hidden(ids).last, try model.head())
             let count = batch.targets.count
             let hidden = try states.reshaped([count, head.hidden])
-            let taught = try teacher.map { try HeadLogits($0.hidden(ids).last, $0.head()) }
+            let taught = try LanguageTeacher.mean(teachers, of: ids, on: device)
             // Logits by chunks, of at most 64 MiB.
             let rows = max(1, (16 << 20) / max(1, head.classes))
             let space = try taught.map { _ in try device.compute.empty([min(rows, count), head.classes]) }

@@ -11,25 +11,23 @@ final class LanguageLoss {
     }
     let terms: [Term]
     private let model: any LanguageModel
-    private let teacher: (any LanguageModel)?
-    private let cache: TeacherCache?
+    private let teachers: [LanguageTeacher]
     private let device: Device
 
     /// - Parameters:
-    ///   - teacher: frozen; nil where no loss looks at one.
-    ///   - cache: of a teacher that is not in memory.
+    ///   - teachers: those that losses look at by their names, and perhaps others.
     ///   - name: of the arm: what losses train beside the student is named after it.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
-        _ model: any LanguageModel, _ terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
-        cache: TeacherCache? = nil, name: String, on device: Device
+        _ model: any LanguageModel, _ terms: [LanguageArmTerm], teachers: [LanguageTeacher], name: String,
+        on device: Device
     ) throws {
         self.model = model
-        self.teacher = teacher
-        self.cache = cache
+        self.teachers = teachers
         self.device = device
         self.terms = try terms.enumerated().map { index, term in
-            let context = LanguageTermContext(student: model, teacher: teacher, name: "\(name).\(index)")
+            let taught = teachers.first { $0.name == term.teachers.first }
+            let context = LanguageTermContext(student: model, teacher: taught?.model, name: "\(name).\(index)")
             return Term(spec: term, loss: try term.objective.term(context))
         }
     }
@@ -72,30 +70,34 @@ final class LanguageLoss {
         let asked = counting.reduce(into: SignalRequest()) { $0.add($1.0.loss.signals) }
         let states = try model.hidden(tokens, capturing: asked.student)
         let head = try model.head()
-        let teaches = counting.contains { $0.0.spec.objective.needsTeacher }
-        let taught = try teaches ? lesson(batch, tokens, capturing: asked.teacher) : nil
+        let lessons = try lessons(for: counting.map(\.0), batch, tokens)
         let losses = try counting.map { term, factor in
+            let taught = term.spec.teachers.compactMap { lessons[$0] }
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
-                    hidden: states.last, head: head, teacher: taught?.predictions, labels: labels,
+                    hidden: states.last, head: head, teachers: taught.map(\.predictions), labels: labels,
                     targets: batch.targets,
                     weights: weights, weight: weight,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: states.signals,
-                    taught: taught?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress))
+                    taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress
+                ))
             return factor == 1 ? loss : try loss * factor
         }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
 
-    private func lesson(
-        _ batch: LanguageBatch, _ tokens: TokenBatch, capturing paths: Set<String>
-    ) throws -> (predictions: TokenTeacher, signals: [String: Tensor])? {
-        if let cache { return (.kept(try cache.predictions(batch, on: device)), [:]) }
-        guard let teacher else { return nil }
-        return try Autograd.withoutGradients {
-            let states = try teacher.hidden(tokens, capturing: paths)
-            return (.live(try HeadLogits(states.last, teacher.head())), states.signals)
+    /// What each teacher that a loss looks at has to say, by its name: it reads the batch once.
+    private func lessons(
+        for terms: [Term], _ batch: LanguageBatch, _ tokens: TokenBatch
+    ) throws -> [String: LanguageTeacher.Lesson] {
+        var lessons: [String: LanguageTeacher.Lesson] = [:]
+        for teacher in teachers {
+            let own = terms.filter { $0.spec.teachers.contains(teacher.name) }
+            guard !own.isEmpty else { continue }
+            let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
+            lessons[teacher.name] = try teacher.lesson(batch, tokens, capturing: paths, on: device)
         }
+        return lessons
     }
 }

@@ -42,22 +42,23 @@ struct LanguageModelSpec: Sendable {
     /// - Parameters:
     ///   - vocabulary: tokens of a model whose recipe names no number.
     ///   - settings: what config.json takes from another model: its special tokens.
+    ///   - trains: false spares the memory of gradients.
     /// - Throws: `RetortError` 65, 66 for files; 78 for sizes that contradict each other.
-    func make(vocabulary: Int?, settings: JSON?, seed: UInt64, on device: Device) throws -> (
-        model: any LanguageModel, arena: ParameterArena
-    ) {
+    func make(vocabulary: Int?, settings: JSON?, seed: UInt64, trains: Bool = true, on device: Device) throws
+        -> (model: any LanguageModel, arena: ParameterArena)
+    {
         switch source {
         case .directory(let path):
-            let loaded = try LanguageModelDirectory.load(path, on: device, trains: adaptation == nil)
+            let loaded = try LanguageModelDirectory.load(path, on: device, trains: trains && adaptation == nil)
             return (loaded.model, try adapt(loaded.model, seed: seed, on: device) ?? loaded.arena)
         case .config(let path):
             let model = try LanguageModelRegistry.make(try JSONCursor.read(path))
-            return (model, try model.materialize(on: device, seed: seed))
+            return (model, try model.materialize(on: device, seed: seed, trains: trains))
         case .sizes(let node):
             let config = try FreshConfiguration.json(node, vocabulary: vocabulary, settings: settings)
             do {
                 let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
-                return (model, try model.materialize(on: device, seed: seed))
+                return (model, try model.materialize(on: device, seed: seed, trains: trains))
             } catch let error as RetortError where error.exit == .badData {
                 throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
             }
@@ -71,6 +72,10 @@ struct LanguageModelSpec: Sendable {
             throw RetortError.recipe(error.what, at: adaptationPlace, why: error.why, help: error.help)
         }
     }
+
+    /// Where a model is trained on or taught from.
+    static let path = RecipeField(
+        "path", .text, .optional, "a Hugging Face directory with config.json and safetensors")
 
     static var kinds: [String] { FreshConfiguration.sections.map(\.name) + ["config"] }
 

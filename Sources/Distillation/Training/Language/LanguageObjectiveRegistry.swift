@@ -12,7 +12,9 @@ enum LanguageObjectiveRegistry {
     /// What may stand under `objective`.
     static var sections: [RecipeSection] {
         all.map {
-            RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [TermTexts.field, Ramp.field])
+            RecipeSection(
+                $0.section.name, $0.section.summary,
+                $0.section.fields + [ObjectiveRegistry.from, TermTexts.field, Ramp.field])
         }
     }
 
@@ -36,33 +38,4 @@ enum TermTexts: String, Sendable, CaseIterable {
     static let field = RecipeField(
         "on", .choice(allCases.map(\.rawValue)), .defaulted(step.rawValue),
         "the texts it looks at: the step's, whoever wrote them; the data's, always; or those of data.plain")
-}
-
-/// One loss of a language model's arm with its factor over the epochs.
-struct LanguageArmTerm: Sendable {
-    let objective: any LanguageObjective
-    let texts: TermTexts
-    let ramp: Ramp
-
-    init(_ objective: any LanguageObjective, on texts: TermTexts = .step, ramp: Ramp = .constant) {
-        self.objective = objective
-        self.texts = texts
-        self.ramp = ramp
-    }
-
-    init(_ recipe: RecipeNode) throws {
-        self.init(
-            LanguageObjectiveRegistry.make(recipe), on: TermTexts(rawValue: recipe.required("on").text) ?? .step,
-            ramp: try Ramp(recipe.required("ramp")))
-    }
-
-    var contract: String {
-        let what =
-            switch texts {
-            case .step: "valid tokens"
-            case .data: "valid tokens of the data"
-            case .plain: "tokens of the plain text"
-            }
-        return objective.contract(over: what) + ramp.contract
-    }
 }

@@ -2,25 +2,24 @@ import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// `retort train` with language models: for each seed the student of every arm is trained, measured and saved; so is the teacher, unless
-/// it comes from a directory.
+/// `retort train` with language models: for each seed the student of every arm is trained, measured and saved; so are the teachers, unless
+/// they come from directories.
 final class LanguageRun: RecipeRun {
-    private let recipe: LanguageRecipe
-    private let device: Device
-    private let directory: RunDirectory
-    private let progress: Progress
-    private let data: LanguageExamples
+    let recipe: LanguageRecipe
+    let device: Device
+    let directory: RunDirectory
+    let progress: Progress
+    let data: LanguageExamples
     private let test: LanguageBatches
     /// nil where nobody knows how tokens become text.
-    private let tokenizer: Tokenizer?
+    let tokenizer: Tokenizer?
     private let answers: WrittenAnswers?
     /// What was found while the data were read, for the log.
     private let findings: [String]
-    /// A teacher from a directory, the same for all seeds, and what it was measured to be, once it was.
-    private let loaded: (any LanguageModel)?
-    /// What teaches instead of a model.
-    private let cache: TeacherCache?
-    private var loadedResult: SeedResult?
+    /// Teachers from directories and caches, the same for all seeds; nil for one that each seed trains.
+    private let loaded: [LanguageTeacher?]
+    /// What those of directories were measured to be, once they were.
+    private var loadedResults: [String: SeedResult] = [:]
     private let clock = ContinuousClock()
     /// As the progress line shows it between two measurements.
     private var lastAccuracy = "–"
@@ -38,196 +37,189 @@ final class LanguageRun: RecipeRun {
         self.data = data
         self.findings = findings
         test = try data.measuring()
-        let folders = [data.tokenizer?.folder, recipe.student.directory, recipe.teacher?.live?.directory]
+        let folders = [data.tokenizer?.folder, recipe.student.directory] + recipe.teachers.map { $0.live?.directory }
         let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
             Tokenizer.load)
         self.tokenizer = tokenizer
         let pad = data.pad
         answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
-        cache = try recipe.teacher?.openCache(for: data)
-        let loaded = try recipe.teacher?.live?.directory.map {
-            try LanguageModelDirectory.load($0, on: device, trains: false).model
-        }
+        let loaded = try recipe.teachers.map { try $0.load(for: data, beside: device) }
         self.loaded = loaded
-        try Self.rehearse(recipe, data, teacher: loaded, cache: cache, on: device)
+        try Self.rehearse(recipe, data, loaded, on: device)
+        let caches = loaded.compactMap { $0?.cache }
         directory = try RunDirectory(
             output: output, name: recipe.name, recipe: recipe.node,
-            dataHash: cache.map { $0.identity(with: data) } ?? data.digest, device: device)
+            dataHash: caches.reduce(data.digest) { $1.identity(with: $0) }, device: device)
     }
 
     var path: String { directory.path }
 
     func run() throws -> RunResults { try directory.finishing(trainAll) }
 
-    /// Builds every model once: what does not fit is refused before anything is trained, and leaves no directory behind.
-    private static func rehearse(
-        _ recipe: LanguageRecipe, _ data: LanguageExamples, teacher: (any LanguageModel)?, cache: TeacherCache?,
-        on device: Device
-    ) throws {
-        let taught =
-            try teacher
-            ?? recipe.teacher?.live.map {
-                try $0.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, on: device).model
-            }
-        let student = try recipe.student.make(
-            vocabulary: taught?.vocabulary ?? cache?.vocabulary ?? data.tokenizer?.tokens,
-            settings: taught?.json ?? cache?.identity.config, seed: 0, on: device
-        ).model
-        let (longest, largest) = (data.longest, data.largestToken)
-        for (who, model) in [("teacher", taught), ("student", student)] {
-            guard let model else { continue }
-            let place = who == "student" ? recipe.student.location : recipe.teacher?.spec?.location
-            guard longest <= model.maxPositions else {
-                throw RetortError.recipe(
-                    "the longest example has \(longest) tokens, the \(who) \(model.maxPositions) positions", at: place)
-            }
-            guard Int(largest) < model.vocabulary else {
-                throw RetortError.recipe(
-                    "the data has the token \(largest), the \(who) a vocabulary of \(model.vocabulary)", at: place)
-            }
-        }
-        for train in recipe.arms.map(\.train) + [recipe.teacher?.train].compactMap({ $0 }) {
-            _ = try data.training(batch: train.batch, seed: 0)
-            _ = try data.plain?.batches(train.batch, pad: data.pad, seed: 0)
-            guard !train.drawsWithReplacement || data.packing == .none else {
-                throw RetortError.recipe(
-                    "train.replacement draws examples, and data.packing packs them", help: "remove one of the two")
-            }
-        }
-        if let arm = recipe.arms.first(where: { $0.rollouts != nil }), data.packing != .none {
-            throw RetortError.recipe(
-                "the arm \(arm.name) lets a model answer prompts, and data.packing packs them",
-                at: arm.rollouts?.location,
-                help: "remove one of the two")
-        }
-        if let known = taught?.vocabulary ?? cache?.vocabulary, recipe.arms.contains(where: \.needsTeacher),
-            known != student.vocabulary
-        {
-            throw RetortError.recipe(
-                "the teacher has a vocabulary of \(known), the student one of \(student.vocabulary)",
-                at: recipe.student.location, why: "their predictions cannot be compared token by token")
-        }
-        let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
-        for arm in recipe.arms where arm.needsTeacher {
-            try LanguageLoss(student, arm.terms, teacher: taught, name: arm.name, on: device).rehearse(
-                few.batch(of: [0]))
-        }
-    }
-
     private func trainAll() throws -> RunResults {
-        var teacherResults: [SeedResult] = []
+        var teacherResults = recipe.teachers.map { _ in [SeedResult]() }
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         try say(
             "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
                 + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
         for line in findings { try say(line) }
-        if let cache { for line in cache.words { try say(line) } }
+        for cache in loaded.compactMap({ $0?.cache }) { for line in cache.words { try say(line) } }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
             if let rollouts = arm.rollouts { try say("\(arm.name): learn from \(rollouts.contract)") }
+            if !arm.scheme.contract.isEmpty { try say("\(arm.name): \(arm.scheme.contract)") }
         }
         for seed in recipe.seeds {
-            let teacher = try teacher(seed)
-            if let result = teacher?.result { teacherResults.append(result) }
+            let teachers = try recipe.teachers.indices.map { index in
+                let (teacher, result) = try teacher(index, seed)
+                if let result { teacherResults[index].append(result) }
+                return teacher
+            }
             for (index, arm) in recipe.arms.enumerated() {
                 if let done = try directory.finished(arm.name, seed) {
                     armResults[index].append(done)
                     continue
                 }
-                armResults[index].append(
-                    try fit(
-                        arm.name, recipe.student, arm.terms, arm.train, rollouts: arm.rollouts, seed: seed,
-                        initialSeed: seed, teacher: teacher?.model, teaches: arm.needsTeacher
-                    ).result)
+                armResults[index].append(try fit(arm, seed: seed, teachers: teachers))
             }
         }
-        let taught = recipe.teacher?.live.map { teacher in
-            ArmResult(
-                role: Role.teacher,
-                contract: [teacher.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
-                seeds: teacherResults)
+        let taught = zip(recipe.teachers, teacherResults).compactMap { teacher, results in
+            teacher.live.map {
+                ArmResult(
+                    role: teacher.role,
+                    contract: [$0.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
+                    seeds: results)
+            }
         }
         return RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
             classes: [],
-            arms: (taught.map { [$0] } ?? [])
+            arms: taught
                 + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
             timeUnit: .step)
     }
 
     private static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
 
-    private func teacher(_ seed: UInt64) throws -> (model: any LanguageModel, result: SeedResult)? {
-        guard let spec = recipe.teacher, let live = spec.live else { return nil }
-        if let loaded {
-            var result = try loadedResult ?? measure(loaded, seed: seed, curve: nil, tokens: 0)
+    /// - Returns: no result for a teacher of which there are only predictions.
+    private func teacher(_ index: Int, _ seed: UInt64) throws -> (LanguageTeacher, SeedResult?) {
+        let spec = recipe.teachers[index]
+        if let teacher = loaded[index] {
+            guard let model = teacher.model, let device = teacher.device else { return (teacher, nil) }
+            var result = try loadedResults[spec.name] ?? measure(model, seed: seed, on: device)
             result.seed = seed
-            loadedResult = result
-            return (loaded, result)
+            loadedResults[spec.name] = result
+            return (teacher, result)
         }
-        guard let train = spec.train else {
+        guard let train = spec.train, let live = spec.live else {
             throw RetortError.internalBug("a teacher that is neither trained nor loaded")
         }
-        if let done = try directory.finished(Role.teacher, seed) {
-            let folder = directory.folder(Role.teacher, seed) + "/final"
-            return (try LanguageModelDirectory.load(folder, on: device, trains: false).model, done)
+        if let done = try directory.finished(spec.role, seed) {
+            let folder = directory.folder(spec.role, seed) + "/final"
+            let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
+            return (LanguageTeacher(model, spec.name, on: device), done)
         }
+        // Each teacher starts from weights of its own.
+        let start = seed ^ 0x7eac_4e12 &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
         let (model, result) = try fit(
-            Role.teacher, live, Self.teacherTerms, train, seed: seed, initialSeed: seed ^ 0x7eac_4e12,
-            teacher: nil,
-            teaches: false)
+            Fitting(role: spec.role, spec: live, terms: Self.teacherTerms, train: train, seed: seed, start: start))
         model.freeze()
-        return (model, result)
+        return (LanguageTeacher(model, spec.name, on: device), result)
     }
 
-    private func fit(
-        _ role: String, _ spec: LanguageModelSpec, _ terms: [LanguageArmTerm], _ training: LanguageTrainSpec,
-        rollouts: RolloutSpec? = nil, seed: UInt64, initialSeed: UInt64, teacher: (any LanguageModel)?, teaches: Bool
-    ) throws -> (model: any LanguageModel, result: SeedResult) {
-        let start = clock.now
-        let (model, arena) = try spec.make(
-            vocabulary: teacher?.vocabulary ?? cache?.vocabulary ?? data.tokenizer?.tokens,
-            settings: teacher?.json ?? cache?.identity.config, seed: initialSeed, on: device)
-        if let adaptation = spec.adaptation {
+    /// Something to train for a seed.
+    private struct Fitting {
+        let role: String
+        let spec: LanguageModelSpec
+        let terms: [LanguageArmTerm]
+        let train: LanguageTrainSpec
+        var rollouts: RolloutSpec?
+        var decay: Double?
+        let seed: UInt64
+        /// What its first weights are drawn by.
+        let start: UInt64
+        /// Those that are asked.
+        var teachers: [LanguageTeacher] = []
+        /// Those that it is measured against, and takes sizes from.
+        var compared: [LanguageTeacher] = []
+        /// Whether it is measured and saved, or only teaches the next.
+        var isLast = true
+    }
+
+    /// Trains an arm's student, by all generations that it has.
+    private func fit(_ arm: LanguageRecipe.Arm, seed: UInt64, teachers: [LanguageTeacher]) throws -> SeedResult {
+        var goal = Fitting(
+            role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train, rollouts: arm.rollouts,
+            seed: seed,
+            start: seed, teachers: teachers.filter { arm.teachers.contains($0.name) }, compared: teachers)
+        switch arm.scheme {
+        case .offline: break
+        case .movingAverage(let decay): goal.decay = decay
+        case .bornAgain(let generations):
+            for number in 1..<generations {
+                goal.isLast = false
+                try say("\(arm.name) seed \(seed): generation \(number) of \(generations)")
+                let model = try fit(goal).model
+                model.freeze()
+                goal.teachers = [LanguageTeacher(model, goal.teachers[0].name, on: device)]
+            }
+            goal.isLast = true
+        }
+        return try fit(goal).result
+    }
+
+    private func fit(_ goal: Fitting) throws -> (model: any LanguageModel, result: SeedResult) {
+        let (start, role, seed) = (clock.now, goal.role, goal.seed)
+        let known = goal.compared.first
+        func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
+            try goal.spec.make(
+                vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: goal.start,
+                trains: trains, on: device)
+        }
+        let (model, arena) = try make()
+        if let adaptation = goal.spec.adaptation {
             try say(
                 "\(role) seed \(seed): adapters of rank \(adaptation.rank) are trained, "
                     + "\(NumberFormat.grouped(arena.count)) numbers beside \(NumberFormat.grouped(model.parameterCount)) "
                     + "that stay")
         }
-        let texts = try rollouts.map {
-            try self.texts($0, role, training, terms, seed: seed, student: model, teacher: teacher)
+        var teachers = goal.teachers
+        if let decay = goal.decay {
+            teachers.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: device))
+        }
+        let texts = try goal.rollouts.map {
+            try self.texts($0, role, goal.train, goal.terms, seed: seed, student: model, teachers: teachers)
         }
         let trainer = try LanguageTrainer(
-            model, arena, terms: terms, teacher: teaches ? teacher : nil,
-            cache: teaches ? cache : nil, data: texts?.data ?? data.training(batch: training.batch, seed: seed),
-            rollouts: texts?.source, plain: data.plain?.batches(training.batch, pad: data.pad, seed: seed),
-            spec: training, name: role, seed: seed, on: device)
+            model, arena, terms: goal.terms, teachers: teachers,
+            data: texts?.data ?? data.training(batch: goal.train.batch, seed: seed), rollouts: texts?.source,
+            plain: data.plain?.batches(goal.train.batch, pad: data.pad, seed: seed), spec: goal.train, name: role,
+            seed: seed, on: device)
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let curve = try TrainingCurve(
             passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 20, on: device,
             pass: { try trainer.train(steps: min(part, trainer.steps - $0 * part)) }, step: { trainer.step },
-            measure: { try evaluate(model, against: nil).accuracy },
+            measure: { try LanguageEvaluation(model, test, on: device).accuracy },
             report: { try record($0, role, seed, trainer.steps) })
         if let learned = texts?.source?.learned {
             try say(
                 "\(role) seed \(seed): \(learned.new) steps on texts that were new, \(learned.again) on such that were seen before, of "
                     + "\(trainer.steps)")
         }
-        if let adaptation = spec.adaptation, let base = spec.directory {
-            try AdapterDirectory.save(adaptation, of: model, base: base, to: directory.folder(role, seed) + "/adapter")
+        if let adaptation = goal.spec.adaptation, let base = goal.spec.directory {
+            if goal.isLast {
+                try AdapterDirectory.save(
+                    adaptation, of: model, base: base, to: directory.folder(role, seed) + "/adapter")
+            }
             // What is measured is what is saved.
             try model.mergeAdapters()
         }
         let result = try measure(
-            model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count, against: teacher)
-        try directory.save(result, role: role, projectors: trainer.projectors) { folder in
-            try LanguageModelDirectory.save(model, to: folder)
-            if let tokenizer = data.tokenizer?.folder ?? spec.directory ?? recipe.teacher?.live?.directory {
-                try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
-            }
-        }
+            model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count,
+            against: goal.compared.filter { $0.model != nil }, on: device)
+        if goal.isLast { try save(model, result, goal, trainer.projectors) }
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): perplexity \(NumberFormat.significant(result.metrics[Metric.perplexity.rawValue] ?? .nan)), "
@@ -235,74 +227,16 @@ final class LanguageRun: RecipeRun {
         return (model, result)
     }
 
-    /// The texts of an arm that learns from what models write: the examples it goes through, and what gives its steps others.
-    private func texts(
-        _ rollouts: RolloutSpec, _ role: String, _ training: LanguageTrainSpec, _ terms: [LanguageArmTerm],
-        seed: UInt64, student: any LanguageModel, teacher: (any LanguageModel)?
-    ) throws -> (data: LanguageBatches, source: RolloutSource?) {
-        let models = [student] + (teacher.map { [$0] } ?? [])
-        let ends = try models.reduce(into: Set([tokenizer?.special("eos")?.id].compactMap { $0 })) {
-            $0.formUnion(try EndTokens.named(in: $1.config))
+    private func save(
+        _ model: any LanguageModel, _ result: SeedResult, _ goal: Fitting, _ projectors: ProjectorSet
+    ) throws {
+        try directory.save(result, role: goal.role, projectors: projectors) { folder in
+            try LanguageModelDirectory.save(model, to: folder)
+            let folders = [data.tokenizer?.folder, goal.spec.directory] + recipe.teachers.map { $0.live?.directory }
+            if let tokenizer = folders.compactMap({ $0 }).first {
+                try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
+            }
         }
-        func writer(seed: UInt64) -> RolloutWriter {
-            var sampling = rollouts.sampling
-            sampling.seed = seed
-            return RolloutWriter(
-                count: rollouts.count, sampling: sampling, ends: ends, models: models,
-                rows: training.microBatch ?? training.batch)
-        }
-        func batches(_ corpus: TokenizedCorpus) throws -> LanguageBatches {
-            try data.training(corpus, batch: training.batch, seed: seed)
-        }
-        switch rollouts.kind {
-        case .teacher(let spec):
-            guard let teacher else { throw RetortError.internalBug("texts of a teacher that is not there") }
-            return (try batches(teacherTexts(rollouts, spec, role, writer, seed: seed, teacher: teacher)), nil)
-        case .replay(let spec):
-            let (learned, heldOut) = try data.train.parted(every: spec.heldOut)
-            let all = try batches(learned)
-            return (
-                all,
-                RolloutSource(
-                    rollouts, writer(seed: seed), student: student, teacher: teacher, data: all,
-                    heldOut: try LanguageBatches(measuring: heldOut, pad: data.pad), batch: training.batch,
-                    wantsSignals: false, on: device)
-            )
-        case .student, .mixed:
-            let all = try batches(data.train)
-            return (
-                all,
-                RolloutSource(
-                    rollouts, writer(seed: seed), student: student, teacher: teacher, data: all, heldOut: nil,
-                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needsRollouts }, on: device)
-            )
-        }
-    }
-
-    /// What the teacher wrote, or writes now. A teacher that is the same for all seeds writes once.
-    private func teacherTexts(
-        _ rollouts: RolloutSpec, _ spec: TeacherTextSpec, _ role: String, _ writer: (UInt64) -> RolloutWriter,
-        seed: UInt64, teacher: any LanguageModel
-    ) throws -> TokenizedCorpus {
-        let (folder, writerSeed) =
-            loaded == nil ? (directory.folder(role, seed), seed) : ("\(directory.path)/\(role)", 0)
-        try Folder.createWithParents(folder)
-        let texts = TeacherTexts(writer(writerSeed), rollouts, spec, teacher: teacher, tokenizer: tokenizer)
-        let total = data.train.count * spec.samples
-        let result = try texts.write(data.train, to: folder + "/texts.jsonl") {
-            progress.status("\(role) seed \(seed)  the teacher writes  \($0)/\(total)")
-        }
-        let grouped = NumberFormat.grouped
-        try say(
-            "\(role) seed \(seed): the teacher wrote \(grouped(result.written)) texts, \(grouped(result.ended)) of them to "
-                + "their end; \(grouped(result.kept)) are kept: \(result.corpus.summary.words)")
-        return result.corpus
-    }
-
-    private func evaluate(_ model: any LanguageModel, against teacher: (any LanguageModel)?) throws
-        -> LanguageEvaluation
-    {
-        try LanguageEvaluation(model, test, teacher: teacher, on: device)
     }
 
     /// One part of a training: a line of metrics.jsonl, and the progress line.
@@ -320,12 +254,12 @@ final class LanguageRun: RecipeRun {
     }
 
     private func measure(
-        _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve?, tokens: Int, trained: Int? = nil,
-        against teacher: (any LanguageModel)? = nil
+        _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve? = nil, tokens: Int = 0, trained: Int? = nil,
+        against teachers: [LanguageTeacher] = [], on device: Device
     ) throws -> SeedResult {
-        let evaluation = try evaluate(model, against: teacher)
+        let evaluation = try LanguageEvaluation(model, test, teachers: teachers, on: device)
         var metrics = evaluation.metrics
-        if let answers { metrics.merge(try answers.metrics(model, teacher: teacher, on: device)) { $1 } }
+        if let answers { metrics.merge(try answers.metrics(model, teachers: teachers, on: device)) { $1 } }
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
         metrics[.latency] = try forwardLatency(model, test, on: device)
@@ -340,7 +274,7 @@ final class LanguageRun: RecipeRun {
             curve: curve?.points ?? [], confusion: [])
     }
 
-    private func say(_ line: String) throws {
+    func say(_ line: String) throws {
         progress.line(line)
         try directory.note(line)
     }

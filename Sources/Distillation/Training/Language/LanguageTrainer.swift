@@ -9,6 +9,7 @@ final class LanguageTrainer {
     let model: any LanguageModel
     private let optimizer: any Optimizer
     private let loss: LanguageLoss
+    private let teachers: [LanguageTeacher]
     /// What losses train beside the student.
     let projectors: ProjectorSet
     private let data: LanguageBatches
@@ -35,20 +36,20 @@ final class LanguageTrainer {
 
     /// - Parameters:
     ///   - arena: the model's parameters, already placed.
-    ///   - teacher: frozen; nil where no loss looks at one.
-    ///   - cache: of a teacher that is not in memory.
+    ///   - teachers: those that losses look at by their names, and perhaps others.
     ///   - data: with the batch of `spec` and the seed of the run.
     ///   - rollouts: gives steps texts that a model wrote.
     ///   - plain: with the batch of `spec`; needed by losses of plain text.
     ///   - name: of the arm: projectors are named after it.
     ///   - seed: draws examples where they are drawn with replacement, and starts projectors.
     init(
-        _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teacher: (any LanguageModel)?,
-        cache: TeacherCache? = nil, data: LanguageBatches, rollouts: RolloutSource? = nil,
+        _ model: any LanguageModel, _ arena: ParameterArena, terms: [LanguageArmTerm], teachers: [LanguageTeacher],
+        data: LanguageBatches, rollouts: RolloutSource? = nil,
         plain: LanguageBatches? = nil, spec: LanguageTrainSpec, name: String = "arm", seed: UInt64, on device: Device
     ) throws {
         self.model = model
-        loss = try LanguageLoss(model, terms, teacher: teacher, cache: cache, name: name, on: device)
+        loss = try LanguageLoss(model, terms, teachers: teachers, name: name, on: device)
+        self.teachers = teachers
         projectors = try ProjectorSet(loss.modules, spec.optimizer, clip: spec.clip, seed: seed, on: device)
         self.data = data
         self.rollouts = rollouts
@@ -186,6 +187,7 @@ final class LanguageTrainer {
         let rate = Float(schedule.rate(step, base: spec.optimizer.learningRate))
         try optimizer.step(learningRate: rate)
         try projectors.step(learningRate: rate)
+        for teacher in teachers { try teacher.afterStep() }
         progress.step += 1
     }
 }

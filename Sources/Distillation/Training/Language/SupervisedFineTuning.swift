@@ -18,7 +18,7 @@ public final class SupervisedFineTuning {
         let node = try RecipeReader.readValue(train, .section(.languageTrain))
         let spec = try LanguageTrainSpec(nil, fallback: node)
         trainer = try LanguageTrainer(
-            model, arena, terms: [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))], teacher: nil,
+            model, arena, terms: [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))], teachers: [],
             data: LanguageBatches(examples, batch: spec.batch, seed: seed), spec: spec, seed: seed, on: device)
     }
 

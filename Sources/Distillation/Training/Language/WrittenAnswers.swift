@@ -24,9 +24,9 @@ struct WrittenAnswers {
         references = zip(examples, prompts).map { Array($0.tokens.dropFirst($1.count)) }
     }
 
-    /// - Parameter teacher: nil: only words are compared.
+    /// - Parameter teachers: empty: only words are compared.
     /// - Throws: `RetortError` 75 when a signal asked to stop.
-    func metrics(_ model: any LanguageModel, teacher: (any LanguageModel)?, on device: Device) throws -> [Metric:
+    func metrics(_ model: any LanguageModel, teachers: [LanguageTeacher], on device: Device) throws -> [Metric:
         Double]
     {
         let ends = try EndTokens.named(in: model.config).union([tokenizer?.special("eos")?.id].compactMap { $0 })
@@ -43,11 +43,12 @@ struct WrittenAnswers {
             metrics[.rougeL] = rouge / Double(prompts.count)
             if spec.rule != nil { metrics[.exactMatch] = Double(exact) / Double(prompts.count) }
         }
-        if let teacher {
-            let texts = try write(model, TokenSampling(temperature: 1, seed: 1), ends, readBy: teacher)
+        if !teachers.isEmpty {
+            let texts = try write(
+                model, TokenSampling(temperature: 1, seed: 1), ends, readBy: teachers.compactMap(\.model))
             let corpus = try TokenizedCorpus(texts.map(\.example))
             let own = try LanguageEvaluation(
-                model, LanguageBatches(measuring: corpus, pad: pad), teacher: teacher, on: device)
+                model, LanguageBatches(measuring: corpus, pad: pad), teachers: teachers, on: device)
             metrics[.rolloutReverseKL] = own.comparison?.reverse
         }
         return metrics
@@ -55,11 +56,10 @@ struct WrittenAnswers {
 
     private func write(
         _ model: any LanguageModel, _ sampling: TokenSampling, _ ends: Set<Int32>,
-        readBy other: (any LanguageModel)? = nil
+        readBy others: [any LanguageModel] = []
     ) throws -> [RolloutText] {
         let writer = RolloutWriter(
-            count: spec.count, sampling: sampling, ends: ends, models: [model] + (other.map { [$0] } ?? []),
-            rows: Self.rows)
+            count: spec.count, sampling: sampling, ends: ends, models: [model] + others, rows: Self.rows)
         return try writer.answers(to: prompts, by: model, numbers: Array(prompts.indices))
     }
 }

@@ -36,8 +36,9 @@ public struct RolloutSignals: Sendable {
     /// - Parameters:
     ///   - share: the teacher's share of the distribution that tokens were drawn from.
     ///   - rows: texts of one forward pass.
+    ///   - device: the student's.
     static func measure(
-        _ texts: [RolloutText], student: any LanguageModel, teacher: any LanguageModel, share: Float, rows: Int,
+        _ texts: [RolloutText], student: any LanguageModel, teacher: LanguageTeacher, share: Float, rows: Int,
         pad: Int32, on device: Device
     ) throws -> [RolloutText] {
         var measured: [RolloutText] = []
@@ -45,7 +46,7 @@ public struct RolloutSignals: Sendable {
             let part = Array(texts[start..<min(texts.count, start + rows)])
             let batch = RolloutBatch(part, pad: pad).batch
             let own = try student.logProbabilities(batch, on: device)
-            let theirs = try teacher.logProbabilities(batch, on: device)
+            let theirs = try teacher.logProbabilities(batch)
             for (row, text) in part.enumerated() {
                 let first = row * batch.length + text.prompt.count - 1
                 let places = first..<first + text.answer.count

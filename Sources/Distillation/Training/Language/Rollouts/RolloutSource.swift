@@ -6,7 +6,8 @@ final class RolloutSource {
     private let spec: RolloutSpec
     private let writer: RolloutWriter
     private let student: any LanguageModel
-    private let teacher: (any LanguageModel)?
+    /// Writes, or says how likely what is written is.
+    private let teacher: LanguageTeacher?
     private let data: LanguageBatches
     /// What a replay is measured on.
     private let heldOut: LanguageBatches?
@@ -32,9 +33,8 @@ final class RolloutSource {
     ///   - heldOut: needed by a replay.
     ///   - batch: examples of a step.
     init(
-        _ spec: RolloutSpec, _ writer: RolloutWriter, student: any LanguageModel, teacher: (any LanguageModel)?,
-        data: LanguageBatches,
-        heldOut: LanguageBatches?, batch: Int, wantsSignals: Bool, on device: Device
+        _ spec: RolloutSpec, _ writer: RolloutWriter, student: any LanguageModel, teacher: LanguageTeacher?,
+        data: LanguageBatches, heldOut: LanguageBatches?, batch: Int, wantsSignals: Bool, on device: Device
     ) {
         self.spec = spec
         self.writer = writer
@@ -67,8 +67,8 @@ final class RolloutSource {
         case .teacher: return nil
         case .student(let share, let otherwise):
             if coin < share { return try ready(write(examples, step: step)) }
-            guard otherwise == .teacher, let teacher else { return nil }
-            return try ready(write(examples, step: step, by: teacher))
+            guard otherwise == .teacher, let model = teacher?.model else { return nil }
+            return try ready(write(examples, step: step, by: model))
         case .replay(let spec):
             try followHeldOutLoss(spec, step: step)
             guard coin < threshold else { return nil }
@@ -135,7 +135,9 @@ final class RolloutSource {
     private func collect(_ spec: RolloutSpec.MixedSpec, number: Int) throws -> (
         texts: [RolloutText], number: Int, taken: Int
     ) {
-        guard let teacher else { throw TensorError("texts of a mixture with a teacher, without a teacher") }
+        guard let teacher = teacher?.model else {
+            throw TensorError("texts of a mixture with a teacher, without a teacher")
+        }
         let numbers = Array(number * spec.collect..<(number + 1) * spec.collect)
         let count = data.corpus.count
         var orders: [Int: [Int32]] = [:]

@@ -33,12 +33,15 @@ struct RolloutSpec: Sendable {
     /// Tokens of a prompt at least: where plain text is cut into prompt and answer.
     let promptTokens: Int
     let location: RetortError.Location?
+    /// The name of the teacher that writes; nil where none does.
+    let teacher: String?
 
     /// The words after which its kind is called.
     let name: String
 
-    /// - Throws: `RetortError` 78 for filters that need a temperature, and for a pattern that is none.
-    init(_ node: RecipeNode) throws {
+    /// - Parameter teachers: the recipe's.
+    /// - Throws: `RetortError` 78 for filters that need a temperature, for a pattern that is none, and for a teacher that is not said or not there.
+    init(_ node: RecipeNode, teachers: [String]) throws {
         location = node.location
         name = node.required("kind").text
         count = node.required("max-new-tokens").integer
@@ -66,6 +69,27 @@ struct RolloutSpec: Sendable {
                         share: node.required("share").number, collect: node.required("collect").integer,
                         epochs: node.required("epochs").integer))
             }
+        let writes = Self.needsTeacher(kind)
+        if let from = node["from"] {
+            guard writes else {
+                throw RetortError.recipe(
+                    "no teacher writes these texts", at: from.location, help: "remove `from`")
+            }
+            guard teachers.contains(from.text) else {
+                throw RetortError.recipe(
+                    "there is no teacher \(from.text.quoted())", at: from.location,
+                    why: "teachers: " + teachers.joined(separator: ", "),
+                    help: EditDistance.suggestion(for: from.text, among: teachers))
+            }
+            teacher = from.text
+        } else {
+            teacher = writes ? teachers.first : nil
+            if writes, teachers.count > 1 {
+                throw RetortError.recipe(
+                    "a teacher writes, and the recipe has \(teachers.count)", at: node.location,
+                    help: "add `from: ` and one of \(teachers.joined(separator: ", "))")
+            }
+        }
     }
 
     /// Whether every step learns from what the student wrote: what a policy gradient needs.
@@ -77,8 +101,10 @@ struct RolloutSpec: Sendable {
         }
     }
 
-    /// Whether the student is asked while it is trained.
-    var needsTeacher: Bool {
+    /// Whether a teacher writes.
+    var needsTeacher: Bool { Self.needsTeacher(kind) }
+
+    private static func needsTeacher(_ kind: Kind) -> Bool {
         switch kind {
         case .teacher, .mixed, .student(_, .teacher): true
         case .student, .replay: false
@@ -135,6 +161,8 @@ struct RolloutSpec: Sendable {
 
     private static func writing(temperature: String) -> [RecipeField] {
         [
+            RecipeField(
+                "from", .text, .optional, "the teacher that writes, where the recipe has several"),
             RecipeField("max-new-tokens", .integer(1...1_000_000), .defaulted("128"), "tokens of an answer at most"),
             RecipeField(
                 "prompt-tokens", .integer(1...1_000_000), .defaulted("1"),

@@ -1,0 +1,76 @@
+import RetortSupport
+
+/// One loss of a language model's arm with its factor over the epochs.
+struct LanguageArmTerm: Sendable {
+    let objective: any LanguageObjective
+    let texts: TermTexts
+    let ramp: Ramp
+    /// The names of the teachers that it looks at, in the recipe's order: one, or for a loss that takes all, all.
+    let teachers: [String]
+    /// Whether the recipe says which of several it is.
+    private let saysWhich: Bool
+
+    init(
+        _ objective: any LanguageObjective, on texts: TermTexts = .step, ramp: Ramp = .constant,
+        teachers: [String] = [Role.teacher], saysWhich: Bool = false
+    ) {
+        self.objective = objective
+        self.texts = texts
+        self.ramp = ramp
+        self.teachers = objective.needsTeacher ? teachers : []
+        self.saysWhich = saysWhich
+    }
+
+    /// - Parameters:
+    ///   - teachers: those of the recipe.
+    ///   - scheme: of the arm.
+    /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at, or says one that is not there.
+    init(_ recipe: RecipeNode, teachers: [String] = [Role.teacher], _ scheme: LanguageScheme = .offline) throws {
+        let objective = LanguageObjectiveRegistry.make(recipe)
+        self.init(
+            objective, on: TermTexts(rawValue: recipe.required("on").text) ?? .step,
+            ramp: try Ramp(recipe.required("ramp")),
+            teachers: try Self.teachers(of: objective, recipe, among: teachers, scheme),
+            saysWhich: recipe["from"] != nil)
+    }
+
+    private static func teachers(
+        of objective: any LanguageObjective, _ node: RecipeNode, among names: [String], _ scheme: LanguageScheme
+    ) throws -> [String] {
+        let word = node.required("loss").text
+        let all = names + (scheme.bringsTeacher ? [Role.ownTeacher] : [])
+        if let from = node["from"] {
+            guard objective.needsTeacher, !objective.takesAllTeachers else {
+                throw RetortError.recipe(
+                    "the loss \(word) cannot be given a teacher with `from`", at: from.location,
+                    why: objective.takesAllTeachers ? "it looks at all of them" : "it looks at none")
+            }
+            guard all.contains(from.text) else {
+                throw RetortError.recipe(
+                    "there is no teacher \(from.text.quoted())", at: from.location,
+                    why: all.isEmpty ? "the recipe has none" : "teachers: " + all.joined(separator: ", "),
+                    help: EditDistance.suggestion(for: from.text, among: all))
+            }
+            return [from.text]
+        }
+        guard objective.needsTeacher else { return [] }
+        if objective.takesAllTeachers { return names.isEmpty ? all : names }
+        if scheme.bringsTeacher { return [Role.ownTeacher] }
+        guard names.count <= 1 else {
+            throw RetortError.recipe(
+                "the loss \(word) looks at one teacher, and the recipe has \(names.count)", at: node.location,
+                help: "add `from: ` and one of \(names.joined(separator: ", ")), or use the loss ensemble")
+        }
+        return names
+    }
+
+    var contract: String {
+        let what =
+            switch texts {
+            case .step: "valid tokens"
+            case .data: "valid tokens of the data"
+            case .plain: "tokens of the plain text"
+            }
+        return objective.contract(over: what) + (saysWhich ? ", teacher \(teachers.joined())" : "") + ramp.contract
+    }
+}

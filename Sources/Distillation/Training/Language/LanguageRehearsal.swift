@@ -1,0 +1,77 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+extension LanguageRun {
+    /// Builds every model once: what does not fit is refused before anything is trained, and leaves no directory behind.
+    static func rehearse(
+        _ recipe: LanguageRecipe, _ data: LanguageExamples, _ loaded: [LanguageTeacher?], on device: Device
+    ) throws {
+        let teachers = try zip(recipe.teachers, loaded).map { spec, teacher in
+            if let teacher { return teacher }
+            guard let live = spec.live else { throw RetortError.internalBug("a teacher that nothing stands for") }
+            let model = try live.make(
+                vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, trains: false, on: device
+            ).model
+            return LanguageTeacher(model, spec.name, on: device)
+        }
+        let student = try recipe.student.make(
+            vocabulary: teachers.first?.vocabulary ?? data.tokenizer?.tokens, settings: teachers.first?.settings,
+            seed: 0,
+            on: device
+        ).model
+        try check("student", student, data, at: recipe.student.location)
+        for (spec, teacher) in zip(recipe.teachers, teachers) {
+            if let model = teacher.model { try check("teacher", model, data, at: spec.location) }
+        }
+        for train in recipe.arms.map(\.train) + recipe.teachers.compactMap(\.train) {
+            _ = try data.training(batch: train.batch, seed: 0)
+            _ = try data.plain?.batches(train.batch, pad: data.pad, seed: 0)
+            guard !train.drawsWithReplacement || data.packing == .none else {
+                throw RetortError.recipe(
+                    "train.replacement draws examples, and data.packing packs them", help: "remove one of the two")
+            }
+        }
+        if let arm = recipe.arms.first(where: { $0.rollouts != nil }), data.packing != .none {
+            throw RetortError.recipe(
+                "the arm \(arm.name) lets a model answer prompts, and data.packing packs them",
+                at: arm.rollouts?.location,
+                help: "remove one of the two")
+        }
+        for teacher in teachers where recipe.arms.contains(where: { $0.teachers.contains(teacher.name) }) {
+            guard teacher.vocabulary != student.vocabulary else { continue }
+            throw RetortError.recipe(
+                "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)",
+                at: recipe.student.location, why: "their predictions cannot be compared token by token")
+        }
+        let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
+        for arm in recipe.arms where arm.terms.contains(where: { $0.objective.needsTeacher }) {
+            let own = arm.scheme.bringsTeacher ? [LanguageTeacher(student, Role.ownTeacher, on: device)] : []
+            let asked = teachers.filter { arm.teachers.contains($0.name) } + own
+            for teacher in asked where arm.rollouts?.teacher == teacher.name {
+                guard case .mixed? = arm.rollouts?.kind, teacher.device?.description != device.description else {
+                    continue
+                }
+                throw RetortError.recipe(
+                    "student and teacher write together, and the teacher is on another device",
+                    at: arm.rollouts?.location, help: "remove the teacher's `device`")
+            }
+            try LanguageLoss(student, arm.terms, teachers: asked, name: arm.name, on: device).rehearse(
+                few.batch(of: [0]))
+        }
+    }
+
+    private static func check(
+        _ who: String, _ model: any LanguageModel, _ data: LanguageExamples, at place: RetortError.Location?
+    ) throws {
+        guard data.longest <= model.maxPositions else {
+            throw RetortError.recipe(
+                "the longest example has \(data.longest) tokens, the \(who) \(model.maxPositions) positions", at: place)
+        }
+        guard Int(data.largestToken) < model.vocabulary else {
+            throw RetortError.recipe(
+                "the data has the token \(data.largestToken), the \(who) a vocabulary of \(model.vocabulary)", at: place
+            )
+        }
+    }
+}
