@@ -50,7 +50,7 @@ struct EmbeddingLossTests {
         let node = try RecipeReader.readValue(
             "{" + test.recipe + "}", .variant(key: "loss", SentenceTask.losses))
         let catalog = SignalCatalog(stages: [], embedding: AnsweringEncoder.embedding)
-        return try EncoderArmTerm(node, SentenceTask.self).objective.term(
+        return try #require(try EncoderArmTerm(node, SentenceTask.self).objective).term(
             TermContext(
                 models: ModelPair(student: catalog, teacher: catalog),
                 student: [AnsweringEncoder.embedding: [Self.width]],

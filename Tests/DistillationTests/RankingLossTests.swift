@@ -69,7 +69,7 @@ struct RankingLossTests {
 
     private func objective(_ recipe: String) throws -> any Objective {
         let node = try RecipeReader.readValue("{" + recipe + "}", .variant(key: "loss", RetrievalTask.losses))
-        return try EncoderArmTerm(node, RetrievalTask.self).objective
+        return try #require(try EncoderArmTerm(node, RetrievalTask.self).objective)
     }
 
     /// The objective's value and gradient, with a factor behind it so that the gradient that arrives is not 1.

@@ -71,7 +71,10 @@ public final class Encoder: EncoderModel {
     public var maxPositions: Int { configuration.maxPositions }
     public var paddingToken: Int32 { configuration.paddingToken ?? 0 }
     public var signals: [String] {
-        ["embeddings"] + blocks.indices.flatMap { ["layers.\($0).hidden", "layers.\($0).attention"] }
+        ["embeddings"]
+            + blocks.indices.flatMap { layer in
+                ["hidden", "attention", "queries", "keys", "values"].map { SignalNames.path(layer, $0) }
+            }
             + (pooler != nil || classifier != nil ? ["pooled"] : []) + (language != nil ? ["transform"] : [])
     }
 
@@ -85,7 +88,7 @@ public final class Encoder: EncoderModel {
         recorder.keep("embeddings", x)
         let mask = try batch.paddingBias(on: x.device)
         for (index, block) in blocks.enumerated() {
-            let (out, attention) = try block(x, mask: mask)
+            let (out, attention) = try block(x, mask: mask, layer: index, &recorder)
             x = out
             recorder.keep("layers.\(index).attention", attention)
             recorder.keep("layers.\(index).hidden", x)

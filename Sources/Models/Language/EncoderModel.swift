@@ -2,7 +2,7 @@ import RetortRuntime
 import RetortSupport
 
 /// A model that reads a text in both directions at once. Parameters have the names of Hugging Face's checkpoints.
-public protocol EncoderModel: Module, SendableMetatype {
+public protocol EncoderModel: Module, SendableMetatype, TokenLayers {
     /// What config.json calls it under `model_type`.
     static var modelTypes: [String] { get }
 
@@ -24,7 +24,7 @@ public protocol EncoderModel: Module, SendableMetatype {
     /// What fills a batch's shorter rows.
     var paddingToken: Int32 { get }
     /// What `forward` can show: `embeddings` and `layers.<i>.hidden` (a block's output) `[rows, tokens, hidden]`; `layers.<i>.attention`
-    /// `[rows, heads, tokens, tokens]`; where it has them `pooled` (what the classifier sees) `[rows, hidden]` and `transform` (what the
+    /// `[rows, heads, tokens, tokens]`, and what it is made of, `.queries`, `.keys` and `.values` `[rows, tokens, heads, width]`; where it has them `pooled` (what the classifier sees) `[rows, hidden]` and `transform` (what the
     /// vocabulary's head sees) `[rows, tokens, hidden]`.
     var signals: [String] { get }
 

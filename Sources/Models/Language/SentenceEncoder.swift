@@ -84,7 +84,12 @@ public struct SentenceSettings: Sendable, Equatable {
 
     /// Vectors `[rows, hidden]`, on the tape: a student's are trained through it.
     public func embed(_ batch: EncoderBatch, _ model: any EncoderModel) throws -> Tensor {
-        let pooled = try pooling(model.forward(batch).hidden, batch.tokens)
+        try vectors(of: model.forward(batch).hidden, batch.tokens)
+    }
+
+    /// Vectors `[rows, hidden]` of tokens' vectors `[rows, tokens, hidden]`.
+    public func vectors(of hidden: Tensor, _ tokens: TokenBatch) throws -> Tensor {
+        let pooled = try pooling(hidden, tokens)
         return normalizes ? try pooled.normalized() : pooled
     }
 }

@@ -25,18 +25,25 @@ final class AnsweringEncoder {
     /// Numbers of the embedding.
     var embeddingWidth: Int { model.hidden }
 
+    /// The tokens of texts, by their numbers.
+    func tokens(_ numbers: [Int32]) throws -> EncoderBatch {
+        try EncoderBatch(numbers.map { encodings[Int($0)] }, padding: model.paddingToken)
+    }
+
     /// Texts by their numbers: `[texts, width]` on the tape. Without a head the answer is the vector, which then is the embedding too.
-    func answer(_ numbers: [Int32]) throws -> ModelOutput {
-        let batch = try EncoderBatch(numbers.map { encodings[Int($0)] }, padding: model.paddingToken)
+    /// - Parameter paths: signals of the model to keep beside the embedding.
+    func answer(_ numbers: [Int32], capturing paths: Set<String> = []) throws -> ModelOutput {
+        let batch = try tokens(numbers)
         guard case .classification = head else {
-            let vectors = try encoder.settings.embed(batch, model)
-            return ModelOutput(logits: vectors, signals: [Self.embedding: vectors])
+            let output = try model.forward(batch, capturing: paths)
+            let vectors = try encoder.settings.vectors(of: output.hidden, batch.tokens)
+            return ModelOutput(logits: vectors, signals: output.signals.merging([Self.embedding: vectors]) { $1 })
         }
-        let output = try model.forward(batch, capturing: ["pooled"])
+        let output = try model.forward(batch, capturing: paths.union(["pooled"]))
         guard let logits = output.logits, let pooled = output.signals["pooled"] else {
             throw RetortError.internalBug("a classifier without logits")
         }
-        return ModelOutput(logits: logits, signals: [Self.embedding: pooled])
+        return ModelOutput(logits: logits, signals: output.signals.merging([Self.embedding: pooled]) { $1 })
     }
 
     /// What it answers, on the host: row-major `[texts, width]`, in their order; and the embeddings where they are something else.

@@ -26,7 +26,9 @@ struct EncoderRecipe: Sendable {
         let name: String
         let terms: [EncoderArmTerm]
         let train: LanguageTrainSpec
-        var needsTeacher: Bool { terms.contains { $0.objective.needsTeacher } }
+        var needsTeacher: Bool { terms.contains(where: \.needsTeacher) }
+        /// The first loss of what models hide; nil without one.
+        var inner: EncoderArmTerm? { terms.first(where: \.isInner) }
         var contract: [String] { terms.map(\.contract) }
     }
 
@@ -137,10 +139,13 @@ extension EncoderRecipe.Teacher {
 extension EncoderArmTerm {
     init(_ node: RecipeNode, _ task: any EncoderTask.Type) throws {
         let name = node.required("loss").text
-        guard let type = task.objectives.first(where: { $0.section.name == name }) else {
+        if let type = task.objectives.first(where: { $0.section.name == name }) {
+            loss = .answers(type.init(node))
+        } else if let type = task.innerObjectives.first(where: { $0.section.name == name }) {
+            loss = .inner(type.init(node))
+        } else {
             preconditionFailure("schema: \(name)")
         }
-        objective = type.init(node)
         ramp = try Ramp(node.required("ramp"))
         candidates = node["candidates"].flatMap { RankingCandidates(rawValue: $0.text) } ?? .own
         location = node.location

@@ -32,6 +32,8 @@ final class EncoderRun: RecipeRun {
         let result: SeedResult
         /// nil where no arm looks at it.
         let answers: TeacherAnswers?
+        /// Kept for losses of what it hides.
+        let model: AnsweringEncoder?
     }
 
     private typealias Made = (model: AnsweringEncoder, arena: ParameterArena)
@@ -63,6 +65,21 @@ final class EncoderRun: RecipeRun {
         }
         teacherReader = try recipe.teacher.map { try reader($0.spec, else: student, nil) }
         studentReader = try reader(student, else: recipe.teacher?.spec, teacherReader?.settings)
+        for arm in recipe.arms {
+            guard let inner = arm.inner else { continue }
+            guard let teacherReader, teacherReader.encodings == studentReader.encodings else {
+                throw RetortError.recipe(
+                    "the arm \(arm.name) compares the models token by token, and they read different tokens",
+                    at: inner.location,
+                    why: "teacher: \(teacherReader?.folder ?? "none"); student: \(studentReader.folder)",
+                    help: "give both the same tokenizer and max-length")
+            }
+            guard arm.train.microBatch == nil else {
+                throw RetortError.recipe(
+                    "the arm \(arm.name) compares the models token by token, which does not go in micro-batches",
+                    at: inner.location, help: "give it a smaller batch")
+            }
+        }
         try Self.rehearse(recipe, data, teacherReader, studentReader, on: device)
         directory = try RunDirectory(
             output: output, name: recipe.name, recipe: recipe.node, dataHash: data.digest, device: device)
@@ -87,6 +104,7 @@ final class EncoderRun: RecipeRun {
     ) throws {
         let (model, arena) = try make(recipe.student, student, data, who: "student", seed: 0, on: device)
         var answers: TeacherAnswers?
+        var live: AnsweringEncoder?
         if let teacher, let spec = recipe.teacher {
             if spec.train == nil, let folder = spec.spec.directory {
                 try checkHead(of: folder, data, at: spec.spec.location)
@@ -98,6 +116,7 @@ final class EncoderRun: RecipeRun {
                     at: recipe.node["teacher"]?["pca"]?.location,
                     why: "principal components are fewer than what they are made of", help: "remove teacher.pca")
             }
+            live = taught
             let width = spec.reduces ? model.width : taught.width
             let zeros = [Float](repeating: 0.5, count: data.texts.count * width)
             let inner = [Float](repeating: 0.5, count: data.texts.count * taught.embeddingWidth)
@@ -107,9 +126,10 @@ final class EncoderRun: RecipeRun {
         for arm in recipe.arms {
             let lesson = try data.lesson(
                 for: .student, teacher: arm.needsTeacher ? answers : nil, seed: 0, on: device)
-            _ = try EncoderTrainer(
-                model, arena, terms: arm.terms, teacher: arm.needsTeacher ? answers : nil, lesson: lesson,
-                spec: arm.train, name: arm.name, seed: 0)
+            try EncoderTrainer(
+                model, arena, terms: arm.terms, teacher: arm.needsTeacher ? answers : nil,
+                liveTeacher: arm.inner == nil ? nil : live, lesson: lesson, spec: arm.train, name: arm.name, seed: 0
+            ).rehearse()
         }
     }
 
@@ -160,7 +180,8 @@ final class EncoderRun: RecipeRun {
                 armResults[index].append(
                     try fit(
                         arm.name, recipe.student, studentReader, arm.terms, arm.train, seed: seed, initialSeed: seed,
-                        teacher: taught?.answers, teaches: arm.needsTeacher
+                        teacher: taught?.answers, live: arm.inner == nil ? nil : taught?.model,
+                        teaches: arm.needsTeacher
                     ).result)
             }
         }
@@ -206,11 +227,11 @@ final class EncoderRun: RecipeRun {
             if let loaded {
                 var result = loaded.result
                 result.seed = seed
-                return Taught(result: result, answers: loaded.answers)
+                return Taught(result: result, answers: loaded.answers, model: loaded.model)
             }
             let (model, _) = try make(teacher.spec, reader, "teacher", seed: 0)
             let result = try measure(model, as: .teacher, seed: seed, trainer: nil, curve: nil, teacher: nil)
-            loaded = Taught(result: result, answers: try answers(model, teacher))
+            loaded = Taught(result: result, answers: try answers(model, teacher), model: kept(model))
             return loaded
         }
         guard let objective = taskType.aloneObjective else {
@@ -222,12 +243,17 @@ final class EncoderRun: RecipeRun {
             let model = try EncoderDirectory.load(folder, head: data.head, on: device).model
             let encoder = try SentenceEncoder(model, reader.tokenizer, reader.settings, file: folder)
             let asked = AnsweringEncoder(encoder, reader.encodings, head: data.head, on: device)
-            return Taught(result: done, answers: try answers(asked, teacher))
+            return Taught(result: done, answers: try answers(asked, teacher), model: kept(asked))
         }
         let (model, result) = try fit(
             Role.teacher, spec, reader, [objective], train, seed: seed, initialSeed: seed ^ 0x7eac_4e12,
             teacher: nil, teaches: false)
-        return Taught(result: result, answers: try answers(model, teacher))
+        return Taught(result: result, answers: try answers(model, teacher), model: kept(model))
+    }
+
+    /// The model itself where a loss looks inside it; its answers are enough for all others.
+    private func kept(_ model: AnsweringEncoder) -> AnsweringEncoder? {
+        recipe.arms.contains { $0.inner != nil } ? model : nil
     }
 
     /// What a teacher says of all texts, asked once.
@@ -253,13 +279,14 @@ final class EncoderRun: RecipeRun {
 
     private func fit(
         _ role: String, _ spec: EncoderSpec, _ reader: Reader, _ terms: [EncoderArmTerm],
-        _ training: LanguageTrainSpec, seed: UInt64, initialSeed: UInt64, teacher: TeacherAnswers?, teaches: Bool
+        _ training: LanguageTrainSpec, seed: UInt64, initialSeed: UInt64, teacher: TeacherAnswers?,
+        live: AnsweringEncoder? = nil, teaches: Bool
     ) throws -> (model: AnsweringEncoder, result: SeedResult) {
         let start = clock.now
         let (model, arena) = try make(spec, reader, role, seed: initialSeed)
         let reads = Role.isTeacher(role) ? EncoderRole.teacher : .student
         let trainer = try EncoderTrainer(
-            model, arena, terms: terms, teacher: teaches ? teacher : nil,
+            model, arena, terms: terms, teacher: teaches ? teacher : nil, liveTeacher: live,
             lesson: data.lesson(for: reads, teacher: teaches ? teacher : nil, seed: seed, on: device), spec: training,
             name: role, seed: seed)
         let part = max(1, trainer.steps / 20)

@@ -8,6 +8,8 @@ protocol EncoderTask: Sendable {
     static var section: RecipeSection { get }
     /// The losses that a recipe can name.
     static var objectives: [any Objective.Type] { get }
+    /// Losses of what the models hide: hidden states, attention, relations of tokens; empty where texts are read apart from each other.
+    static var innerObjectives: [any LanguageObjective.Type] { get }
     /// Further keys of a loss, beside its own.
     static func fields(of objective: any Objective.Type) -> [RecipeField]
     /// What is minimised by a model that nobody teaches; nil where there is nothing to learn alone.
@@ -24,6 +26,9 @@ protocol EncoderTask: Sendable {
 extension EncoderTask {
     static func fields(of objective: any Objective.Type) -> [RecipeField] { [] }
     static var aloneObjective: EncoderArmTerm? { nil }
+    static var innerObjectives: [any LanguageObjective.Type] {
+        [HiddenStatesObjective.self, AttentionScoresObjective.self, MiniLMObjective.self]
+    }
 
     /// What may stand under `objective`. The signals that a loss compares are the task's own.
     static var losses: [RecipeSection] {
@@ -33,6 +38,9 @@ extension EncoderTask {
                 type.section.fields.filter { !["student", "teacher"].contains($0.key) } + fields(of: type)
                     + [Ramp.field])
         }
+            + innerObjectives.map { type in
+                RecipeSection(type.section.name, type.section.summary, type.section.fields + [Ramp.field])
+            }
     }
 }
 
@@ -101,13 +109,37 @@ enum RankingCandidates: String, CaseIterable, Sendable {
 
 /// One loss of an encoder's arm with its factor over the epochs.
 struct EncoderArmTerm: Sendable {
-    let objective: any Objective
+    enum Loss: Sendable {
+        /// Of what models answer to a text: vectors, logits.
+        case answers(any Objective)
+        /// Of what they hide: the losses of language models, of tokens that see each other in both directions.
+        case inner(any LanguageObjective)
+    }
+    let loss: Loss
     var ramp = Ramp.constant
     var candidates = RankingCandidates.own
     var location: RetortError.Location?
 
+    init(_ objective: any Objective) { loss = .answers(objective) }
+
+    /// nil for a loss of what models hide.
+    var objective: (any Objective)? { if case .answers(let objective) = loss { objective } else { nil } }
+    var isInner: Bool { objective == nil }
+
+    var needsTeacher: Bool {
+        switch loss {
+        case .answers(let objective): objective.needsTeacher
+        case .inner(let objective): objective.needsTeacher
+        }
+    }
+
     var contract: String {
-        objective.contract + (candidates == .batch ? ", among all passages of the batch" : "") + ramp.contract
+        let formula =
+            switch loss {
+            case .answers(let objective): objective.contract
+            case .inner(let objective): objective.contract(over: "tokens")
+            }
+        return formula + (candidates == .batch ? ", among all passages of the batch" : "") + ramp.contract
     }
 }
 

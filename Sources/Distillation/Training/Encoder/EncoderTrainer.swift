@@ -10,7 +10,11 @@ final class EncoderTrainer {
     let projectors: ProjectorSet
     private let optimizer: any Optimizer
     private let terms: [(spec: EncoderArmTerm, term: any ObjectiveTerm)]
+    /// Those of what models hide, and what they want to see.
+    private let inner: [(spec: EncoderArmTerm, term: any LanguageTerm)]
+    private let asked: SignalRequest
     private let teacher: TeacherAnswers?
+    private let liveTeacher: AnsweringEncoder?
     private let lesson: any EncoderLesson
     private let spec: LanguageTrainSpec
     private let schedule: Schedule
@@ -32,31 +36,43 @@ final class EncoderTrainer {
     /// - Parameters:
     ///   - arena: the student's parameters, already placed.
     ///   - teacher: what it answers to all texts; nil where no loss looks at one, or the data have it.
+    ///   - liveTeacher: the model itself; needed by losses of what it hides, which want its tokens to be the student's.
     ///   - name: of the arm: projectors are named after it.
     ///   - seed: draws the order of the examples and dropout, and starts projectors.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
         _ student: AnsweringEncoder, _ arena: ParameterArena, terms: [EncoderArmTerm], teacher: TeacherAnswers?,
-        lesson: any EncoderLesson, spec: LanguageTrainSpec, name: String, seed: UInt64
+        liveTeacher: AnsweringEncoder? = nil, lesson: any EncoderLesson, spec: LanguageTrainSpec, name: String,
+        seed: UInt64
     ) throws {
         self.student = student
         self.teacher = teacher
+        self.liveTeacher = liveTeacher
         self.lesson = lesson
         self.spec = spec
         self.seed = seed
         device = student.device
         let catalog = SignalCatalog(stages: [], embedding: AnsweringEncoder.embedding)
         let models = ModelPair(student: catalog, teacher: teacher == nil ? nil : catalog)
-        self.terms = try terms.enumerated().map { index, term in
+        self.terms = try terms.enumerated().compactMap { index, term in
+            guard let objective = term.objective else { return nil }
             let path = AnsweringEncoder.embedding
             let context = TermContext(
                 models: models, student: [path: [student.embeddingWidth]],
                 teacher: teacher.map { [path: [$0.embeddingWidth]] } ?? [:], classes: student.width,
                 examples: lesson.count, name: "\(name).\(index)", seed: seed, device: student.device)
-            return (term, try Self.placed(at: term.location) { try term.objective.term(context) })
+            return (term, try Self.placed(at: term.location) { try objective.term(context) })
         }
+        inner = try terms.enumerated().compactMap { index, term in
+            guard case .inner(let objective) = term.loss else { return nil }
+            let context = LanguageTermContext(
+                student: student.model, teacher: liveTeacher?.model, name: "\(name).\(index)")
+            return (term, try objective.term(context))
+        }
+        asked = inner.reduce(into: SignalRequest()) { $0.add($1.term.signals) }
         projectors = try ProjectorSet(
-            self.terms.flatMap { $0.term.modules }, spec.optimizer, clip: spec.clip, seed: seed, on: device)
+            self.terms.flatMap { $0.term.modules } + inner.flatMap { $0.term.modules }, spec.optimizer, clip: spec.clip,
+            seed: seed, on: device)
         stepsPerEpoch = (lesson.count + spec.batch - 1) / spec.batch
         let epochs: Int
         switch spec.length {
@@ -134,7 +150,7 @@ final class EncoderTrainer {
         func answer(_ index: Int) throws -> ModelOutput {
             let first = parts[..<index].reduce(0) { $0 + $1.count }
             student.model.setDropout(.init(seed: seed, step: step, firstSample: first))
-            return try student.answer(parts[index])
+            return try student.answer(parts[index], capturing: asked.student)
         }
         let isWhole = parts.count <= groups.count
         let answers =
@@ -180,7 +196,34 @@ final class EncoderTrainer {
             let loss = try term.loss(input)
             losses.append(factor == 1 ? loss : try loss * factor)
         }
+        losses += try innerLosses(student, Array(groups.joined()))
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
+    }
+
+    /// Of the losses of what models hide those that count now. Both models have the same tokens.
+    private func innerLosses(_ student: ModelOutput, _ numbers: [Int32]) throws -> [Tensor] {
+        let counting = inner.map { ($0.term, Float($0.spec.ramp.factor(progress))) }.filter { $0.1 != 0 }
+        guard !counting.isEmpty, let liveTeacher else { return [] }
+        liveTeacher.model.setTraining(false)
+        let taught = try Autograd.withoutGradients { try liveTeacher.answer(numbers, capturing: asked.teacher).signals }
+        let input = try LanguageInput(
+            encoder: self.student.tokens(numbers).tokens, student: student.signals, taught: taught, progress, on: device
+        )
+        return try counting.map { term, factor in
+            let loss = try term.loss(input)
+            return factor == 1 ? loss : try loss * factor
+        }
+    }
+
+    /// Computes the losses once, of a few examples: what does not fit is found before anything is trained.
+    /// - Throws: `RetortError` 78.
+    func rehearse() throws {
+        let examples = (0..<Int32(min(4, lesson.count))).map { $0 }
+        let groups = lesson.texts(of: examples, epoch: 0)
+        student.model.setTraining(false)
+        _ = try Autograd.withoutGradients {
+            try innerLosses(student.answer(Array(groups.joined()), capturing: asked.student), Array(groups.joined()))
+        }
     }
 
     /// Vectors of texts as the arm's first loss with a space of its own compares them, of length 1, off the tape; nil where none has one.
@@ -200,5 +243,23 @@ final class EncoderTrainer {
                 try Tensor.concatenated(parts.map(\.teacher), axis: 0)
             )
         }
+    }
+}
+
+extension LanguageInput {
+    /// Of an encoder: tokens that see each other in both directions, and nothing that is predicted of them.
+    init(
+        encoder tokens: TokenBatch, student: [String: Tensor], taught: [String: Tensor], _ progress: TrainingProgress,
+        on device: Device
+    ) throws {
+        let count = tokens.ids.count
+        let share = 1 / Float(max(1, tokens.valid?.count { $0 } ?? count))
+        let weights = try device.compute.view(
+            tokens.valid.map { $0.map { $0 ? share : 0 } } ?? [Float](repeating: share, count: count), [count])
+        let nothing = try Tensor([0], [1, 1], on: device)
+        self.init(
+            hidden: nothing, head: try OutputHead(weight: nothing), teachers: [], labels: weights, targets: [],
+            weights: weights, weight: 0, gradient: .held, rollout: nil, student: student, taught: taught,
+            tokens: tokens, tokenWeights: weights, progress: progress, isCausal: false)
     }
 }

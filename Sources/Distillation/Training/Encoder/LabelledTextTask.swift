@@ -44,7 +44,7 @@ struct LabelledTextTask: EncoderTask {
         PKTObjective.self, CCObjective.self, ContrastiveObjective.self,
     ]
     static let quality = Metric.accuracy
-    static var aloneObjective: EncoderArmTerm? { EncoderArmTerm(objective: CrossEntropyObjective(smoothing: 0)) }
+    static var aloneObjective: EncoderArmTerm? { EncoderArmTerm(CrossEntropyObjective(smoothing: 0)) }
 
     init(_ data: RecipeNode, _ resolve: (String) -> String) throws {
         path = resolve(data.required("path").text)
@@ -130,6 +130,8 @@ struct LabelledTextData: EncoderData {
     let classes: [String]
     private let train: [Example]
     private let test: [Example]
+    /// Whether a teacher reads more of an example than its student.
+    private let differs: Bool
     /// The last examples of `train`: what has no class.
     private let unlabelled: Int
 
@@ -157,6 +159,7 @@ struct LabelledTextData: EncoderData {
         self.train = examples(train) + examples(unlabelled, hasLabels: false)
         self.test = examples(test)
         self.unlabelled = unlabelled.count
+        differs = reads.teacher != reads.student
         (self.texts, self.classes) = (texts, classes)
         guard !train.isEmpty, !test.isEmpty else {
             throw RetortError.badData("\(train.count) texts to learn from and \(test.count) to measure on")
@@ -178,6 +181,11 @@ struct LabelledTextData: EncoderData {
             throw RetortError.recipe(
                 "the arm \(arm.name) needs a teacher, and the recipe has none", at: location,
                 help: "add teacher: {path: DIRECTORY}, or {model: …}")
+        }
+        if differs, let term = arm.inner {
+            throw RetortError.recipe(
+                "the arm \(arm.name) compares the models token by token", at: term.location,
+                why: "data.teacher-pair lets the teacher read other tokens", help: "compare what they answer")
         }
         guard unlabelled > 0, arm.needsTeacher else { return }
         for term in arm.terms where term.objective is DKDObjective || term.objective is TeacherFreeObjective {

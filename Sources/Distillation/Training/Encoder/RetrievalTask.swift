@@ -40,6 +40,8 @@ struct RetrievalTask: EncoderTask {
         EmbeddingCosineObjective.self,
     ]
     static let quality = Metric.ndcg10
+    /// Queries and passages are read apart, in rows of different lengths.
+    static var innerObjectives: [any LanguageObjective.Type] { [] }
 
     static func fields(of objective: any Objective.Type) -> [RecipeField] {
         // Losses of vectors compare no candidates.
@@ -161,7 +163,7 @@ struct RetrievalData: EncoderData {
                 "there are two teachers: one under teacher, and the scores of the data", at: place,
                 help: "remove one of them")
         }
-        for term in arm.terms where term.objective.needsTeacher && !hasTeacher {
+        for term in arm.terms where term.needsTeacher && !hasTeacher {
             guard hasScores else {
                 throw RetortError.recipe(
                     "the arm \(arm.name) needs a teacher, and the recipe has none", at: location,
