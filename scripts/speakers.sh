@@ -13,7 +13,10 @@ BEGIN {
     RS = ""; FS = "\n"
     n = split("GLOUCESTER,DUKE VINCENTIO,KING RICHARD II,MENENIUS,PETRUCHIO,ROMEO", names, ",")
     for (i = 1; i <= n; i++) wanted[names[i] ":"] = names[i]
+    # Speeches stand play by play: mixed, so that the first ones are of all speakers.
+    mixed = "sort -n | cut -f 2- >> \"" folder "/speakers.tsv\""
     print "label\ttext\tmore" > (folder "/speakers.tsv")
+    close(folder "/speakers.tsv")
     print "label\ttext\tmore" > (folder "/test.tsv")
     print "text\tmore" > (folder "/unlabelled.tsv")
 }
@@ -26,6 +29,6 @@ function clean(s) { gsub(/[\t"]/, " ", s); return s }
         print row > (folder "/test.tsv")
         next
     }
-    print row > (folder "/speakers.tsv")
+    print count * 7919 % 10007 "\t" row | mixed
     for (i = 2; i < NF; i++) print clean($i) "\t" clean($(i + 1)) > (folder "/unlabelled.tsv")
 }' "$1"

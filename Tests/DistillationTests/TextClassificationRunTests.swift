@@ -5,6 +5,7 @@ import RetortSupport
 import TestSupport
 import Testing
 
+@testable import RetortData
 @testable import RetortDistillation
 
 @Suite("Runs with labelled texts")
@@ -136,8 +137,20 @@ struct TextClassificationRunTests {
         #expect((results.arms[3].seeds[0].metrics["agreement"] ?? 0) >= 0.5)
         let log = try String(contentsOfFile: small.folder.path("run/log.txt"), encoding: .utf8)
         #expect(log.contains("30 texts to learn from and 50 without a class, 10 to measure on"))
-        // The student reads no pair: its tokens are those of the text alone.
-        #expect(log.contains("student: tokenizer"))
+        // The student reads the text alone, its teacher the pair: measured so, both have the run's numbers.
+        let test = (0..<40).filter { $0 % 4 == 0 }.map { row($0, true) + "\n" }
+        try small.folder.write("text\tfound\tclass\n" + test.joined(), to: "test.tsv")
+        func accuracy(_ role: String, _ fields: [String: String]) throws -> Double? {
+            try evaluate(
+                encoder: small.folder.path("run/\(role)/seed-0/final"), teacher: nil,
+                on: EncoderEvaluationData(small.folder.path("test.tsv"), fields: fields), device: backend.device()
+            ).results.arms[0].seeds[0].metrics["accuracy"]
+        }
+        let plain = ["label": "class"]
+        #expect(try accuracy("others", plain) == results.arms[3].seeds[0].metrics["accuracy"])
+        #expect(
+            try accuracy("teacher", ["label": "class", "pair": "found"]) == results.arms[0].seeds[0].metrics["accuracy"]
+        )
         // Without the texts that have no class it learns something else.
         try small.folder.write(recipe.replacing(", unlabelled: more.tsv", with: ""), to: "small.yaml")
         let fewer = try small.start("fewer", "seeds=[0]").run()
@@ -146,6 +159,33 @@ struct TextClassificationRunTests {
         try small.folder.write(recipe.replacing("{loss: forward-kl}", with: "{loss: dkd}"), to: "small.yaml")
         let error = thrown(RetortError.self) { _ = try small.start("refused") }
         #expect(error?.exit == .recipe && error?.what.contains("the class of every text") == true)
+    }
+
+    @Test("what a step sees: the student's text, the teacher's, and no class where there is none")
+    func lesson() throws {
+        let device = try TestBackend.cpu.device()
+        let rows = [("a", "x", 1.0), ("b", "y", 0)].map { LabelledTexts.Row(texts: [$0.0, $0.1], value: $0.2) }
+        let data = try LabelledTextData(
+            rows, rows, unlabelled: [LabelledTexts.Row(texts: ["c", "z"], value: 0)], classes: ["n", "p"],
+            reads: (teacher: [0, 1], student: [0]))
+        // A teacher whose answer to a text is the text's number.
+        let numbers = (0..<data.texts.count).flatMap { number -> [Float] in [Float(number), 0] }
+        let teacher = try TeacherAnswers(numbers, width: 2, embeddings: nil, on: device)
+        func texts(_ role: EncoderRole, _ teacher: TeacherAnswers?) throws -> [[String]] {
+            let lesson = try data.lesson(for: role, teacher: teacher, seed: 0, on: device)
+            let all = (0..<Int32(lesson.count)).map { $0 }
+            return lesson.texts(of: all, epoch: 0).joined().map { data.texts.texts[Int($0)] }
+        }
+        #expect(try texts(.student, teacher) == [["a"], ["b"], ["c"]])
+        #expect(try texts(.student, nil) == [["a"], ["b"]], "who learns of nobody learns from what has a class")
+        #expect(try texts(.teacher, nil) == [["a", "x"], ["b", "y"]])
+        let lesson = try data.lesson(for: .student, teacher: teacher, seed: 0, on: device)
+        let own = try Tensor([Float](repeating: 0, count: 6), [3, 2], on: device)
+        let input = try lesson.input(
+            ModelOutput(logits: own), lesson.texts(of: [2, 0, 1], epoch: 0), [2, 0, 1], .own, TrainingProgress())
+        #expect(try device.compute.read(input.labels, as: Int32.self) == [-100, 1, 0])
+        let seen = try input.teacher().logits.values()
+        #expect([0, 2, 4].map { data.texts.texts[Int(seen[$0])] } == [["c", "z"], ["a", "x"], ["b", "y"]])
     }
 
     @Test("recipes and data that do not fit are refused before anything is trained")
