@@ -158,6 +158,18 @@ struct RetrievalRunTests {
         #expect(lesson.chosen(0, epoch: 1).map(\.text) == lesson.chosen(0, epoch: 1).map(\.text))
     }
 
+    @Test("pairs whose scores are compared with a teacher's: all, or some, however many there are")
+    func pairs() {
+        let few = RetrievalData.pairs(3, 4)
+        #expect(few.count == 12 && Set(few.map { "\($0)" }).count == 12)
+        for (queries, passages) in [(200, 300), (100_000, 200_000)] {
+            let some = RetrievalData.pairs(queries, passages, most: 400)
+            #expect(some.count == 400 && Set(some.map { "\($0)" }).count > 350)
+            #expect(some.allSatisfy { $0.query < queries && $0.passage < passages })
+            #expect(some.contains { $0.query > queries / 2 } && some.contains { $0.passage > passages / 2 })
+        }
+    }
+
     @Test("recipes and data that do not fit are refused before anything is trained")
     func refusals() throws {
         let small = try small(.cpu)

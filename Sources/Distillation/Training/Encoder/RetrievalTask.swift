@@ -196,44 +196,81 @@ struct RetrievalData: EncoderData {
     func measure(_ model: AnsweringEncoder, as role: EncoderRole, teacher: TeacherAnswers?, trainer: EncoderTrainer?)
         throws -> EncoderMeasurement
     {
-        let (metrics, scores) = try ranking(model)
+        let (metrics, queries, passages) = try ranking(model)
         var measurement = EncoderMeasurement(metrics: metrics)
         guard let teacher else { return measurement }
-        // Of as many pairs of query and passage as are affordable, always the same.
-        let random = Philox(seed: 0, stream: Philox.stream("retrieval/pairs"))
-        let count = test.count * pool.count
-        let places =
-            count <= 20_000 ? Array(0..<count) : (0..<20_000).map { Int(random.integer($0, below: UInt32(count))) }
-        let theirs = places.map { place in
-            zip(teacher.row(test[place / pool.count].text), teacher.row(pool[place % pool.count])).reduce(0.0) {
-                $0 + Double($1.0) * Double($1.1)
-            }
+        let width = model.width
+        func product(_ a: ArraySlice<Float>, _ b: ArraySlice<Float>) -> Double {
+            zip(a, b).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
         }
-        measurement.metrics[.teacherSpearman] =
-            SentenceSimilarity.spearman(places.map { Double(scores[$0]) }, theirs) ?? .nan
+        let pairs = Self.pairs(test.count, pool.count)
+        let own = pairs.map { query, passage in
+            product(
+                queries[(query * width)..<((query + 1) * width)],
+                passages[(passage * width)..<((passage + 1) * width)])
+        }
+        let theirs = pairs.map { query, passage in
+            product(teacher.row(test[query].text)[...], teacher.row(pool[passage])[...])
+        }
+        measurement.metrics[.teacherSpearman] = SentenceSimilarity.spearman(own, theirs) ?? .nan
         return measurement
     }
 
+    /// All pairs of query and passage, or as many of them as are affordable, always the same.
+    static func pairs(_ queries: Int, _ passages: Int, most: Int = 20_000) -> [(query: Int, passage: Int)] {
+        let count = queries * passages
+        guard count > most else { return (0..<count).map { ($0 / passages, $0 % passages) } }
+        let random = Philox(seed: 0, stream: Philox.stream("retrieval/pairs"))
+        guard let bound = UInt32(exactly: count) else {
+            return (0..<UInt64(most)).map {
+                (
+                    Int(random.integer(2 * $0, below: UInt32(queries))),
+                    Int(random.integer(2 * $0 + 1, below: UInt32(passages)))
+                )
+            }
+        }
+        return (0..<UInt64(most)).map { number in
+            let place = Int(random.integer(number, below: bound))
+            return (place / passages, place % passages)
+        }
+    }
+
+    /// Scores on the device at one time.
+    private static let scoresAtOnce = 1 << 22
+
     /// Every passage of the pool ranked for every query of the test.
-    /// - Returns: also the scores, row-major `[queries, pool]`.
-    private func ranking(_ model: AnsweringEncoder) throws -> (metrics: [Metric: Double], scores: [Float]) {
+    /// - Returns: also the vectors, row-major.
+    private func ranking(_ model: AnsweringEncoder) throws -> (
+        metrics: [Metric: Double], queries: [Float], passages: [Float]
+    ) {
         let (device, width) = (model.device, model.width)
-        let queries = try Tensor(model.answers(test.map(\.text)).values, [test.count, width], on: device)
-        let passages = try Tensor(model.answers(pool).values, [pool.count, width], on: device)
-        let scores = try Autograd.withoutGradients { try queries.matmul(passages.transposed(0, 1)).values() }
+        let queries = try model.answers(test.map(\.text)).values
+        let passages = try model.answers(pool).values
+        let table = try Tensor(passages, [pool.count, width], on: device).transposed(0, 1)
         var sums: (recall: Double, ndcg: Double, reciprocal: Double) = (0, 0, 0)
-        for (row, query) in test.enumerated() {
-            let relevant = Set(zip(query.passages, query.isRelevant).filter(\.1).map(\.0))
-            let own = scores[(row * pool.count)..<((row + 1) * pool.count)]
-            let first = own.startIndex
-            let order = own.indices.sorted { (-own[$0], $0) < (-own[$1], $1) }.prefix(10)
-            let hits = order.map { relevant.contains(pool[$0 - first]) }
-            sums.recall += RankingEvaluation.recall(hits, relevant.count, at: 10)
-            sums.ndcg += RankingEvaluation.ndcg(hits, relevant.count, at: 10)
-            sums.reciprocal += hits.firstIndex(of: true).map { 1 / Double($0 + 1) } ?? 0
+        let part = max(1, Self.scoresAtOnce / pool.count)
+        for start in stride(from: 0, to: test.count, by: part) {
+            let rows = start..<min(test.count, start + part)
+            let own = Array(queries[(rows.lowerBound * width)..<(rows.upperBound * width)])
+            let scores = try Autograd.withoutGradients {
+                try Tensor(own, [rows.count, width], on: device).matmul(table).values()
+            }
+            for row in rows {
+                let query = test[row]
+                let relevant = Set(zip(query.passages, query.isRelevant).filter(\.1).map(\.0))
+                let first = (row - start) * pool.count
+                let order = (first..<(first + pool.count)).sorted { (-scores[$0], $0) < (-scores[$1], $1) }.prefix(10)
+                let hits = order.map { relevant.contains(pool[$0 - first]) }
+                sums.recall += RankingEvaluation.recall(hits, relevant.count, at: 10)
+                sums.ndcg += RankingEvaluation.ndcg(hits, relevant.count, at: 10)
+                sums.reciprocal += hits.firstIndex(of: true).map { 1 / Double($0 + 1) } ?? 0
+            }
         }
         let count = Double(test.count)
-        return ([.recall10: sums.recall / count, .ndcg10: sums.ndcg / count, .mrr10: sums.reciprocal / count], scores)
+        return (
+            [.recall10: sums.recall / count, .ndcg10: sums.ndcg / count, .mrr10: sums.reciprocal / count], queries,
+            passages
+        )
     }
 }
 
