@@ -1,18 +1,20 @@
 import RetortSupport
 
-/// Texts, or pairs of texts, each with a number that people gave them: a class, a score. Rows of a CSV or TSV file with a header (by the
-/// name's end), else of JSON lines or of a JSON array, which may be compressed.
+/// Texts, or pairs of texts, each with a number that people gave them: a class, a score; or without one. Rows of a CSV or TSV file with a
+/// header (by the name's end), else of JSON lines or of a JSON array, which may be compressed.
 public struct LabelledTexts: Sendable, Equatable {
     public struct Row: Sendable, Equatable {
         /// In the order asked for.
         public let texts: [String]
+        /// 0 where none is asked for.
         public let value: Double
     }
 
     /// What is read of each row.
     public struct Columns: Sendable {
         public var texts: [String]
-        public var value: String
+        /// nil: texts alone are read.
+        public var value: String?
         /// What the value has to be, for errors: "a number".
         public var wanted: String
         /// The number of a value; nil where it is none.
@@ -25,6 +27,14 @@ public struct LabelledTexts: Sendable, Equatable {
             self.value = value
             self.wanted = wanted
             self.meaning = meaning
+        }
+
+        /// Texts without a value.
+        public init(texts: [String]) {
+            self.texts = texts
+            value = nil
+            wanted = ""
+            meaning = { _ in nil }
         }
     }
 
@@ -71,14 +81,19 @@ public struct LabelledTexts: Sendable, Equatable {
         let names = try scanner.columnNames(fields)
         var texts: [Int] = []
         for name in columns.texts { texts.append(try scanner.column("column", name, of: names)) }
-        let value = try scanner.column("column", columns.value, of: names)
+        var value: Int?
+        if let name = columns.value { value = try scanner.column("column", name, of: names) }
         while rows.count < most, try scanner.next(&fields) {
             try scanner.checkCount(fields, wanted: names.count)
+            guard let value else {
+                rows.append(Row(texts: texts.map { scanner.text(fields[$0]) }, value: 0))
+                continue
+            }
             let text = scanner.text(fields[value])
             guard let number = columns.meaning(.text(text)) else {
                 throw scanner.failure(
                     at: scanner.trimmed(fields[value]).lowerBound,
-                    "a wrong value in column \(columns.value.quoted())",
+                    "a wrong value in column \((columns.value ?? "").quoted())",
                     why: "\(text.quoted(limit: 100)) is not \(columns.wanted)")
             }
             rows.append(Row(texts: texts.map { scanner.text(fields[$0]) }, value: number))
@@ -90,27 +105,14 @@ public struct LabelledTexts: Sendable, Equatable {
     private static func readObjects(
         _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, into rows: inout [Row], most: Int
     ) throws(RetortError) {
-        var window = try ScanWindow(try ContentReader(path: path, limit: limits.decompressedBytes))
-        if try window.firstCharacter() == UInt8(ascii: "[") {
-            var scanner = ArrayScanner(window, limit: limits.recordBytes)
-            try readAll(&scanner, path, columns, limits, into: &rows, most: most)
-        } else {
-            var scanner = LineScanner(window, limit: limits.recordBytes)
-            try readAll(&scanner, path, columns, limits, into: &rows, most: most)
-        }
-    }
-
-    private static func readAll(
-        _ scanner: inout some RecordScanner, _ path: String, _ columns: Columns, _ limits: TextOptions.Limits,
-        into rows: inout [Row], most: Int
-    ) throws(RetortError) {
-        while rows.count < most, let found = try scanner.next() {
-            if let failure = found.failure { throw failure }
-            let cursor = try JSONCursor.parse(
-                found.bytes, file: path, limits: RecordReader.limits(limits), origin: found.origin)
+        try ObjectRows.read(path, limits, most: most) { (cursor) throws(RetortError) in
             var texts: [String] = []
             for name in columns.texts { texts.append(try cursor.member(name).string()) }
-            let member = try cursor.member(columns.value)
+            guard let name = columns.value else {
+                rows.append(Row(texts: texts, value: 0))
+                return
+            }
+            let member = try cursor.member(name)
             guard let value = Value(member.value), let number = columns.meaning(value) else {
                 throw member.failure("it is not \(columns.wanted)")
             }
@@ -120,12 +122,13 @@ public struct LabelledTexts: Sendable, Equatable {
 }
 
 extension LabelledTexts.Value {
-    /// nil for what is neither a text nor a number.
+    /// nil for what is neither a text nor a number; true and false are texts.
     fileprivate init?(_ json: JSON) {
         switch json {
         case .string(let text): self = .text(text)
         case .int(let number): self = .number(Double(number))
         case .double(let number): self = .number(number)
+        case .bool(let flag): self = .text(flag ? "true" : "false")
         default: return nil
         }
     }

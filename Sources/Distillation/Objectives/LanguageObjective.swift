@@ -49,9 +49,9 @@ extension PlainLanguageObjective {
 
 /// What a loss can be built from.
 public struct LanguageTermContext {
-    public let student: any LanguageModel
+    public let student: any TokenLayers
     /// nil where nobody teaches, or nobody's model is in memory.
-    public let teacher: (any LanguageModel)?
+    public let teacher: (any TokenLayers)?
     /// Unique in the run: names a term's parameters, "arm.1".
     public let name: String
 }
@@ -127,6 +127,8 @@ public struct LanguageInput {
     /// `[rows · length]`: 1 / number of the batch's tokens, 0 for padding.
     public let tokenWeights: View
     public let progress: TrainingProgress
+    /// Whether tokens see those before them alone.
+    public var isCausal = true
 
     /// The only teacher.
     public var teacher: TokenTeacher? { teachers.first }

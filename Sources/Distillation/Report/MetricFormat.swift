@@ -33,9 +33,12 @@ struct MetricFormat {
         case .unanswered: "nothing to compare was found"
         case .spearman: "rank correlation with the given scores"
         case .pearson: "correlation with the given scores"
+        case .teacherSpearman: "rank correlation of similarities"
+        case .teacherCosine: "mean over test texts"
         case .retrieval: "own teacher's embedding nearest"
-        case .recall10, .recall20: "of what users took next"
+        case .recall10, .recall20: "of what is relevant"
         case .ndcg10, .ndcg20: "hits count less further down"
+        case .mrr10: "1 / rank of the first hit"
         case .parameters: "trained values"
         case .trainableParameters: "adapters beside frozen weights"
         case .bytes: "of the weights"
@@ -61,9 +64,10 @@ struct MetricFormat {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
         case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient, .recall10, .recall20, .ndcg10,
-            .ndcg20, .rougeL, .exactMatch, .tokenF1, .unanswered:
+            .ndcg20, .mrr10, .rougeL, .exactMatch, .tokenF1, .unanswered:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
-        case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .spearman, .pearson:
+        case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .spearman, .pearson,
+            .teacherSpearman, .teacherCosine:
             return pair(spread) {
                 $0 != 0 && abs($0) < 0.001
                     ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)

@@ -10,6 +10,7 @@ public func readRecipe(_ path: String, overrides: [String] = []) throws -> any R
     case .classification: try Recipe(node, name: name, folder: folder)
     case .recommender: try RecommenderRecipe(node, name: name, folder: folder)
     case .language: try LanguageRecipe(node, name: name, folder: folder)
+    case .sentences, .retrieval, .labelledTexts: try EncoderRecipe(node, name: name, folder: folder)
     }
 }
 

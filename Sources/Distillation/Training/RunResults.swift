@@ -111,11 +111,15 @@ public enum Metric: String, Sendable, CaseIterable {
     /// Of encoders: how their numbers follow those that people gave.
     case spearman
     case pearson
+    /// Of encoders of sentences: how the similarities of their vectors follow the teacher's, and how near the vectors are to its.
+    case teacherSpearman = "spearman_to_teacher"
+    case teacherCosine = "cosine_to_teacher"
     case retrieval = "retrieval_at_1"
     case recall10 = "recall@10"
     case recall20 = "recall@20"
     case ndcg10 = "ndcg@10"
     case ndcg20 = "ndcg@20"
+    case mrr10 = "mrr@10"
     case parameters
     /// Of a model that adapters adapt: theirs.
     case trainableParameters = "trainable_parameters"
@@ -148,11 +152,14 @@ public enum Metric: String, Sendable, CaseIterable {
         case .unanswered: "no answer %"
         case .spearman: "Spearman"
         case .pearson: "Pearson"
+        case .teacherSpearman: "Spearman to teacher"
+        case .teacherCosine: "cosine to teacher"
         case .retrieval: "retrieval %"
         case .recall10: "recall@10 %"
         case .recall20: "recall@20 %"
         case .ndcg10: "NDCG@10 %"
         case .ndcg20: "NDCG@20 %"
+        case .mrr10: "MRR@10 %"
         case .parameters: "parameters"
         case .trainableParameters: "of them trained"
         case .bytes: "size"

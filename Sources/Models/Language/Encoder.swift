@@ -74,7 +74,10 @@ public final class Encoder: EncoderModel {
     public var maxPositions: Int { configuration.maxPositions }
     public var paddingToken: Int32 { configuration.paddingToken ?? 0 }
     public var signals: [String] {
-        ["embeddings"] + blocks.indices.flatMap { ["layers.\($0).hidden", "layers.\($0).attention"] }
+        ["embeddings"]
+            + blocks.indices.flatMap { layer in
+                ["hidden", "attention", "queries", "keys", "values"].map { SignalNames.path(layer, $0) }
+            }
             + (pooler != nil || classifier != nil ? ["pooled"] : []) + (language != nil ? ["transform"] : [])
     }
 
@@ -89,9 +92,12 @@ public final class Encoder: EncoderModel {
         let mask = try batch.paddingBias(on: x.device)
         for (index, block) in blocks.enumerated() {
             if checkpointsActivations, !recorder.wantsInside(of: index) {
-                x = try x.recomputing { try block($0, mask: mask).out }
+                x = try x.recomputing { input in
+                    var nothing = SignalRecorder([])
+                    return try block(input, mask: mask, layer: index, &nothing).out
+                }
             } else {
-                let (out, attention) = try block(x, mask: mask)
+                let (out, attention) = try block(x, mask: mask, layer: index, &recorder)
                 x = out
                 recorder.keep("layers.\(index).attention", attention)
             }

@@ -38,14 +38,18 @@ final class EncoderBlock: Module {
     }
 
     /// x `[rows, tokens, hidden]`.
-    func callAsFunction(_ x: Tensor, mask: Tensor?) throws -> (out: Tensor, attention: Tensor) {
+    /// - Parameter layer: of the block, counted from 0, for what is kept of it.
+    func callAsFunction(_ x: Tensor, mask: Tensor?, layer: Int, _ recorder: inout SignalRecorder) throws -> (
+        out: Tensor, attention: Tensor
+    ) {
         let (rows, tokens, hidden) = (x.shape[0], x.shape[1], x.shape[2])
         let width = hidden / heads
-        func split(_ projection: Linear) throws -> Tensor {
-            try projection(x).reshaped([rows, tokens, heads, width]).permuted([0, 2, 1, 3])
-                .reshaped([rows, heads, tokens, width])
+        func split(_ projection: Linear, _ name: String) throws -> Tensor {
+            let byTokens = try projection(x).reshaped([rows, tokens, heads, width])
+            recorder.keep(SignalNames.path(layer, name), byTokens)
+            return try byTokens.permuted([0, 2, 1, 3]).reshaped([rows, heads, tokens, width])
         }
-        let (q, k, v) = (try split(query), try split(key), try split(value))
+        let (q, k, v) = (try split(query, "queries"), try split(key, "keys"), try split(value, "values"))
         let (heard, attention) = try q.attention(
             keys: k, values: v, scale: 1 / Float(width).squareRoot(), mask: mask, dropout: attentionDropout)
         let answer = try output(heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden]))

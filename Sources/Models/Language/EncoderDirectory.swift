@@ -44,11 +44,29 @@ public enum EncoderDirectory {
     }
 
     /// Writes the config, with the model's head and the type that the weights have now, and `model.safetensors` or its shards.
-    /// - Parameter shardBytes: of a file's tensors at most, unless one alone is larger.
+    /// - Parameters:
+    ///   - classes: what the classes of its head are called; empty: as its config says.
+    ///   - shardBytes: of a file's tensors at most, unless one alone is larger.
     /// - Throws: `RetortError` 73 or 74.
     public static func save(
-        _ model: any EncoderModel, to folder: String, shardBytes: Int = ShardedWeights.usualBytes
+        _ model: any EncoderModel, classes: [String] = [], to folder: String,
+        shardBytes: Int = ShardedWeights.usualBytes
     ) throws {
-        try HuggingFaceFiles.save(model, config: model.json, to: folder, shardBytes: shardBytes)
+        var config = model.json
+        if !classes.isEmpty, case .object(var object) = config {
+            object.set("id2label", .object(classes.enumerated().map { ("\($0)", .string($1)) }))
+            object.set("label2id", .object(classes.enumerated().map { ($1, .int($0)) }))
+            config = .object(object)
+        }
+        try HuggingFaceFiles.save(model, config: config, to: folder, shardBytes: shardBytes)
+    }
+
+    /// What `id2label` of a config.json says of so many classes.
+    /// - Throws: `RetortError` 65 with the place for what is malformed.
+    public static func classNames(_ config: JSONCursor, _ count: Int) throws -> [String] {
+        let labels = try config.optional("id2label")
+        return try (0..<count).map { number in
+            try labels?.optional("\(number)")?.string() ?? "LABEL_\(number)"
+        }
     }
 }

@@ -2,7 +2,7 @@ import RetortRuntime
 import RetortSupport
 
 /// A model that reads a text in both directions at once. Parameters have the names of Hugging Face's checkpoints.
-public protocol EncoderModel: Module, SendableMetatype {
+public protocol EncoderModel: Module, SendableMetatype, TokenLayers {
     /// What config.json calls it under `model_type`.
     static var modelTypes: [String] { get }
 
@@ -19,12 +19,14 @@ public protocol EncoderModel: Module, SendableMetatype {
     /// Width of a token.
     var hidden: Int { get }
     var layerCount: Int { get }
+    /// Whether blocks are computed again in backward instead of kept (activation checkpointing).
+    var checkpointsActivations: Bool { get set }
     /// Tokens that it can read at most.
     var maxPositions: Int { get }
     /// What fills a batch's shorter rows.
     var paddingToken: Int32 { get }
     /// What `forward` can show: `embeddings` and `layers.<i>.hidden` (a block's output) `[rows, tokens, hidden]`; `layers.<i>.attention`
-    /// `[rows, heads, tokens, tokens]`; where it has them `pooled` (what the classifier sees) `[rows, hidden]` and `transform` (what the
+    /// `[rows, heads, tokens, tokens]`, and what it is made of, `.queries`, `.keys` and `.values` `[rows, tokens, heads, width]`; where it has them `pooled` (what the classifier sees) `[rows, hidden]` and `transform` (what the
     /// vocabulary's head sees) `[rows, tokens, hidden]`.
     var signals: [String] { get }
 
@@ -67,6 +69,13 @@ public struct EncoderOutput {
 /// Every encoder that config.json can name. One line here for each file.
 public enum EncoderModelRegistry {
     public static let all: [any EncoderModel.Type] = [Encoder.self]
+
+    /// A model as config.json describes it, not yet on a device.
+    /// - Parameter head: what shall stand on it; nil: what config.json says.
+    /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
+    public static func make(_ config: JSONCursor, head: EncoderHead? = nil) throws -> any EncoderModel {
+        try find(config).init(config, head: head)
+    }
 
     /// - Throws: `RetortError` 65 for a model_type that is not known.
     static func find(_ config: JSONCursor) throws -> any EncoderModel.Type {

@@ -2,7 +2,7 @@ import RetortRuntime
 import RetortSupport
 
 /// A model that predicts each token's successor. Parameters have the names of Hugging Face's checkpoints.
-public protocol LanguageModel: Module, SendableMetatype {
+public protocol LanguageModel: Module, SendableMetatype, TokenLayers {
     /// What config.json calls it under `model_type`.
     static var modelTypes: [String] { get }
 

@@ -7,19 +7,26 @@ import RetortSupport
 public struct SentenceEncoder {
     public let model: any EncoderModel
     public let settings: SentenceSettings
-    private let tokenizer: Tokenizer
+    public let tokenizer: Tokenizer
 
     /// - Parameter settings: nil: what the directory says.
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
     public init(_ folder: String, settings: SentenceSettings? = nil, on device: Device) throws {
-        self.settings = try settings ?? SentenceSettings(in: folder)
-        model = try EncoderDirectory.load(folder, head: EncoderHead.none, on: device).model
-        tokenizer = try Tokenizer.load(folder)
+        let settings = try settings ?? SentenceSettings(in: folder)
+        let model = try EncoderDirectory.load(folder, head: EncoderHead.none, on: device).model
+        try self.init(model, Tokenizer.load(folder), settings, file: folder)
+    }
+
+    /// A model that is there, in training perhaps.
+    /// - Parameter file: where it comes from, for errors.
+    /// - Throws: `RetortError` 65 where the tokenizer has ids that the model does not know.
+    public init(_ model: any EncoderModel, _ tokenizer: Tokenizer, _ settings: SentenceSettings, file: String) throws {
         guard tokenizer.idLimit <= model.vocabulary else {
             throw RetortError.badData(
                 "the tokenizer has ids up to \(tokenizer.idLimit - 1), the model \(model.vocabulary) tokens",
-                at: .init(file: folder))
+                at: .init(file: file))
         }
+        (self.model, self.tokenizer, self.settings) = (model, tokenizer, settings)
     }
 
     /// Numbers of a vector.
@@ -77,7 +84,12 @@ public struct SentenceSettings: Sendable, Equatable {
 
     /// Vectors `[rows, hidden]`, on the tape: a student's are trained through it.
     public func embed(_ batch: EncoderBatch, _ model: any EncoderModel) throws -> Tensor {
-        let pooled = try pooling(model.forward(batch).hidden, batch.tokens)
+        try vectors(of: model.forward(batch).hidden, batch.tokens)
+    }
+
+    /// Vectors `[rows, hidden]` of tokens' vectors `[rows, tokens, hidden]`.
+    public func vectors(of hidden: Tensor, _ tokens: TokenBatch) throws -> Tensor {
+        let pooled = try pooling(hidden, tokens)
         return normalizes ? try pooled.normalized() : pooled
     }
 }

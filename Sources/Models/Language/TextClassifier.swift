@@ -24,20 +24,12 @@ public struct TextClassifier {
         }
         isRegression =
             try problem.map { try $0.string() == EncoderConfiguration.Problem.regression.rawValue } ?? (count == 1)
-        classes = try Self.names(config, count)
+        classes = try EncoderDirectory.classNames(config, count)
         tokenizer = try Tokenizer.load(folder)
         guard tokenizer.idLimit <= model.vocabulary else {
             throw RetortError.badData(
                 "the tokenizer has ids up to \(tokenizer.idLimit - 1), the model \(model.vocabulary) tokens",
                 at: .init(file: folder))
-        }
-    }
-
-    /// What `id2label` says.
-    private static func names(_ config: JSONCursor, _ count: Int) throws -> [String] {
-        let labels = try config.optional("id2label")
-        return try (0..<count).map { number in
-            try labels?.optional("\(number)")?.string() ?? "LABEL_\(number)"
         }
     }
 

@@ -36,7 +36,7 @@ extension Tensor {
 }
 
 extension LanguageInput {
-    /// Which tokens see which, as the models have it: before them, in the same document, no padding.
+    /// Which tokens see which, as the models have it: before them (of an encoder everywhere), in the same document, no padding.
     struct Sight {
         /// `[rows, 1, tokens, tokens]`: −10⁹ where a token is not seen. A number, for 0 · −∞ is none.
         let hidden: Tensor
@@ -51,7 +51,7 @@ extension LanguageInput {
         for row in 0..<rows {
             for query in 0..<length {
                 let at = row * length + query
-                let seen = (0...query).filter { key in
+                let seen = (0...(isCausal ? query : length - 1)).filter { key in
                     let place = row * length + key
                     return tokens.valid?[place] ?? true
                         && tokens.documents.map { $0[place] == $0[at] } ?? true

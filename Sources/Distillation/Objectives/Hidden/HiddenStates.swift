@@ -64,7 +64,7 @@ public struct HiddenStatesObjective: LanguageObjective {
             _ pairs: [(student: String, teacher: String)], _ form: Form, _ weight: Float, _ context: LanguageTermContext
         ) throws {
             (self.pairs, self.form, self.weight) = (pairs, form, weight)
-            let (own, theirs) = (try context.student.head().hidden, try context.teacher?.head().hidden ?? 0)
+            let (own, theirs) = (try context.student.tokenWidth(), try context.teacher?.tokenWidth() ?? 0)
             projections =
                 own == theirs
                 ? nil

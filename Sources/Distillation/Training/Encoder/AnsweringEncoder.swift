@@ -1,0 +1,84 @@
+import RetortModels
+import RetortRuntime
+import RetortSupport
+
+/// An encoder and the texts of a run as it reads them: what it answers to some of them, its vectors or its head's numbers.
+final class AnsweringEncoder {
+    let encoder: SentenceEncoder
+    private let encodings: [Encoding]
+    private let head: EncoderHead
+    let device: Device
+
+    /// - Parameter encodings: of all texts of the run, by number, made by its tokenizer.
+    init(_ encoder: SentenceEncoder, _ encodings: [Encoding], head: EncoderHead, on device: Device) {
+        (self.encoder, self.encodings, self.head, self.device) = (encoder, encodings, head, device)
+    }
+
+    var model: any EncoderModel { encoder.model }
+
+    /// Where a text's vector, or what the classifier sees of it, is found among the signals.
+    static let embedding = "embedding"
+    static func catalog(_ head: EncoderHead) -> SignalCatalog { SignalCatalog(stages: [], embedding: embedding) }
+
+    /// Numbers of an answer.
+    var width: Int { if case .classification(let classes) = head { classes } else { model.hidden } }
+    /// Numbers of the embedding.
+    var embeddingWidth: Int { model.hidden }
+
+    /// The tokens of texts, by their numbers.
+    func tokens(_ numbers: [Int32]) throws -> EncoderBatch {
+        try EncoderBatch(numbers.map { encodings[Int($0)] }, padding: model.paddingToken)
+    }
+
+    /// Texts by their numbers: `[texts, width]` on the tape. Without a head the answer is the vector, which then is the embedding too.
+    /// - Parameter paths: signals of the model to keep beside the embedding.
+    func answer(_ numbers: [Int32], capturing paths: Set<String> = []) throws -> ModelOutput {
+        let batch = try tokens(numbers)
+        guard case .classification = head else {
+            let output = try model.forward(batch, capturing: paths)
+            let vectors = try encoder.settings.vectors(of: output.hidden, batch.tokens)
+            return ModelOutput(logits: vectors, signals: output.signals.merging([Self.embedding: vectors]) { $1 })
+        }
+        let output = try model.forward(batch, capturing: paths.union(["pooled"]))
+        guard let logits = output.logits, let pooled = output.signals["pooled"] else {
+            throw RetortError.internalBug("a classifier without logits")
+        }
+        return ModelOutput(logits: logits, signals: output.signals.merging([Self.embedding: pooled]) { $1 })
+    }
+
+    /// What it answers, on the host: row-major `[texts, width]`, in their order; and the embeddings where they are something else.
+    /// - Throws: `RetortError` 75 when a signal asked to stop.
+    func answers(
+        _ numbers: [Int32], embeddings: Bool = false, said: (Int) -> Void = { _ in }
+    ) throws -> (values: [Float], embeddings: [Float]) {
+        model.setTraining(false)
+        let order = numbers.indices.sorted {
+            (encodings[Int(numbers[$0])].count, $0) < (encodings[Int(numbers[$1])].count, $1)
+        }
+        let wide = embeddings ? embeddingWidth : 0
+        var values = [Float](repeating: 0, count: numbers.count * width)
+        var vectors = [Float](repeating: 0, count: numbers.count * wide)
+        for start in stride(from: 0, to: order.count, by: Self.rows) {
+            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+            let part = Array(order[start..<min(order.count, start + Self.rows)])
+            let output = try Autograd.withoutGradients { try answer(part.map { numbers[$0] }) }
+            try Self.scatter(output.logits, part, width, into: &values)
+            if wide > 0, let signal = output.signals[Self.embedding] {
+                try Self.scatter(signal, part, wide, into: &vectors)
+            }
+            said(start + part.count)
+        }
+        return (values, vectors)
+    }
+
+    /// Texts read at once; it changes nothing but speed and memory.
+    private static let rows = 32
+
+    private static func scatter(_ rows: Tensor, _ places: [Int], _ width: Int, into all: inout [Float]) throws {
+        let values = try rows.values()
+        for (row, place) in places.enumerated() {
+            all.replaceSubrange(
+                (place * width)..<((place + 1) * width), with: values[(row * width)..<((row + 1) * width)])
+        }
+    }
+}

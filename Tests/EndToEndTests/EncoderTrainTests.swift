@@ -1,0 +1,105 @@
+import Foundation
+import RetortSupport
+import TestSupport
+import Testing
+
+/// Encoders of texts from the command line: trained by a recipe, then used and measured.
+@Suite("retort train with encoders")
+struct EncoderTrainTests {
+    private func folder() throws -> ScratchFolder {
+        let folder = try ScratchFolder()
+        for file in ["config.json", "model.safetensors"] {
+            try FileManager.default.copyItem(
+                atPath: Project.golden("models/bert_cls/" + file), toPath: try folder.folder("teacher") + "/" + file)
+        }
+        let letters = "abcdefghijklmnopqrstuvwxyz".map(String.init)
+        let vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + letters + letters.map { "##" + $0 }
+        try folder.write(vocabulary.joined(separator: "\n") + "\n", to: "teacher/vocab.txt")
+        let rows = (0..<40).map { row in
+            let word = (0..<3).map { letters[(row * 5 + $0 * 7) % 26] }.joined()
+            return "{\"query\": \"\(word) \(letters[row % 26])\", \"passages\": \"\(word)\", \"class\": \(row % 2)}\n"
+        }
+        try folder.write(rows.joined(), to: "rows.jsonl")
+        return folder
+    }
+
+    private let shared = """
+        student: {model: {kind: bert, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 32}}
+        train: {steps: 10, batch: 8, optimizer: {kind: adamw, lr: 0.01}}
+        """
+
+    @Test("vectors: train, embed with what came out, go on with a run that was stopped")
+    func sentences() throws {
+        let folder = try folder()
+        try folder.write(
+            """
+            data: {kind: sentences, path: rows.jsonl, columns: [query], test: {every: 4}}
+            teacher: {path: teacher}
+            arms: {student: {objective: [{loss: embedding-cosine}]}}
+            \(shared)
+            """, to: "r.yaml")
+        let train = ["train", folder.path("r.yaml"), "--device", "cpu", "--output", folder.path("run")]
+        let stopped = try Child.retort(train + ["train.steps=100000"], stopAfter: "student: minimise")
+        #expect(stopped.exit == 75, "\(stopped.stderr)")
+        let run = try Child.retort(
+            ["train", folder.path("r.yaml"), "--device", "cpu", "--output", folder.path("other"), "--json"])
+        #expect(run.exit == 0, "\(run.stderr)")
+        let rows = try JSONCursor(JSON.parse(Array(run.stdout.utf8), file: "stdout"), file: "stdout").member("rows")
+        #expect(try rows.elements().map { try $0.member("role").string() } == ["teacher", "untrained", "student"])
+        let metrics = try rows.elements()[2].member("metrics")
+        for key in ["spearman_to_teacher", "cosine_to_teacher", "retrieval_at_1", "parameters"] {
+            #expect(try metrics.member(key).member("mean").double().isFinite, "\(key)")
+        }
+        let embed = try Child.retort([
+            "embed", folder.path("other/student/seed-0/final"), "--text", "ab c", "--device", "cpu",
+        ])
+        #expect(embed.exit == 0 && embed.stdout.contains("\"embedding\""), "\(embed.stderr)")
+    }
+
+    @Test("retrieval and classes: train, then eval what came out")
+    func others() throws {
+        let folder = try folder()
+        try folder.write(
+            """
+            data: {kind: retrieval, path: rows.jsonl, test: {every: 4}}
+            arms: {student-alone: {objective: [{loss: info-nce}]}}
+            \(shared.replacing("heads: 2, positions: 32}}", with: "heads: 2, positions: 32}, tokenizer: teacher}"))
+            """, to: "q.yaml")
+        let run = try Child.retort(["train", folder.path("q.yaml"), "--device", "cpu", "--output", folder.path("q")])
+        #expect(run.exit == 0 && run.stdout.contains("MRR@10 %"), "\(run.stderr)")
+        try folder.write(
+            """
+            data: {kind: labelled-texts, path: rows.jsonl, text: query, label: class, test: {every: 4}}
+            teacher: {path: teacher, train: {steps: 5}}
+            arms: {student: {objective: [{loss: hinton}]}}
+            \(shared)
+            """, to: "c.yaml")
+        let classes = try Child.retort([
+            "train", folder.path("c.yaml"), "--device", "cpu", "--output", folder.path("c"),
+        ])
+        #expect(classes.exit == 0 && classes.stdout.contains("agreement %"), "\(classes.stderr)")
+        let eval = try Child.retort([
+            "eval", folder.path("c/student/seed-0/final"), "--data", folder.path("rows.jsonl"), "--fields",
+            "text=query,label=class", "--device", "cpu", "--json",
+        ])
+        #expect(eval.exit == 0 && eval.stdout.contains("\"accuracy\""), "\(eval.stderr)")
+    }
+
+    @Test("help has the keys; a word of another family says where it belongs")
+    func words() throws {
+        let help = try Child.retort(["train", "--help"])
+        for word in ["data.kind: sentences", "data.kind: retrieval", "data.kind: labelled-texts", "margin-mse", "pca"] {
+            #expect(help.stdout.contains(word), "\(word)")
+        }
+        let folder = try folder()
+        try folder.write(
+            """
+            data: {kind: sentences, path: rows.jsonl, test: {every: 4}}
+            teacher: {path: teacher}
+            arms: {student: {objective: [{loss: margin-mse}]}}
+            \(shared)
+            """, to: "r.yaml")
+        let run = try Child.retort(["train", folder.path("r.yaml"), "--device", "cpu"])
+        #expect(run.exit == 78 && run.stderr.contains("margin-mse is for data of kind retrieval"), "\(run.stderr)")
+    }
+}
