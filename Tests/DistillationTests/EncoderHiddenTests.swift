@@ -11,7 +11,7 @@ import Testing
 /// Losses of what encoders hide: those of language models, of tokens that see each other in both directions.
 @Suite("Hidden losses of encoders")
 struct EncoderHiddenTests {
-    private static let recipe = """
+    static let recipe = """
         data: {kind: sentences, path: rows.csv, columns: [a, b], test: {every: 4}}
         teacher: {path: teacher}
         student: {model: {kind: bert, hidden: 24, intermediate: 32, layers: 1, heads: 2, positions: 40, initializer-range: 0.2}}

@@ -203,11 +203,42 @@ struct PlanTests {
               gradient: {objective: [{loss: sampled-reverse-kl}], rollouts: {kind: student, share: 1, \(writing)}}
               texts: {objective: [{loss: cross-entropy}], rollouts: {kind: teacher, \(writing)}}
               minillm: {objective: [{loss: minillm}], rollouts: {kind: mixed, collect: 16, epochs: 2, \(writing)}}
+              distillm2: {objective: [{loss: distillm2}], rollouts: {kind: pairs, collect: 16, \(writing)}}
             train: {steps: 12, batch: 8, optimizer: {kind: adamw, lr: 0.001}}
             answers: {max-new-tokens: 5, prompt-tokens: 4}
             seeds: [0]
             """
         try compare(recipe, in: small.folder, backend)
+    }
+
+    @Test("several teachers, and students that teach", arguments: TestBackend.fast)
+    func teachers(_ backend: TestBackend) throws {
+        let model = "kind: llama, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16"
+        let recipe = """
+            data: {kind: tokens, path: rows.safetensors}
+            teachers: {deep: {model: {\(model), hidden: 16}, train: {steps: 4}}, wide: {model: {\(model), hidden: 32}, train: {steps: 4}}}
+            student: {model: {kind: llama, hidden: 8, intermediate: 16, layers: 1, heads: 2, positions: 16}}
+            arms:
+              both: {objective: [{loss: ensemble, combine: mean-probabilities}]}
+              one: {objective: [{loss: forward-kl, from: wide}]}
+              average: {objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: moving-average}}
+              again: {objective: [{loss: forward-kl, from: deep}], scheme: {kind: born-again, generations: 2}}
+            train: {steps: 12, batch: 8, optimizer: {kind: adamw, lr: 0.001}}
+            seeds: [0]
+            """
+        try compare(recipe, in: SmallLanguage(backend).folder, backend)
+    }
+
+    @Test("encoders: vectors, rankings, hidden states", arguments: TestBackend.fast)
+    func encoders(_ backend: TestBackend) throws {
+        let short = ["seeds=[0]", "train.steps=12"]
+        try compare(SmallEncoders.sentences, short, in: SmallEncoders(backend).folder, backend)
+        for way in ["train.micro-batch=3", "train.activation-checkpointing=true"] {
+            try compare(SmallEncoders.sentences, short + [way], in: SmallEncoders(backend).folder, backend)
+        }
+        try compare(
+            RetrievalRunTests.recipe, ["seeds=[0]"], in: RetrievalRunTests.small(backend).folder, backend)
+        try compare(EncoderHiddenTests.recipe, short, in: SmallEncoders(backend).folder, backend)
     }
 
     @Test("a model that writes takes as much on a device without bytes", arguments: TestBackend.fast)

@@ -10,7 +10,7 @@ import Testing
 
 @Suite("Runs with queries and passages")
 struct RetrievalRunTests {
-    private static let recipe = """
+    static let recipe = """
         data: {kind: retrieval, path: ranked.jsonl, scores: scores, candidates: 3, test: {every: 4}}
         student: {model: {kind: bert, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 32}, tokenizer: own}
         arms:
@@ -23,7 +23,7 @@ struct RetrievalRunTests {
         """
 
     /// Passages that have a word of their query; scores that say so.
-    private func small(_ backend: TestBackend, _ recipe: String = Self.recipe) throws -> SmallEncoders {
+    static func small(_ backend: TestBackend, _ recipe: String = Self.recipe) throws -> SmallEncoders {
         let small = try SmallEncoders(backend, recipe)
         let rows = (0..<32).map { row -> String in
             func word(_ number: Int) -> String {
@@ -41,7 +41,7 @@ struct RetrievalRunTests {
 
     @Test("layout, metrics; two runs are equal bit for bit; a stopped one goes on", arguments: TestBackend.fast)
     func run(_ backend: TestBackend) throws {
-        let small = try small(backend)
+        let small = try Self.small(backend)
         let results = try small.start("one").run()
         #expect(try SmallEncoders.facts(small.start("two").run()) == SmallEncoders.facts(results))
         let weights = try small.weights("one")
@@ -64,7 +64,7 @@ struct RetrievalRunTests {
 
     @Test("the metrics are those of the saved model's vectors")
     func metrics() throws {
-        let small = try small(.cpu)
+        let small = try Self.small(.cpu)
         let results = try small.start("run", "seeds=[0]").run()
         let encoder = try SentenceEncoder(
             small.folder.path("run/student/seed-0/final"), on: try TestBackend.cpu.device())
@@ -97,7 +97,7 @@ struct RetrievalRunTests {
             with:
                 "teacher: {model: {kind: distilbert, hidden: 24, intermediate: 48, layers: 2, heads: 2, positions: 32}, tokenizer: teacher, train: {steps: 60}}\nstudent: {model",
         ).replacing("[{loss: listwise-kl}]", with: "[{loss: listwise-kl, candidates: batch}, {loss: embedding-mse}]")
-        let small = try small(backend, recipe)
+        let small = try Self.small(backend, recipe)
         let results = try small.start("run", "seeds=[0]").run()
         #expect(results.arms.map(\.role) == ["teacher", "untrained", "student-alone", "student", "listwise", "pairs"])
         #expect(results.arms[0].contract[0].contains("softmax"))
@@ -116,7 +116,7 @@ struct RetrievalRunTests {
 
     @Test("texts read in parts leave the weights as the whole batch does")
     func microBatches() throws {
-        let small = try small(.cpu)
+        let small = try Self.small(.cpu)
         func losses(_ output: String, _ override: String) throws -> [[Double]] {
             let results = try small.start(output, "seeds=[0]", "student.model.dropout=0", override).run()
             return results.arms.map { $0.seeds[0].curve.map(\.loss) }
@@ -172,7 +172,7 @@ struct RetrievalRunTests {
 
     @Test("recipes and data that do not fit are refused before anything is trained")
     func refusals() throws {
-        let small = try small(.cpu)
+        let small = try Self.small(.cpu)
         func refused(_ piece: String, _ replacement: String, _ words: String, exit: ExitCode = .recipe) throws {
             let error = try #require(try small.refused(piece, replacement))
             #expect("\(error)".contains(words) && error.exit == exit, "\(error)")

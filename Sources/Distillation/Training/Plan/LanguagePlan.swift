@@ -254,7 +254,11 @@ struct LanguagePlan {
         }
         // A generation that teaches the next keeps what it was trained with.
         var former: (model: any LanguageModel, arena: ParameterArena)?
-        if case .bornAgain = training.scheme { former = try make() }
+        if case .bornAgain = training.scheme {
+            former = try make()
+            // It was measured, and keeps its tables of positions too.
+            try former.map { _ = try LanguageEvaluation($0.model, test, on: here) }
+        }
         let (model, arena) = try make()
         var asked = present.filter { training.asked.contains($0.name) }
         if case .movingAverage(let decay) = training.scheme {
