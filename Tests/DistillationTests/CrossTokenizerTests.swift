@@ -265,14 +265,23 @@ struct CrossTokenizerTests {
         #expect(try #require(Double(compared.1)) > 85, "all but the end of each text")
 
         for (arms, words) in [
-            ("  a: {objective: [{loss: forward-kl}]}\n", "vocabulary"),
-            ("  a: {objective: [{loss: hidden-states}]}\n", "vocabulary"),
+            ("  a: {objective: [{loss: forward-kl}]}\n", "different tokenizers"),
+            ("  a: {objective: [{loss: hidden-states}]}\n", "different tokenizers"),
             ("  a: {objective: [{loss: cross-entropy}], rollouts: {kind: teacher}}\n", "other tokens"),
         ] {
             try folder.write(recipe(arms), to: "wrong.yaml")
             let error = try #require(thrown(RetortError.self) { _ = try start("wrong.yaml", "no") })
             #expect(error.exit == .recipe && error.what.contains(words), "\(error.what)")
         }
+        // The same tokenizer, a longer head: over the tokens that there are.
+        try folder.write(
+            data("llama3") + teacher
+                + "student: {model: {kind: llama, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 64, vocabulary: 448}}\n"
+                + "arms: {a: {objective: [{loss: forward-kl}]}}\n" + train, to: "longer.yaml")
+        let longer = try start("longer.yaml", "longer")
+        #expect(longer.arms.map(\.role) == ["teacher", "a"])
+        #expect(longer.arms[1].seeds[0].metrics["kl_to_teacher"] ?? 0 > 0.01)
+
         let tokens = try SmallLanguage(backend).refused("{loss: hinton, temperature: 2, alpha: 0.5}", "{loss: uld}")
         #expect(tokens?.exit == .recipe && tokens?.what.contains("needs texts") == true)
     }

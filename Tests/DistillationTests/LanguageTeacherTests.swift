@@ -23,16 +23,17 @@ struct LanguageTeacherTests {
             (student, arena) = try Self.model(1, on: device)
             let rows = (0..<3).map { row in
                 TokenizedExample(
-                    tokens: (0..<(9 - row)).map { Int32((row * 5 + $0 * (2 + row)) % 24) },
+                    tokens: (0..<(9 - row)).map { Int32((row * 5 + $0 * (2 + row)) % 23) },
                     isTarget: (0..<(9 - row)).map { $0 > 2 })
             }
             batch = try LanguageBatches(TokenizedCorpus(rows), batch: 3, seed: nil).batch(of: [0, 1, 2])
         }
 
-        static func model(_ seed: UInt64, on device: Device) throws -> (model: any LanguageModel, arena: ParameterArena)
-        {
+        static func model(
+            _ seed: UInt64, vocabulary: Int = 24, on device: Device
+        ) throws -> (model: any LanguageModel, arena: ParameterArena) {
             let config: JSON = [
-                "model_type": "llama", "vocab_size": 24, "hidden_size": 8, "intermediate_size": 16,
+                "model_type": "llama", "vocab_size": .int(vocabulary), "hidden_size": 8, "intermediate_size": 16,
                 "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
                 "max_position_embeddings": 32, "initializer_range": 0.4,
             ]
@@ -126,12 +127,58 @@ struct LanguageTeacherTests {
         }
     }
 
+    @Test("heads longer than the vocabulary are compared over its tokens alone", arguments: TestBackend.fast)
+    func lengths(_ backend: TestBackend) throws {
+        let rig = try Rig(backend)
+        // 24 rows of the student, 31 of the teacher, 24 of the other; the tokenizer has 23 tokens, all that the data use.
+        let large = LanguageTeacher(
+            try Rig.model(2, vocabulary: 31, on: rig.device).model, "large", tokens: 23, on: rig.device)
+        let even = LanguageTeacher(try Rig.model(3, on: rig.device).model, "even", tokens: 23, on: rig.device)
+        #expect(rig.batch.tokens.allSatisfy { $0 < 23 })
+        func logits(_ model: any LanguageModel, _ columns: Int) throws -> Tensor {
+            let places = rig.batch.targets.indices.filter { rig.batch.targets[$0] >= 0 }.map(Int32.init)
+            return try model.forward(TokenBatch(rig.batch)).logits.reshaped([rig.batch.targets.count, columns])
+                .narrowed(axis: 1, 0..<23).gatherRows(places, shape: [places.count])
+        }
+        for (recipe, teachers) in [
+            ("{loss: jsd, beta: 0.3, from: large}", [large]), ("{loss: dkd, from: large}", [large]),
+            ("{loss: ensemble, combine: mean-logits, temperature: 1}", [large, even]),
+        ] {
+            let found = try rig.run(recipe, [large, even])
+            let objective = ObjectiveRegistry.make(
+                try RecipeReader.readValue(recipe, .variant(key: "loss", ObjectiveRegistry.sections)))
+            let dense = try #require(objective as? any LogitObjective)
+            for parameter in rig.student.parameters { parameter.clearGradient() }
+            let labels = rig.batch.targets.filter { $0 >= 0 }
+            let loss = try dense.loss(
+                ObjectiveInput(
+                    student: ModelOutput(logits: logits(rig.student, 24)),
+                    teachers: teachers.map { teacher in
+                        try Autograd.withoutGradients {
+                            ModelOutput(logits: try logits(#require(teacher.model), teacher.vocabulary))
+                        }
+                    }, labels: rig.device.compute.view(labels, [labels.count], .i32)))
+            try loss.backward()
+            #expect(abs(try Double(loss.item()) - found.value) < 1e-5 && found.value > 0.01, "\(recipe)")
+            expectClose(
+                found.gradient, try rig.student.parameters.flatMap { try $0.gradientValues() }.map(Double.init),
+                absolute: 2e-5, "\(recipe)")
+        }
+        let data = try LanguageBatches(
+            TokenizedCorpus(
+                (0..<2).map { TokenizedExample(tokens: [1, 5, $0, 9], isTarget: [false, true, true, true]) }),
+            batch: 2, seed: nil)
+        let comparison = try #require(
+            try LanguageEvaluation(rig.student, data, teachers: [large], on: rig.device).comparison)
+        #expect(comparison.forward > 0.01 && comparison.reverse > 0.01)
+    }
+
     @Test("the mean of several predictions is that of their probabilities", arguments: TestBackend.fast)
     func mean(_ backend: TestBackend) throws {
         let rig = try Rig(backend)
         let teachers = [try rig.teacher("a", 2), try rig.teacher("b", 3), try rig.teacher("c", 4)]
         let tokens = try TokenBatch(rig.batch)
-        let source = try #require(try LanguageTeacher.mean(teachers, of: tokens, on: rig.device))
+        let source = try #require(try LanguageTeacher.mean(teachers, of: tokens, classes: nil, on: rig.device))
         let range = 4..<9
         let space = try rig.device.compute.empty([range.count, 24])
         let found = try Tensor(view: source.logits(range, in: space), on: rig.device).softmax().values()

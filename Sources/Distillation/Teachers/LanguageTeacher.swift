@@ -16,6 +16,8 @@ final class LanguageTeacher {
     let bridge: TokenBridge?
     /// Whether its tokens are others than the student's.
     let isForeign: Bool
+    /// Tokens that student and teacher both know, the first of either head; nil where no tokenizer says so.
+    let tokens: Int?
     /// What it does when the student has taken a step.
     private let follow: (() throws -> Void)?
     /// The weights that follow the student's; nil for a teacher that stays as it is.
@@ -23,21 +25,23 @@ final class LanguageTeacher {
 
     /// - Parameter follow: for a teacher that learns from its student.
     init(
-        _ name: String = Role.teacher, _ source: Source, bridge: TokenBridge? = nil, moving: View? = nil,
-        follow: (() throws -> Void)? = nil
+        _ name: String = Role.teacher, _ source: Source, bridge: TokenBridge? = nil, tokens: Int? = nil,
+        moving: View? = nil, follow: (() throws -> Void)? = nil
     ) {
         self.name = name
         self.source = source
         self.bridge = bridge
+        self.tokens = tokens
         isForeign = bridge.map { !$0.isIdentity } ?? false
         self.follow = follow
         self.moving = moving
     }
 
     convenience init(
-        _ model: any LanguageModel, _ name: String = Role.teacher, bridge: TokenBridge? = nil, on device: Device
+        _ model: any LanguageModel, _ name: String = Role.teacher, bridge: TokenBridge? = nil, tokens: Int? = nil,
+        on device: Device
     ) {
-        self.init(name, .model(model, on: device), bridge: bridge)
+        self.init(name, .model(model, on: device), bridge: bridge, tokens: tokens)
     }
 
     /// nil where there are only its predictions.
@@ -75,11 +79,12 @@ final class LanguageTeacher {
     /// - Parameters:
     ///   - tokens: the same as the batch's.
     ///   - alignment: how it is compared where it reads in tokens of its own; nil: it reads the student's.
+    ///   - classes: of its predictions, the first ones; nil: all.
     ///   - paths: signals to keep; those of a model only.
     ///   - device: the student's.
     func lesson(
-        _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil, capturing paths: Set<String>,
-        on device: Device
+        _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil, classes: Int? = nil,
+        capturing paths: Set<String>, on device: Device
     ) throws -> Lesson {
         if let alignment {
             return Lesson(predictions: .translated(try reading(batch, alignment, on: device)), signals: [:])
@@ -88,7 +93,8 @@ final class LanguageTeacher {
         case .cache(let cache):
             return Lesson(predictions: .kept(try cache.predictions(batch, on: device)), signals: [:])
         case .model(let model, let own):
-            let (logits, signals) = try Self.read(tokens, by: model, on: own, for: device, capturing: paths)
+            let (logits, signals) = try Self.read(
+                tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
             return Lesson(predictions: .live(logits), signals: signals)
         }
     }
@@ -102,25 +108,33 @@ final class LanguageTeacher {
         return try model.logProbabilities(batch, on: own)
     }
 
+    /// The classes over which a student is compared with teachers; nil where all have as many. Heads are often longer than their vocabulary
+    /// (Qwen2.5: 151 665 tokens, heads of 151 936 and 152 064 rows): they are narrowed to it, never filled up.
+    static func classes(of teachers: [LanguageTeacher], beside student: Int) -> Int? {
+        teachers.allSatisfy { $0.isForeign || $0.vocabulary == student } ? nil : teachers.compactMap(\.tokens).min()
+    }
+
     /// What several models predict together, the mean of their probabilities; nil where none is in memory.
-    static func mean(_ teachers: [LanguageTeacher], of tokens: TokenBatch, on device: Device) throws -> (
-        any LogitSource
-    )? {
+    /// - Parameter classes: the first ones; nil: all.
+    static func mean(
+        _ teachers: [LanguageTeacher], of tokens: TokenBatch, classes: Int?, on device: Device
+    ) throws -> (any LogitSource)? {
         let sources = try teachers.compactMap { teacher -> (any LogitSource)? in
             guard case .model(let model, let own) = teacher.source else { return nil }
-            return try read(tokens, by: model, on: own, for: device).logits
+            return try read(tokens, by: model, on: own, for: device, classes: classes).logits
         }
         return sources.count > 1 ? try MeanProbabilities(sources, on: device) : sources.first
     }
 
     private static func read(
-        _ tokens: TokenBatch, by model: any LanguageModel, on own: Device, for device: Device,
+        _ tokens: TokenBatch, by model: any LanguageModel, on own: Device, for device: Device, classes: Int?,
         capturing paths: Set<String> = []
     ) throws -> (logits: any LogitSource, signals: [String: Tensor]) {
         model.setTraining(false)
         return try Autograd.withoutGradients {
             let states = try model.hidden(tokens, capturing: paths)
-            let logits = try HeadLogits(states.last, model.head())
+            let head = try model.head()
+            let logits = try HeadLogits(states.last, classes.map { try head.narrowed(to: $0) } ?? head)
             guard own.description != device.description else { return (logits, states.signals) }
             return (
                 TransferredLogits(logits, from: own, to: device),
@@ -165,7 +179,9 @@ extension LanguageTeacherSpec {
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }
         let own = named.flatMap { $0.description == device.description ? nil : $0 } ?? device
         let model = try LanguageModelDirectory.load(folder, on: own, trains: false).model
-        return LanguageTeacher(model, name, bridge: bridge, on: own)
+        // Its tokens are the data's, by its tokenizer: `bridge` was asked where the files differ.
+        let tokens = LanguageModelDirectory.hasTokenizer(folder) ? data.tokenizer?.tokens : nil
+        return LanguageTeacher(model, name, bridge: bridge, tokens: tokens, on: own)
     }
 
     /// From the data's tokens to its own, where these may be others or a loss wants to know.

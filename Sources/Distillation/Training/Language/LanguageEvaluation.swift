@@ -66,21 +66,22 @@ struct LanguageEvaluation: Sendable {
             let (states, head) = (try model.hidden(ids).last, try model.head())
             let count = batch.targets.count
             let hidden = try states.reshaped([count, head.hidden])
-            let taught = try LanguageTeacher.mean(teachers, of: ids, on: device)
+            let classes = LanguageTeacher.classes(of: teachers, beside: head.classes)
+            let taught = try LanguageTeacher.mean(teachers, of: ids, classes: classes, on: device)
             // Logits by chunks, of at most 64 MiB.
             let rows = max(1, (16 << 20) / max(1, head.classes))
-            let space = try taught.map { _ in try device.compute.empty([min(rows, count), head.classes]) }
+            let space = try taught.map { try device.compute.empty([min(rows, count), $0.classes]) }
             for start in stride(from: 0, to: count, by: rows) {
                 let range = start..<min(count, start + rows)
                 let logits = try head.logits(Tensor(view: hidden.view.slice(range), on: device))
-                try add(logits, Array(batch.targets[range]), on: device) {
+                try add(logits, Array(batch.targets[range]), classes, on: device) {
                     try taught?.logits(range, in: space?.slice(0..<range.count))
                 }
             }
         }
 
         private mutating func add(
-            _ logits: Tensor, _ targets: [Int32], on device: Device, teacher: () throws -> View?
+            _ logits: Tensor, _ targets: [Int32], _ classes: Int?, on device: Device, teacher: () throws -> View?
         ) throws {
             let labels = try device.compute.view(targets, [targets.count], .i32)
             let places = targets.indices.filter { targets[$0] != LanguageBatch.ignored }
@@ -93,6 +94,7 @@ struct LanguageEvaluation: Sendable {
             }
             guard let taught = try teacher() else { return }
             let theirs = try device.compute.read(Tensor(view: taught, on: device).argmax(-1), as: Int32.self)
+            let logits = try classes.map { try logits.narrowed(axis: 1, 0..<$0) } ?? logits
             let there = try logits.divergence(Divergence(.forwardKL), teacher: taught).perRow.values()
             let back = try logits.divergence(Divergence(.reverseKL), teacher: taught).perRow.values()
             // −Σ P ln P: what the teacher's prediction costs itself.

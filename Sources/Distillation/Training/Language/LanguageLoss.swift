@@ -72,13 +72,15 @@ final class LanguageLoss {
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
         let losses = try counting.map { term, factor in
+            let classes = self.classes(of: term)
             let taught = term.spec.teachers.compactMap {
-                lessons[Subject(teacher: $0, reading: term.spec.objective.reading)]
+                lessons[Subject(teacher: $0, reading: term.spec.objective.reading, classes: classes)]
             }
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
-                    hidden: states.last, head: head, teachers: taught.map(\.predictions), labels: labels,
+                    hidden: states.last, head: classes.map { try head.narrowed(to: $0) } ?? head,
+                    teachers: taught.map(\.predictions), labels: labels,
                     targets: batch.targets,
                     weights: weights, weight: weight,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: states.signals,
@@ -93,6 +95,14 @@ final class LanguageLoss {
     private struct Subject: Hashable {
         let teacher: String
         let reading: TokenAlignment?
+        let classes: Int?
+    }
+
+    /// The classes over which a loss compares the models; nil: all, or those of a loss that compares in another way.
+    private func classes(of term: Term) -> Int? {
+        guard term.spec.objective.reading == nil else { return nil }
+        return LanguageTeacher.classes(
+            of: teachers.filter { term.spec.teachers.contains($0.name) }, beside: model.vocabulary)
     }
 
     /// What each teacher that a loss looks at has to say: it reads the batch once in each way that is asked for.
@@ -102,10 +112,12 @@ final class LanguageLoss {
         var lessons: [Subject: LanguageTeacher.Lesson] = [:]
         for teacher in teachers {
             let own = terms.filter { $0.spec.teachers.contains(teacher.name) }
-            for reading in Set(own.map(\.spec.objective.reading)) {
-                let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
-                lessons[Subject(teacher: teacher.name, reading: reading)] = try teacher.lesson(
-                    batch, tokens, reading, capturing: paths, on: device)
+            let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
+            for subject in Set(
+                own.map { Subject(teacher: teacher.name, reading: $0.spec.objective.reading, classes: classes(of: $0)) }
+            ) {
+                lessons[subject] = try teacher.lesson(
+                    batch, tokens, subject.reading, classes: subject.classes, capturing: paths, on: device)
             }
         }
         return lessons

@@ -13,7 +13,7 @@ extension LanguageRun {
             let model = try live.make(
                 vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, trains: false, on: device
             ).model
-            return LanguageTeacher(model, spec.name, on: device)
+            return LanguageTeacher(model, spec.name, tokens: data.tokenizer?.tokens, on: device)
         }
         let known = teachers.first { !$0.isForeign }
         let student = try recipe.student.make(
@@ -87,12 +87,13 @@ extension LanguageRun {
                 "the teacher writes in other tokens than the student's", at: arm.rollouts?.location,
                 help: "let it write texts with `retort generate`, and train on them")
         }
-        if looking.count > readers.count, teacher.isForeign || teacher.vocabulary != student.vocabulary {
+        if looking.count > readers.count, teacher.isForeign {
             throw RetortError.recipe(
-                teacher.vocabulary == student.vocabulary
-                    ? "teacher and student have different tokenizers"
-                    : "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)",
-                at: place, why: "their predictions cannot be compared token by token", help: across)
+                "teacher and student have different tokenizers", at: place,
+                why: "their predictions cannot be compared token by token", help: across)
+        }
+        if !teacher.isForeign, teacher.vocabulary != student.vocabulary {
+            try checkSizes(arm, teacher, student, data, at: place)
         }
         guard !readers.isEmpty, let bridge = teacher.bridge else { return }
         guard try ReadingCoverage(bridge, data.train).compared > 0 else {
@@ -100,6 +101,26 @@ extension LanguageRun {
                 "the teacher's tokenizer writes no text as it reads it", at: place,
                 why: "no token of the training data could be compared",
                 help: "take a teacher with a tokenizer that keeps the text")
+        }
+    }
+
+    /// Heads of different length are compared over the tokens of the tokenizer that both have.
+    private static func checkSizes(
+        _ arm: LanguageRecipe.Arm, _ teacher: LanguageTeacher, _ student: any LanguageModel, _ data: LanguageExamples,
+        at place: RetortError.Location?
+    ) throws {
+        let sizes = "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)"
+        guard teacher.model != nil, let tokens = teacher.tokens, tokens <= min(teacher.vocabulary, student.vocabulary)
+        else {
+            throw RetortError.recipe(
+                sizes, at: place,
+                why: teacher.model == nil
+                    ? "a cache has the predictions of all of the teacher's classes"
+                    : "nothing says which of their tokens are the same, so they cannot be compared token by token",
+                help: "data of kind text have a tokenizer that does")
+        }
+        if case .mixed? = arm.rollouts?.kind, arm.rollouts?.teacher == teacher.name {
+            throw RetortError.recipe(sizes, at: arm.rollouts?.location, why: "they cannot write together")
         }
     }
 }

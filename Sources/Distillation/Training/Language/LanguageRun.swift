@@ -131,14 +131,20 @@ final class LanguageRun: RecipeRun {
         if let done = try directory.finished(spec.role, seed) {
             let folder = directory.folder(spec.role, seed) + "/final"
             let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
-            return (LanguageTeacher(model, spec.name, bridge: bridges[index], on: device), done)
+            return (
+                LanguageTeacher(
+                    model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device), done
+            )
         }
         // Each teacher starts from weights of its own.
         let start = seed ^ 0x7eac_4e12 &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
         let (model, result) = try fit(
             Fitting(role: spec.role, spec: live, terms: Self.teacherTerms, train: train, seed: seed, start: start))
         model.freeze()
-        return (LanguageTeacher(model, spec.name, bridge: bridges[index], on: device), result)
+        return (
+            LanguageTeacher(
+                model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device), result
+        )
     }
 
     /// Something to train for a seed.

@@ -316,7 +316,8 @@ struct LanguagePlan {
         guard let live = spec.live else { throw RetortError.internalBug("a teacher that nothing stands for") }
         let model = try live.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: seed, on: device).model
         model.freeze()
-        return LanguageTeacher(model, spec.name, bridge: bridges[index], on: device)
+        return LanguageTeacher(
+            model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device)
     }
 
     /// The examples that measuring takes most memory for.
