@@ -133,6 +133,24 @@ struct LanguageEvaluationTests {
         #expect(bins.map(\.from) == [0, 0.5, 1, 2, 4] && bins.map(\.to) == [0.5, 1, 2, 4, nil])
     }
 
+    @Test("a longer head is compared over the tokenizer's tokens, in a run's table and by eval alike")
+    func longerHead() throws {
+        let place = try TextPlace()
+        try place.folder.write(
+            TextPlace.recipe.replacing("hidden: 8,", with: "hidden: 8, vocabulary: 530,"), to: "text.yaml")
+        let results = try place.train()
+        var data = LanguageEvaluationData(place.folder.path("text.jsonl"))
+        data.text.source.fields = ["prompt": "question", "completion": "answer"]
+        (data.text.examples.separator, data.every) = (" ", 4)
+        let report = try evaluate(
+            languageModel: place.student, teacher: place.teacher, on: data, device: TestBackend.cpu.device())
+        let (run, eval) = (results.arms[1].seeds[0].metrics, report.results.arms[1].seeds[0].metrics)
+        for key in ["kl_to_teacher", "reverse_kl_to_teacher", "agreement", "perplexity"] {
+            #expect(eval[key] == run[key] && run[key] != nil, "\(key)")
+        }
+        #expect(run["kl_to_teacher"] ?? 0 > 0.001)
+    }
+
     @Test("what does not fit is refused")
     func refusals() throws {
         let place = try TextPlace()

@@ -10,7 +10,7 @@ public func evaluate(
 ) throws -> EvaluationReport {
     let student = try EvaluatedLanguageModel(path, on: device)
     let teacher = try teacherPath.map { try EvaluatedLanguageModel($0, on: device) }
-    if let teacher { try student.checkComparable(with: teacher) }
+    let shared = try teacher.flatMap { try student.sharedTokens(with: $0) }
     let examples = try data.examples([path, teacherPath].compactMap { $0 })
     for entry in [teacher, student].compactMap({ $0 }) { try entry.check(examples.corpus) }
     let batches = try LanguageBatches(measuring: examples.corpus, pad: examples.pad)
@@ -21,7 +21,8 @@ public func evaluate(
             try teacher.arm(Role.teacher, LanguageEvaluation(teacher.model, batches, on: device), batches, on: device))
     }
     let evaluation = try LanguageEvaluation(
-        student.model, batches, teachers: teacher.map { [LanguageTeacher($0.model, on: device)] } ?? [], on: device)
+        student.model, batches, teachers: teacher.map { [LanguageTeacher($0.model, tokens: shared, on: device)] } ?? [],
+        on: device)
     arms.append(try student.arm(Role.student, evaluation, batches, on: device))
     var report = EvaluationReport(arms, on: device)
     report.counts = [("examples", examples.corpus.count), ("tokens", evaluation.tokens)]
@@ -42,12 +43,19 @@ struct EvaluatedLanguageModel {
 
     private var config: RetortError.Location { .init(file: path + "/config.json") }
 
-    /// - Throws: `RetortError` 65 when their predictions are not for the same tokens.
-    func checkComparable(with teacher: EvaluatedLanguageModel) throws {
-        guard teacher.model.vocabulary != model.vocabulary else { return }
+    /// The tokens over which both are compared where their heads are of different length; nil: all.
+    /// - Throws: `RetortError` 65 when nothing says that they are the same tokens.
+    func sharedTokens(with teacher: EvaluatedLanguageModel) throws -> Int? {
+        guard teacher.model.vocabulary != model.vocabulary else { return nil }
+        let most = min(teacher.model.vocabulary, model.vocabulary)
+        if LanguageModelDirectory.hasTokenizer(path), LanguageModelDirectory.hasTokenizer(teacher.path) {
+            let (own, theirs) = (try Tokenizer.load(path), try Tokenizer.load(teacher.path))
+            if own.idLimit <= most, try TokenBridge(from: own, to: theirs).isIdentity { return own.idLimit }
+        }
         throw RetortError.badData(
             "the teacher has a vocabulary of \(teacher.model.vocabulary), the model one of \(model.vocabulary)",
-            at: teacher.config, why: "their predictions cannot be compared token by token")
+            at: teacher.config, why: "their predictions cannot be compared token by token",
+            help: "heads of different length are compared where both directories have the same tokenizer")
     }
 
     /// - Throws: `RetortError` 65 for examples that the model cannot read.
