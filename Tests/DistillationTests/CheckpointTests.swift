@@ -168,12 +168,14 @@ struct CheckpointTests {
         for (arm, seed, step) in [("a", 0, 1), ("a", 0, 2), ("a", 1, 2), ("b", 0, 2), ("a", 0, 3)] {
             try directory.record([("arm", .string(arm)), ("seed", .int(seed)), ("step", .int(step))])
         }
+        try directory.record([("arm", "a"), ("seed", 0), ("generation", 1), ("step", 3)])
         try directory.forget("a", 0, after: 1)
         try directory.record([("arm", .string("a")), ("seed", .int(0)), ("step", .int(2))])
         let lines = try String(contentsOfFile: small.folder.path("run/metrics.jsonl"), encoding: .utf8)
         #expect(
             lines.split(separator: "\n").map(String.init) == [
                 #"{"arm":"a","seed":0,"step":1}"#, #"{"arm":"a","seed":1,"step":2}"#, #"{"arm":"b","seed":0,"step":2}"#,
+                #"{"arm":"a","seed":0,"generation":1,"step":3}"#,
                 #"{"arm":"a","seed":0,"step":2}"#,
             ])
     }

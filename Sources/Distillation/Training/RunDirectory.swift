@@ -92,12 +92,15 @@ public final class RunDirectory {
 
     /// Takes back the lines of metrics.jsonl about steps that are to be taken again.
     /// - Throws: `RetortError` 65 for a file that is not one of ours, 74 when it cannot be written.
-    func forget(_ role: String, _ seed: UInt64, after step: Int) throws {
+    /// - Parameter generation: of several trainings of an arm's seed, the last excepted.
+    func forget(_ role: String, _ seed: UInt64, generation: Int? = nil, after step: Int) throws {
         let file = metrics.path
         let lines = try AppendFile.wholeLines(of: file).split(separator: UInt8(ascii: "\n"))
         let kept = try lines.filter { line in
             let line = JSONCursor(try JSON.parse(Array(line), file: file), file: file)
-            guard try line.member("arm").string() == role, try line.member("seed").int() == Int(seed) else {
+            guard try line.member("arm").string() == role, try line.member("seed").int() == Int(seed),
+                try line.optional("generation")?.int() == generation
+            else {
                 return true
             }
             return try line.member("step").int() <= step

@@ -164,8 +164,8 @@ final class LanguageRun: RecipeRun {
         var compared: [LanguageTeacher] = []
         /// Whether it is measured and saved, or only teaches the next.
         var isLast = true
-        /// Of its checkpoints, where several trainings follow each other.
-        var name = ""
+        /// Of several that follow each other, the last excepted.
+        var generation: Int?
     }
 
     /// Trains an arm's student, by all generations that it has.
@@ -180,7 +180,7 @@ final class LanguageRun: RecipeRun {
         case .movingAverage(let decay): goal.decay = decay
         case .bornAgain(let generations):
             for number in 1..<generations {
-                (goal.isLast, goal.name) = (false, "generation-\(number).")
+                (goal.isLast, goal.generation) = (false, number)
                 // Each starts from weights of its own: nothing is handed down but what it says.
                 goal.start = seed ^ UInt64(number) &* 0x9e37_79b9_7f4a_7c15
                 try say("\(arm.name) seed \(seed): generation \(number) of \(generations)")
@@ -188,8 +188,7 @@ final class LanguageRun: RecipeRun {
                 model.freeze()
                 goal.teachers = [LanguageTeacher(model, goal.teachers[0].name, on: device)]
             }
-            goal.name = ""
-            (goal.isLast, goal.start) = (true, seed)
+            (goal.isLast, goal.generation, goal.start) = (true, nil, seed)
         }
         return try fit(goal).result
     }
@@ -224,7 +223,8 @@ final class LanguageRun: RecipeRun {
         // An epoch may be a few steps or a million: what is measured goes by steps.
         let part = max(1, trainer.steps / 20)
         let checkpoints = Checkpoints(
-            in: directory.folder(role, seed) + "/checkpoints", name: goal.name, recipe.checkpoint)
+            in: directory.folder(role, seed) + "/checkpoints", name: goal.generation.map { "generation-\($0)." } ?? "",
+            recipe.checkpoint)
         var curve = TrainingCurve()
         // Losses of a pass that was begun.
         var begun: [Float] = []
@@ -232,7 +232,7 @@ final class LanguageRun: RecipeRun {
             try trainer.resume(stored)
             curve = try TrainingCurve(state: stored.facts.member("curve"))
             begun = try stored.facts.member("losses").elements().map { Float(try $0.double()) }
-            try directory.forget(role, seed, after: trainer.step)
+            try directory.forget(role, seed, generation: goal.generation, after: trainer.step)
             try say("\(role) seed \(seed): goes on from step \(trainer.step)")
         }
         func checkpoint(losses: [Float], _ curve: TrainingCurve) throws {
@@ -263,7 +263,7 @@ final class LanguageRun: RecipeRun {
                 }
                 return .init(losses, taken: wanted - before)
             }, step: { trainer.step }, measure: { try LanguageEvaluation(model, test, on: device).accuracy },
-            report: { try record($0, role, seed, trainer.steps) })
+            report: { try record($0, goal, trainer.steps) })
         if let learned = texts?.source?.learned {
             try say(
                 "\(role) seed \(seed): \(learned.new) steps on texts that were new, \(learned.again) on such that were seen before, of "
@@ -307,12 +307,15 @@ final class LanguageRun: RecipeRun {
     }
 
     /// One part of a training: a line of metrics.jsonl, and the progress line.
-    private func record(_ point: CurvePoint, _ role: String, _ seed: UInt64, _ steps: Int) throws {
+    private func record(_ point: CurvePoint, _ goal: Fitting, _ steps: Int) throws {
+        let (role, seed) = (goal.role, goal.seed)
         if let accuracy = point.accuracy {
-            try directory.record([
-                ("arm", .string(role)), ("seed", .int(Int(seed))), ("step", .int(point.step)),
-                ("train/loss", .double(point.loss)), ("eval/accuracy", .double(accuracy)),
-            ])
+            try directory.record(
+                [("arm", .string(role)), ("seed", .int(Int(seed)))]
+                    + (goal.generation.map { [("generation", .int($0))] } ?? []) + [
+                        ("step", .int(point.step)), ("train/loss", .double(point.loss)),
+                        ("eval/accuracy", .double(accuracy)),
+                    ])
             lastAccuracy = NumberFormat.percent(accuracy)
         }
         progress.status(
