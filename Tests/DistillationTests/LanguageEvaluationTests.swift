@@ -174,6 +174,19 @@ struct LanguageEvaluationTests {
         refused(.usage, "--test-every") { $0.every = 1 }
         refused(.usage, "chat template") { $0.text.template = "none" }
         refused(.badData, "a vocabulary of 64", teacher: Project.golden("models/kd_lm_hinton/teacher")) { _ in }
+        // As many tokens, two of them in each other's place.
+        try FileManager.default.copyItem(atPath: place.teacher, toPath: place.folder.path("other"))
+        let file = place.folder.path("other/tokenizer.json")
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        func entry(_ token: String) throws -> (key: String, id: String) {
+            let match = try #require(text.firstMatch(of: try Regex("\"\(token)\": *([0-9]+)")))
+            return ("\"\(token)\"", String(try #require(match.output[1].substring)))
+        }
+        let (one, two) = (try entry("\u{2581}they"), try entry("\u{2581}there"))
+        try text.replacing(try Regex(one.key + ": *" + one.id), with: one.key + ": " + two.id)
+            .replacing(try Regex(two.key + ": *" + two.id), with: two.key + ": " + one.id)
+            .write(toFile: file, atomically: true, encoding: .utf8)
+        refused(.badData, "different tokenizers", teacher: place.folder.path("other")) { _ in }
         place.write(positions: String(repeating: "a b ", count: 200))
         refused(.badData, "--max-length 64") { _ in }
     }

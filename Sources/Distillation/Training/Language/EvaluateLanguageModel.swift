@@ -44,18 +44,25 @@ struct EvaluatedLanguageModel {
     private var config: RetortError.Location { .init(file: path + "/config.json") }
 
     /// The tokens over which both are compared where their heads are of different length; nil: all.
-    /// - Throws: `RetortError` 65 when nothing says that they are the same tokens.
+    /// - Throws: `RetortError` 65 when their tokens are others, or nothing says that they are the same.
     func sharedTokens(with teacher: EvaluatedLanguageModel) throws -> Int? {
-        guard teacher.model.vocabulary != model.vocabulary else { return nil }
-        let most = min(teacher.model.vocabulary, model.vocabulary)
-        if LanguageModelDirectory.hasTokenizer(path), LanguageModelDirectory.hasTokenizer(teacher.path) {
-            let (own, theirs) = (try Tokenizer.load(path), try Tokenizer.load(teacher.path))
-            if own.idLimit <= most, try TokenBridge(from: own, to: theirs).isIdentity { return own.idLimit }
+        let (own, theirs) = (model.vocabulary, teacher.model.vocabulary)
+        let why = "their predictions cannot be compared token by token"
+        guard LanguageModelDirectory.hasTokenizer(path), LanguageModelDirectory.hasTokenizer(teacher.path) else {
+            guard own != theirs else { return nil }
+            throw RetortError.badData(
+                "the teacher has a vocabulary of \(theirs), the model one of \(own)", at: teacher.config, why: why,
+                help: "heads of different length are compared where both directories have the same tokenizer")
         }
-        throw RetortError.badData(
-            "the teacher has a vocabulary of \(teacher.model.vocabulary), the model one of \(model.vocabulary)",
-            at: teacher.config, why: "their predictions cannot be compared token by token",
-            help: "heads of different length are compared where both directories have the same tokenizer")
+        let tokenizer = try Tokenizer.load(path)
+        let isSame = try TokenBridge(from: tokenizer, to: Tokenizer.load(teacher.path)).isIdentity
+        guard isSame, own == theirs || tokenizer.idLimit <= min(own, theirs) else {
+            throw RetortError.badData(
+                isSame
+                    ? "the teacher has a vocabulary of \(theirs), the model one of \(own), their tokenizer \(tokenizer.idLimit)"
+                    : "teacher and model have different tokenizers", at: teacher.config, why: why)
+        }
+        return own == theirs ? nil : tokenizer.idLimit
     }
 
     /// - Throws: `RetortError` 65 for examples that the model cannot read.
