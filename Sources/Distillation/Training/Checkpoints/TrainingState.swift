@@ -42,7 +42,8 @@ struct StoredState {
         guard file.metadata("format") == TrainingState.format, let text = file.metadata("facts") else {
             throw RetortError.badData("this is no state of a training", at: .init(file: path))
         }
-        facts = JSONCursor(try JSON.parse(Array(text.utf8), file: path), file: path)
+        let limits = JSON.Limits(bytes: SafeTensors.Limits.headerBytes, values: 50_000_000)
+        facts = JSONCursor(try JSON.parse(Array(text.utf8), file: path, limits: limits), file: path)
     }
 
     /// - Throws: `RetortError` 65 for an array that is not there, or of another shape.

@@ -226,66 +226,74 @@ final class LanguageRun: RecipeRun {
             in: directory.folder(role, seed) + "/checkpoints", name: goal.generation.map { "generation-\($0)." } ?? "",
             recipe.checkpoint)
         var curve = TrainingCurve()
-        // Losses of a pass that was begun.
-        var begun: [Float] = []
+        // What was seen before the pass in progress, and the losses of its steps.
+        var (seen, losses) = (curve, [Float]())
         if let stored = try checkpoints.newest() {
             try trainer.resume(stored)
             curve = try TrainingCurve(state: stored.facts.member("curve"))
-            begun = try stored.facts.member("losses").elements().map { Float(try $0.double()) }
-            try directory.forget(role, seed, generation: goal.generation, after: trainer.step)
+            losses = try stored.facts.member("losses").elements().map { Float(try $0.double()) }
+            seen = curve
+            try directory.forget(
+                role, seed, generation: goal.generation, after: min(trainer.steps, curve.passes * part))
             try say("\(role) seed \(seed): goes on from step \(trainer.step)")
         }
-        func checkpoint(losses: [Float], _ curve: TrainingCurve) throws {
+        func checkpoint() throws {
             var state = trainer.state
-            state.set("curve", curve.state)
+            state.set("curve", seen.state)
             state.set("losses", .array(losses.map { .double(Double($0)) }))
             try checkpoints.write(state, step: trainer.step, from: device.compute)
         }
-        try curve.train(
-            passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 20, on: device,
-            pass: { number, soFar in
-                let wanted = min(part, trainer.steps - number * part)
-                var losses = begun
-                begun = []
-                let before = losses.count
-                while losses.count < wanted {
-                    var isDue = false
-                    losses += try trainer.train(steps: wanted - losses.count) {
-                        isDue = checkpoints.isDue(after: trainer.step)
-                        return isDue
+        let result: SeedResult
+        do {
+            try curve.train(
+                passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 20,
+                on: device,
+                pass: { number, before in
+                    seen = before
+                    let wanted = min(part, trainer.steps - number * part)
+                    let known = losses.count
+                    while losses.count < wanted {
+                        losses += try trainer.train(steps: wanted - losses.count) {
+                            checkpoints.isDue(after: trainer.step)
+                        }
+                        if StopSignal.isRequested { throw RetortError.stopped("") }
+                        if checkpoints.isDue(after: trainer.step) { try checkpoint() }
                     }
-                    guard isDue || StopSignal.isRequested else { continue }
-                    try checkpoint(losses: losses, soFar)
-                    if StopSignal.isRequested {
-                        throw RetortError.stopped(
-                            "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
-                    }
-                }
-                return .init(losses, taken: wanted - before)
-            }, step: { trainer.step }, measure: { try LanguageEvaluation(model, test, on: device).accuracy },
-            report: { try record($0, goal, trainer.steps) })
-        if let learned = texts?.source?.learned {
-            try say(
-                "\(role) seed \(seed): \(learned.new) steps on texts that were new, \(learned.again) on such that were seen before, of "
-                    + "\(trainer.steps)")
-        }
-        if let adaptation = goal.spec.adaptation, let base = goal.spec.directory {
-            if goal.isLast {
-                try AdapterDirectory.save(
-                    adaptation, of: model, base: base, to: directory.folder(role, seed) + "/adapter")
+                    return .init(losses, taken: wanted - known)
+                }, step: { trainer.step }, measure: { try LanguageEvaluation(model, test, on: device).accuracy },
+                report: {
+                    losses = []
+                    try record($0, goal, trainer.steps)
+                })
+            (seen, losses) = (curve, [])
+            if let learned = texts?.source?.learned {
+                try say(
+                    "\(role) seed \(seed): \(learned.new) steps on texts that were new, \(learned.again) on such that were seen before, of "
+                        + "\(trainer.steps)")
             }
-            // What is measured is what is saved.
-            try model.mergeAdapters()
+            if let adaptation = goal.spec.adaptation, let base = goal.spec.directory {
+                if goal.isLast {
+                    try AdapterDirectory.save(
+                        adaptation, of: model, base: base, to: directory.folder(role, seed) + "/adapter")
+                }
+                // What is measured is what is saved.
+                try model.mergeAdapters()
+            }
+            result = try measure(
+                model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count,
+                against: goal.compared.filter { $0.model != nil }, on: device)
+        } catch let error as RetortError where error.exit == .stopped {
+            // In a step, between two, or while something is measured: the steps that were taken are kept.
+            try checkpoint()
+            throw RetortError.stopped(
+                "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }
-        let result = try measure(
-            model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count,
-            against: goal.compared.filter { $0.model != nil }, on: device)
         if goal.isLast {
             try save(model, result, goal, trainer.projectors)
             checkpoints.remove()
         } else {
             // A later generation that is stopped does not begin again with the first.
-            try checkpoint(losses: [], curve)
+            try checkpoint()
         }
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(

@@ -85,11 +85,12 @@ final class LanguageTrainer {
     func train(steps count: Int, until isEnough: () -> Bool = { false }) throws -> [Float] {
         let losses = try device.compute.empty([count], for: .data)
         var taken = 0
-        while taken < count {
-            try learn(nextTexts(), lossInto: losses.slice(taken..<(taken + 1)))
+        while taken < count, let texts = try textsUnlessStopped() {
+            try learn(texts, lossInto: losses.slice(taken..<(taken + 1)))
             taken += 1
             if StopSignal.isRequested || isEnough() { break }
         }
+        guard taken > 0 else { return [] }
         let values: [Float] = try device.compute.read(losses.slice(0..<taken))
         try RetortError.checkConvergence(
             values, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
@@ -122,6 +123,18 @@ final class LanguageTrainer {
         }
         if let rows = plainRows() { learn(RolloutBatch(rows), [.plain]) }
         return all.filter { !$0.terms.isEmpty }
+    }
+
+    /// Of the step to come; nil where a signal asked to stop while they were written or looked for: then nothing has happened.
+    private func textsUnlessStopped() throws -> [StepTexts]? {
+        let (place, memory) = (epoch, rollouts?.memory)
+        do {
+            return try nextTexts()
+        } catch let error as RetortError where error.exit == .stopped {
+            epoch = place
+            if let memory { rollouts?.memory = memory }
+            return nil
+        }
     }
 
     /// Of the data, with the numbers of the examples.

@@ -19,20 +19,27 @@ final class RolloutSource {
     private let seed: UInt64
     private let coins: Philox
 
-    private var buffer: ReplayBuffer
-    /// Share of the steps that learn from the student's texts, and the held-out loss that it follows.
-    private(set) var threshold: Double
-    private var lossBefore: Double?
-    /// Steps that learned from new texts, and from a buffer's or a collection's.
-    private(set) var learned = (new: 0, again: 0)
-
-    /// What was written at once, one text or a pair of them to a prompt, and the steps taken on it.
-    private struct Collection {
+    /// What is written at once, one text or a pair of them to a prompt, and the steps taken on it.
+    fileprivate struct Collection {
         let texts: [[RolloutText]]
         let number: Int
         var taken = 0
     }
-    private var collected: Collection?
+
+    /// What its next texts depend on beside the weights.
+    struct Memory {
+        fileprivate var buffer: ReplayBuffer
+        /// Share of the steps that learn from the student's texts, and the held-out loss that it follows.
+        fileprivate(set) var threshold: Double
+        fileprivate var lossBefore: Double?
+        /// Steps that learned from new texts, and from a buffer's or a collection's.
+        fileprivate(set) var learned = (new: 0, again: 0)
+        fileprivate var collected: Collection?
+    }
+    var memory: Memory
+
+    /// Steps that learned from new texts, and from those that were seen before.
+    var learned: (new: Int, again: Int) { memory.learned }
 
     /// - Parameters:
     ///   - data: whose prompts are answered; not packed.
@@ -54,11 +61,9 @@ final class RolloutSource {
         seed = writer.sampling.seed
         coins = Philox(seed: seed, stream: Philox.stream("rollouts"))
         if case .replay(let spec) = spec.kind {
-            buffer = ReplayBuffer(capacity: spec.capacity)
-            threshold = spec.start
+            memory = Memory(buffer: ReplayBuffer(capacity: spec.capacity), threshold: spec.start)
         } else {
-            buffer = ReplayBuffer(capacity: 1)
-            threshold = 0
+            memory = Memory(buffer: ReplayBuffer(capacity: 1), threshold: 0)
         }
     }
 
@@ -77,15 +82,15 @@ final class RolloutSource {
             return try ready(write(examples, step: step, by: model))
         case .replay(let spec):
             try followHeldOutLoss(spec, step: step)
-            guard coin < threshold else { return nil }
-            guard coin >= threshold * spec.fresh.share(progress), buffer.isFull else {
+            guard coin < memory.threshold else { return nil }
+            guard coin >= memory.threshold * spec.fresh.share(progress), memory.buffer.isFull else {
                 let texts = try write(examples, step: step)
-                buffer.add(texts)
+                memory.buffer.add(texts)
                 return try ready(texts)
             }
             let random = Philox(seed: seed ^ UInt64(step) &* 0x9e37_79b9_7f4a_7c15, stream: Philox.stream("replay"))
-            learned.again += 1
-            return RolloutBatch(buffer.sample(batch, random), pad: data.pad)
+            memory.learned.again += 1
+            return RolloutBatch(memory.buffer.sample(batch, random), pad: data.pad)
         case .mixed(let spec):
             return try collection(spec.collect, epochs: spec.epochs) { try mixed(spec, $0) }
         case .pairs(let spec):
@@ -103,7 +108,7 @@ final class RolloutSource {
     }
 
     private func ready(_ texts: [RolloutText]) throws -> RolloutBatch {
-        learned.new += 1
+        memory.learned.new += 1
         return RolloutBatch(try measured(texts, share: 0), pad: data.pad)
     }
 
@@ -117,10 +122,10 @@ final class RolloutSource {
     private func followHeldOutLoss(_ spec: ReplaySpec, step: Int) throws {
         guard step % spec.checkEvery == 0, let heldOut else { return }
         let loss = try LanguageEvaluation(student, heldOut, on: device).crossEntropy
-        guard let before = lossBefore else { return lossBefore = loss }
+        guard let before = memory.lossBefore else { return memory.lossBefore = loss }
         if loss >= before + spec.tolerance {
-            threshold = min(1, threshold + spec.step)
-            lossBefore = loss
+            memory.threshold = min(1, memory.threshold + spec.step)
+            memory.lossBefore = loss
         }
     }
 
@@ -133,7 +138,7 @@ final class RolloutSource {
         func collect(_ number: Int) throws -> Collection {
             Collection(texts: try write(Array(number * count..<(number + 1) * count)), number: number)
         }
-        var current = try collected ?? collect(0)
+        var current = try memory.collected ?? collect(0)
         if current.taken == steps * epochs { current = try collect(current.number + 1) }
         let (pass, place) = current.taken.quotientAndRemainder(dividingBy: steps)
         let order = Philox(
@@ -141,8 +146,8 @@ final class RolloutSource {
             stream: Philox.stream("mixed")
         ).permutation(count)
         current.taken += 1
-        if pass == 0 { learned.new += 1 } else { learned.again += 1 }
-        collected = current
+        if pass == 0 { memory.learned.new += 1 } else { memory.learned.again += 1 }
+        memory.collected = current
         let chosen = order[place * batch..<min(count, (place + 1) * batch)]
         return RolloutBatch(chosen.flatMap { current.texts[Int($0)] }, pad: data.pad)
     }
@@ -190,10 +195,10 @@ extension RolloutSource {
     /// What its next texts depend on beside the weights.
     var state: JSON {
         var members: [(key: String, value: JSON)] = [
-            ("threshold", .double(threshold)), ("loss_before", lossBefore.map { .double($0) } ?? .null),
-            ("new", .int(learned.new)), ("again", .int(learned.again)), ("buffer", buffer.state),
+            ("threshold", .double(memory.threshold)), ("loss_before", memory.lossBefore.map { .double($0) } ?? .null),
+            ("new", .int(learned.new)), ("again", .int(learned.again)), ("buffer", memory.buffer.state),
         ]
-        if let collected {
+        if let collected = memory.collected {
             let texts: [JSON] = collected.texts.map { .array($0.map(\.state)) }
             members.append(
                 (
@@ -206,12 +211,12 @@ extension RolloutSource {
 
     /// - Throws: `RetortError` 65.
     func resume(_ state: JSONCursor) throws {
-        threshold = try state.member("threshold").double(in: 0...1)
+        memory.threshold = try state.member("threshold").double(in: 0...1)
         let before = try state.member("loss_before")
-        lossBefore = before.isNull ? nil : try before.double()
-        learned = (try state.member("new").int(in: 0...1 << 53), try state.member("again").int(in: 0...1 << 53))
-        buffer = try ReplayBuffer(capacity: buffer.capacity, state: state.member("buffer"))
-        collected = try state.optional("collected").map { collected in
+        memory.lossBefore = before.isNull ? nil : try before.double()
+        memory.learned = (try state.member("new").int(in: 0...1 << 53), try state.member("again").int(in: 0...1 << 53))
+        memory.buffer = try ReplayBuffer(capacity: memory.buffer.capacity, state: state.member("buffer"))
+        memory.collected = try state.optional("collected").map { collected in
             Collection(
                 texts: try collected.member("texts").elements().map { try $0.elements().map(RolloutText.init(state:)) },
                 number: try collected.member("number").int(in: 0...1 << 53),
