@@ -46,12 +46,7 @@ extension Recipe {
                             : objective.needsTeacher ? "the arm's scheme brings its own" : "it looks at none")
                 }
                 guard let index = teachers.firstIndex(where: { $0.name == from.text }) else {
-                    throw RetortError.recipe(
-                        "there is no teacher \(from.text.quoted())", at: from.location,
-                        why: names.isEmpty
-                            ? "the recipe has one teacher, without a name; several stand under `teachers`"
-                            : "teachers: " + names.joined(separator: ", "),
-                        help: EditDistance.suggestion(for: from.text, among: names))
+                    throw RetortError.noTeacher(from, among: names)
                 }
                 return index
             }

@@ -1,6 +1,18 @@
 import RetortModels
 import RetortSupport
 
+extension RetortError {
+    /// `from` names a teacher that the recipe does not have.
+    static func noTeacher(_ from: RecipeNode, among names: [String]) -> RetortError {
+        .recipe(
+            "there is no teacher \(from.text.quoted())", at: from.location,
+            why: names.isEmpty
+                ? "the recipe has none with a name; several stand under `teachers`"
+                : "teachers: " + names.joined(separator: ", "),
+            help: EditDistance.suggestion(for: from.text, among: names))
+    }
+}
+
 /// A teacher of a recipe: a model to train, or the directory of a trained one.
 public struct TeacherSpec: Sendable {
     public enum Source: Sendable {

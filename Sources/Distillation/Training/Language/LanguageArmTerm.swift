@@ -46,10 +46,7 @@ struct LanguageArmTerm: Sendable {
                     why: objective.takesAllTeachers ? "it looks at all of them" : "it looks at none")
             }
             guard all.contains(from.text) else {
-                throw RetortError.recipe(
-                    "there is no teacher \(from.text.quoted())", at: from.location,
-                    why: all.isEmpty ? "the recipe has none" : "teachers: " + all.joined(separator: ", "),
-                    help: EditDistance.suggestion(for: from.text, among: all))
+                throw RetortError.noTeacher(from, among: all)
             }
             return [from.text]
         }

@@ -91,10 +91,7 @@ struct RolloutSpec: Sendable {
                     "no teacher writes these texts", at: from.location, help: "remove `from`")
             }
             guard teachers.contains(from.text) else {
-                throw RetortError.recipe(
-                    "there is no teacher \(from.text.quoted())", at: from.location,
-                    why: "teachers: " + teachers.joined(separator: ", "),
-                    help: EditDistance.suggestion(for: from.text, among: teachers))
+                throw RetortError.noTeacher(from, among: teachers)
             }
             teacher = from.text
         } else {
