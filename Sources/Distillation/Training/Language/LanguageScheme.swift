@@ -38,7 +38,7 @@ enum LanguageScheme: Sendable {
         .variant(
             key: "kind",
             [
-                RecipeSection("offline", "A fixed teacher, or none.", []),
+                OfflineScheme.section,
                 RecipeSection(
                     "moving-average",
                     "A teacher that is a moving average of the student itself; losses call it `self`.",
@@ -47,11 +47,6 @@ enum LanguageScheme: Sendable {
                             "decay", .number(0...1), .defaulted("0.99"),
                             "share of the average that is kept each step; 1: the student as it was at first")
                     ]),
-                RecipeSection(
-                    "born-again", "Generations: each student teaches the next.",
-                    [
-                        RecipeField(
-                            "generations", .integer(2...100), .defaulted("3"), "students trained one after the other")
-                    ]),
+                BornAgainScheme.section,
             ]), .defaulted("{kind: offline}"), "how teacher and student come together")
 }
