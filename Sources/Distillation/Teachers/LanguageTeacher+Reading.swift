@@ -14,7 +14,7 @@ extension LanguageTeacher {
         }
         let texts = batch.texts
         let translations = try texts.map { try bridge.translate($0.tokens) }
-        let length = min(model.maxPositions, translations.map(\.tokens.count).max() ?? 1)
+        let length = max(1, min(model.maxPositions, translations.map(\.tokens.count).max() ?? 1))
         var ids = [Int32](repeating: 0, count: texts.count * length)
         var valid = [Bool](repeating: false, count: ids.count)
         var groups: [TranslatedTeacher.Group] = []

@@ -29,13 +29,16 @@ public struct TokenBridge: Sendable {
     private let targetPieces: TokenPieces
     /// Tokens that write the same bytes in both vocabularies, ascending by the source's id.
     public let shared: (source: [Int32], target: [Int32])
+    /// Whether both cut every text alike: each id writes the same.
+    public let isIdentity: Bool
 
     /// - Throws: `RetortError` 65, 69 for a tokenizer that cannot encode.
     public init(from source: Tokenizer, to target: Tokenizer) throws {
         self.source = source
         self.target = target
-        sourcePieces = try TokenPieces(source)
-        targetPieces = try TokenPieces(target)
+        let (sourcePieces, targetPieces) = (try TokenPieces(source), try TokenPieces(target))
+        (self.sourcePieces, self.targetPieces) = (sourcePieces, targetPieces)
+        isIdentity = sourcePieces == targetPieces
         var others: [[UInt8]: Int32] = [:]
         for id in (0..<Int32(target.idLimit)).reversed() {
             let piece = targetPieces.bytes(id)
@@ -51,11 +54,8 @@ public struct TokenBridge: Sendable {
         shared = (ours, theirs)
     }
 
-    /// Whether both cut every text alike: each id writes the same.
-    public var isIdentity: Bool {
-        source.idLimit == target.idLimit
-            && (0..<Int32(source.idLimit)).allSatisfy { sourcePieces.bytes($0) == targetPieces.bytes($0) }
-    }
+    /// Ids of both, the largest + 1.
+    public var limits: (source: Int, target: Int) { (source.idLimit, target.idLimit) }
 
     /// - Parameter ids: of one text, in the source's tokens.
     /// - Throws: `RetortError` 65 for a text that the other tokenizer cannot read.
@@ -103,7 +103,7 @@ public struct TokenBridge: Sendable {
 }
 
 /// What each token of a vocabulary writes inside a text.
-struct TokenPieces: Sendable {
+struct TokenPieces: Sendable, Equatable {
     private let pieces: [[UInt8]]
 
     init(_ tokenizer: Tokenizer) throws {

@@ -93,9 +93,16 @@ extension LanguageRun {
                 why: "their predictions cannot be compared token by token", help: across)
         }
         if !teacher.isForeign, teacher.vocabulary != student.vocabulary {
-            try checkSizes(arm, teacher, student, data, at: place)
+            try checkSizes(arm, teacher, student, at: place)
         }
         guard !readers.isEmpty, let bridge = teacher.bridge else { return }
+        for (who, tokens, rows) in [
+            ("student", bridge.limits.source, student.vocabulary),
+            ("teacher", bridge.limits.target, teacher.vocabulary),
+        ] where tokens > rows {
+            throw RetortError.badData(
+                "the \(who)'s tokenizer has \(tokens) tokens, its model a vocabulary of \(rows)", at: place)
+        }
         guard try ReadingCoverage(bridge, data.train).compared > 0 else {
             throw RetortError.badData(
                 "the teacher's tokenizer writes no text as it reads it", at: place,
@@ -106,7 +113,7 @@ extension LanguageRun {
 
     /// Heads of different length are compared over the tokens of the tokenizer that both have.
     private static func checkSizes(
-        _ arm: LanguageRecipe.Arm, _ teacher: LanguageTeacher, _ student: any LanguageModel, _ data: LanguageExamples,
+        _ arm: LanguageRecipe.Arm, _ teacher: LanguageTeacher, _ student: any LanguageModel,
         at place: RetortError.Location?
     ) throws {
         let sizes = "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)"
