@@ -113,9 +113,10 @@ final class LanguageLoss {
         for teacher in teachers {
             let own = terms.filter { $0.spec.teachers.contains(teacher.name) }
             let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
-            for subject in Set(
-                own.map { Subject(teacher: teacher.name, reading: $0.spec.objective.reading, classes: classes(of: $0)) }
-            ) {
+            for term in own {
+                let subject = Subject(
+                    teacher: teacher.name, reading: term.spec.objective.reading, classes: classes(of: term))
+                guard lessons[subject] == nil else { continue }
                 lessons[subject] = try teacher.lesson(
                     batch, tokens, subject.reading, classes: subject.classes, capturing: paths, on: device)
             }
