@@ -18,7 +18,7 @@ final class AnsweringEncoder {
 
     /// Where a text's vector, or what the classifier sees of it, is found among the signals.
     static let embedding = "embedding"
-    static func catalog(_ head: EncoderHead) -> SignalCatalog { SignalCatalog(stages: [], embedding: embedding) }
+    static let catalog = SignalCatalog(stages: [], embedding: embedding)
 
     /// Numbers of an answer.
     var width: Int { if case .classification(let classes) = head { classes } else { model.hidden } }

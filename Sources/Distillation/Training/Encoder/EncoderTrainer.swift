@@ -53,7 +53,7 @@ final class EncoderTrainer {
         self.seed = seed
         device = student.device
         student.model.checkpointsActivations = spec.checkpointsActivations
-        let catalog = SignalCatalog(stages: [], embedding: AnsweringEncoder.embedding)
+        let catalog = AnsweringEncoder.catalog
         let models = ModelPair(student: catalog, teacher: teacher == nil ? nil : catalog)
         self.terms = try terms.enumerated().compactMap { index, term in
             guard let objective = term.objective else { return nil }
