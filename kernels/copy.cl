@@ -1,6 +1,6 @@
 // Moving and converting elements: fill, strided copy, transposition, number formats.
 
-// ---- number formats: bits to bits, with integer arithmetic only, so that no device's subnormal mode matters ---------
+// ---- number formats: bits to bits, with integer arithmetic only, so that no device's subnormal mode matters. bfloat16's: prelude.clh
 #if defined(VECTOR) || defined(SIMT)
 
 // IEEE half (1-5-10) to float, exact.
@@ -12,9 +12,6 @@ INLINE mask_t float_bits_from_f16(mask_t h) {
     mask_t y = SELECT_INT(normal, special, magnitude >= (mask_t)0x7c00);
     return sign | SELECT_INT(y, subnormal, magnitude < (mask_t)0x0400);
 }
-
-// bfloat16 (1-8-7) to float, exact.
-INLINE mask_t float_bits_from_bf16(mask_t h) { return h << 16; }
 
 // 8-bit 1-4-3, bias 7, no infinities, NaN = 0x7f (the "fn" variant) to float, exact.
 INLINE mask_t float_bits_from_f8_e4m3(mask_t b) {
@@ -38,13 +35,6 @@ INLINE mask_t f16_from_float_bits(mask_t f) {
     y = SELECT_INT(y, subnormal, magnitude < (mask_t)0x38800000);
     y = SELECT_INT(y, (mask_t)0x7c00, magnitude >= (mask_t)0x477ff000);  // 65520 and more round to infinity
     return sign | SELECT_INT(y, (mask_t)0x7e00, magnitude > (mask_t)0x7f800000);
-}
-
-// float to bfloat16, round to nearest even, NaN kept quiet.
-INLINE mask_t bf16_from_float_bits(mask_t f) {
-    mask_t high = (f >> 16) & 0xffff;
-    mask_t rounded = (high + (((f & 0xffff) + 0x7fff + (high & 1)) >> 16)) & 0xffff;
-    return SELECT_INT(rounded, high | 0x40, (f & 0x7fffffff) > (mask_t)0x7f800000);
 }
 
 // name, stored type, load, bits to bits
@@ -88,40 +78,55 @@ INLINE void copy_line(GLOBAL const float *x, index_t x_stride, GLOBAL float *y, 
     }
 }
 
+// The same of numbers of 16 bits, whatever they mean.
+INLINE void copy_line_16(GLOBAL const ushort *x, index_t x_stride, GLOBAL ushort *y, index_t y_stride, index_t n) {
+    if (x_stride == 1 && y_stride == 1) {
+        for (index_t k = 0; k < n; k++) y[k] = x[k];
+    } else {
+        for (index_t k = 0; k < n; k++) y[k * y_stride] = x[k * x_stride];
+    }
+}
+
 // Element [i0 … i5] of y = that of x, over the index space sizes[6] (last fastest); the range counts elements of that
-// space.
+// space. LINE copies `line` elements of the innermost dimension.
+#define STRIDED_COPY(LINE)                                                                  \
+    if (begin < end) {                                                                      \
+        index_t at[6], rest = begin;                                                        \
+        for (int d = 5; d >= 0; d--) {                                                      \
+            at[d] = rest % sizes[d];                                                        \
+            rest /= sizes[d];                                                               \
+            x += at[d] * x_strides[d];                                                      \
+            y += at[d] * y_strides[d];                                                      \
+        }                                                                                   \
+        for (index_t i = begin; i < end;) {                                                 \
+            index_t line = sizes[5] - at[5];                                                \
+            if (line > end - i) line = end - i;                                             \
+            LINE;                                                                           \
+            i += line;                                                                      \
+            /* On to the next line: counted, not divided, because lines of images are short. */ \
+            x -= at[5] * x_strides[5];                                                      \
+            y -= at[5] * y_strides[5];                                                      \
+            at[5] = 0;                                                                      \
+            for (int d = 4, carry = 1; d >= 0 && carry; d--) {                              \
+                at[d]++;                                                                    \
+                x += x_strides[d];                                                          \
+                y += y_strides[d];                                                          \
+                carry = at[d] == sizes[d];                                                  \
+                if (carry) {                                                                \
+                    x -= sizes[d] * x_strides[d];                                           \
+                    y -= sizes[d] * y_strides[d];                                           \
+                    at[d] = 0;                                                              \
+                }                                                                           \
+            }                                                                               \
+        }                                                                                   \
+    }
 INLINE void strided_copy_range(index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, const index_t *sizes,
                                const index_t *x_strides, const index_t *y_strides, int accumulate) {
-    if (begin < end) {
-        index_t at[6], rest = begin;
-        for (int d = 5; d >= 0; d--) {
-            at[d] = rest % sizes[d];
-            rest /= sizes[d];
-            x += at[d] * x_strides[d];
-            y += at[d] * y_strides[d];
-        }
-        for (index_t i = begin; i < end;) {
-            index_t line = sizes[5] - at[5];
-            if (line > end - i) line = end - i;
-            copy_line(x, x_strides[5], y, y_strides[5], line, accumulate);
-            i += line;
-            // On to the next line: counted, not divided, because lines of images are short.
-            x -= at[5] * x_strides[5];
-            y -= at[5] * y_strides[5];
-            at[5] = 0;
-            for (int d = 4, carry = 1; d >= 0 && carry; d--) {
-                at[d]++;
-                x += x_strides[d];
-                y += y_strides[d];
-                carry = at[d] == sizes[d];
-                if (carry) {
-                    x -= sizes[d] * x_strides[d];
-                    y -= sizes[d] * y_strides[d];
-                    at[d] = 0;
-                }
-            }
-        }
-    }
+    STRIDED_COPY(copy_line(x, x_strides[5], y, y_strides[5], line, accumulate))
+}
+INLINE void strided_copy_16_range(index_t begin, index_t end, GLOBAL const ushort *x, GLOBAL ushort *y,
+                                  const index_t *sizes, const index_t *x_strides, const index_t *y_strides) {
+    STRIDED_COPY(copy_line_16(x, x_strides[5], y, y_strides[5], line))
 }
 
 // The 16 x 16 block at x, transposed to y. Interleaving row i with row i + 8 four times is the transposition.
@@ -232,6 +237,16 @@ __kernel void strided_copy(long count, long count_per_item, __global const float
 }
 #endif
 
+#if WANTED(strided_copy_16)
+__kernel void strided_copy_16(long count, long count_per_item, __global const ushort *x, long x_at, __global ushort *y,
+                              long y_at, SIZES_AND_STRIDES) {
+    ITEM_RANGE
+    long sizes[6] = {n0, n1, n2, n3, n4, n5};
+    long x_strides[6] = {x0, x1, x2, x3, x4, x5}, y_strides[6] = {y0, y1, y2, y3, y4, y5};
+    strided_copy_16_range(begin, end, x + x_at, y + y_at, sizes, x_strides, y_strides);
+}
+#endif
+
 // Counts tiles. simt: one work-group of 256 per tile, global = 256 · tiles; vector: tiles split over work-items.
 #if WANTED(transpose)
 __kernel void transpose(long count, long count_per_item, __global const float *x, long x_at, __global float *y,
@@ -271,7 +286,6 @@ __kernel WORK_GROUP void fill(long count, long count_per_item, __global float *y
 }
 #endif
 
-#if WANTED(strided_copy)
 // The position in one dimension is split off; dimensions of size 1 cost no division, and most others one of 32 bits.
 #define SPLIT(n, xs, ys)                                                     \
     if (n > 1) {                                                             \
@@ -289,6 +303,7 @@ __kernel WORK_GROUP void fill(long count, long count_per_item, __global float *y
     SPLIT(n2, x2, y2)                      \
     SPLIT(n1, x1, y1)                      \
     SPLIT(n0, x0, y0)
+#if WANTED(strided_copy)
 __kernel WORK_GROUP void strided_copy(long count, long count_per_item, __global const float *x, long x_at,
                                       __global float *y, long y_at, SIZES_AND_STRIDES, int accumulate) {
     const long start = get_global_id(0), step = get_global_size(0);
@@ -320,6 +335,15 @@ __kernel WORK_GROUP void strided_copy(long count, long count_per_item, __global 
             SPLIT_ALL
             y[to] = accumulate ? y[to] + x[from] : x[from];
         }
+    }
+}
+#endif
+#if WANTED(strided_copy_16)
+__kernel WORK_GROUP void strided_copy_16(long count, long count_per_item, __global const ushort *x, long x_at,
+                                         __global ushort *y, long y_at, SIZES_AND_STRIDES) {
+    FOR_EACH_ELEMENT {
+        SPLIT_ALL
+        y[to] = x[from];
     }
 }
 #endif

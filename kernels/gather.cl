@@ -1,6 +1,7 @@
 // Rows picked by index, and the gradient of that.
 //
 //   gather_rows   y [count, columns]: y[i, :] = w[ids[i], :], w [table_rows, columns]  (embedding, batches of samples)
+//   gather_rows_<stored>_<as>  the same of a table in bfloat16 or fp32, into either: `bf16_f32`, `bf16_bf16`
 //   gather_ints   y [count]: y[i] = x[ids[i]], x int32 [table_rows]                     (batches of labels)
 //   scatter_rows  dw[distinct[d], :] (+)= Σ_j dy[order[j], :] over j in starts[d] ..< starts[d + 1]
 //
@@ -19,23 +20,27 @@
 
 #ifdef VECTOR
 
-INLINE void gather_rows_rows(
-    index_t begin, index_t end, GLOBAL const float *w, index_t w_pitch, GLOBAL const int *ids, GLOBAL float *y,
-    index_t y_pitch, int columns, int table_rows) {
-    const int whole = columns / LANES * LANES, part = columns - whole;
-    for (index_t r = begin; r < end; r++) {
-        const int id = ids[r], known = id >= 0 && id < table_rows;
-        GLOBAL const float *from = w + (known ? id : 0) * w_pitch;
-        GLOBAL float *to = y + r * y_pitch;
-        if (known) {
-            for (int i = 0; i < whole; i += LANES) STORE(to + i, LOAD(from + i));
-            if (part) store_part(to + whole, load_part(from + whole, part, 0.0f), part);
-        } else {
-            for (int i = 0; i < whole; i += LANES) STORE(to + i, SPLAT(NAN));
-            if (part) store_part(to + whole, SPLAT(NAN), part);
-        }
+#define DEFINE_GATHER_ROWS(NAME, W, LOAD_W, LOAD_PART_W, Y, STORE_Y, STORE_PART_Y)                                     \
+    INLINE void NAME##_rows(                                                                                           \
+        index_t begin, index_t end, GLOBAL const W *w, index_t w_pitch, GLOBAL const int *ids, GLOBAL Y *y,            \
+        index_t y_pitch, int columns, int table_rows) {                                                                \
+        const int whole = columns / LANES * LANES, part = columns - whole;                                             \
+        for (index_t r = begin; r < end; r++) {                                                                        \
+            const int id = ids[r], known = id >= 0 && id < table_rows;                                                 \
+            GLOBAL const W *from = w + (known ? id : 0) * w_pitch;                                                     \
+            GLOBAL Y *to = y + r * y_pitch;                                                                            \
+            if (known) {                                                                                               \
+                for (int i = 0; i < whole; i += LANES) STORE_Y(to + i, LOAD_W(from + i));                              \
+                if (part) STORE_PART_Y(to + whole, LOAD_PART_W(from + whole, part, 0.0f), part);                       \
+            } else {                                                                                                   \
+                for (int i = 0; i < whole; i += LANES) STORE_Y(to + i, SPLAT(NAN));                                    \
+                if (part) STORE_PART_Y(to + whole, SPLAT(NAN), part);                                                  \
+            }                                                                                                          \
+        }                                                                                                              \
     }
-}
+DEFINE_GATHER_ROWS(gather_rows, float, LOAD, load_part, float, STORE, store_part)
+DEFINE_GATHER_ROWS(gather_rows_bf16_f32, ushort, LOAD_BF16, load_part_bf16, float, STORE, store_part)
+DEFINE_GATHER_ROWS(gather_rows_bf16_bf16, ushort, LOAD_BF16, load_part_bf16, ushort, STORE_BF16, store_part_bf16)
 
 INLINE void gather_ints_range(
     index_t begin, index_t end, GLOBAL const int *x, GLOBAL const int *ids, GLOBAL int *y, int table_rows) {
@@ -82,9 +87,9 @@ INLINE void scatter_rows_items(
 #endif
 
 #ifdef __OPENCL_VERSION__
-#define GATHER_ROWS_ARGUMENTS                                                                                          \
-    long rows, long rows_per_item, __global const float *w, long w_at, __global const int *ids, long ids_at,           \
-        __global float *y, long y_at, long w_pitch, long y_pitch, int columns, int table_rows
+#define GATHER_ROWS_ARGUMENTS(W, Y)                                                                                    \
+    long rows, long rows_per_item, __global const W *w, long w_at, __global const int *ids, long ids_at,               \
+        __global Y *y, long y_at, long w_pitch, long y_pitch, int columns, int table_rows
 #define GATHER_INTS_ARGUMENTS                                                                                          \
     long count, long count_per_item, __global const int *x, long x_at, __global const int *ids, long ids_at,           \
         __global int *y, long y_at, int table_rows
@@ -96,12 +101,11 @@ INLINE void scatter_rows_items(
 #endif
 
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)
-#if WANTED(gather_rows)
-__kernel void gather_rows(GATHER_ROWS_ARGUMENTS) {
-    const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
-    gather_rows_rows(begin, end, w + w_at, w_pitch, ids + ids_at, y + y_at, y_pitch, columns, table_rows);
-}
-#endif
+#define GATHER_ROWS_KERNEL(NAME, W, Y)                                                                                 \
+    __kernel void NAME(GATHER_ROWS_ARGUMENTS(W, Y)) {                                                                  \
+        const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);                   \
+        NAME##_rows(begin, end, w + w_at, w_pitch, ids + ids_at, y + y_at, y_pitch, columns, table_rows);              \
+    }
 #if WANTED(gather_ints)
 __kernel void gather_ints(GATHER_INTS_ARGUMENTS) {
     const long begin = get_global_id(0) * count_per_item, end = min(count, begin + count_per_item);
@@ -121,15 +125,19 @@ __kernel void scatter_rows(SCATTER_ROWS_ARGUMENTS) {
 #endif
 
 #ifdef SIMT
-#if WANTED(gather_rows)
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_rows(GATHER_ROWS_ARGUMENTS) {
-    const long r = get_group_id(0);
-    const int id = ids[ids_at + r], known = id >= 0 && id < table_rows;
-    w += w_at + (known ? id : 0) * w_pitch;
-    y += y_at + r * y_pitch;
-    for (int i = (int)get_local_id(0); i < columns; i += GROUP) y[i] = known ? w[i] : NAN;
-}
-#endif
+#define READ_float(v) (v)
+#define READ_ushort(v) float_of_bf16(v)
+#define MADE_float(v) (v)
+#define MADE_ushort(v) bf16_of_float(v)
+#define GATHER_ROWS_KERNEL(NAME, W, Y)                                                                                 \
+    __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void NAME(GATHER_ROWS_ARGUMENTS(W, Y)) {               \
+        const long r = get_group_id(0);                                                                                \
+        const int id = ids[ids_at + r], known = id >= 0 && id < table_rows;                                            \
+        w += w_at + (known ? id : 0) * w_pitch;                                                                        \
+        y += y_at + r * y_pitch;                                                                                       \
+        for (int i = (int)get_local_id(0); i < columns; i += GROUP)                                                    \
+            y[i] = MADE_##Y(known ? READ_##W(w[i]) : NAN);                                                             \
+    }
 #if WANTED(gather_ints)
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_ints(GATHER_INTS_ARGUMENTS) {
     for (long i = get_global_id(0); i < count; i += get_global_size(0)) {
@@ -158,5 +166,17 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void scatter_rows(SC
         *dw = accumulate ? *dw + total : total;
     }
 }
+#endif
+#endif
+
+#ifdef __OPENCL_VERSION__
+#if WANTED(gather_rows)
+GATHER_ROWS_KERNEL(gather_rows, float, float)
+#endif
+#if WANTED(gather_rows_bf16_f32)
+GATHER_ROWS_KERNEL(gather_rows_bf16_f32, ushort, float)
+#endif
+#if WANTED(gather_rows_bf16_bf16)
+GATHER_ROWS_KERNEL(gather_rows_bf16_bf16, ushort, ushort)
 #endif
 #endif

@@ -16,6 +16,49 @@
 //              in registers.
 //
 // Both sum in an order fixed by the launch plan: two runs of one plan give the same bits.
+//
+// A, B and C are fp32, or bfloat16 with -DA_BF16, -DB_BF16, -DC_BF16; `pre` and `residual` are stored as C is. Numbers become fp32
+// when they are loaded, all sums are fp32, and C is rounded once, after the epilogue.
+
+#ifdef A_BF16
+typedef ushort a_t;
+#define READ_A(p) float_of_bf16(*(p))
+#define QUAD_A(p) bf16_quad(p)
+#define VECTOR_A(p) LOAD_BF16(p)
+#else
+typedef float a_t;
+#define READ_A(p) (*(p))
+#define QUAD_A(p) float_quad(p)
+#define VECTOR_A(p) vload16(0, p)
+#endif
+#ifdef B_BF16
+typedef ushort b_t;
+#define READ_B(p) float_of_bf16(*(p))
+#define QUAD_B(p) bf16_quad(p)
+#define VECTOR_B(p) LOAD_BF16(p)
+#else
+typedef float b_t;
+#define READ_B(p) (*(p))
+#define QUAD_B(p) float_quad(p)
+#define VECTOR_B(p) vload16(0, p)
+#endif
+#ifdef C_BF16
+typedef ushort c_t;
+#define READ_C(p) float_of_bf16(*(p))
+#define MADE_C(v) bf16_of_float(v)
+#define QUAD_C(p) bf16_quad(p)
+#define STORE_QUAD_C(v, p) store_bf16_quad(v, p)
+#define VECTOR_C(p) LOAD_BF16(p)
+#define STORE_VECTOR_C(v, p) STORE_BF16(p, v)
+#else
+typedef float c_t;
+#define READ_C(p) (*(p))
+#define MADE_C(v) (v)
+#define QUAD_C(p) float_quad(p)
+#define STORE_QUAD_C(v, p) store_float_quad(v, p)
+#define VECTOR_C(p) vload16(0, p)
+#define STORE_VECTOR_C(v, p) vstore16(v, 0, p)
+#endif
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Epilogue, common to both families
@@ -42,14 +85,14 @@ typedef struct {
     int flags;
     int activation;
     __global const float *bias;
-    __global float *pre;
+    __global c_t *pre;
     int ldPre;
-    __global const float *residual;
+    __global const c_t *residual;
     int ldResidual;
 } Epilogue;
 
 static Epilogue make_epilogue(float alpha, int accumulate, int epilogue, __global const float *bias,
-                              __global float *pre, int ldPre, __global const float *residual, int ldResidual) {
+                              __global c_t *pre, int ldPre, __global const c_t *residual, int ldResidual) {
     Epilogue e;
     e.alpha = alpha;
     e.accumulate = accumulate;
@@ -91,29 +134,35 @@ DEFINE_ACTIVATION(activate, float16)
 // PoCL compiles a kernel three times over, with all it inlines: separate functions halve the time of the first launch.
 #define SEPARATE __attribute__((noinline))
 
-// Loads or stores the first `count` (1...16) floats of a vector without touching memory behind them.
-static float16 load_some(__global const float *p, int count) {
-    if (count >= 16)
-        return vload16(0, p);
-    float lanes[16];
-    for (int i = 0; i < 16; i++)
-        lanes[i] = i < count ? p[i] : 0.0f;
-    return vload16(0, lanes);
-}
-
-static void store_some(float16 v, __global float *p, int count) {
-    if (count >= 16) {
-        vstore16(v, 0, p);
-        return;
+// Loads or stores the first `count` (1...16) numbers of a vector without touching memory behind them.
+#define DEFINE_SOME(SUFFIX, TYPE, VECTOR_LOAD, READ, VECTOR_STORE, MADE)                                               \
+    static float16 load_some##SUFFIX(__global const TYPE *p, int count) {                                              \
+        if (count >= 16)                                                                                               \
+            return VECTOR_LOAD(p);                                                                                     \
+        float lanes[16];                                                                                               \
+        for (int i = 0; i < 16; i++)                                                                                   \
+            lanes[i] = i < count ? READ(p + i) : 0.0f;                                                                 \
+        return vload16(0, lanes);                                                                                      \
+    }                                                                                                                  \
+    static void store_some##SUFFIX(float16 v, __global TYPE *p, int count) {                                           \
+        if (count >= 16) {                                                                                             \
+            VECTOR_STORE(v, p);                                                                                        \
+            return;                                                                                                    \
+        }                                                                                                              \
+        float lanes[16];                                                                                               \
+        vstore16(v, 0, lanes);                                                                                         \
+        for (int i = 0; i < count; i++)                                                                                \
+            p[i] = MADE(lanes[i]);                                                                                     \
     }
-    float lanes[16];
-    vstore16(v, 0, lanes);
-    for (int i = 0; i < count; i++)
-        p[i] = lanes[i];
-}
+#define VECTOR_FLOAT(p) vload16(0, p)
+#define READ_FLOAT(p) (*(p))
+#define STORE_VECTOR_FLOAT(v, p) vstore16(v, 0, p)
+#define MADE_FLOAT(v) (v)
+DEFINE_SOME(, float, VECTOR_FLOAT, READ_FLOAT, STORE_VECTOR_FLOAT, MADE_FLOAT)
+DEFINE_SOME(_c, c_t, VECTOR_C, READ_C, STORE_VECTOR_C, MADE_C)
 
 // Runs the epilogue on a block. `source` holds the sums; it may be C itself.
-SEPARATE static void finish_block(Epilogue e, __global const float *source, size_t ldSource, __global float *c,
+SEPARATE static void finish_block(Epilogue e, __global const float *source, size_t ldSource, __global c_t *c,
                                   size_t ldc, int row0, int rows, int column0, int columns) {
     for (int row = row0; row < row0 + rows; row++) {
         for (int column = column0; column < column0 + columns; column += 16) {
@@ -122,14 +171,14 @@ SEPARATE static void finish_block(Epilogue e, __global const float *source, size
             if (e.flags & EPILOGUE_BIAS)
                 v += load_some(e.bias + column, count);
             if (e.flags & EPILOGUE_PRE)
-                store_some(v, e.pre + row * (size_t)e.ldPre + column, count);
+                store_some_c(v, e.pre + row * (size_t)e.ldPre + column, count);
             if (e.activation)
                 v = activate(v, e.activation);
             if (e.flags & EPILOGUE_RESIDUAL)
-                v += load_some(e.residual + row * (size_t)e.ldResidual + column, count);
+                v += load_some_c(e.residual + row * (size_t)e.ldResidual + column, count);
             if (e.accumulate)
-                v += load_some(c + row * ldc + column, count);
-            store_some(v, c + row * ldc + column, count);
+                v += load_some_c(c + row * ldc + column, count);
+            store_some_c(v, c + row * ldc + column, count);
         }
     }
 }
@@ -174,46 +223,56 @@ static int panel_columns(int remaining) {
 // Copies a block whose stored rows run along k (A as stored, or B transposed) so that `width` neighbours lie side by
 // side:  target[k * width + i] = source[i * ld + k].  Only `valid` (1...width) rows exist; the last one is repeated for
 // the rest. Writes up to 16 floats behind the panel, so panels must be packed in ascending order.
-SEPARATE static void pack_across(__global const float *source, size_t ld, int valid, int depth, int width,
-                                 __global float *target) {
-    for (int lane0 = 0; lane0 < width; lane0 += 16) {
-        const int last = valid - 1;
-        int k = 0;
-        while (k + 16 <= depth) {
-            float16 row[16];
-            __attribute__((opencl_unroll_hint(16))) for (int i = 0; i < 16; i++)
-                row[i] = vload16(0, source + min(lane0 + i, last) * ld + k);
-            TRANSPOSE_16(row)
-            __attribute__((opencl_unroll_hint(16))) for (int i = 0; i < 16; i++)
-                vstore16(row[i], 0, target + (k + i) * width + lane0);
-            k += 16;
-            if (k < depth && k + 16 > depth)
-                k = depth - 16; // the last step overlaps the one before instead of reading past the end
-        }
-        for (; k < depth; k++) // only when depth < 16
-            for (int i = 0; i < min(16, width - lane0); i++)
-                target[k * width + lane0 + i] = source[min(lane0 + i, last) * ld + k];
+#define DEFINE_PACK_ACROSS(NAME, TYPE, VECTOR_LOAD, READ)                                                              \
+    SEPARATE static void NAME(__global const TYPE *source, size_t ld, int valid, int depth, int width,                 \
+                                     __global float *target) {                                                         \
+        for (int lane0 = 0; lane0 < width; lane0 += 16) {                                                              \
+            const int last = valid - 1;                                                                                \
+            int k = 0;                                                                                                 \
+            while (k + 16 <= depth) {                                                                                  \
+                float16 row[16];                                                                                       \
+                __attribute__((opencl_unroll_hint(16))) for (int i = 0; i < 16; i++)                                   \
+                    row[i] = VECTOR_LOAD(source + min(lane0 + i, last) * ld + k);                                      \
+                TRANSPOSE_16(row)                                                                                      \
+                __attribute__((opencl_unroll_hint(16))) for (int i = 0; i < 16; i++)                                   \
+                    vstore16(row[i], 0, target + (k + i) * width + lane0);                                             \
+                k += 16;                                                                                               \
+                if (k < depth && k + 16 > depth)                                                                       \
+                    k = depth - 16; /* the last step overlaps the one before instead of reading past the end */        \
+            }                                                                                                          \
+            for (; k < depth; k++) /* only when depth < 16 */                                                          \
+                for (int i = 0; i < min(16, width - lane0); i++)                                                       \
+                    target[k * width + lane0 + i] = READ(source + min(lane0 + i, last) * ld + k);                      \
+        }                                                                                                              \
     }
-}
+DEFINE_PACK_ACROSS(pack_across_a, a_t, VECTOR_A, READ_A)
+#if defined(A_BF16) == defined(B_BF16)
+#define pack_across_b pack_across_a
+#else
+DEFINE_PACK_ACROSS(pack_across_b, b_t, VECTOR_B, READ_B)
+#endif
 
 // Packs op(A)[row0 ..< row0 + rows, k0 ..< k0 + depth] as panels: the panel that starts at row r lies at r * depth.
-SEPARATE static void pack_a(__global const float *a, size_t lda, int transposed, int row0, int rows, int k0, int depth,
+SEPARATE static void pack_a(__global const a_t *a, size_t lda, int transposed, int row0, int rows, int k0, int depth,
                             __global float *target) {
     if (!transposed) {
         for (int r = 0; r < rows;) {
             const int height = panel_rows(rows - r);
-            pack_across(a + (row0 + r) * lda + k0, lda, min(height, rows - r), depth, height, target + r * depth);
+            pack_across_a(a + (row0 + r) * lda + k0, lda, min(height, rows - r), depth, height, target + r * depth);
             r += height;
         }
         return;
     }
     for (int k = 0; k < depth; k++) {
-        __global const float *source = a + (k0 + k) * lda + row0;
+        __global const a_t *source = a + (k0 + k) * lda + row0;
         for (int r = 0; r < rows;) {
             const int height = panel_rows(rows - r);
             __global float *to = target + r * depth + k * height;
             if (height == PANEL_ROWS && r + PANEL_ROWS <= rows) {
-#if PANEL_ROWS == 12
+#if defined(A_BF16)
+                for (int i = 0; i < PANEL_ROWS; i++)
+                    to[i] = READ_A(source + r + i);
+#elif PANEL_ROWS == 12
                 vstore8(vload8(0, source + r), 0, to);
                 vstore4(vload4(0, source + r + 8), 0, to + 8);
 #else
@@ -222,7 +281,7 @@ SEPARATE static void pack_a(__global const float *a, size_t lda, int transposed,
 #endif
             } else {
                 for (int i = 0; i < height; i++)
-                    to[i] = source[min(r + i, rows - 1)];
+                    to[i] = READ_A(source + min(r + i, rows - 1));
             }
             r += height;
         }
@@ -230,29 +289,29 @@ SEPARATE static void pack_a(__global const float *a, size_t lda, int transposed,
 }
 
 // Packs op(B)[k0 ..< k0 + depth, column0 ..< column0 + columns]: the panel that starts at column c lies at c * depth.
-SEPARATE static void pack_b(__global const float *b, size_t ldb, int transposed, int k0, int depth, int column0,
+SEPARATE static void pack_b(__global const b_t *b, size_t ldb, int transposed, int k0, int depth, int column0,
                             int columns, __global float *target) {
     if (transposed) {
         for (int c = 0; c < columns;) {
             const int width = panel_columns(columns - c);
-            pack_across(b + (column0 + c) * ldb + k0, ldb, min(width, columns - c), depth, width, target + c * depth);
+            pack_across_b(b + (column0 + c) * ldb + k0, ldb, min(width, columns - c), depth, width, target + c * depth);
             c += width;
         }
         return;
     }
     for (int k = 0; k < depth; k++) {
-        __global const float *source = b + (k0 + k) * ldb + column0;
+        __global const b_t *source = b + (k0 + k) * ldb + column0;
         int c = 0;
         for (; c + PANEL_COLUMNS <= columns; c += PANEL_COLUMNS) {
             __global float *to = target + c * depth + k * PANEL_COLUMNS;
             for (int v = 0; v < PANEL_COLUMNS / 16; v++)
-                vstore16(vload16(v, source + c), v, to);
+                vstore16(VECTOR_B(source + c + 16 * v), v, to);
         }
         if (c < columns) {
             const int width = panel_columns(columns - c);
             __global float *to = target + c * depth + k * width;
             for (int i = 0; i < width; i++)
-                to[i] = source[min(c + i, columns - 1)];
+                to[i] = READ_B(source + min(c + i, columns - 1));
         }
     }
 }
@@ -311,12 +370,12 @@ DEFINE_MULTIPLY(multiply_corner, SHORT_PANEL_ROWS, NARROW_PANEL_COLUMNS)
 // Launch: global size = number of workers, local size 1. Worker w computes an equal share of the tiles.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,
-            __global const float *a, ulong offsetA, int lda, ulong strideA,
-            __global const float *b, ulong offsetB, int ldb, ulong strideB,
-            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global const a_t *a, ulong offsetA, int lda, ulong strideA,
+            __global const b_t *b, ulong offsetB, int ldb, ulong strideB,
+            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
             __global const float *bias, ulong offsetBias,
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
-            __global const float *residual, ulong offsetResidual, int ldResidual,
+            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const c_t *residual, ulong offsetResidual, int ldResidual,
             ulong strideResidual, int epilogue,
             int transposeA, int transposeB, int tileM, int tileN, int blockK,
             int splits, int partials, __global float *workspace, ulong offsetWorkspace, ulong slotSize) {
@@ -341,15 +400,21 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,
         const int rows = min(tileM, m - row0), columns = min(tileN, n - column0);
         const int kBegin = min(split * splitK, k), kEnd = min(kBegin + splitK, k);
 
-        __global const float *aZ = a + offsetA + z * strideA;
-        __global const float *bZ = b + offsetB + z * strideB;
+        __global const a_t *aZ = a + offsetA + z * strideA;
+        __global const b_t *bZ = b + offsetB + z * strideB;
+#ifndef C_BF16
         // alpha and `accumulate` are already in the sums when the epilogue runs.
         const Epilogue e = make_epilogue(1.0f, 0, epilogue, bias + offsetBias, pre + offsetPre + z * stridePre, ldPre,
                                          residual + offsetResidual + z * strideResidual, ldResidual);
+#endif
 
         // With split k the raw sums go to the workspace, and a second kernel adds them up.
         const size_t ldOut = partials ? (n + 3) / 4 * 4 : ldc;
+#ifdef C_BF16 // the host asks for partial sums: what has been rounded cannot be added to
+        __global float *out = partialSums + plane * (m * ldOut);
+#else
         __global float *out = partials ? partialSums + plane * (m * ldOut) : c + offsetC + z * strideC;
+#endif
 
         // Once even when there is nothing to sum: C still gets its zeros and its epilogue.
         for (int k0 = kBegin; k0 == kBegin || k0 < kEnd; k0 += blockK) {
@@ -378,9 +443,11 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,
                     }
                     i += height;
                 }
+#ifndef C_BF16
                 // While these rows of C are still in the cache.
                 if (k0 + depth == kEnd && !partials && epilogue)
                     finish_block(e, out, ldOut, out, ldOut, row0 + group, groupRows, column0, columns);
+#endif
             }
         }
     }
@@ -391,10 +458,10 @@ gemm_vector(int m, int n, int k, int batch, float alpha, int accumulate,
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
             __global float *partials, ulong offsetPartials,
-            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
             __global const float *bias, ulong offsetBias,
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
-            __global const float *residual, ulong offsetResidual, int ldResidual,
+            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const c_t *residual, ulong offsetResidual, int ldResidual,
             ulong strideResidual, int epilogue) {
     const size_t rowOfAll = get_global_id(0), z = rowOfAll / m, row = rowOfAll % m;
     const size_t ldPartial = (n + 3) / 4 * 4, plane = m * ldPartial;
@@ -464,78 +531,130 @@ gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
 
 DEFINE_ACTIVATION(activate, float4)
 
-// Loads the first `valid` of four neighbours, zero for the rest; touches nothing outside.
-static float4 load_quad(__global const float *p, int valid) {
-    if (valid >= 4) {
+// Four neighbours.
+static float4 float_quad(__global const float *p) {
 #if VEC
-        return *(__global const float4 *)p;
+    return *(__global const float4 *)p;
 #else
-        return vload4(0, p);
+    return vload4(0, p);
 #endif
-    }
-    float4 v = 0.0f;
-    if (valid > 0)
-        v.x = p[0];
-    if (valid > 1)
-        v.y = p[1];
-    if (valid > 2)
-        v.z = p[2];
-    return v;
 }
+static void store_float_quad(float4 v, __global float *p) {
+#if VEC
+    *(__global float4 *)p = v;
+#else
+    vstore4(v, 0, p);
+#endif
+}
+#if defined(A_BF16) || defined(B_BF16) || defined(C_BF16)
+static float4 bf16_quad(__global const ushort *p) {
+#if VEC
+    return as_float4(convert_uint4(*(__global const ushort4 *)p) << 16);
+#else
+    return as_float4(convert_uint4(vload4(0, p)) << 16);
+#endif
+}
+#endif
+#ifdef C_BF16
+static void store_bf16_quad(float4 v, __global ushort *p) {
+    const ushort4 rounded =
+        (ushort4)(bf16_of_float(v.x), bf16_of_float(v.y), bf16_of_float(v.z), bf16_of_float(v.w));
+#if VEC
+    *(__global ushort4 *)p = rounded;
+#else
+    vstore4(rounded, 0, p);
+#endif
+}
+#endif
 
-static void store_quad(float4 v, __global float *p, int valid) {
-    if (valid >= 4) {
-#if VEC
-        *(__global float4 *)p = v;
-#else
-        vstore4(v, 0, p);
-#endif
-        return;
+// Loads the first `valid` of four neighbours, zero for the rest; touches nothing outside.
+#define DEFINE_LOAD_QUAD(NAME, TYPE, QUAD, READ)                                                                       \
+    static float4 NAME(__global const TYPE *p, int valid) {                                                            \
+        if (valid >= 4)                                                                                                \
+            return QUAD(p);                                                                                            \
+        float4 v = 0.0f;                                                                                               \
+        if (valid > 0)                                                                                                 \
+            v.x = READ(p);                                                                                             \
+        if (valid > 1)                                                                                                 \
+            v.y = READ(p + 1);                                                                                         \
+        if (valid > 2)                                                                                                 \
+            v.z = READ(p + 2);                                                                                         \
+        return v;                                                                                                      \
     }
-    if (valid > 0)
-        p[0] = v.x;
-    if (valid > 1)
-        p[1] = v.y;
-    if (valid > 2)
-        p[2] = v.z;
-}
+#define DEFINE_STORE_QUAD(NAME, TYPE, STORE_FOUR, MADE)                                                                \
+    static void NAME(float4 v, __global TYPE *p, int valid) {                                                          \
+        if (valid >= 4) {                                                                                              \
+            STORE_FOUR(v, p);                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (valid > 0)                                                                                                 \
+            p[0] = MADE(v.x);                                                                                          \
+        if (valid > 1)                                                                                                 \
+            p[1] = MADE(v.y);                                                                                          \
+        if (valid > 2)                                                                                                 \
+            p[2] = MADE(v.z);                                                                                          \
+    }
+#define READ_FLOAT(p) (*(p))
+#define MADE_FLOAT(v) (v)
+DEFINE_LOAD_QUAD(load_quad, float, float_quad, READ_FLOAT)
+DEFINE_LOAD_QUAD(load_quad_a, a_t, QUAD_A, READ_A)
+DEFINE_LOAD_QUAD(load_quad_b, b_t, QUAD_B, READ_B)
+DEFINE_LOAD_QUAD(load_quad_c, c_t, QUAD_C, READ_C)
+DEFINE_STORE_QUAD(store_quad, float, store_float_quad, MADE_FLOAT)
+DEFINE_STORE_QUAD(store_quad_c, c_t, STORE_QUAD_C, MADE_C)
 
 // Runs the epilogue on `valid` neighbours of one row and stores them.
-static void finish_quad(Epilogue e, float4 sum, __global float *c, size_t ldc, size_t row, int column, int valid) {
+static void finish_quad(Epilogue e, float4 sum, __global c_t *c, size_t ldc, size_t row, int column, int valid) {
     float4 v = e.alpha * sum;
     if (e.flags & EPILOGUE_BIAS)
         v += load_quad(e.bias + column, valid);
     if (e.flags & EPILOGUE_PRE)
-        store_quad(v, e.pre + row * e.ldPre + column, valid);
+        store_quad_c(v, e.pre + row * e.ldPre + column, valid);
     if (e.activation)
         v = activate(v, e.activation);
     if (e.flags & EPILOGUE_RESIDUAL)
-        v += load_quad(e.residual + row * e.ldResidual + column, valid);
+        v += load_quad_c(e.residual + row * e.ldResidual + column, valid);
     if (e.accumulate)
-        v += load_quad(c + row * ldc + column, valid);
-    store_quad(v, c + row * ldc + column, valid);
+        v += load_quad_c(c + row * ldc + column, valid);
+    store_quad_c(v, c + row * ldc + column, valid);
 }
 
-// The epilogue of a launch that leaves partial sums: none.
-static Epilogue no_epilogue(void) {
-    Epilogue e;
-    e.alpha = 1.0f;
-    e.accumulate = e.flags = e.activation = e.ldPre = e.ldResidual = 0;
-    e.bias = e.residual = 0;
-    e.pre = 0;
-    return e;
+// Where a work-group's sums go: with split k raw into the workspace (rows padded to whole quads), for gemm_reduce to finish; else through
+// the epilogue into C.
+typedef struct {
+    Epilogue epilogue;
+    __global c_t *c;
+    size_t ldc;
+    __global float *partials;
+    size_t ldPartials;
+} Target;
+
+static void finish(Target t, int splits, float4 sum, size_t row, int column, int valid) {
+    if (splits == 1)
+        finish_quad(t.epilogue, sum, t.c, t.ldc, row, column, valid);
+    else
+        store_quad(sum, t.partials + row * t.ldPartials + column, valid);
 }
+
+#define MAKE_TARGET                                                                                                    \
+    Target target;                                                                                                     \
+    target.epilogue = make_epilogue(alpha, accumulate, epilogue, bias + offsetBias, pre + offsetPre + z * stridePre,   \
+                                    ldPre, residual + offsetResidual + z * strideResidual, ldResidual);                \
+    target.c = c + offsetC + z * strideC;                                                                              \
+    target.ldc = ldc;                                                                                                  \
+    target.ldPartials = (n + 3) / 4 * 4;                                                                               \
+    target.partials = workspace + offsetWorkspace + plane * (m * target.ldPartials);
 
 // Fetches this work-item's quads of a tile: ALONG rows (of op(A), or columns of op(B)) x BK steps of k, zero outside of
 // the matrix. K_CONTIGUOUS says in which direction the storage runs, so that each quad is one piece of memory.
-#define FETCH_TILE(quads, FETCHES, ALONG, K_CONTIGUOUS, source, ld, along0, alongEnd)                                  \
+#define FETCH_TILE(quads, LOAD_QUAD, FETCHES, ALONG, K_CONTIGUOUS, source, ld, along0, alongEnd)                                  \
     _Pragma("unroll") for (int f = 0; f < FETCHES; f++) {                                                              \
         const int q = item + f * ITEMS;                                                                                \
         const int i = along0 + (K_CONTIGUOUS ? q / (BK / 4) : q % (ALONG / 4) * 4);                                    \
         const int kk = kNext + (K_CONTIGUOUS ? q % (BK / 4) * 4 : q / (ALONG / 4));                                    \
         const size_t at = K_CONTIGUOUS ? (size_t)i * ld + kk : (size_t)kk * ld + i;                                    \
         const int inside = K_CONTIGUOUS ? (i < alongEnd ? kEnd - kk : 0) : (kk < kEnd ? alongEnd - i : 0);             \
-        quads[f] = load_quad(source + at, inside);                                                                     \
+        quads[f] = LOAD_QUAD(source + at, inside);                                                                     \
     }
 
 // Puts the fetched quads into local memory, always k-major: tile[k][row].
@@ -557,12 +676,12 @@ static Epilogue no_epilogue(void) {
 // it keeps one argument list for all kernels.)
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
-          __global const float *restrict a, ulong offsetA, int lda, ulong strideA,
-          __global const float *restrict b, ulong offsetB, int ldb, ulong strideB,
-          __global float *c, ulong offsetC, int ldc, ulong strideC,
+          __global const a_t *restrict a, ulong offsetA, int lda, ulong strideA,
+          __global const b_t *restrict b, ulong offsetB, int ldb, ulong strideB,
+          __global c_t *c, ulong offsetC, int ldc, ulong strideC,
           __global const float *bias, ulong offsetBias,
-          __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
-          __global const float *residual, ulong offsetResidual, int ldResidual,
+          __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
+          __global const c_t *residual, ulong offsetResidual, int ldResidual,
           ulong strideResidual, int epilogue,
           int splits, __global float *workspace, ulong offsetWorkspace) {
     // Two buffers: one is read while the next step is written into the other, so one barrier per step is enough.
@@ -598,8 +717,8 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
             sum[i][j] = 0.0f;
 
     int buffer = 0, kNext = kBegin;
-    FETCH_TILE(quadsA, FETCHES_A, BM, !TA, a, lda, row0, m)
-    FETCH_TILE(quadsB, FETCHES_B, BN, TB, b, ldb, column0, n)
+    FETCH_TILE(quadsA, load_quad_a, FETCHES_A, BM, !TA, a, lda, row0, m)
+    FETCH_TILE(quadsB, load_quad_b, FETCHES_B, BN, TB, b, ldb, column0, n)
     STORE_TILE(quadsA, FETCHES_A, BM, !TA, tileA[0], LD_TILE_A)
     STORE_TILE(quadsB, FETCHES_B, BN, TB, tileB[0], LD_TILE_B)
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -608,8 +727,8 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
         kNext += BK;
         // Start the loads of the next step early; they arrive while this step computes.
         if (kNext < kEnd) {
-            FETCH_TILE(quadsA, FETCHES_A, BM, !TA, a, lda, row0, m)
-            FETCH_TILE(quadsB, FETCHES_B, BN, TB, b, ldb, column0, n)
+            FETCH_TILE(quadsA, load_quad_a, FETCHES_A, BM, !TA, a, lda, row0, m)
+            FETCH_TILE(quadsB, load_quad_b, FETCHES_B, BN, TB, b, ldb, column0, n)
         }
         __local const float *fromA = tileA[buffer] + itemM * 4, *fromB = tileB[buffer] + itemN * 4;
 #pragma unroll
@@ -639,16 +758,7 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    // With split k the raw sums go to the workspace (rows padded to whole quads); gemm_reduce finishes them.
-    Epilogue e = no_epilogue();
-    size_t ldOut = (n + 3) / 4 * 4;
-    __global float *out = workspace + offsetWorkspace + plane * (m * ldOut);
-    if (splits == 1) {
-        e = make_epilogue(alpha, accumulate, epilogue, bias + offsetBias, pre + offsetPre + z * stridePre, ldPre,
-                          residual + offsetResidual + z * strideResidual, ldResidual);
-        out = c + offsetC + z * strideC;
-        ldOut = ldc;
-    }
+    MAKE_TARGET
 #pragma unroll
     for (int i = 0; i < TM; i++) {
         const int row = row0 + i / 4 * (BM / QUADS_M) + itemM * 4 + i % 4;
@@ -656,7 +766,7 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
         for (int j = 0; j < QUADS_N; j++) {
             const int column = column0 + j * (BN / QUADS_N) + itemN * 4;
             if (row < m)
-                finish_quad(e, sum[i][j], out, ldOut, row, column, n - column);
+                finish(target, splits, sum[i][j], row, column, n - column);
         }
     }
 }
@@ -678,12 +788,12 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
 // Launch: one dimension, ceil(n / SKINNY_COLUMNS) * splits * batch work-groups of 256 work-items.
 __kernel __attribute__((reqd_work_group_size(SKINNY_ITEMS, 1, 1))) void
 gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
-            __global const float *restrict a, ulong offsetA, int lda, ulong strideA,
-            __global const float *restrict b, ulong offsetB, int ldb, ulong strideB,
-            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global const a_t *restrict a, ulong offsetA, int lda, ulong strideA,
+            __global const b_t *restrict b, ulong offsetB, int ldb, ulong strideB,
+            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
             __global const float *bias, ulong offsetBias,
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
-            __global const float *residual, ulong offsetResidual, int ldResidual,
+            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const c_t *residual, ulong offsetResidual, int ldResidual,
             ulong strideResidual, int epilogue,
             int splits, __global float *workspace, ulong offsetWorkspace) {
     // TB = 1: one float per work-item and row.  TB = 0: one quad per work-item, row after row.
@@ -700,15 +810,7 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
     a += offsetA + z * strideA;
     b += offsetB + z * strideB;
 
-    Epilogue e = no_epilogue();
-    size_t ldOut = (n + 3) / 4 * 4;
-    __global float *out = workspace + offsetWorkspace + plane * (m * ldOut);
-    if (splits == 1) {
-        e = make_epilogue(alpha, accumulate, epilogue, bias + offsetBias, pre + offsetPre + z * stridePre, ldPre,
-                          residual + offsetResidual + z * strideResidual, ldResidual);
-        out = c + offsetC + z * strideC;
-        ldOut = ldc;
-    }
+    MAKE_TARGET
 
     float4 sum[SKINNY_ROWS];
 #pragma unroll
@@ -718,21 +820,21 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
 #if TB
     const int column = column0 + team;
     for (int kk = kBegin + 4 * lane; kk < kEnd; kk += 4 * SKINNY_LANES) {
-        const float4 right = load_quad(b + (size_t)column * ldb + kk, column < n ? kEnd - kk : 0);
+        const float4 right = load_quad_b(b + (size_t)column * ldb + kk, column < n ? kEnd - kk : 0);
 #pragma unroll
         for (int row = 0; row < SKINNY_ROWS; row++)
             if (row < m) {
 #if TA
                 float4 left = 0.0f;
-                left.x = a[(size_t)kk * lda + row];
+                left.x = READ_A(a + (size_t)kk * lda + row);
                 if (kk + 1 < kEnd)
-                    left.y = a[(size_t)(kk + 1) * lda + row];
+                    left.y = READ_A(a + (size_t)(kk + 1) * lda + row);
                 if (kk + 2 < kEnd)
-                    left.z = a[(size_t)(kk + 2) * lda + row];
+                    left.z = READ_A(a + (size_t)(kk + 2) * lda + row);
                 if (kk + 3 < kEnd)
-                    left.w = a[(size_t)(kk + 3) * lda + row];
+                    left.w = READ_A(a + (size_t)(kk + 3) * lda + row);
 #else
-                const float4 left = load_quad(a + (size_t)row * lda + kk, kEnd - kk);
+                const float4 left = load_quad_a(a + (size_t)row * lda + kk, kEnd - kk);
 #endif
                 sum[row] = fma(left, right, sum[row]);
             }
@@ -753,16 +855,16 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
     if (row < m && column0 + quad < n) {
         __local const float *from = shared + row * SKINNY_ITEMS + quad * SKINNY_LANES;
         const float4 total = (float4)(from[0], from[SKINNY_LANES], from[2 * SKINNY_LANES], from[3 * SKINNY_LANES]);
-        finish_quad(e, total, out, ldOut, row, column0 + quad, n - column0 - quad);
+        finish(target, splits, total, row, column0 + quad, n - column0 - quad);
     }
 #else
     const int column = column0 + 4 * lane;
     for (int kk = kBegin + team; kk < kEnd; kk += SKINNY_TEAMS) {
-        const float4 right = load_quad(b + (size_t)kk * ldb + column, n - column);
+        const float4 right = load_quad_b(b + (size_t)kk * ldb + column, n - column);
 #pragma unroll
         for (int row = 0; row < SKINNY_ROWS; row++)
             if (row < m) {
-                const float left = a[TA ? (size_t)kk * lda + row : (size_t)row * lda + kk];
+                const float left = READ_A(a + (TA ? (size_t)kk * lda + row : (size_t)row * lda + kk));
                 sum[row] = fma((float4)(left), right, sum[row]);
             }
     }
@@ -777,7 +879,7 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
             float4 total = 0.0f;
             for (int slice = 0; slice < SKINNY_TEAMS; slice++)
                 total += quads[team * SKINNY_ITEMS + slice * SKINNY_LANES + lane];
-            finish_quad(e, total, out, ldOut, row + team, column, n - column);
+            finish(target, splits, total, row + team, column, n - column);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }
@@ -789,10 +891,10 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
 __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void
 gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
             __global const float *partials, ulong offsetPartials,
-            __global float *c, ulong offsetC, int ldc, ulong strideC,
+            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
             __global const float *bias, ulong offsetBias,
-            __global float *pre, ulong offsetPre, int ldPre, ulong stridePre,
-            __global const float *residual, ulong offsetResidual, int ldResidual,
+            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const c_t *residual, ulong offsetResidual, int ldResidual,
             ulong strideResidual, int epilogue) {
     const size_t quadsN = (n + 3) / 4, quad = get_global_id(0), rowOfAll = quad / quadsN;
     const size_t z = rowOfAll / m, row = rowOfAll % m, plane = m * quadsN * 4;

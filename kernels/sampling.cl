@@ -10,12 +10,6 @@
 // from the number of the logits that reach it (or from their sum): 32 passes over a row instead of a sort. Logits that equal the
 // threshold: top-k keeps all of them; top-p keeps the later ones as far as p wants them.
 
-#ifdef VECTOR
-#define FLOAT_OF_BITS(bits) (AS_REAL((mask_t)((int)(bits))).s0)
-#else
-#define FLOAT_OF_BITS(bits) AS_REAL((int)(bits))
-#endif
-
 // Floats in the order of unsigned integers; below -inf and above +inf lie NaNs, which no logit reaches.
 INLINE float threshold_of_order(uint order) { return FLOAT_OF_BITS(order & 0x80000000u ? order ^ 0x80000000u : ~order); }
 

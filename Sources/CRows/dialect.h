@@ -64,6 +64,8 @@ typedef uchar uchar_unaligned __attribute__((ext_vector_type(16), aligned(1)));
 #define LANE_IDS ((mask_t){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 
 #define SPLAT(x) ((real)(x))
+#define FLOAT_OF_BITS(u) __builtin_bit_cast(float, (uint)(u))
+#define BITS_OF_FLOAT(f) __builtin_bit_cast(uint, (float)(f))
 #define V_MAX(a, b) __builtin_elementwise_max((real)(a), (real)(b))
 #define V_MIN(a, b) __builtin_elementwise_min((real)(a), (real)(b))
 #define V_ABS(a) __builtin_elementwise_abs(a)

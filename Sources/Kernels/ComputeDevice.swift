@@ -53,13 +53,15 @@ public enum ComputeDevice: Sendable {
     /// Bytes of a piece that is on its way from a file to a device: it stays in the processor's caches.
     private static let pieceBytes = 1 << 20
 
-    /// Fills a contiguous f32 view piece by piece; returns when everything is there.
+    /// Fills a contiguous view, f32 or bf16, piece by piece; returns when everything is there. What becomes bf16 is rounded.
     /// - Parameter read: fills memory with the elements from a place on; called for each piece in order. The memory is the view's own
     ///   where the host can reach it.
     public func write(
         to view: View, pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
     ) throws {
-        precondition(view.isContiguous && view.dtype == .f32, "pieces into \(view.shape) \(view.dtype)")
+        precondition(
+            view.isContiguous && (view.dtype == .f32 || view.dtype == .bf16), "pieces into \(view.shape) \(view.dtype)")
+        if view.dtype == .bf16 { return try write(rounding: view, pieces: read) }
         let most = Self.pieceBytes / 4
         func pieces(_ body: (_ from: Int, _ count: Int) throws -> Void) throws {
             for from in stride(from: 0, to: view.count, by: most) { try body(from, min(most, view.count - from)) }
@@ -78,6 +80,23 @@ public enum ComputeDevice: Sendable {
             }
         case (.planned, .planned): break
         default: throw mixedDevices
+        }
+    }
+
+    private func write(
+        rounding view: View, pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
+    ) throws {
+        guard plan == nil else { return }
+        let most = min(Self.pieceBytes / 4, view.count)
+        let piece = UnsafeMutableBufferPointer<Float>.allocate(capacity: most)
+        defer { piece.deallocate() }
+        var rounded = [UInt16](repeating: 0, count: most)
+        for from in stride(from: 0, to: view.count, by: max(1, most)) {
+            let part = UnsafeMutableBufferPointer(rebasing: piece[..<min(most, view.count - from)])
+            try read(from, part)
+            rounded.withUnsafeMutableBufferPointer { roundToBF16(UnsafeBufferPointer(part), into: $0.baseAddress!) }
+            let target = View(storage: view.storage, offset: view.offset + from, shape: [part.count], dtype: .bf16)
+            try write(Array(rounded[..<part.count]), to: target)
         }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -42,10 +43,12 @@ public enum ModelDirectory {
     /// - Parameters:
     ///   - seed: draws what is not in the files.
     ///   - trains: false freezes it and spares the memory of its gradients.
+    ///   - dtype: what a frozen module's matrices are stored as, f32 or bf16.
     static func fill(
-        _ module: any Module, with weights: StoredWeights, on device: Device, seed: UInt64? = nil, trains: Bool = true
+        _ module: any Module, with weights: StoredWeights, on device: Device, seed: UInt64? = nil, trains: Bool = true,
+        dtype: DType = .f32
     ) throws -> ParameterArena {
-        let arena = try module.materialize(on: device, seed: seed, trains: trains)
+        let arena = try module.materialize(on: device, seed: seed, trains: trains, dtype: dtype)
         try weights.assign()
         return arena
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import RetortDistillation
+import RetortKernels
 import RetortSupport
 
 struct Cache: ParsableCommand {
@@ -8,7 +9,8 @@ struct Cache: ParsableCommand {
         discussion: """
             Reads the training texts of a recipe with the teacher of its `teacher: {path: DIRECTORY}`, once, and keeps of each learned token the
             likeliest successors with their probabilities, and what all others weigh together. A recipe with `teacher: {cache: DIRECTORY}`
-            then trains without a teacher in memory: in any order, with any batch, seed, temperature and device.
+            then trains without a teacher in memory: in any order, with any batch, seed, temperature and device. Hidden states of all tokens
+            are kept too where the recipe's losses compare them (hidden-states).
 
             The size is told before the reading begins. What was stopped goes on with the same command; texts that come to the data are
             added. A cache of another teacher or tokenizer is refused.
@@ -27,9 +29,17 @@ struct Cache: ParsableCommand {
     var topP: Double?
     @Option(help: "Bits of a log-probability before it is packed: each more halves the error.")
     var bits = 8
+    @Option(help: "What hidden states are stored as, where the recipe's losses ask for some: f16, bf16 or f32.")
+    var states: States = .f16
     @Option(help: "Texts that are read side by side.")
     var batch = 8
     @OptionGroup var common: CommonOptions
+
+    enum States: String, ExpressibleByArgument, CaseIterable {
+        case f16, bf16, f32
+
+        var dtype: DType { DType(rawValue: rawValue) ?? .f16 }
+    }
 
     func validate() throws {
         func require(_ holds: Bool, _ what: String) throws { if !holds { throw ValidationError(what) } }
@@ -43,8 +53,8 @@ struct Cache: ParsableCommand {
         let progress = Progress(quiet: common.quiet)
         let run = try CacheRun(
             readRecipe(recipe, overrides: overrides), output: output,
-            kept: topP.map { .mass($0, most: topK ?? 256) } ?? .top(topK ?? 50), bits: bits, batch: batch,
-            on: common.open(), progress: progress)
+            kept: topP.map { .mass($0, most: topK ?? 256) } ?? .top(topK ?? 50), bits: bits, states: states.dtype,
+            batch: batch, on: common.open(), progress: progress)
         let summary = try run.run()
         progress.finish()
         TextOutput.standardOutput.write(common.json ? summary.json.text() + "\n" : summary.text)

@@ -27,6 +27,7 @@ struct Eval: ParsableCommand {
     @OptionGroup var options: EvalDataOptions
     @OptionGroup var text: EvalTextOptions
     @OptionGroup var answers: EvalAnswerOptions
+    @OptionGroup var weights: WeightOptions
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -36,7 +37,9 @@ struct Eval: ParsableCommand {
     }
 
     private func report(_ family: ModelFamily, on device: Device) throws -> EvaluationReport {
-        if family != .language, answers.generate { try refuse(["--generate"], for: "language models") }
+        if family != .language {
+            try refuse((answers.generate ? ["--generate"] : []) + weights.given, for: "language models")
+        }
         switch family {
         case .classifier:
             try refuse(text.given, for: "texts")
@@ -45,11 +48,13 @@ struct Eval: ParsableCommand {
             try refuse(options.given.filter { $0 != "--test-every" }, for: "classifiers")
             let data = text.of(data, every: options.testEvery)
             guard answers.generate else {
-                return try evaluate(languageModel: model, teacher: teacher, on: data, device: device)
+                return try evaluate(
+                    languageModel: model, teacher: teacher, on: data, dtype: weights.dtype.dtype, device: device)
             }
             try text.checkForWriting()
             return try evaluateAnswers(
-                languageModel: model, teacher: teacher, on: data, try answers.of(), device: device,
+                languageModel: model, teacher: teacher, on: data, try answers.of(), dtype: weights.dtype.dtype,
+                device: device,
                 progress: Progress(quiet: common.quiet))
         case .encoder:
             try refuse(options.given.filter { $0 != "--label" }, for: "pictures, tables and language models")

@@ -28,6 +28,7 @@ struct Generate: ParsableCommand {
     var ignoreEnd = false
     @OptionGroup var file: PromptFileOptions
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var weights: WeightOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -42,12 +43,12 @@ struct Generate: ParsableCommand {
     }
 
     func run() throws {
-        let writer = try TextGenerator(model, on: common.open())
+        let writer = try TextGenerator(model, dtype: weights.dtype.dtype, on: common.open())
         let named = try template.map { try ChatTemplate.named($0) }
         guard let prompt else {
             let options = WritingOptions(
                 count: maxNewTokens, sampling: sampling.sampling, ends: ignoreEnd ? [] : writer.ends)
-            return try file.answer(writer, model, named, options, common)
+            return try file.answer(writer, model, named, options, weights, common)
         }
         let template = try named ?? (chat ? writer.tokenizer.chatTemplate() : nil)
         let answer = try writer.write(
@@ -89,14 +90,14 @@ struct PromptFileOptions: ParsableArguments {
 
     func answer(
         _ writer: TextGenerator, _ model: String, _ template: ChatTemplate?, _ options: WritingOptions,
-        _ common: CommonOptions
+        _ weights: WeightOptions, _ common: CommonOptions
     ) throws {
         guard let input, let output else { return }
         let source = try TextSource.open([input], TextOptions(format: format, fields: fields?.names ?? [:], keep: keep))
         let answers = try AnswerFile(
             writer, source, template: template, separator: separator ?? "",
             options: options,
-            model: try LanguageModelDirectory.digest(model))
+            model: try LanguageModelDirectory.digest(model, dtype: weights.dtype.dtype))
         let progress = Progress(quiet: common.quiet)
         let before = try answers.write(to: output, batch: batch ?? 8) {
             progress.status("\($0) of \(source.count) answers")

@@ -248,7 +248,7 @@ import Testing
     @Test func everyGroupHasCases() {
         let groups = Set(BenchSuite.cases.map(\.group))
         #expect(groups == Set(BenchGroup.allCases).subtracting([.start]))
-        let keys = BenchSuite.cases.map { $0.kernel + " " + $0.shape }
+        let keys = BenchSuite.cases.map { "\($0.kernel) \($0.shape) \($0.dtype)" }
         #expect(Set(keys).count == keys.count)
     }
 }

@@ -186,6 +186,60 @@ struct LanguageRunTests {
         #expect(one.facts == kept.facts && one.peaks[1] == kept.peaks[1] && one.peaks[2] == again.peaks[2])
     }
 
+    @Test("steps in bf16: nearly the same students, repeatable, in less memory", arguments: TestBackend.fast)
+    func reducedPrecision(_ backend: TestBackend) throws {
+        let recipe = SmallLanguage.recipe.replacing(
+            "hidden: 8, intermediate: 16, layers: 1", with: "hidden: 32, intermediate: 96, layers: 6")
+        let small = try SmallLanguage(backend, recipe)
+        func run(_ output: String, _ overrides: String...) throws -> RunResults {
+            try readRecipe(small.folder.path("small.yaml"), overrides: ["seeds=[0]", "train.batch=32"] + overrides)
+                .start(
+                    on: backend.ownDevice(), output: small.folder.path(output), progress: Progress(quiet: true)
+                ).run()
+        }
+        let full = try run("full")
+        let reduced = try run("reduced", "train.dtype=bf16")
+        #expect(facts(try run("again", "train.dtype=bf16")) == facts(reduced))
+        for (mine, theirs) in zip(reduced.arms, full.arms) {
+            let (a, b) = (mine.seeds[0].metrics, theirs.seeds[0].metrics)
+            let (near, exact) = (try #require(a["perplexity"]), try #require(b["perplexity"]))
+            #expect(abs(near - exact) < 0.03 * exact && near != exact, "\(mine.role): \(near), \(exact)")
+            let (less, more) = (try #require(a["peak_bytes"]), try #require(b["peak_bytes"]))
+            #expect(less < 0.88 * more, "\(mine.role): \(less), \(more)")
+        }
+        // Parts of a batch are the batch.
+        let parts = try run("parts", "train.dtype=bf16", "train.micro-batch=8")
+        for (mine, theirs) in zip(parts.arms, reduced.arms) {
+            let (a, b) = (mine.seeds[0].metrics["perplexity"] ?? 0, theirs.seeds[0].metrics["perplexity"] ?? 1)
+            #expect(abs(a - b) < 0.01 * b, "\(mine.role): \(a), \(b)")
+        }
+        // What is saved is fp32, and gives the run's numbers.
+        let final = small.folder.path("reduced/student/seed-0/final")
+        let stored = try SafeTensors(path: final + "/model.safetensors")
+        #expect(stored.tensors.allSatisfy { $0.type == .float32 })
+    }
+
+    @Test("a teacher in bf16, and adapters beside bf16 weights", arguments: TestBackend.fast)
+    func reducedTeacher(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        let teacher = small.folder.path("one/teacher/seed-0/final")
+        _ = try small.start("one", "seeds=[0]").run()
+        let text = SmallLanguage.recipe.split(separator: "\n").map {
+            $0.hasPrefix("teacher:")
+                ? "teacher: {path: \(teacher)}"
+                : $0.hasPrefix("student:") ? "student: {path: \(teacher), lora: {rank: 2}}" : String($0)
+        }.joined(separator: "\n")
+        try small.folder.write(text, to: "small.yaml")
+        let full = try small.start("full", "seeds=[0]").run()
+        let reduced = try small.start("reduced", "seeds=[0]", "teacher.dtype=bf16", "train.dtype=bf16").run()
+        for (mine, theirs) in zip(reduced.arms, full.arms) {
+            let (a, b) = (mine.seeds[0].metrics["perplexity"] ?? 0, theirs.seeds[0].metrics["perplexity"] ?? 1)
+            #expect(abs(a - b) < 0.02 * b && a != b, "\(mine.role): \(a), \(b)")
+        }
+        let refused = try small.refused("train: {steps: 60}}", "train: {steps: 60}, dtype: bf16}")
+        #expect(refused?.exit == .recipe && refused?.what.contains("bf16") == true)
+    }
+
     @Test("without a teacher a student learns alone; epochs and steps agree")
     func alone() throws {
         let lines = SmallLanguage.recipe.split(separator: "\n", omittingEmptySubsequences: false)

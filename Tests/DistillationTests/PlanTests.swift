@@ -130,7 +130,7 @@ struct PlanTests {
     func language(_ backend: TestBackend) throws {
         let small = try SmallLanguage(backend)
         try compare(SmallLanguage.recipe, ["seeds=[0]", "teacher.train.steps=10"], in: small.folder, backend)
-        for way in ["train.micro-batch=3", "train.activation-checkpointing=true"] {
+        for way in ["train.micro-batch=3", "train.activation-checkpointing=true", "train.dtype=bf16"] {
             try compare(SmallLanguage.recipe, ["seeds=[0]", "teacher.train.steps=10", way], in: small.folder, backend)
         }
     }

@@ -31,12 +31,13 @@ private struct CachedLanguage {
     }
 
     @discardableResult
-    func fill(_ kept: KeptClasses, bits: Int = 8, batch: Int = 8, into folder: String = "cache", _ overrides: String...)
-        throws -> CacheRun.Summary
-    {
+    func fill(
+        _ kept: KeptClasses, bits: Int = 8, states: DType = .f16, batch: Int = 8, into folder: String = "cache",
+        _ overrides: String...
+    ) throws -> CacheRun.Summary {
         try CacheRun(
             readRecipe(small.folder.path("small.yaml"), overrides: overrides), output: small.folder.path(folder),
-            kept: kept, bits: bits, batch: batch, on: device, progress: Progress(quiet: true)
+            kept: kept, bits: bits, states: states, batch: batch, on: device, progress: Progress(quiet: true)
         ).run()
     }
 
@@ -97,7 +98,7 @@ struct TeacherCacheTests {
         for k in [5, 24] {
             try cached.fill(.top(k), into: "cache-\(k)")
             let cache = try TeacherCache(cached.small.folder.path("cache-\(k)"))
-            let kept = try cache.predictions(batch, on: device)
+            let kept = try cache.lesson(batch, capturing: [], on: device).predictions
             for temperature in [Float(1), 2, 4] {
                 var sums = (dense: 0.0, bucket: 0.0, bound: 0.0)
                 for row in 0..<count where weights[row] != 0 {
@@ -164,7 +165,7 @@ struct TeacherCacheTests {
             let epoch = batches.epoch(1)
             for step in 0..<epoch.steps {
                 let batch = epoch.batch(step)
-                let kept = try cache.predictions(batch, on: cached.device)
+                let kept = try cache.lesson(batch, capturing: [], on: cached.device).predictions
                 let values: [Float] = try cached.device.compute.read(kept.values)
                 let ids = try cached.device.compute.read(kept.ids, as: Int32.self)
                 let k = kept.ids.shape[1]
@@ -271,5 +272,119 @@ struct TeacherCacheTests {
         }
         #expect(counts.count > 1, "\(counts)")
         #expect(try #require(half.residual.first).mass < 0.6)
+    }
+
+    private static let hidden = CachedLanguage.recipe.replacing(
+        "{loss: hinton, temperature: 2, alpha: 0.5}",
+        with: "{loss: hinton, temperature: 2, alpha: 0.5}, {loss: hidden-states, embeddings: true, weight: 20}")
+
+    @Test("hidden states are the teacher's, in whatever order texts come, packed too", arguments: TestBackend.fast)
+    func hiddenStates(_ backend: TestBackend) throws {
+        let cached = try CachedLanguage(backend)
+        try cached.small.folder.write(Self.hidden, to: "small.yaml")
+        let teacher = try LanguageModelDirectory.load(cached.teacher, on: cached.device, trains: false).model
+        let data = try cached.examples()
+        // One block of the student, two of the teacher: the last, and what enters the first.
+        let paths: Set<String> = ["embeddings", "layers.1.hidden"]
+        for (dtype, error) in [(DType.f32, Float(1e-5)), (.f16, 0x1p-10), (.bf16, 0x1p-8)] {
+            try cached.fill(.top(24), states: dtype, batch: 3, into: "cache-\(dtype)")
+            let cache = try TeacherCache(cached.small.folder.path("cache-\(dtype)"))
+            #expect(cache.identity.signals.paths == paths && cache.identity.signals.dtype == dtype)
+            for batches in [
+                try LanguageBatches(data.train, batch: 8, seed: 1),
+                try LanguageBatches(data.train, batch: 2, packing: .examples, length: 32, seed: 3),
+            ] {
+                let batch = batches.epoch(0).batch(1)
+                let kept = try cache.lesson(batch, capturing: paths, on: cached.device).signals
+                let live = try Autograd.withoutGradients {
+                    try teacher.hidden(TokenBatch(batch), capturing: paths).signals
+                }
+                for path in paths {
+                    let (mine, theirs) = (try #require(kept[path]), try #require(live[path]))
+                    #expect(mine.shape == theirs.shape)
+                    let size = try theirs.values().reduce(0) { max($0, abs($1)) }
+                    let valid = batch.valid ?? [Bool](repeating: true, count: batch.tokens.count)
+                    let columns = mine.shape[2]
+                    for (at, (a, b)) in try zip(mine.values(), theirs.values()).enumerated() {
+                        let expected = valid[at / columns] ? b : 0
+                        guard abs(a - expected) > error * max(abs(expected), 1e-3 * size) + 2e-6 * size else {
+                            continue
+                        }
+                        Issue.record("\(path) \(dtype) at \(at): \(a) for \(expected)")
+                        return
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a student learns from kept hidden states as from the teacher's own", arguments: TestBackend.fast)
+    func learningFromStates(_ backend: TestBackend) throws {
+        let cached = try CachedLanguage(backend)
+        // A cache without them says what it lacks.
+        try cached.fill(.top(24))
+        try cached.small.folder.write(Self.hidden, to: "small.yaml")
+        let lacking = thrown(RetortError.self) { _ = try cached.small.start("lacking") }
+        #expect(lacking?.exit == .recipe && lacking?.what.contains("keeps no hidden states") == true)
+        let other = thrown(RetortError.self) { try cached.fill(.top(24)) }
+        #expect(other?.exit == .cannotCreate && other?.why.contains("no hidden states") == true)
+
+        let summary = try cached.fill(.top(24), into: "states", "teacher.cache=states")
+        // 10 tokens of 16 + 16 numbers for 9 that are learned.
+        let states = 10.0 * 32 * 2 / 9
+        #expect(try #require(summary.bytesPerToken) > states && summary.bytesPerToken! < states + 120)
+        let kept = try cached.small.start("kept", "seeds=[0]", "teacher.cache=states").run()
+        try cached.small.folder.write(Self.hidden.replacing(", cache: cache", with: ""), to: "small.yaml")
+        let live = try cached.small.start("live", "seeds=[0]").run()
+        let (a, b) = (kept.arms[1].spread(.crossEntropy)?.mean, live.arms[2].spread(.crossEntropy)?.mean)
+        #expect(abs(try #require(a) - #require(b)) < 0.01, "\(String(describing: a)) and \(String(describing: b))")
+        let block = Self.hidden.replacing("embeddings: true", with: "teacher-layers: [0]").replacing(
+            "cache: cache", with: "cache: states")
+        try cached.small.folder.write(block, to: "small.yaml")
+        let another = thrown(RetortError.self) { _ = try cached.small.start("another") }
+        #expect(another?.exit == .recipe && another?.what.contains("layers.0.hidden") == true)
+        // They count: without them the student is another.
+        try cached.small.folder.write(
+            CachedLanguage.recipe.replacing("cache: cache", with: "cache: states"), to: "small.yaml")
+        let without = try cached.small.start("without", "seeds=[0]").run().arms[1].spread(.crossEntropy)?.mean
+        #expect(abs(try #require(without) - #require(a)) > 0.02)
+
+        let attention = CachedLanguage.recipe.replacing(
+            "{loss: hinton, temperature: 2, alpha: 0.5}", with: "{loss: attention-scores}")
+        try cached.small.folder.write(attention, to: "small.yaml")
+        #expect(thrown(RetortError.self) { _ = try cached.small.start("attention") }?.exit == .recipe)
+    }
+
+    @Test("numbers that a format cannot hold are refused, and files that lie about signals too")
+    func wrongStates() throws {
+        let device = try TestBackend.cpu.device()
+        let path = "layers.0.hidden"
+        func read(_ values: [Float], _ dtype: DType) throws -> [[UInt8]] {
+            try KeptSignals([(path, 2)], dtype).read(
+                [path: Tensor(values, [1, values.count / 2, 2], on: device)], on: device)
+        }
+        #expect(try read([1, -2, 65504, 0], .f16) == [[0, 0x3C, 0, 0xC0, 0xFF, 0x7B, 0, 0]])
+        let beyond = thrown(RetortError.self) { _ = try read([1, 70_000], .f16) }
+        #expect(beyond?.exit == .badData && beyond?.help.contains("bf16") == true)
+        #expect(try read([1, 70_000], .bf16)[0].count == 4)
+        for wrong in [Float.nan, .infinity] {
+            #expect(thrown(RetortError.self) { _ = try read([1, wrong], .f32) }?.exit == .badData)
+        }
+
+        let cached = try CachedLanguage(.cpu)
+        try cached.small.folder.write(Self.hidden, to: "small.yaml")
+        try cached.fill(.top(24))
+        let description = cached.small.folder.path("cache/cache.json")
+        let text = try String(contentsOfFile: description, encoding: .utf8)
+        for (old, new) in [
+            ("\"states_dtype\": \"f16\"", "\"states_dtype\": \"u8\""), ("\"states_dtype\": \"f16\",", ""),
+            ("\"embeddings\": 16", "\"embeddings\": 0"), ("\"embeddings\": 16", "\"embeddings\": 1e9"),
+            ("\"embeddings\": 16", "\"embeddings\": 15"),
+        ] {
+            let changed = text.replacing(old, with: new)
+            #expect(changed != text, "\(old)")
+            try changed.write(toFile: description, atomically: true, encoding: .utf8)
+            #expect(thrown(RetortError.self) { _ = try cached.small.start("wrong") }?.exit == .badData, "\(new)")
+        }
     }
 }

@@ -99,6 +99,9 @@ typedef struct {
     /// elements, any sign; [begin, end) counts elements of the index space.
     void (*strided_copy_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, const ptrdiff_t *sizes,
                                const ptrdiff_t *x_strides, const ptrdiff_t *y_strides, int accumulate);
+    /// The same of numbers of 16 bits, written.
+    void (*strided_copy_16_range)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, unsigned short *y,
+                                  const ptrdiff_t *sizes, const ptrdiff_t *x_strides, const ptrdiff_t *y_strides);
 
     /// y[b][column][row] = (accumulate ? y : 0) + x[b][row][column]; [begin, end) counts tiles of 32 x 32 elements,
     /// of which there are batches · ceil(rows / 32) · ceil(columns / 32). x_batch and y_batch: elements between two
@@ -260,6 +263,15 @@ typedef struct {
     void (*gemv_along_columns)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch, const float *b,
                                ptrdiff_t b_pitch, const float *bias, const float *residual, ptrdiff_t residual_pitch,
                                float *c, ptrdiff_t c_pitch, int m, int k, float alpha, int flags);
+    /// The same of a bfloat16 b.
+    void (*gemv_across_columns_bf16)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch,
+                                     const unsigned short *b, ptrdiff_t b_pitch, const float *bias,
+                                     const float *residual, ptrdiff_t residual_pitch, float *c, ptrdiff_t c_pitch,
+                                     int m, int k, float alpha, int flags);
+    void (*gemv_along_columns_bf16)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch,
+                                    const unsigned short *b, ptrdiff_t b_pitch, const float *bias,
+                                    const float *residual, ptrdiff_t residual_pitch, float *c, ptrdiff_t c_pitch,
+                                    int m, int k, float alpha, int flags);
 
     // ---- layernorm.cl: formulas there -------------------------------------------------------------------------------
 
@@ -375,6 +387,12 @@ typedef struct {
 
     void (*gather_rows_rows)(ptrdiff_t begin, ptrdiff_t end, const float *w, ptrdiff_t w_pitch, const int *ids, float
         *y, ptrdiff_t y_pitch, int columns, int table_rows);
+    /// The same of a bfloat16 table, into fp32 or bfloat16.
+    void (*gather_rows_bf16_f32_rows)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *w, ptrdiff_t w_pitch,
+                                      const int *ids, float *y, ptrdiff_t y_pitch, int columns, int table_rows);
+    void (*gather_rows_bf16_bf16_rows)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *w, ptrdiff_t w_pitch,
+                                       const int *ids, unsigned short *y, ptrdiff_t y_pitch, int columns,
+                                       int table_rows);
     void (*gather_ints_range)(ptrdiff_t begin, ptrdiff_t end, const int *x, const int *ids, int *y, int table_rows);
     void (*scatter_rows_items)(ptrdiff_t begin, ptrdiff_t end, const float *dy, ptrdiff_t dy_pitch, const int *order,
         const int *distinct, const int *starts, float *dw, ptrdiff_t dw_pitch, int columns, int table_rows, int

@@ -11,6 +11,8 @@ public struct BenchCase: Sendable {
     public let group: BenchGroup
     public let kernel: String
     public let shape: String
+    /// What the numbers are stored as that its time goes by.
+    let dtype: DType
     /// A matrix product; on the CPU OpenBLAS computes it.
     let isProduct: Bool
     /// Whether operands are made several times over, so that none is found in a cache.
@@ -22,13 +24,15 @@ public struct BenchCase: Sendable {
     let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
 
     init(
-        _ group: BenchGroup, _ kernel: String, _ sizes: [Int], isProduct: Bool = false, rotates: Bool = true,
+        _ group: BenchGroup, _ kernel: String, _ sizes: [Int], dtype: DType = .f32, isProduct: Bool = false,
+        rotates: Bool = true,
         measuresMemory: Bool = false, measuresProcess: Bool = false,
         make: @escaping @Sendable (Device, inout BenchRandom) throws -> BenchSet
     ) {
         self.group = group
         self.kernel = kernel
         shape = sizes.map(String.init).joined(separator: "x")
+        self.dtype = dtype
         self.isProduct = isProduct
         self.rotates = rotates
         self.measuresMemory = measuresMemory

@@ -60,7 +60,9 @@ public struct BenchSuite {
         GemmCases.all + ConvCases.all + AttentionCases.all + DivergenceCases.all + ChunkedCases.all + RowCases.softmax
             + RowCases.rows
             + OptimizerCases.all + [
-                StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(), DecodeCase.decode(), LoadCase.load(),
+                StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(),
+                LanguageStepCase.step(dtype: .bf16), DecodeCase.decode(), DecodeCase.decode(dtype: .bf16),
+                LoadCase.load(),
             ]
     }
 
@@ -140,6 +142,7 @@ public struct BenchSuite {
         }
         if options.againstRead, options.groups.contains(.language) {
             plans += ComparisonPlan.readCeiling(device: device.description)
+            plans += ComparisonPlan.reducedPrecision(device: device.description)
         }
         if let python = options.python {
             plans += ComparisonPlan.pyTorch(

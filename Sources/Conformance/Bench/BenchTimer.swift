@@ -29,7 +29,8 @@ struct BenchTimer {
         if let tokens = last.tokens { more["tokens_per_second"] = Double(tokens) * 1e6 / time.median }
         let seconds = time.median * 1e-6
         return BenchRow(
-            kernel: kernel.kernel, shape: kernel.shape, device: device.description, family: kernel.family(on: device),
+            kernel: kernel.kernel, shape: kernel.shape, dtype: kernel.dtype.rawValue, device: device.description,
+            family: kernel.family(on: device),
             time: time,
             gflops: cost.flops * 1e-3 / time.median, gbps: cost.bytes * 1e-3 / time.median,
             roof: try last.ceiling.map { try $0() / seconds } ?? roof.share(cost, seconds: seconds), maxRelErr: error,

@@ -7,19 +7,24 @@ import RetortRuntime
 enum DecodeCase {
     static let shape = [16, 128]
 
-    static func decode(_ sizes: [Int] = shape) -> BenchCase {
-        BenchCase(.language, "lm_decode", sizes, isProduct: true, rotates: false) { device, random in
+    /// - Parameter dtype: of the weight matrices, f32 or bf16.
+    static func decode(_ sizes: [Int] = shape, dtype: DType = .f32) -> BenchCase {
+        BenchCase(.language, "lm_decode", sizes, dtype: dtype, isProduct: true, rotates: false) { device, random in
             let model = try BenchDecoder.small.model()
-            let arena = try model.materialize(on: device, seed: 1, trains: false)
+            let arena = try model.materialize(on: device, seed: 1, trains: false, dtype: dtype)
+            // Read as fp32 whatever it is: half as many numbers of twice the bytes.
+            let read = try device.compute.empty([max(1, arena.count * dtype.size / 4)], for: .data)
+            try run(Fill(0.5), .init(y: read), on: device.compute)
             let prompt = BenchDecoder.small.tokens(sizes[0], &random)
             let weights = Double(arena.count)
             var written: [Int32] = []
             return BenchSet(
                 on: device.compute,
                 // Attention's part is small beside the products.
-                cost: Cost(flops: 2 * weights * Double(sizes[1]), bytes: 4 * weights * Double(sizes[1])),
+                cost: Cost(
+                    flops: 2 * weights * Double(sizes[1]), bytes: Double(dtype.size) * weights * Double(sizes[1])),
                 tokens: sizes[1], outputs: [], tolerance: 1e-4,
-                ceiling: { try WeightReader(arena.values, device.compute).time(reads: sizes[1]) },
+                ceiling: { try WeightReader(read, device.compute).time(reads: sizes[1]) },
                 run: { written = try model.generate(prompt, count: sizes[1]) },
                 reference: { _ in try regret(model, prompt, written, on: device) })
         }

@@ -41,4 +41,15 @@ extension ComparisonPlan {
             plan("lm_load", "lm_file", LoadCase.shape, "a read of the file", tokens: nil, goal: 0.8),
         ]
     }
+
+    /// Reduced precision against fp32, with the same shapes: below 1 it is slower.
+    static func reducedPrecision(device: String) -> [ComparisonPlan] {
+        [("lm_step", LanguageStepCase.shape), ("lm_decode", DecodeCase.shape)].map { kernel, sizes in
+            let shape = sizes.map(String.init).joined(separator: "x")
+            return ComparisonPlan(
+                name: "\(kernel) in bf16, \(device) / in f32", shape: shape,
+                ours: .ours(kernel + "_bf16", shape, device), theirs: .ours(kernel, shape, device), goal: nil,
+                tokens: sizes.last)
+        }
+    }
 }

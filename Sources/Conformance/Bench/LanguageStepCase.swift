@@ -9,17 +9,19 @@ import RetortRuntime
 enum LanguageStepCase {
     static let shape = [8, 256]
 
-    static func step(_ sizes: [Int] = shape) -> BenchCase {
+    /// - Parameter dtype: of activations, and of the matrices that are read.
+    static func step(_ sizes: [Int] = shape, dtype: DType = .f32) -> BenchCase {
         BenchCase(
-            .language, "lm_step", sizes, isProduct: true, rotates: false, measuresMemory: true, measuresProcess: true
+            .language, "lm_step", sizes, dtype: dtype, isProduct: true, rotates: false, measuresMemory: true,
+            measuresProcess: true
         ) { device, random in
             let model = try BenchDecoder.small.model()
             let examples = try corpus(sizes, &random)
-            let trainer = try trainer(model, examples, batch: sizes[0], on: device)
+            let trainer = try trainer(model, examples, batch: sizes[0], dtype, on: device)
             let tokens = sizes[0] * sizes[1]
             var first: Float?
             return BenchSet(
-                on: device.compute, cost: try cost(examples, batch: sizes[0]), tokens: tokens, outputs: [],
+                on: device.compute, cost: try cost(examples, batch: sizes[0], dtype), tokens: tokens, outputs: [],
                 tolerance: 0.05,
                 run: {
                     let loss = try trainer.train(steps: 1)[0]
@@ -44,17 +46,19 @@ enum LanguageStepCase {
     }
 
     private static func trainer(
-        _ model: any LanguageModel, _ examples: TokenizedCorpus, batch: Int, on device: Device
+        _ model: any LanguageModel, _ examples: TokenizedCorpus, batch: Int, _ dtype: DType, on device: Device
     ) throws -> SupervisedFineTuning {
         try SupervisedFineTuning(
             model, try model.materialize(on: device, seed: 1), examples: examples,
-            train: "{epochs: 1000000, batch: \(batch), optimizer: {kind: adamw, lr: 0.0003}}", on: device)
+            train: "{epochs: 1000000, batch: \(batch), optimizer: {kind: adamw, lr: 0.0003}, dtype: \(dtype)}",
+            on: device)
     }
 
     /// What the ops of one step add up to.
-    private static func cost(_ examples: TokenizedCorpus, batch: Int) throws -> Cost {
+    private static func cost(_ examples: TokenizedCorpus, batch: Int, _ dtype: DType) throws -> Cost {
         let planned = PlannedDevice()
-        let trainer = try trainer(try BenchDecoder.small.model(), examples, batch: batch, on: Device(.planned(planned)))
+        let trainer = try trainer(
+            try BenchDecoder.small.model(), examples, batch: batch, dtype, on: Device(.planned(planned)))
         let before = planned.operationCount
         _ = try trainer.train(steps: 1)
         return planned.cost(since: before)

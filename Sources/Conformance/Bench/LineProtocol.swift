@@ -142,7 +142,8 @@ public enum BenchWorker {
         }
         let wanted = [
             "gemm": 3, "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
-            "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_decode": 2, "lm_read": 2, "lm_load": 1, "lm_file": 1,
+            "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_step_bf16": 2, "lm_decode": 2, "lm_decode_bf16": 2,
+            "lm_read": 2, "lm_load": 1, "lm_file": 1,
         ]
         guard let rank = wanted[kernel] else {
             throw RetortError.usage(
@@ -160,6 +161,8 @@ public enum BenchWorker {
         case "copy": RowCases.copy(sizes)
         case "resnet_step": ResNetStepCase.step(batch: sizes[0])
         case "lm_step": LanguageStepCase.step(sizes)
+        case "lm_step_bf16": LanguageStepCase.step(sizes, dtype: .bf16)
+        case "lm_decode_bf16": DecodeCase.decode(sizes, dtype: .bf16)
         case "lm_decode": DecodeCase.decode(sizes)
         case "lm_read": DecodeCase.reading(sizes)
         case "lm_load": LoadCase.load(sizes)

@@ -28,6 +28,7 @@ private struct CopySample {
     var paddingX = 0
     var paddingY = 0
     var accumulate = false
+    var dtype = DType.f32
     /// y's shape when it differs; both are then dense.
     var reshaped: [Int]?
     var size = SampleSize.tiny
@@ -35,16 +36,16 @@ private struct CopySample {
     var text: String {
         shape.shapeText + (reshaped.map { " to " + $0.shapeText } ?? "") + (x.map { " x=\($0.shapeText)" } ?? "")
             + (y.map { " y=\($0.shapeText)" } ?? "") + (paddingX + paddingY > 0 ? " pitched" : "")
-            + (accumulate ? " accumulate" : "")
+            + (accumulate ? " accumulate" : "") + (dtype == .f32 ? "" : " \(dtype)")
     }
 
     var sample: OpSample {
         OpSample(text, size) { [self] random in
-            let values = random.normal(shape.elements)
+            let values = random.normal(shape.elements).held(by: dtype)
             let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
             var c = OpCase()
-            c.input("x", values, shape, Layout(offset: paddingX, padding: paddingX, order: x))
-            c.result("y", reshaped ?? shape, Layout(offset: paddingY, padding: paddingY, order: y), old: old)
+            c.input("x", values, shape, Layout(offset: paddingX, padding: paddingX, order: x), as: dtype)
+            c.result("y", reshaped ?? shape, Layout(offset: paddingY, padding: paddingY, order: y), old: old, as: dtype)
             c.run(Copy()) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
             c.reference = {
                 guard old != nil else { return ["y": .exact(values)] }
@@ -72,6 +73,12 @@ private let copy = OpDescription(
         CopySample(shape: [2, 3, 2, 3, 2, 3], x: [1, 0, 3, 2, 5, 4], y: [2, 4, 0, 1, 3, 5], accumulate: true),
         CopySample(shape: [2, 3, 2, 1, 2, 3, 2, 2], x: [6, 7, 5, 4, 3, 2, 0, 1]),
         CopySample(shape: [6, 35], reshaped: [7, 5, 6]),
+        CopySample(shape: [1], dtype: .bf16), CopySample(shape: [3, 0, 5], dtype: .bf16),
+        CopySample(shape: [5, 10], paddingX: 3, paddingY: 1, dtype: .bf16),
+        CopySample(shape: [33, 31], x: [1, 0], paddingX: 3, paddingY: 2, dtype: .bf16),
+        CopySample(shape: [2, 3, 5, 7], x: [3, 1, 0, 2], paddingX: 1, dtype: .bf16),
+        CopySample(shape: [6, 35], dtype: .bf16, reshaped: [7, 5, 6]),
+        CopySample(shape: [5, 41, 4, 33], x: [0, 2, 1, 3], dtype: .bf16, size: .small),
         CopySample(shape: [41, 1271], size: .small), CopySample(shape: [41, 1271], x: [1, 0], size: .small),
         CopySample(shape: [257, 129], y: [1, 0], paddingY: 3, accumulate: true, size: .small),
         CopySample(shape: [7, 41, 67], x: [0, 2, 1], size: .small),
@@ -82,7 +89,7 @@ private let copy = OpDescription(
 // MARK: Number formats
 
 /// A small floating point format, decoded by its definition.
-private struct SmallFloat {
+struct SmallFloat {
     let dtype: DType
     let exponentBits: Int
     let mantissaBits: Int
@@ -130,6 +137,27 @@ private struct SmallFloat {
     static let bf16 = SmallFloat(dtype: .bf16, exponentBits: 8, mantissaBits: 7)
     static let f8e4m3 = SmallFloat(dtype: .f8e4m3, exponentBits: 4, mantissaBits: 3, hasInfinity: false)
     static let f8e5m2 = SmallFloat(dtype: .f8e5m2, exponentBits: 5, mantissaBits: 2)
+}
+
+extension [Float] {
+    /// Numbers that bf16 holds exactly, near these: cut off.
+    func held(by dtype: DType) -> [Float] {
+        dtype == .bf16 ? map { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) } : self
+    }
+}
+
+extension Expected {
+    /// What becomes of it where results are rounded to `dtype`, f32 or bf16: half of the distance between two neighbours is 2⁻⁸ of either.
+    func rounded(to dtype: DType) -> Expected {
+        guard dtype == .bf16 else { return self }
+        switch self {
+        case .near(let estimates):
+            return .near(estimates.map { Estimate($0.value, $0.error * (1 + 0x1p-8) + 0x1p-8 * abs($0.value)) })
+        case .exact(let values):
+            return .exact(values.map { SmallFloat.bf16.value(SmallFloat.bf16.nearest(Float($0))) })
+        default: return self
+        }
+    }
 }
 
 private func decodeSample(_ format: SmallFloat, _ stride: Int, _ size: SampleSize) -> OpSample {

@@ -1,20 +1,23 @@
 import RetortKernels
 
 private func gatherSample(
-    _ table: Int, _ columns: Int, _ count: Int, outside: Bool = false, padding: Int = 0, size: SampleSize = .tiny
+    _ table: Int, _ columns: Int, _ count: Int, outside: Bool = false, padding: Int = 0,
+    as types: (table: DType, y: DType) = (.f32, .f32), size: SampleSize = .tiny
 ) -> OpSample {
-    OpSample("\(count) of \(table)x\(columns)" + (outside ? " outside" : "") + (padding > 0 ? " pitched" : ""), size) {
-        random in
-        let values = random.normal(table * columns)
+    let text =
+        "\(count) of \(table)x\(columns)" + (outside ? " outside" : "") + (padding > 0 ? " pitched" : "")
+        + (types.table == .f32 ? "" : " \(types.table) as \(types.y)")
+    return OpSample(text, size) { random in
+        let values = random.normal(table * columns).held(by: types.table)
         var chosen = random.integers(count, 0...(table - 1)).map(Int32.init)
         if outside {
             for (i, id) in [Int32(-1), Int32(table), .max, .min].enumerated() where i < count { chosen[i] = id }
         }
         let ids = chosen
         var c = OpCase()
-        c.input("table", values, [table, columns], .padded(padding))
+        c.input("table", values, [table, columns], .padded(padding), as: types.table)
         c.input("ids", ints: ids, [count])
-        c.output("y", [count, columns], .padded(padding * 2))
+        c.output("y", [count, columns], .padded(padding * 2), dtype: types.y)
         c.run(Gather()) { .init(table: $0["table"], ids: $0["ids"], y: $0["y"]) }
         c.reference = {
             [
@@ -87,6 +90,10 @@ extension OpDescription {
             [
                 gatherSample(1, 1, 1), gatherSample(7, 3, 5), gatherSample(5, 16, 0), gatherSample(13, 17, 23),
                 gatherSample(5, 37, 9, outside: true),
+                gatherSample(1, 1, 1, as: (.bf16, .f32)), gatherSample(1, 1, 1, as: (.bf16, .bf16)),
+                gatherSample(5, 37, 9, outside: true, padding: 3, as: (.bf16, .f32)),
+                gatherSample(5, 37, 9, outside: true, padding: 3, as: (.bf16, .bf16)),
+                gatherSample(13, 32, 23, as: (.bf16, .bf16)),
                 gatherSample(5, 37, 9, padding: 3), gatherLabelsSample(7, 5), gatherLabelsSample(131, 67),
                 gatherLabelsSample(3, 0),
                 gatherSample(211, 1271, 41, size: .small), gatherLabelsSample(5000, 4099, size: .small),

@@ -73,6 +73,10 @@ extension GradientDescription {
     // MARK: Shapes and products
 
     private static let shapes: [GradientDescription] = [
+        // Of numbers that bf16 holds; what is rounded has no slope to compare.
+        GradientDescription(
+            "stored", "5x7 in bf16 and back", [[5, 7]], values: { [$0.normal(35).held(by: .bf16)] },
+            tensor: { x, _ in try x[0].stored(as: .bf16).stored(as: .f32) }, reference: { $0[0] }),
         GradientDescription(
             "reshaped", "4x6 to 8x3 behind a transposition", [[4, 6]],
             tensor: { x, _ in try x[0].transposed(0, 1).reshaped([8, 3]) },

@@ -17,6 +17,8 @@ private struct MatmulSample {
     var residual = false
     var activation = MatmulActivation.none
     var keepsPreactivation = false
+    /// Which of a, b and c are bf16: "b", "abc".
+    var reduced = ""
     /// Elements that leading dimensions exceed rows by, and in front of each operand.
     var padding = 0
     var offset = 0
@@ -34,6 +36,7 @@ private struct MatmulSample {
         if activation != .none { words.append("\(activation)") }
         if keepsPreactivation { words.append("keep") }
         if residual { words.append("residual") }
+        if !reduced.isEmpty { words.append("bf16=" + reduced) }
         if padding > 0 { words.append("padding=\(padding)") }
         if offset > 0 { words.append("offset=\(offset)") }
         return words.joined(separator: " ")
@@ -61,27 +64,33 @@ private struct MatmulSample {
         let shapeA = (batchA ?? batch) + [m, k]
         let shapeB = (batchB ?? batch) + [k, n]
         let shapeC = batch + [m, n]
-        let a = values(shapeA.elements, limits.a)
-        let b = values(shapeB.elements, limits.b)
+        func type(_ operand: Character) -> DType { reduced.contains(operand) ? .bf16 : .f32 }
+        let types = (a: type("a"), b: type("b"), c: type("c"))
+        let a = values(shapeA.elements, limits.a).held(by: types.a)
+        let b = values(shapeB.elements, limits.b).held(by: types.b)
         let beside = shapeC.elements
-        let old: [Float]? = accumulate ? values(beside, 100) : nil
+        let old: [Float]? = accumulate ? values(beside, 100).held(by: types.c) : nil
         let bias: [Float]? = bias ? values(n, 100) : nil
-        let residual: [Float]? = residual ? values(beside, 100) : nil
+        let residual: [Float]? = residual ? values(beside, 100).held(by: types.c) : nil
 
         var c = OpCase()
-        c.input("a", a, shapeA, matrixLayout(transposed.a, rank: shapeA.count))
-        c.input("b", b, shapeB, matrixLayout(transposed.b, rank: shapeB.count))
+        c.input("a", a, shapeA, matrixLayout(transposed.a, rank: shapeA.count), as: types.a)
+        c.input("b", b, shapeB, matrixLayout(transposed.b, rank: shapeB.count), as: types.b)
         let outer = matrixLayout(false, rank: shapeC.count)
-        c.result("c", shapeC, outer, old: old)
+        c.result("c", shapeC, outer, old: old, as: types.c)
         if let bias { c.input("bias", bias, [n], Layout(offset: offset)) }
-        if let residual { c.input("residual", residual, shapeC, outer) }
-        if keepsPreactivation { c.output("preactivation", shapeC, outer) }
+        if let residual { c.input("residual", residual, shapeC, outer, as: types.c) }
+        if keepsPreactivation { c.output("preactivation", shapeC, outer, dtype: types.c) }
         c.run(Matmul(alpha: alpha, activation: activation)) { v in
             Matmul.Operands(
                 a: v["a"], b: v["b"], c: .result(v["c"], old: old), bias: v.optional("bias"),
                 residual: v.optional("residual"), preactivation: v.optional("preactivation"))
         }
-        c.reference = { reference(a, shapeA, b, shapeB, bias: bias, residual: residual, old: old) }
+        c.reference = {
+            reference(a, shapeA, b, shapeB, bias: bias, residual: residual, old: old).mapValues {
+                $0.rounded(to: types.c)
+            }
+        }
         return c
     }
 
@@ -292,14 +301,70 @@ private let fewRows: [OpSample] = {
     return samples.map { $0.sample() }
 }()
 
+/// Operands in bf16, as models of reduced precision have them: weights alone, activations and weights, and results too.
+private let reducedPrecision: [OpSample] = {
+    var samples: [MatmulSample] = []
+    for reduced in ["b", "ab", "abc", "ac"] {
+        let all = reduced == "b" ? transpositions : [(a: false, b: true), (true, false)]
+        for transposed in all {
+            for integers in [true, false] {
+                samples += [
+                    MatmulSample(
+                        m: 41, n: 23, k: 37, transposed: transposed, integers: integers, reduced: reduced, padding: 3,
+                        offset: 1),
+                    MatmulSample(
+                        m: 36, n: 68, k: 24, transposed: transposed, integers: integers, bias: true, residual: true,
+                        reduced: reduced, padding: 4),
+                    MatmulSample(
+                        m: 2, n: 37, k: 65, transposed: transposed, integers: integers, reduced: reduced, padding: 3,
+                        offset: 1),
+                    MatmulSample(
+                        m: 16, n: 17, k: 4099, transposed: transposed, integers: integers, accumulate: true,
+                        bias: true, residual: true, activation: .relu, keepsPreactivation: true, reduced: reduced,
+                        padding: 1),
+                ]
+            }
+            samples += [
+                MatmulSample(
+                    m: 13, n: 65, k: 31, transposed: transposed, batch: [3], integers: true, alpha: 2,
+                    accumulate: true, bias: true, residual: true, activation: .relu, keepsPreactivation: true,
+                    reduced: reduced, padding: 3, offset: 5),
+                MatmulSample(
+                    m: 65, n: 31, k: 13, transposed: transposed, alpha: -0.37, bias: true, activation: .geluTanh,
+                    keepsPreactivation: true, reduced: reduced),
+                MatmulSample(
+                    m: 9, n: 17, k: 33, transposed: transposed, batch: [2, 3], batchA: [1, 3], batchB: [2, 1],
+                    integers: true, reduced: reduced),
+                // More columns than are widened at a time.
+                MatmulSample(m: 7, n: 301, k: 16411, transposed: transposed, integers: true, reduced: reduced),
+            ]
+        }
+        samples.append(MatmulSample(m: 4, n: 5, k: 0, transposed: (false, true), bias: true, reduced: reduced))
+        samples.append(MatmulSample(m: 0, n: 5, k: 3, transposed: (false, true), reduced: reduced))
+    }
+    for (m, n, k) in [(1, 65, 33), (3, 130, 16), (4, 66, 5), (1, 1, 1031), (2, 1, 15), (1, 16, 4), (1, 300, 5000)] {
+        for transposed in transpositions {
+            samples.append(
+                MatmulSample(
+                    m: m, n: n, k: k, transposed: transposed, integers: true, accumulate: true, bias: true,
+                    residual: true, reduced: "b", padding: 5, offset: 3))
+        }
+    }
+    return samples.map { $0.sample() }
+}()
+
 private let performance: [OpSample] = [
     MatmulSample(m: 512, n: 512, k: 512), MatmulSample(m: 1024, n: 1024, k: 1024),
     MatmulSample(m: 512, n: 1536, k: 576), MatmulSample(m: 512, n: 1536, k: 576, transposed: (false, true)),
     MatmulSample(m: 128, n: 1024, k: 784, transposed: (false, true), bias: true, activation: .relu),
     MatmulSample(m: 64, n: 64, k: 64, transposed: (false, true), batch: [48]),
     MatmulSample(m: 1, n: 8192, k: 384, transposed: (false, true)),
+    MatmulSample(m: 1, n: 8192, k: 384, transposed: (false, true), reduced: "b"),
+    MatmulSample(m: 512, n: 1536, k: 576, transposed: (false, true), reduced: "b"),
+    MatmulSample(m: 512, n: 1536, k: 576, transposed: (false, true), reduced: "abc"),
 ].map { $0.sample(.perf) }
 
 extension OpDescription {
-    static let matmul = OpDescription("matmul", "Matmul", edges + epilogues + shapes + fewRows + performance)
+    static let matmul = OpDescription(
+        "matmul", "Matmul", edges + epilogues + shapes + fewRows + reducedPrecision + performance)
 }

@@ -74,6 +74,15 @@ struct OpCase {
         add(name, .f32, shape, layout, values.map(\.bitPattern), isOutput: false)
     }
 
+    /// Numbers that `dtype`, f32 or bf16, holds exactly.
+    mutating func input(_ name: String, _ values: [Float], _ shape: [Int], _ layout: Layout = .dense, as dtype: DType) {
+        add(name, dtype, shape, layout, values.map { Self.bits($0, dtype) }, isOutput: false)
+    }
+
+    private static func bits(_ value: Float, _ dtype: DType) -> UInt32 {
+        dtype == .bf16 ? value.bitPattern >> 16 : value.bitPattern
+    }
+
     mutating func input(_ name: String, ints values: [Int32], _ shape: [Int]) {
         add(name, .i32, shape, .dense, values.map(UInt32.init(bitPattern:)), isOutput: false)
     }
@@ -88,8 +97,10 @@ struct OpCase {
     }
 
     /// An operand that is read and written: added to, updated, or overwritten in place.
-    mutating func updated(_ name: String, _ values: [Float], _ shape: [Int], _ layout: Layout = .dense) {
-        add(name, .f32, shape, layout, values.map(\.bitPattern), isOutput: true)
+    mutating func updated(
+        _ name: String, _ values: [Float], _ shape: [Int], _ layout: Layout = .dense, as dtype: DType = .f32
+    ) {
+        add(name, dtype, shape, layout, values.map { Self.bits($0, dtype) }, isOutput: true)
     }
 
     mutating func updated(_ name: String, ints values: [Int32], _ shape: [Int]) {
@@ -117,8 +128,10 @@ struct OpCase {
 
 extension OpCase {
     /// An output that is written or added to: `old` says what it holds before.
-    mutating func result(_ name: String, _ shape: [Int], _ layout: Layout = .dense, old: [Float]?) {
-        if let old { updated(name, old, shape, layout) } else { output(name, shape, layout) }
+    mutating func result(
+        _ name: String, _ shape: [Int], _ layout: Layout = .dense, old: [Float]?, as dtype: DType = .f32
+    ) {
+        if let old { updated(name, old, shape, layout, as: dtype) } else { output(name, shape, layout, dtype: dtype) }
     }
 }
 

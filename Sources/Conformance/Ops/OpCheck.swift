@@ -57,11 +57,27 @@ struct OpCheck {
 
     /// An operand's memory before the run.
     private static func surrounded(_ array: HostArray) -> [UInt32] {
-        let mask: UInt32 = array.dtype.size == 4 ? .max : (1 << (8 * UInt32(array.dtype.size))) - 1
         let start = fence + array.layout.offset
-        var memory = [UInt32](repeating: sentinel & mask, count: start + array.span + fence)
-        for (i, position) in array.positions.enumerated() { memory[start + position] = array.bits?[i] ?? poison & mask }
+        var memory = [UInt32](
+            repeating: narrowed(sentinel, array.dtype), count: start + array.span + fence)
+        for (i, position) in array.positions.enumerated() {
+            memory[start + position] = array.bits?[i] ?? narrowed(poison, array.dtype)
+        }
         return memory
+    }
+
+    /// One of our patterns as it stands in an operand: NaN in bf16 too, where it is the upper half.
+    private static func narrowed(_ pattern: UInt32, _ dtype: DType) -> UInt32 {
+        if dtype == .bf16 { return pattern >> 16 }
+        return dtype.size == 4 ? pattern : pattern & ((1 << (8 * UInt32(dtype.size))) - 1)
+    }
+
+    private static func number(_ bits: UInt32, _ dtype: DType) -> Double {
+        switch dtype {
+        case .i32: Double(Int32(bitPattern: bits))
+        case .bf16: Double(Float(bitPattern: bits << 16))
+        default: Double(Float(bitPattern: bits))
+        }
     }
 
     private static func writeBits(_ bits: [UInt32], to view: View, _ device: ComputeDevice) throws {
@@ -107,13 +123,14 @@ struct OpCheck {
             problems.append("\(array.name): the reference has \(count) elements, the output \(bits.count)")
             return
         }
-        let poison = array.dtype.size == 4 ? Self.poison : Self.poison & ((1 << (8 * UInt32(array.dtype.size))) - 1)
+        let poison = Self.narrowed(Self.poison, array.dtype)
+        let isNumber = array.dtype.size == 4 || array.dtype == .bf16
         var wrong = 0
         var unwritten = 0
         var worstAt = (index: 0, share: -1.0)
         for (i, pattern) in bits.enumerated() {
-            if pattern == poison, array.bits == nil, array.dtype.size == 4 { unwritten += 1 }
-            let value = array.dtype == .i32 ? Double(Int32(bitPattern: pattern)) : Double(Float(bitPattern: pattern))
+            if pattern == poison, array.bits == nil, isNumber { unwritten += 1 }
+            let value = Self.number(pattern, array.dtype)
             let share = expected.share(i, value, bits: pattern)
             if share > worstAt.share { worstAt = (i, share) }
             if !(share <= 1) { wrong += 1 }
@@ -125,8 +142,7 @@ struct OpCheck {
         let found =
             array.dtype == .i32
             ? "\(Int32(bitPattern: bits[i]))"
-            : array.dtype == .f32
-                ? "\(Float(bitPattern: bits[i]))" : "0x" + String(bits[i], radix: 16)
+            : isNumber ? "\(Float(Self.number(bits[i], array.dtype)))" : "0x" + String(bits[i], radix: 16)
         problems.append(
             "\(array.name): \(wrong) of \(bits.count) elements are wrong; worst at \(Self.place(i, array.shape)): \(found), "
                 + "expected \(expected.text(i))")

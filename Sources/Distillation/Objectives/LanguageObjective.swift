@@ -16,7 +16,7 @@ public protocol LanguageObjective: Sendable {
     var reading: TokenAlignment? { get }
     /// Which texts it is about.
     var needs: TextNeed { get }
-    /// Whether the teacher's likeliest tokens and the mass of the others are enough of it: what a cache keeps.
+    /// Whether the teacher's likeliest tokens, the mass of the others and hidden states are enough of it: what a cache keeps.
     var takesCachedTeacher: Bool { get }
     /// What is minimised, in one line.
     /// - Parameter what: what the mean is taken over: "valid tokens".
@@ -50,7 +50,7 @@ extension PlainLanguageObjective {
 /// What a loss can be built from.
 public struct LanguageTermContext {
     public let student: any TokenLayers
-    /// nil where nobody teaches, or nobody's model is in memory.
+    /// nil where nobody teaches.
     public let teacher: (any TokenLayers)?
     /// Unique in the run: names a term's parameters, "arm.1".
     public let name: String

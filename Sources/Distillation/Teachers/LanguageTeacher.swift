@@ -47,6 +47,15 @@ final class LanguageTeacher {
     /// nil where there are only its predictions.
     var model: (any LanguageModel)? { if case .model(let model, _) = source { model } else { nil } }
 
+    /// What losses of inner signals know of it.
+    /// - Throws: `RetortError` 65 for a cache whose description is of no model.
+    func layers() throws -> any TokenLayers {
+        switch source {
+        case .model(let model, _): model
+        case .cache(let cache): try CachedLayers(cache.identity, in: cache.folder)
+        }
+    }
+
     var cache: TeacherCache? { if case .cache(let cache) = source { cache } else { nil } }
 
     var vocabulary: Int {
@@ -80,7 +89,7 @@ final class LanguageTeacher {
     ///   - tokens: the same as the batch's.
     ///   - alignment: how it is compared where it reads in tokens of its own; nil: it reads the student's.
     ///   - classes: of its predictions, the first ones; nil: all.
-    ///   - paths: signals to keep; those of a model only.
+    ///   - paths: signals to keep, or that a cache has kept.
     ///   - device: the student's.
     func lesson(
         _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil, classes: Int? = nil,
@@ -91,7 +100,8 @@ final class LanguageTeacher {
         }
         switch source {
         case .cache(let cache):
-            return Lesson(predictions: .kept(try cache.predictions(batch, on: device)), signals: [:])
+            let (predictions, signals) = try cache.lesson(batch, capturing: paths, on: device)
+            return Lesson(predictions: .kept(predictions), signals: signals)
         case .model(let model, let own):
             let (logits, signals) = try Self.read(
                 tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
@@ -178,7 +188,7 @@ extension LanguageTeacherSpec {
         guard let folder = live?.directory else { return nil }
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }
         let own = named.flatMap { $0.description == device.description ? nil : $0 } ?? device
-        let model = try LanguageModelDirectory.load(folder, on: own, trains: false).model
+        let model = try LanguageModelDirectory.load(folder, on: own, trains: false, dtype: dtype).model
         // Its tokens are the data's, by its tokenizer: `bridge` was asked where the files differ.
         let tokens = LanguageModelDirectory.hasTokenizer(folder) ? data.tokenizer?.tokens : nil
         return LanguageTeacher(model, name, bridge: bridge, tokens: tokens, on: own)

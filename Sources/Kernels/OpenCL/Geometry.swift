@@ -62,14 +62,15 @@ extension OpenCLDevice {
     /// Launches a kernel over columns in ranges of whole vectors, for `vector`.
     /// - Parameter rows: numbers of a column.
     func launchColumns(
-        _ file: String, _ kernel: String, columns: Int, rows: Int, grain: Int = 16384, _ arguments: [KernelArgument]
+        _ file: String, _ kernel: String, options: String = "", columns: Int, rows: Int, grain: Int = 16384,
+        _ arguments: [KernelArgument]
     ) throws {
         guard columns > 0 else { return }
         let perItem = max(grain / max(1, rows), (columns + ranges - 1) / ranges).roundedUp(to: 16)
         try enqueue(
             Launch(
-                file, kernel, range: (columns, perItem), arguments, global: ((columns + perItem - 1) / perItem, 1, 1),
-                local: (1, 1, 1)))
+                file, kernel, options: options, range: (columns, perItem), arguments,
+                global: ((columns + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
     }
 
     /// Launches a kernel whose items are a family's own: `vector` gets ranges of `items` (planes, strips of columns) that share `work`

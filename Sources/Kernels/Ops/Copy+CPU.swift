@@ -18,10 +18,14 @@ extension Fill {
 extension Copy {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let plan = try CopyPlan(o, self)
-        let (x, y): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (
-            try o.x.pointer(), try o.y.view.pointer()
-        )
         let table = device.table
+        if o.x.dtype == .bf16 {
+            let (x, y) = (try o.x.pointer(as: UInt16.self), try o.y.view.pointer(as: UInt16.self))
+            return device.parallel(plan.count, work: plan.count / 8) {
+                table.pointee.strided_copy_16_range($0, $1, x, y, plan.sizes, plan.x, plan.y)
+            }
+        }
+        let (x, y) = (try o.x.pointer(as: Float.self), try o.y.view.pointer(as: Float.self))
         if let t = plan.transpose {
             device.parallel(t.tiles, work: plan.count / 2) {
                 table.pointee.transpose_tiles(

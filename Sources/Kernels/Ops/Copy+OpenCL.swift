@@ -22,9 +22,12 @@ extension Copy {
                 "copy.cl", "transpose", rows: t.tiles, columns: 1024,
                 ends + sizes.map { .long($0) } + [.int(o.y.mode.flag)])
         } else {
-            let sizes = plan.sizes + plan.x + plan.y
+            let arguments = ends + (plan.sizes + plan.x + plan.y).map { .long($0) }
+            if o.x.dtype == .bf16 {
+                return try device.launchElements("copy.cl", "strided_copy_16", count: plan.count, arguments)
+            }
             try device.launchElements(
-                "copy.cl", "strided_copy", count: plan.count, ends + sizes.map { .long($0) } + [.int(o.y.mode.flag)])
+                "copy.cl", "strided_copy", count: plan.count, arguments + [.int(o.y.mode.flag)])
         }
     }
 }

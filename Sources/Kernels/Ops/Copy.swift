@@ -16,14 +16,15 @@ public struct Fill: Op {
 }
 
 /// y = x for any strides on both sides: packing, transposition, slices. Equal element counts; different shapes only when both are
-/// contiguous. Up to six dimensions remain after merging.
+/// contiguous. Up to six dimensions remain after merging. Both f32, or both bf16 (written, not added to).
 public struct Copy: Op {
     public init() {}
     public typealias Operands = Unary.Operands
 
     public var name: String { "copy" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("y", o.y.view))
+        if o.x.dtype != .bf16 || o.y.view.dtype != .bf16 { try requireF32(("x", o.x), ("y", o.y.view)) }
+        try require(o.x.dtype == .f32 || o.y.mode == .write, "bf16 is not added to")
         try require(o.x.count == o.y.view.count, "x \(o.x.shape) and y \(o.y.view.shape) differ")
         try require(
             o.x.shape == o.y.view.shape || (o.x.isContiguous && o.y.view.isContiguous),
@@ -31,7 +32,7 @@ public struct Copy: Op {
         _ = try CopyPlan(o, self)
     }
     public func cost(_ o: Operands) -> Cost {
-        Cost(bytes: (o.y.mode == .accumulate ? 12 : 8) * Double(o.x.count))
+        Cost(bytes: (o.y.mode == .accumulate ? 3 : 2) * Double(o.x.dtype.size * o.x.count))
     }
 }
 
@@ -61,7 +62,7 @@ struct CopyPlan {
         self.sizes = [Int](repeating: 1, count: padding) + sizes
         x = [Int](repeating: 0, count: padding) + merged[0]
         y = [Int](repeating: 0, count: padding) + merged[1]
-        transpose = Self.transpose(sizes, merged[0], merged[1])
+        transpose = o.x.dtype == .f32 ? Self.transpose(sizes, merged[0], merged[1]) : nil
     }
 
     private static func transpose(_ sizes: [Int], _ x: [Int], _ y: [Int]) -> Transpose? {

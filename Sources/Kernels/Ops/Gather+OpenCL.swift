@@ -2,12 +2,12 @@ extension Gather {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let (rt, ry) = (try rows(o.table, "table"), try rows(o.y, "y"))
         let buffers = try o.table.arguments() + o.ids.arguments() + o.y.arguments()
+        guard let kernel = Self.kernel(o) else { throw operandError(name, "no kernel for these types") }
         if o.table.dtype == .i32 {
-            try device.launchElements(
-                "gather.cl", "gather_ints", count: o.ids.count, buffers + [.int(o.table.shape[0])])
+            try device.launchElements("gather.cl", kernel, count: o.ids.count, buffers + [.int(o.table.shape[0])])
         } else {
             try device.launchRows(
-                "gather.cl", "gather_rows", rows: o.ids.count, columns: ry.columns,
+                "gather.cl", kernel, rows: o.ids.count, columns: ry.columns,
                 buffers + [.long(rt.pitch), .long(ry.pitch), .int(ry.columns), .int(o.table.shape[0])])
         }
     }

@@ -1,6 +1,5 @@
 /// y[i, :] = table[ids[i], :]: embeddings, and the rows of a batch. table `[n, columns]` with any pitch, ids int32 `[m]`, y `[m, columns]`;
-/// f32 with any
-/// columns, or i32 with one. An id outside 0..<n reads nothing: its row becomes NaN, its label −1.
+/// f32 with any columns, i32 with one, or a bf16 table into bf16 or f32. An id outside 0..<n reads nothing: its row becomes NaN, its label −1.
 public struct Gather: Op {
     /// Columns that one piece of the gradient's work covers; the kernel's GATHER_STRIP.
     static let strip = 256
@@ -20,13 +19,26 @@ public struct Gather: Op {
         try require(o.table.rank == 2 && o.y.rank == 2, "table and y are matrices")
         try require(o.ids.dtype == .i32 && o.ids.isContiguous, "ids are contiguous i32")
         try require(
-            o.table.dtype == o.y.dtype && (o.table.dtype == .f32 || o.table.dtype == .i32 && o.table.shape[1] == 1),
-            "table and y are f32, or i32 with one column")
+            Self.kernel(o) != nil && (o.table.dtype != .i32 || o.table.shape[1] == 1),
+            "rows of \(o.table.dtype) into \(o.y.dtype): table and y are f32, i32 with one column, or bf16 into bf16 or f32"
+        )
         try require(
             o.y.shape == [o.ids.count, o.table.shape[1]], "y \(o.y.shape) is not [\(o.ids.count), \(o.table.shape[1])]")
         _ = (try rows(o.table, "table"), try rows(o.y, "y"))
     }
-    public func cost(_ o: Operands) -> Cost { Cost(bytes: 8 * Double(o.y.count) + 4 * Double(o.ids.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(bytes: Double((o.table.dtype.size + o.y.dtype.size) * o.y.count) + 4 * Double(o.ids.count))
+    }
+
+    static func kernel(_ o: Operands) -> String? {
+        switch (o.table.dtype, o.y.dtype) {
+        case (.f32, .f32): "gather_rows"
+        case (.i32, .i32): "gather_ints"
+        case (.bf16, .f32): "gather_rows_bf16_f32"
+        case (.bf16, .bf16): "gather_rows_bf16_bf16"
+        default: nil
+        }
+    }
 }
 
 /// Row ids sorted for a deterministic scatter: the positions of each distinct id, in order.

@@ -7,10 +7,13 @@ extension Matmul {
         let (m, n, k) = (c.shape[c.rank - 2], c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
         guard m > 0, n > 0 else { return }
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
-        let (a, b, out) = (
-            try o.a.pointer() as UnsafeMutablePointer<Float>, try o.b.pointer() as UnsafeMutablePointer<Float>,
-            try c.pointer() as UnsafeMutablePointer<Float>
-        )
+        let narrow = o.b.dtype == .bf16 && FewRows.fit(m, la)
+        guard o.a.dtype == .f32, c.dtype == .f32, o.b.dtype == .f32 || narrow else { return try reduced(o, on: device) }
+        let (a, out) = (try o.a.pointer(as: Float.self), try c.pointer(as: Float.self))
+        let b =
+            narrow
+            ? Factor.bf16(UnsafePointer(try o.b.pointer(as: UInt16.self)))
+            : .f32(UnsafePointer(try o.b.pointer(as: Float.self)))
         let plain = o.bias == nil && o.residual == nil && o.preactivation == nil && activation == .none
         // An epilogue on an accumulated output needs the product by itself first.
         let scratch = !plain && o.c.mode == .accumulate
@@ -19,7 +22,7 @@ extension Matmul {
         for batch in MatmulBatch.runs(o) {
             for z in 0..<batch.count {
                 let pa = a + batch.offsets.a + z * batch.strides.a
-                let pb = b + batch.offsets.b + z * batch.strides.b
+                let pb = b.moved(by: batch.offsets.b + z * batch.strides.b)
                 let at = batch.offsets.c + z * batch.strides.c
                 if scratch {
                     let product = try device.arena.allocate(m * n * 4, for: .workspace)
@@ -37,8 +40,54 @@ extension Matmul {
         }
     }
 
+    /// B as it is stored.
+    private enum Factor {
+        case f32(UnsafePointer<Float>)
+        case bf16(UnsafePointer<UInt16>)
+
+        func moved(by elements: Int) -> Factor {
+            switch self {
+            case .f32(let p): .f32(p + elements)
+            case .bf16(let p): .bf16(p + elements)
+            }
+        }
+    }
+
+    /// Numbers of B that are widened at a time: they stay in the caches until they are multiplied.
+    private static let widenedBlock = 1 << 20
+
+    /// A product with bf16 operands as fp32 products of blocks of columns: operands are widened into workspace, results rounded once.
+    private func reduced(_ o: Operands, on device: CPUDevice) throws {
+        let c = o.c.view
+        let (n, k) = (c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
+        let a = try o.a.widened(on: device)
+        let columns = max(64, Self.widenedBlock / max(1, max(k, c.shape[c.rank - 2])) / 16 * 16)
+        func part(_ view: View, _ range: Range<Int>) -> View { view.narrowed(view.rank - 1, range) }
+        for start in stride(from: 0, to: n, by: columns) {
+            let range = start..<min(n, start + columns)
+            let target = part(c, range)
+            let rounds = c.dtype == .bf16
+            let accumulates = o.c.mode == .accumulate
+            let sum =
+                rounds
+                ? accumulates ? try target.widened(on: device) : try View.workspace(target.shape, on: device) : target
+            let pre = try o.preactivation.map {
+                rounds ? try View.workspace(target.shape, on: device) : part($0, range)
+            }
+            try cpu(
+                .init(
+                    a: a, b: try part(o.b, range).widened(on: device), c: Output(sum, o.c.mode),
+                    bias: o.bias.map { part($0, range) },
+                    residual: try o.residual.map { try part($0, range).widened(on: device) },
+                    preactivation: pre), on: device)
+            guard rounds else { continue }
+            try sum.round(into: target, on: device)
+            if let pre, let kept = o.preactivation { try pre.round(into: part(kept, range), on: device) }
+        }
+    }
+
     private func multiply(
-        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ la: MatrixLayout, _ b: UnsafePointer<Float>,
+        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ la: MatrixLayout, _ b: Factor,
         _ lb: MatrixLayout, _ beta: Float, _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ device: CPUDevice
     ) {
         guard k > 0 else {
@@ -47,19 +96,33 @@ extension Matmul {
         }
         if FewRows.fit(m, la) {
             let table = device.table.pointee
-            guard let kernel = FewRows.readsAcross(n, lb) ? table.gemv_across_columns : table.gemv_along_columns else {
-                return
-            }
-            nonisolated(unsafe) let (a, b, c) = (a, b, c)
             let flags = beta == 0 ? 0 : FewRows.accumulate
+            let across = FewRows.readsAcross(n, lb)
             // Columns in whole vectors, so that parts meet at the ends of vectors.
             let vectors = (n + 15) / 16
-            return device.parallel(vectors, work: m * n * k / 4) { begin, end in
-                kernel(
-                    16 * begin, min(n, 16 * end), a, la.leading, b, lb.leading, nil, nil, 0, c, ldc, Int32(m),
-                    Int32(k), alpha, flags)
+            nonisolated(unsafe) let (a, c) = (a, c)
+            func share<B>(
+                _ b: UnsafePointer<B>,
+                _ kernel: (
+                    (
+                        Int, Int, UnsafePointer<Float>?, Int, UnsafePointer<B>?, Int, UnsafePointer<Float>?,
+                        UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>?, Int, Int32, Int32, Float, Int32
+                    ) -> Void
+                )?
+            ) {
+                nonisolated(unsafe) let b = b
+                device.parallel(vectors, work: m * n * k / 4) { begin, end in
+                    kernel?(
+                        16 * begin, min(n, 16 * end), a, la.leading, b, lb.leading, nil, nil, 0, c, ldc, Int32(m),
+                        Int32(k), alpha, flags)
+                }
+            }
+            switch b {
+            case .f32(let b): return share(b, across ? table.gemv_across_columns : table.gemv_along_columns)
+            case .bf16(let b): return share(b, across ? table.gemv_across_columns_bf16 : table.gemv_along_columns_bf16)
             }
         }
+        guard case .f32(let b) = b else { preconditionFailure("a product of many rows reads fp32") }
         device.withBLAS(work: m * n * k) {
             copenblas_sgemm(
                 la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, a, Int32(la.leading), b,
@@ -86,5 +149,54 @@ extension Matmul {
             device.table.pointee.epilogue_rows(
                 begin, end, x, ldx, Int32(n), bias, pre, ldPre, residual, ldResidual, kind, y, ldy, accumulate ? 1 : 0)
         }
+    }
+}
+
+extension View {
+    fileprivate static func workspace(_ shape: [Int], on device: CPUDevice) throws -> View {
+        let block = try device.arena.allocate(shape.reduce(1, *) * DType.f32.size, for: .workspace)
+        return View(storage: .host(block), shape: shape)
+    }
+
+    /// The same numbers in fp32, in workspace, in the order in which they are stored; itself where it is fp32.
+    fileprivate func widened(on device: CPUDevice) throws -> View {
+        guard dtype == .bf16 else { return self }
+        if rank >= 2, MatrixLayout(self)?.transposed == true { return try transposed.widened(on: device).transposed }
+        let wide = try View.workspace(shape, on: device)
+        let kernel = device.table.pointee.f32_from_bf16_range
+        try forEachRow(beside: wide, as: UInt16.self, Float.self, on: device) { count, x, y in kernel?(0, count, x, y) }
+        return wide
+    }
+
+    /// Rounds fp32 numbers to the bf16 of a view of the same shape whose rows are contiguous.
+    fileprivate func round(into target: View, on device: CPUDevice) throws {
+        let kernel = device.table.pointee.bf16_from_f32_range
+        try forEachRow(beside: target, as: Float.self, UInt16.self, on: device) { count, x, y in
+            kernel?(0, count, x, y)
+        }
+    }
+
+    private func forEachRow<X, Y>(
+        beside other: View, as: X.Type, _: Y.Type, on device: CPUDevice,
+        _ body: (Int, UnsafeMutablePointer<X>, UnsafeMutablePointer<Y>) -> Void
+    ) throws {
+        guard let (from, to) = rows.flatMap({ x in other.rows.map { (x, $0) } }) else {
+            for i in 0..<shape[0] {
+                try slice(i..<(i + 1)).dropped.forEachRow(
+                    beside: other.slice(i..<(i + 1)).dropped, as: X.self, Y.self, on: device, body)
+            }
+            return
+        }
+        let (x, y) = (try pointer(as: X.self), try other.pointer(as: Y.self))
+        device.parallel(from.rows, work: count / 4) { begin, end in
+            for r in begin..<end { body(from.columns, x + r * from.pitch, y + r * to.pitch) }
+        }
+    }
+
+    /// Without the first dimension, which is 1.
+    private var dropped: View {
+        View(
+            storage: storage, offset: offset, shape: Array(shape.dropFirst()), strides: Array(strides.dropFirst()),
+            dtype: dtype)
     }
 }

@@ -22,13 +22,14 @@ extension Matmul {
         let c = o.c.view
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
         if device.family == .vector, FewRows.fit(m, la), batch.count == 1, k > 0,
-            activation == .none || activation == .relu, o.preactivation == nil
+            activation == .none || activation == .relu, o.preactivation == nil, o.a.dtype == .f32, c.dtype == .f32
         {
             return try launchFewRows(o, m, n, k, batch, la, lb, lc, device)
         }
         let problem = MatmulPlan.Problem(
             m: m, n: n, k: k, batch: batch.count, transposeB: lb.transposed, accumulate: o.c.mode == .accumulate,
-            needsSumAlone: activation != .none || o.preactivation != nil)
+            needsSumAlone: activation != .none || o.preactivation != nil, rounds: c.dtype == .bf16)
+        let types = (o.a.dtype == .bf16 ? 4 : 0) + (o.b.dtype == .bf16 ? 2 : 0) + (c.dtype == .bf16 ? 1 : 0)
         let units = device.info.computeUnits
         let panel = device.info.vectorWidth < 16 ? MatmulPlan.Panel.narrow : MatmulPlan.Panel()
         let plan =
@@ -76,7 +77,7 @@ extension Matmul {
         }
 
         if device.family == .vector {
-            let options = panel == .narrow ? Self.narrowPanel : Self.widePanel
+            let options = (panel == .narrow ? Self.narrowPanel : Self.widePanel)[types]
             list += [
                 .flag(la.transposed), .flag(lb.transposed), .int(plan.tileM), .int(plan.tileN), .int(plan.blockK),
                 .int(plan.splits), .flag(plan.partials),
@@ -97,7 +98,7 @@ extension Matmul {
         }
         let aligned = isAligned(o, batch, la, lb, lc)
         let options = Self.tileOptions[
-            (la.transposed ? 8 : 0) + (lb.transposed ? 4 : 0) + (aligned ? 2 : 0) + (plan.small ? 1 : 0)]
+            16 * types + (la.transposed ? 8 : 0) + (lb.transposed ? 4 : 0) + (aligned ? 2 : 0) + (plan.small ? 1 : 0)]
         list.append(.int(plan.splits))
         try list.add(space)
         try device.enqueue(
@@ -137,19 +138,25 @@ extension Matmul {
             .long(lc.leading), .int(m), .int(k), .float(alpha), .int(flags),
         ]
         try device.launchColumns(
-            "gemv.cl", FewRows.readsAcross(n, lb) ? "gemv_across" : "gemv_along", columns: n, rows: m * k, list)
+            "gemv.cl", FewRows.readsAcross(n, lb) ? "gemv_across" : "gemv_along",
+            options: o.b.dtype == .bf16 ? "-DB_BF16" : "", columns: n, rows: m * k, list)
     }
 
     private static let widePanel = panelOptions(MatmulPlan.Panel())
     private static let narrowPanel = panelOptions(.narrow)
-    private static func panelOptions(_ panel: MatmulPlan.Panel) -> String {
-        "-DPANEL_ROWS=\(panel.rows) -DPANEL_COLUMNS=\(panel.columns)"
+    private static func panelOptions(_ panel: MatmulPlan.Panel) -> [String] {
+        typeOptions.map { "-DPANEL_ROWS=\(panel.rows) -DPANEL_COLUMNS=\(panel.columns)" + $0 }
     }
 
-    /// `simt`: by transposition of a (8) and b (4), alignment (2) and small tiles (1).
-    private static let tileOptions: [String] = (0..<16).map { bits in
+    /// By bf16 of a (4), b (2) and c (1).
+    private static let typeOptions: [String] = (0..<8).map { bits in
+        (bits & 4 != 0 ? " -DA_BF16" : "") + (bits & 2 != 0 ? " -DB_BF16" : "") + (bits & 1 != 0 ? " -DC_BF16" : "")
+    }
+
+    /// `simt`: by types (16), transposition of a (8) and b (4), alignment (2) and small tiles (1).
+    private static let tileOptions: [String] = (0..<128).map { bits in
         let tile = bits & 1 != 0 ? "-DBM=64 -DBN=64 -DBK=16 -DTM=4 -DTN=4" : "-DBM=128 -DBN=128 -DBK=8 -DTM=8 -DTN=8"
-        return "-DTA=\(bits >> 3 & 1) -DTB=\(bits >> 2 & 1) -DVEC=\(bits >> 1 & 1) \(tile)"
+        return "-DTA=\(bits >> 3 & 1) -DTB=\(bits >> 2 & 1) -DVEC=\(bits >> 1 & 1) \(tile)" + typeOptions[bits >> 4]
     }
 
     /// Buffer, leading dimension and batch stride of a matrix that goes beside c; c itself stands in for an absent one.

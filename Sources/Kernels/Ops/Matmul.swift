@@ -3,8 +3,9 @@ public enum MatmulActivation: Int, Sendable, CaseIterable {
     case none, relu, geluExact, geluTanh, silu, tanh, sigmoid
 }
 
-/// C = activation(alpha · A · B + bias) + residual, fp32, row-major; C is written or added to.
+/// C = activation(alpha · A · B + bias) + residual, row-major; C is written or added to.
 ///
+/// - A, B and C are each f32 or bf16; residual and preactivation are stored as C is, bias is f32. Sums are fp32, and C is rounded once.
 /// - A `[..., m, k]`, B `[..., k, n]`, C `[..., m, n]`; leading dimensions of A and B broadcast to C's.
 /// - A transposed operand is a view with exchanged strides: one of the last two strides must be 1.
 /// - bias `[n]`; residual and preactivation `[..., m, n]`. The preactivation is what the activation was applied to, kept for backward.
@@ -41,7 +42,11 @@ public struct Matmul: Op {
 
     public func validate(_ o: Operands) throws {
         let (a, b, c) = (o.a, o.b, o.c.view)
-        try requireF32(("a", a), ("b", b), ("c", c))
+        for (label, view) in [("a", a), ("b", b), ("c", c)] where view.dtype != .bf16 { try requireF32((label, view)) }
+        if let bias = o.bias { try requireF32(("bias", bias)) }
+        for (label, view) in [("residual", o.residual), ("preactivation", o.preactivation)] {
+            try require(view.map { $0.dtype == c.dtype } ?? true, "\(label) must be \(c.dtype) as c is")
+        }
         try require(
             a.rank >= 2 && b.rank >= 2 && c.rank >= 2,
             "operands are matrices; got ranks \(a.rank), \(b.rank), \(c.rank)")
@@ -71,11 +76,11 @@ public struct Matmul: Op {
         let k = Double(o.a.shape[o.a.rank - 1])
         let elements = Double(c.count)
         let outputs = o.c.mode == .accumulate ? 2.0 : 1.0
+        let sides = Double([o.residual, o.preactivation].count { $0 != nil })
         return Cost(
             flops: 2 * elements * k,
-            bytes: 4
-                * (Double(o.a.count) + Double(o.b.count) + outputs * elements
-                    + (o.residual == nil ? 0 : elements) + (o.preactivation == nil ? 0 : elements)))
+            bytes: Double(o.a.dtype.size * o.a.count) + Double(o.b.dtype.size * o.b.count)
+                + Double(c.dtype.size) * (outputs + sides) * elements)
     }
 }
 

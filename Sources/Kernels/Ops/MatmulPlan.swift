@@ -25,6 +25,8 @@ struct MatmulPlan: Equatable {
         var accumulate: Bool
         /// The epilogue cannot be applied to a sum that already holds the old output.
         var needsSumAlone: Bool
+        /// C is rounded: only finished sums may go there.
+        var rounds = false
     }
 
     // Tile sides that keep a packed block of B in the second-level cache; found by measurement (docs/PERFORMANCE.md).
@@ -51,7 +53,7 @@ struct MatmulPlan: Equatable {
             let depth = k.divided(by: splits)
             guard k.divided(by: depth) == splits else { continue }
             let blockK = depth.divided(by: depth.divided(by: largestBlockK))
-            let partials = splits > 1 || (p.accumulate && p.needsSumAlone)
+            let partials = splits > 1 || p.rounds || (p.accumulate && p.needsSumAlone)
             let fewestM = p.m.divided(by: largestTileM)
             let fewestN = p.n.divided(by: largestTileN)
             for cutsM in fewestM...max(fewestM, min(fewestM + units, p.m.divided(by: 4))) {

@@ -34,9 +34,10 @@ final class AttentionPass {
         func byHeads(_ x: Tensor) throws -> Tensor {
             try x.permuted([0, 2, 1, 3]).reshaped([x.shape[0], x.shape[2], x.shape[1], x.shape[3]])
         }
-        let (heard, probabilities) = try byHeads(q).attention(
-            keys: byHeads(k), values: byHeads(v), scale: scale, mask: made, dropout: dropout)
-        return (try heard.permuted([0, 2, 1, 3]), probabilities)
+        let (heard, probabilities) = try byHeads(q.stored(as: .f32)).attention(
+            keys: byHeads(k.stored(as: .f32)), values: byHeads(v.stored(as: .f32)), scale: scale, mask: made,
+            dropout: dropout)
+        return (try heard.permuted([0, 2, 1, 3]).stored(as: q.dtype), probabilities)
     }
 
     /// The same of one projection's `[rows, tokens, 3, heads, width]`, read where it lies; nil where only the composed attention will do.

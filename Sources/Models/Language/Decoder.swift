@@ -121,7 +121,8 @@ final class Embedding: Module {
     var parameters: [Parameter] { [weight] }
 
     func callAsFunction(_ ids: [Int32], shape: [Int]) throws -> Tensor {
-        try weight.tensor.gatherRows(ids, shape: shape, paddingIndex: paddingIndex)
+        try weight.tensor.gatherRows(
+            ids, shape: shape, paddingIndex: paddingIndex, storedAs: weight.activations)
     }
 }
 

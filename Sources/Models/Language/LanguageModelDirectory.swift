@@ -1,15 +1,19 @@
 import Foundation
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
 /// A language model on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
 public enum LanguageModelDirectory {
-    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training. On a device without
-    /// bytes config.json is all that is looked at.
-    /// - Parameter trains: false freezes the model and spares the memory of its gradients.
+    /// Reads a directory; weights in one file or in shards, of f32, f16 or bf16. The model is not in training. On a device without bytes
+    /// config.json is all that is looked at.
+    /// - Parameters:
+    ///   - trains: false freezes the model and spares the memory of its gradients.
+    ///   - dtype: what the matrices of a frozen model are stored as, f32 or bf16, half the memory: other numbers are rounded. It computes in
+    ///     fp32.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
-    public static func load(_ folder: String, on device: Device, trains: Bool = true) throws -> (
+    public static func load(_ folder: String, on device: Device, trains: Bool = true, dtype: DType = .f32) throws -> (
         model: any LanguageModel, arena: ParameterArena
     ) {
         guard Folder.exists(folder) else {
@@ -21,23 +25,24 @@ public enum LanguageModelDirectory {
         let model = try LanguageModelRegistry.make(config)
         if device.compute.plan != nil {
             model.setTraining(false)
-            return (model, try model.materialize(on: device, seed: nil, trains: trains))
+            return (model, try model.materialize(on: device, seed: nil, trains: trains, dtype: dtype))
         }
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
             passesOver: model.passesOver)
         model.setTraining(false)
-        return (model, try ModelDirectory.fill(model, with: weights, on: device, trains: trains))
+        return (model, try ModelDirectory.fill(model, with: weights, on: device, trains: trains, dtype: dtype))
     }
 
     /// SHA-256 over config.json and the weights: the identity of a model.
+    /// - Parameter dtype: what it is stored as in memory: rounded weights are another model.
     /// - Throws: `RetortError` 65, 66, 74.
-    public static func digest(_ folder: String) throws -> String {
+    public static func digest(_ folder: String, dtype: DType = .f32) throws -> String {
         let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
             $0 == "config.json" || $0.hasSuffix(".safetensors")
         }
         let parts = try names.sorted().map { try $0 + ContentHash.hexadecimal(ofFile: folder + "/" + $0) }
-        return ContentHash.hexadecimal(of: Array(parts.joined().utf8))
+        return ContentHash.hexadecimal(of: Array((parts + (dtype == .f32 ? [] : [dtype.rawValue])).joined().utf8))
     }
 
     /// SHA-256 over the files that say how text becomes tokens: the identity of a tokenizer. Chat templates are not among them, for tokens

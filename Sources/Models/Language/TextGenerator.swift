@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -21,10 +22,12 @@ public struct TextGenerator {
         }
     }
 
+    /// - Parameter dtype: what the model's matrices are stored as, f32 or bf16.
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
-    public init(_ folder: String, on device: Device) throws {
+    public init(_ folder: String, dtype: DType = .f32, on device: Device) throws {
         try self.init(
-            try LanguageModelDirectory.load(folder, on: device).model, try Tokenizer.load(folder), from: folder)
+            try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model,
+            try Tokenizer.load(folder), from: folder)
     }
 
     /// Of a model that is there.

@@ -52,7 +52,8 @@ public struct OutputHead {
     public func logits(_ x: Tensor) throws -> Tensor {
         let isWhole = classes == weight.shape[0]
         let z = try x.linear(
-            isWhole ? weight : weight.slice(0..<classes), bias: isWhole ? bias : bias?.slice(0..<classes))
+            isWhole ? weight : weight.slice(0..<classes), bias: isWhole ? bias : bias?.slice(0..<classes),
+            storedAs: .f32)
         guard let softCap else { return z }
         return try (z * (1 / softCap)).map(.tanh) * softCap
     }

@@ -14,7 +14,7 @@ public struct LinearGroup {
     public func joined(_ x: Tensor) throws -> Tensor? {
         guard !Autograd.isRecording, x.count == x.shape.last,
             parts.allSatisfy({ $0.adapter == nil && $0.activation == .none }),
-            let weight = View.stacked(parts.map(\.weight.value))
+            let weight = View.stacked(parts.map(\.weight.tensor.view))
         else { return nil }
         let biases = parts.compactMap(\.bias?.value)
         let bias = View.stacked(biases)

@@ -69,8 +69,10 @@ extension Adaptable {
     public var inputs: Int { weight.shape[isTransposed ? 0 : 1] }
     public var outputs: Int { weight.shape[isTransposed ? 1 : 0] }
 
-    /// Makes the adapter part of the weight and takes it away: the layer gives the same numbers, up to rounding.
+    /// Makes the adapter part of the weight and takes it away: the layer gives the same numbers, up to rounding. A bf16 weight becomes fp32:
+    /// rounded, it would lose most of what was learned.
     public func mergeAdapter() throws {
+        if adapter != nil { try weight.widen() }
         try adapter?.merge(into: weight.value, isTransposed: isTransposed)
         adapter = nil
     }

@@ -31,9 +31,21 @@ extension Module {
     /// - Parameters:
     ///   - seed: draws the parameters' initial values; nil leaves them 0, for those that come from a file.
     ///   - trains: false freezes the parameters and spares the memory of their gradients.
-    public func materialize(on device: Device, seed: UInt64?, trains: Bool = true) throws -> ParameterArena {
+    ///   - dtype: what a frozen module's matrices are stored as, f32 or bf16.
+    public func materialize(on device: Device, seed: UInt64?, trains: Bool = true, dtype: DType = .f32) throws
+        -> ParameterArena
+    {
         for buffer in buffers { try buffer.place(on: device.compute) }
-        return try ParameterArena(parameters, on: device.compute, seed: seed, trains: trains)
+        return try ParameterArena(parameters, on: device.compute, seed: seed, trains: trains, dtype: dtype)
+    }
+
+    /// Runs a step, forward and backward, that stores activations in bf16 and reads matrices in bf16 where their arena has them so. Sums,
+    /// gradients and what the optimizer keeps are fp32.
+    public func withReducedPrecision<T>(_ body: () throws -> T) rethrows -> T {
+        let all = parameters
+        for parameter in all { parameter.isReduced = true }
+        defer { for parameter in all { parameter.isReduced = false } }
+        return try body()
     }
 
     /// Stops gradients: a teacher leaves no tape.

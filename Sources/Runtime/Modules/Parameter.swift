@@ -10,7 +10,8 @@ public enum Initializer: Sendable, Equatable {
     case normal(deviation: Float)
 }
 
-/// A trainable array of a model: its fp32 value and its fp32 gradient, both windows of the model's flat arenas.
+/// A trainable array of a model: its fp32 value and its fp32 gradient, both windows of the model's flat arenas. A frozen one may be bf16
+/// alone; a trained one may have a bf16 copy beside it, which is what a step of reduced precision reads.
 ///
 /// Until the model is materialised on a device a parameter has a name, a shape and an initializer only.
 public final class Parameter {
@@ -21,12 +22,16 @@ public final class Parameter {
     public var initializer: Initializer
     /// False for a frozen model (a teacher, or what adapters adapt): no tape, no gradient.
     public var isTrainable = true
+    /// Whether a step of reduced precision is in progress: the bf16 copy is read, and activations are stored in bf16.
+    var isReduced = false
     private var placed: Placed?
 
     /// What a parameter has once its model is on a device.
     private struct Placed {
         let device: ComputeDevice
-        let value: View
+        var value: View
+        /// The value in bf16, as of the last `ParameterArena.refreshWorkingCopy`.
+        var working: View?
         /// nil where no memory was spent on a gradient.
         let slot: GradientSlot?
         let leaf: Node?
@@ -57,6 +62,8 @@ public final class Parameter {
         if slot == nil { isTrainable = false }
     }
 
+    func place(working: View?) { placed?.working = working }
+
     private var here: Placed {
         guard let placed else {
             preconditionFailure("parameter \(name) is used before its model was materialised on a device")
@@ -73,8 +80,13 @@ public final class Parameter {
     /// Whether backward reached this parameter since its gradient was cleared.
     public var hasGradient: Bool { here.slot?.isWritten ?? false }
 
-    /// The value on the tape.
-    public var tensor: Tensor { Tensor(here.value, here.device, node: isTrainable ? here.leaf : nil) }
+    /// The value on the tape, as it is read now.
+    public var tensor: Tensor {
+        Tensor(isReduced ? here.working ?? here.value : here.value, here.device, node: isTrainable ? here.leaf : nil)
+    }
+
+    /// What activations that begin at this parameter are stored as now.
+    public var activations: DType { isReduced ? .bf16 : .f32 }
 
     /// Forgets the gradient; the next backward writes instead of adding.
     public func clearGradient() { here.slot?.isWritten = false }
@@ -93,7 +105,7 @@ public final class Parameter {
             throw TensorError("\(values.count) values for parameter \(name) of shape \(shape)")
         }
         let host = try here.device.view(values, shape)
-        try run(Copy(), .init(x: host, y: .write(value)), on: here.device)
+        try run(Copy(), .init(x: try here.device.stored(host, as: value.dtype), y: .write(value)), on: here.device)
     }
 
     /// Replaces the value by what is read piece by piece, without a copy of the whole in between.
@@ -106,6 +118,13 @@ public final class Parameter {
             return try assign(values)
         }
         try here.device.write(to: value, pieces: read)
+    }
+
+    /// Makes a frozen value fp32 whatever it is stored as, in memory of its own.
+    func widen() throws {
+        guard value.dtype != .f32 else { return }
+        let wide = try here.device.wide(value)
+        placed?.value = wide
     }
 
     /// What the initializer gives: a function of (seed, name, position), so every device starts from the same bits and two models

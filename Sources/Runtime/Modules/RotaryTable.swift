@@ -54,7 +54,7 @@ extension Tensor {
     public func rotated(
         _ table: RotaryTable, positions: View, heads: Int, pairing: RotaryEmbedding.Pairing = .halves
     ) throws -> Tensor {
-        let x = view.rows == nil ? try contiguousView() : view
+        let x = try device.wide(view.rows == nil ? contiguousView() : view)
         let y = try device.empty(shape)
         func turn(_ x: View, _ y: Output, inverse: Bool) throws {
             try run(
@@ -62,7 +62,7 @@ extension Tensor {
                 .init(x: x, positions: positions, cosines: table.cosines, sines: table.sines, y: y), on: device)
         }
         try turn(x, .write(y), inverse: false)
-        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
+        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self]) { [input = node] node, gradient in
             try turn(try node.dense(gradient), try input!.sink(), inverse: true)
         }
     }

@@ -5,10 +5,13 @@ extension Tensor {
     public func map(_ function: UnaryFunction) throws -> Tensor {
         let x = try contiguousView()
         let y = try device.empty(shape)
-        try run(Unary(function), .init(x: x, y: .write(y)), on: device)
-        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
+        try run(Unary(function), .init(x: try device.wide(x), y: .write(y)), on: device)
+        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self]) {
+            [input = node] node, gradient in
             let dy = try node.dense(gradient)
-            try run(UnaryBackward(function), .init(x: x, dy: dy, dx: try input!.sink()), on: node.device)
+            try run(
+                UnaryBackward(function), .init(x: try node.device.wide(x), dy: dy, dx: try input!.sink()),
+                on: node.device)
         }
     }
 
@@ -21,10 +24,10 @@ extension Tensor {
 
     /// x · factor.
     public func scaled(_ factor: Float) throws -> Tensor {
-        let x = try contiguousView()
+        let x = try device.wide(contiguousView())
         let y = try device.empty(shape)
         try run(Scale(factor), .init(x: x, y: .write(y)), on: device)
-        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
+        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self]) { [input = node] node, gradient in
             switch gradient {
             case .constant(let value): try input!.give(.constant(value * factor))
             case .view(let dy), .shared(let dy):
@@ -40,15 +43,17 @@ extension Tensor {
     public static func * (a: Tensor, b: Tensor) throws -> Tensor { try combine(.multiply, a, b) }
     public static func / (a: Tensor, b: Tensor) throws -> Tensor { try combine(.divide, a, b) }
 
-    /// a ∘ b with NumPy's broadcasting; a gradient is summed over the dimensions its operand was repeated along.
+    /// a ∘ b with NumPy's broadcasting, stored as a is; a gradient is summed over the dimensions its operand was repeated along.
     static func combine(_ operation: BinaryOperation, _ a: Tensor, _ b: Tensor) throws -> Tensor {
         guard let shape = broadcastShape(a.shape, b.shape) else {
             throw TensorError("cannot \(operation) shapes \(a.shape) and \(b.shape)")
         }
         let device = a.device
         let y = try device.empty(shape)
-        try run(Binary(operation), .init(a: a.view, b: b.view, y: .write(y)), on: device)
-        return Tensor.recorded(y, device, from: [a, b]) { [na = a.node, nb = b.node] node, gradient in
+        try run(
+            Binary(operation), .init(a: try device.wide(a.view), b: try device.wide(b.view), y: .write(y)), on: device)
+        return Tensor.recorded(try device.stored(y, as: a.dtype), device, from: [a, b]) {
+            [na = a.node, nb = b.node] node, gradient in
             if case .constant(let value) = gradient, a.shape == shape, b.shape == shape, operation.isAdditive {
                 try na?.give(.constant(value))
                 try nb?.give(.constant(operation == .add ? value : -value))
@@ -65,15 +70,17 @@ extension Tensor {
     /// silu(gate) · up and its kin: the gated activations of transformer feed-forward blocks. Both operands `[..., n]`.
     public static func gated(_ kind: GatedActivation, gate: Tensor, up: Tensor) throws -> Tensor {
         guard gate.shape == up.shape else { throw TensorError("gate \(gate.shape) and up \(up.shape) differ") }
-        let (g, u) = (try gate.contiguousView(), try up.contiguousView())
-        let y = try gate.device.empty(gate.shape)
-        try run(Gated(kind), .init(gate: g, up: u, y: .write(y)), on: gate.device)
-        return Tensor.recorded(y, gate.device, from: [gate, up]) { [ng = gate.node, nu = up.node] node, gradient in
+        let (g, u, device) = (try gate.contiguousView(), try up.contiguousView(), gate.device)
+        let y = try device.empty(gate.shape)
+        try run(Gated(kind), .init(gate: try device.wide(g), up: try device.wide(u), y: .write(y)), on: device)
+        return Tensor.recorded(try device.stored(y, as: gate.dtype), device, from: [gate, up]) {
+            [ng = gate.node, nu = up.node] node, gradient in
             let dy = try node.dense(gradient)
             let dGate = try node.device.empty(g.shape)
             let dUp = try node.device.empty(u.shape)
             try run(
-                GatedBackward(kind), .init(gate: g, up: u, dy: dy, dGate: .write(dGate), dUp: .write(dUp)),
+                GatedBackward(kind),
+                .init(gate: try device.wide(g), up: try device.wide(u), dy: dy, dGate: .write(dGate), dUp: .write(dUp)),
                 on: node.device)
             try ng?.give(.view(dGate))
             try nu?.give(.view(dUp))
@@ -148,14 +155,16 @@ extension BinaryOperation {
         case .multiply: return .view(try combined(.multiply, dy, a, device))
         case .divide:
             let db = try device.empty(dy.shape)
-            try run(DivideBackward(), .init(dy: dy, a: a, b: b, db: .write(db)), on: device)
+            try run(
+                DivideBackward(), .init(dy: dy, a: try device.wide(a), b: try device.wide(b), db: .write(db)),
+                on: device)
             return .view(db)
         }
     }
 
     private func combined(_ operation: Self, _ x: View, _ y: View, _ device: ComputeDevice) throws -> View {
         let z = try device.empty(x.shape)
-        try run(Binary(operation), .init(a: x, b: y, y: .write(z)), on: device)
+        try run(Binary(operation), .init(a: x, b: try device.wide(y), y: .write(z)), on: device)
         return z
     }
 }

@@ -19,6 +19,9 @@ extension Tensor {
         return Tensor.recorded(y, device, from: [self, keys, values]) {
             [nq = node, nk = keys.node, nv = values.node] node, gradient in
             let dy = try node.dense(gradient)
+            let (q, k, v, y) = (
+                try node.device.wide(q), try node.device.wide(k), try node.device.wide(v), try node.device.wide(y)
+            )
             func backward(dq: Output? = nil, dk: Output? = nil, dv: Output? = nil) throws {
                 try run(
                     FlashAttentionBackward(scale: scale),
@@ -44,29 +47,31 @@ extension Tensor {
             throw TensorError("attention of a packed \(shape) that is not [batch, tokens, 3, heads, width]")
         }
         let x = try adjacentView()
-        let (q, k, v) = (x.part(0), x.part(1), x.part(2))
-        let (y, logSumExp) = try Self.attend(q, k, v, scale, spans, on: device)
+        let (y, logSumExp) = try Self.attend(x.part(0), x.part(1), x.part(2), scale, spans, on: device)
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             let dy = try node.dense(gradient)
+            let (x, y) = (try node.device.wide(x), try node.device.wide(y))
             let dx = try input!.sink()
             func output(_ i: Int) -> Output { Output(dx.view.part(i), dx.mode) }
             try run(
                 FlashAttentionBackward(scale: scale),
                 .init(
-                    q: q, k: k, v: v, spans: spans, y: y, logSumExp: logSumExp, dy: dy, dq: output(0), dk: output(1),
-                    dv: output(2)), on: node.device)
+                    q: x.part(0), k: x.part(1), v: x.part(2), spans: spans, y: y, logSumExp: logSumExp, dy: dy,
+                    dq: output(0), dk: output(1), dv: output(2)), on: node.device)
         }
     }
 
     private static func attend(
         _ q: View, _ k: View, _ v: View, _ scale: Float, _ spans: AttentionSpans?, on device: ComputeDevice
     ) throws -> (y: View, logSumExp: View) {
-        let y = try device.empty(q.shape)
+        let (wide, y) = (
+            (q: try device.wide(q), k: try device.wide(k), v: try device.wide(v)), try device.empty(q.shape)
+        )
         let logSumExp = try device.empty(Array(q.shape.prefix(3)))
         try run(
-            FlashAttention(scale: scale), .init(q: q, k: k, v: v, spans: spans, y: y, logSumExp: logSumExp),
-            on: device)
-        return (y, logSumExp)
+            FlashAttention(scale: scale),
+            .init(q: wide.q, k: wide.k, v: wide.v, spans: spans, y: y, logSumExp: logSumExp), on: device)
+        return (try device.stored(y, as: q.dtype), logSumExp)
     }
 
     /// The view where the last dimension is adjacent, else a packed copy.

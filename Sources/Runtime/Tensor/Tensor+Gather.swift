@@ -13,7 +13,10 @@ extension Tensor {
     /// Rows of a table: table `[n, columns]`, ids int32 `[...]` → `[..., columns]`. Rows of `paddingIndex` get no gradient.
     ///
     /// - `hostIDs`: the same ids on the host; backward needs them sorted to add in a fixed order.
-    public func gatherRows(_ hostIDs: [Int32], shape idShape: [Int], paddingIndex: Int32? = nil) throws -> Tensor {
+    /// - Parameter dtype: what the rows are stored as; nil: as the table is.
+    public func gatherRows(
+        _ hostIDs: [Int32], shape idShape: [Int], paddingIndex: Int32? = nil, storedAs dtype: DType? = nil
+    ) throws -> Tensor {
         guard rank == 2, hostIDs.count == idShape.reduce(1, *) else {
             throw TensorError("gather \(hostIDs.count) rows as \(idShape) from shape \(shape)")
         }
@@ -21,9 +24,10 @@ extension Tensor {
             throw TensorError("row \(wrong) of a table of \(shape[0]) rows")
         }
         let ids = try device.view(hostIDs, [hostIDs.count], .i32)
-        let y = try device.empty([hostIDs.count, shape[1]])
+        let y = try device.empty([hostIDs.count, shape[1]], self.dtype == .f32 ? .f32 : dtype ?? self.dtype)
         try run(Gather(), .init(table: view, ids: ids, y: y), on: device)
-        return Tensor.recorded(y.reshaped(idShape + [shape[1]]), device, from: [self]) {
+        let kept = try device.stored(y, as: dtype ?? self.dtype)
+        return Tensor.recorded(kept.reshaped(idShape + [shape[1]]), device, from: [self]) {
             [input = node] node, gradient in
             let dy = try node.dense(gradient).reshaped(y.shape)
             let buckets = try IDBuckets(hostIDs, paddingIndex: paddingIndex, on: node.device)

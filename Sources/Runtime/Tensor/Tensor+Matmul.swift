@@ -2,12 +2,13 @@ import RetortKernels
 
 extension Tensor {
     /// a `[..., m, k]` · b `[..., k, n]` → `[..., m, n]`; leading dimensions broadcast. Transposed views cost nothing extra.
+    /// The product is stored as a is.
     public func matmul(_ b: Tensor) throws -> Tensor {
         guard rank >= 2, b.rank >= 2, shape[rank - 1] == b.shape[b.rank - 2],
             let batch = broadcastShape(Array(shape.dropLast(2)), Array(b.shape.dropLast(2)))
         else { throw TensorError("cannot multiply \(shape) by \(b.shape)") }
         let (av, bv) = (view, b.view)
-        let c = try device.empty(batch + [shape[rank - 2], b.shape[b.rank - 1]])
+        let c = try device.empty(batch + [shape[rank - 2], b.shape[b.rank - 1]], dtype)
         try run(Matmul(), .init(a: av, b: bv, c: .write(c)), on: device)
         return Tensor.recorded(c, device, from: [self, b]) { [na = node, nb = b.node] node, gradient in
             let dc = try node.dense(gradient)
@@ -18,8 +19,10 @@ extension Tensor {
 
     /// activation(x · weightᵀ + bias) + residual: one product with its epilogue fused. x `[..., in]`, weight `[out, in]`, bias `[out]`,
     /// residual `[..., out]`.
+    /// - Parameter dtype: what the product is stored as; nil: as x is.
     public func linear(
-        _ weight: Tensor, bias: Tensor? = nil, activation: MatmulActivation = .none, plus residual: Tensor? = nil
+        _ weight: Tensor, bias: Tensor? = nil, activation: MatmulActivation = .none, plus residual: Tensor? = nil,
+        storedAs dtype: DType? = nil
     ) throws -> Tensor {
         guard weight.rank == 2, rank >= 1, shape[rank - 1] == weight.shape[1] else {
             throw TensorError("linear: input \(shape) does not fit weight \(weight.shape) [out, in]")
@@ -36,21 +39,26 @@ extension Tensor {
         let w = weight.view
         let inputs = [self, weight] + [bias, residual].compactMap { $0 }
         let recording = Autograd.isRecording && inputs.contains { $0.node != nil }
-        let y = try device.empty([x.shape[0], out])
+        let y = try device.empty([x.shape[0], out], dtype ?? self.dtype)
         // ReLU's mask can be read off its output, unless something was added; the others need what went in.
         let keep = recording && activation != .none && (activation != .relu || residual != nil)
-        let pre = keep ? try device.empty(y.shape) : nil
+        let pre = keep ? try device.empty(y.shape, y.dtype) : nil
         try run(
             Matmul(activation: activation),
             .init(
                 a: x, b: w.transposed, c: .write(y), bias: bias?.view,
-                residual: residual?.contiguousView().reshapedIfNeeded(y.shape), preactivation: pre), on: device)
+                residual: residual.map {
+                    try device.stored($0.contiguousView(), as: y.dtype).reshapedIfNeeded(y.shape)
+                },
+                preactivation: pre), on: device)
         return Tensor.recorded(y.reshapedIfNeeded(shapeOut), device, from: inputs) {
             [nx = node, nw = weight.node, nb = bias?.node, nr = residual?.node] node, gradient in
             var dy = try node.dense(gradient).reshapedIfNeeded(y.shape)
             if let function = activation.unary {
                 let dz = try node.device.empty(dy.shape)
-                try run(UnaryBackward(function), .init(x: pre ?? y, dy: dy, dx: .write(dz)), on: node.device)
+                try run(
+                    UnaryBackward(function), .init(x: try node.device.wide(pre ?? y), dy: dy, dx: .write(dz)),
+                    on: node.device)
                 dy = dz
             }
             if let nw { try run(Matmul(), .init(a: dy.transposed, b: x, c: try nw.sink()), on: node.device) }

@@ -10,15 +10,17 @@ extension Tensor {
         let (mean, rstd) = (try device.empty([rows]), try device.empty([rows]))
         try run(
             LayerNorm(epsilon: epsilon),
-            .init(x: x, weight: weight?.view, bias: bias?.view, y: y, mean: mean, rstd: rstd), on: device)
+            .init(x: try device.wide(x), weight: weight?.view, bias: bias?.view, y: y, mean: mean, rstd: rstd),
+            on: device)
         let inputs = [self] + (weight.map { [$0] } ?? []) + (bias.map { [$0] } ?? [])
-        return Tensor.recorded(y, device, from: inputs) {
+        return Tensor.recorded(try device.stored(y, as: dtype), device, from: inputs) {
             [nx = node, nw = weight?.node, nb = bias?.node, w = weight?.view] node, gradient in
             let dy = try node.dense(gradient)
             try run(
                 LayerNormBackward(),
                 .init(
-                    x: x, weight: w, dy: dy, mean: mean, rstd: rstd, dx: try nx?.sink(), dWeight: try nw?.sink(),
+                    x: try node.device.wide(x), weight: w, dy: dy, mean: mean, rstd: rstd, dx: try nx?.sink(),
+                    dWeight: try nw?.sink(),
                     dBias: try nb?.sink()), on: node.device)
         }
     }
@@ -31,13 +33,16 @@ extension Tensor {
         let x = try contiguousView()
         let y = try device.empty(shape)
         let rstd = try device.empty([count / Swift.max(1, shape[rank - 1])])
-        try run(RMSNorm(epsilon: epsilon), .init(x: x, weight: weight?.view, y: y, rstd: rstd), on: device)
-        return Tensor.recorded(y, device, from: [self] + (weight.map { [$0] } ?? [])) {
+        try run(
+            RMSNorm(epsilon: epsilon), .init(x: try device.wide(x), weight: weight?.view, y: y, rstd: rstd), on: device)
+        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self] + (weight.map { [$0] } ?? [])) {
             [nx = node, nw = weight?.node, w = weight?.view] node, gradient in
             let dy = try node.dense(gradient)
             try run(
                 RMSNormBackward(),
-                .init(x: x, weight: w, dy: dy, rstd: rstd, dx: try nx?.sink(), dWeight: try nw?.sink()),
+                .init(
+                    x: try node.device.wide(x), weight: w, dy: dy, rstd: rstd, dx: try nx?.sink(),
+                    dWeight: try nw?.sink()),
                 on: node.device)
         }
     }

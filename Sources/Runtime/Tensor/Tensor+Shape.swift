@@ -13,7 +13,7 @@ extension Tensor {
 
     /// The elements in memory of their own, off the tape.
     public func copied() throws -> Tensor {
-        let y = try device.empty(shape)
+        let y = try device.empty(shape, dtype)
         try run(Copy(), .init(x: view, y: .write(y)), on: device)
         return Tensor(y, device)
     }
@@ -84,9 +84,12 @@ extension Tensor {
             shape[axis] += part.shape[axis]
         }
         if parts.count == 1 { return first }
-        let y = try first.device.empty(shape)
+        let y = try first.device.empty(shape, first.dtype)
         for (part, range) in zip(parts, ranges) {
-            try run(Copy(), .init(x: part.view, y: .write(y.narrowed(axis, range))), on: first.device)
+            try run(
+                Copy(),
+                .init(x: try first.device.stored(part.view, as: first.dtype), y: .write(y.narrowed(axis, range))),
+                on: first.device)
         }
         return Tensor.recorded(y, first.device, from: parts) { [nodes = parts.map(\.node)] node, gradient in
             if case .constant = gradient { return try nodes.forEach { try $0?.give(gradient) } }
@@ -101,12 +104,7 @@ extension Tensor {
 
 extension Node {
     /// The view itself when its elements are adjacent, else a packed copy.
-    func packed(_ view: View) throws -> View {
-        if view.isContiguous { return view }
-        let y = try device.empty(view.shape)
-        try run(Copy(), .init(x: view, y: .write(y)), on: device)
-        return y
-    }
+    func packed(_ view: View) throws -> View { try device.packed(view) }
 
     /// The gradient as adjacent elements.
     func dense(_ gradient: Gradient) throws -> View { try packed(try materialize(gradient)) }

@@ -1,6 +1,6 @@
 import RetortKernels
 
-/// A strided array of fp32 numbers on a device, with its place on the tape when gradients are wanted.
+/// A strided array of numbers on a device, fp32 or bf16, with its place on the tape when gradients are wanted.
 ///
 /// Not `Sendable`: a tensor lives in the task that trains. Host copies (`values()`) travel.
 public struct Tensor {
@@ -32,7 +32,7 @@ public struct Tensor {
 
     /// The same numbers as the beginning of a tape of their own: a leaf that collects the gradient of what is computed from them.
     public func leaf() throws -> (Tensor, Parameter) {
-        let parameter = try Parameter(free: contiguousView(), on: device)
+        let parameter = try Parameter(free: device.wide(contiguousView()), on: device)
         return (parameter.tensor, parameter)
     }
 
@@ -43,7 +43,7 @@ public struct Tensor {
     public var needsGradient: Bool { node != nil }
 
     /// The elements in row-major order, once everything enqueued before has run.
-    public func values() throws -> [Float] { try device.read(contiguousView()) }
+    public func values() throws -> [Float] { try device.read(device.wide(contiguousView())) }
 
     /// The only element.
     public func item() throws -> Float {
@@ -55,12 +55,7 @@ public struct Tensor {
     public var detached: Tensor { Tensor(view, device) }
 
     /// The view itself when its elements are adjacent, else a packed copy.
-    func contiguousView() throws -> View {
-        if view.isContiguous { return view }
-        let packed = try device.empty(shape)
-        try run(Copy(), .init(x: view, y: .write(packed)), on: device)
-        return packed
-    }
+    func contiguousView() throws -> View { try device.packed(view) }
 
     /// Records `view` as computed from `inputs`. `vjp` gets the gradient of the output and sends gradients to the inputs' nodes;
     /// it runs at most once, and only when an input needs it.

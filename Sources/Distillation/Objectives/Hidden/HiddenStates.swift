@@ -33,6 +33,7 @@ public struct HiddenStatesObjective: LanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public var takesCachedTeacher: Bool { true }
     public func contract(over what: String) -> String {
         let name =
             switch form {

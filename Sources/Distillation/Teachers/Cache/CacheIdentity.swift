@@ -28,6 +28,8 @@ struct CacheIdentity: Sendable, Equatable {
     let kept: KeptClasses
     /// Of a stored log-probability, before it is entropy-coded.
     let bits: Int
+    /// What is kept beside predictions.
+    let signals: KeptSignals
     /// The teacher's config.json, for students that take their special tokens from it.
     let config: JSON
 
@@ -42,7 +44,7 @@ struct CacheIdentity: Sendable, Equatable {
         case .top(let count): members.append(("top_k", .int(count)))
         case .mass(let share, let most): members += [("top_p", .double(share)), ("most", .int(most))]
         }
-        return .object(members + [("config", config)])
+        return .object(members + signals.json + [("config", config)])
     }
 
     /// 16 bytes at the head of each shard, and in each record's address.
@@ -52,12 +54,16 @@ struct CacheIdentity: Sendable, Equatable {
         return Array(hash.bytes.prefix(16))
     }
 
-    init(teacher: String, tokenizer: String, vocabulary: Int, kept: KeptClasses, bits: Int, config: JSON) {
+    init(
+        teacher: String, tokenizer: String, vocabulary: Int, kept: KeptClasses, bits: Int,
+        signals: KeptSignals = .none, config: JSON
+    ) {
         self.teacher = teacher
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.kept = kept
         self.bits = bits
+        self.signals = signals
         self.config = config
     }
 
@@ -81,15 +87,16 @@ struct CacheIdentity: Sendable, Equatable {
         let most = 1...min(vocabulary, Self.mostKept)
         if let share = try file.optional("top_p") {
             kept = .mass(try share.double(in: 1e-6...1), most: try file.member("most").int(in: most))
-            try file.expectKeys(Self.keys + ["top_p", "most"])
+            try file.expectKeys(Self.keys + KeptSignals.keys + ["top_p", "most"])
         } else {
             kept = .top(try file.member("top_k").int(in: most))
-            try file.expectKeys(Self.keys + ["top_k"])
+            try file.expectKeys(Self.keys + KeptSignals.keys + ["top_k"])
         }
         self.vocabulary = vocabulary
         teacher = try digest("teacher_sha256")
         tokenizer = try digest("tokenizer_sha256")
         bits = try file.member("bits").int(in: Self.bitRange)
+        signals = try KeptSignals(file)
         config = try file.member("config").value
     }
 
@@ -103,6 +110,7 @@ struct CacheIdentity: Sendable, Equatable {
         if tokenizer != other.tokenizer { return "the tokenizer has changed" }
         if kept != other.kept { return "it keeps \(other.kept.words), and is now to keep \(kept.words)" }
         if bits != other.bits { return "it has \(other.bits) bits for a log-probability, and is now to have \(bits)" }
+        if signals != other.signals { return "it keeps \(other.signals.words), and is now to keep \(signals.words)" }
         return digest == other.digest ? nil : "its description has changed"
     }
 }

@@ -7,6 +7,8 @@ struct CacheRecord: Sendable, Equatable {
     /// By the token's place; `rows` are as many, in this order.
     let places: [Int]
     let rows: [KeptRow]
+    /// Hidden states of all tokens, one signal after the other; empty where none are kept.
+    let states: [UInt8]
 
     /// The head of a record: where it is, how long, and sums that tell a whole one from a damaged one.
     ///
@@ -56,7 +58,7 @@ struct CacheRecord: Sendable, Equatable {
         }
     }
 
-    /// Head and payload.
+    /// Head and payload: the rows, entropy-coded, then the states as they are.
     func bytes(at address: CacheAddress, of identity: CacheIdentity) -> [UInt8] {
         var coder = RangeEncoder()
         var models = RowModels(identity.scale, classes: identity.vocabulary)
@@ -70,7 +72,7 @@ struct CacheRecord: Sendable, Equatable {
             models.encode(rows[next], &coder)
             next += 1
         }
-        let payload = coder.finish()
+        let payload = coder.finish() + states
         var head = Head.front(bytes: payload.count, tokens: length, rows: rows.count, address: address)
         head += Head.sum(head + payload).prefix(8)
         head += Head.sum(head).prefix(4)
@@ -79,7 +81,10 @@ struct CacheRecord: Sendable, Equatable {
 
     /// nil for what no writer wrote.
     init?(_ payload: [UInt8], _ head: Head, of identity: CacheIdentity) {
-        var coder = RangeDecoder(payload[...])
+        let coded = payload.count - identity.signals.bytes(tokens: head.tokens)
+        guard coded >= 0 else { return nil }
+        states = Array(payload[coded...])
+        var coder = RangeDecoder(payload[..<coded])
         var models = RowModels(identity.scale, classes: identity.vocabulary)
         var marks = [AdaptiveBit(), AdaptiveBit()]
         var before = 0
@@ -99,7 +104,8 @@ struct CacheRecord: Sendable, Equatable {
         self.rows = rows
     }
 
-    init(length: Int, places: [Int], rows: [KeptRow]) {
+    init(length: Int, places: [Int], rows: [KeptRow], states: [UInt8] = []) {
+        self.states = states
         self.length = length
         self.places = places
         self.rows = rows

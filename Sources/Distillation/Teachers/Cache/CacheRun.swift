@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -36,12 +37,13 @@ public final class CacheRun {
     /// Opens everything and reads nothing.
     /// - Parameters:
     ///   - output: nil: where the recipe says that the cache is.
+    ///   - states: what hidden states are stored as, where the recipe's losses ask for some: f16, bf16 or f32.
     ///   - batch: texts that are read side by side.
     /// - Throws: `RetortError` 64 without a place for the cache; 65, 66, 74 for files; 73 for a folder with something else; 78 for a recipe
     ///   whose teacher is no directory or whose data are not whole texts.
     public init(
-        _ recipe: any RunnableRecipe, output: String?, kept: KeptClasses, bits: Int, batch: Int, on device: Device,
-        progress: Progress
+        _ recipe: any RunnableRecipe, output: String?, kept: KeptClasses, bits: Int, states: DType, batch: Int,
+        on device: Device, progress: Progress
     ) throws {
         guard let recipe = recipe as? LanguageRecipe else {
             throw RetortError.recipe("only language models have a cache of their predictions")
@@ -65,11 +67,14 @@ public final class CacheRun {
         }
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
-        let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
+        let dtype = teacher?.dtype ?? .f32
+        let model = try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
         try Self.check(model, examples, at: teacher?.location)
+        let signals = try recipe.cachedSignals(of: model, states, on: device)
         let identity = CacheIdentity(
-            teacher: try LanguageModelDirectory.digest(folder), tokenizer: try examples.tokenizerDigest(),
-            vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, config: model.json)
+            teacher: try LanguageModelDirectory.digest(folder, dtype: dtype), tokenizer: try examples.tokenizerDigest(),
+            vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, signals: signals,
+            config: model.json)
         let writer = try TeacherCacheWriter(path, identity: identity)
         let corpus = examples.train
         self.path = path
@@ -78,7 +83,7 @@ public final class CacheRun {
         self.progress = progress
         data = corpus
         pad = examples.pad
-        reading = TeacherReading(model: model, kept: identity.kept, device: device)
+        reading = TeacherReading(model: model, kept: identity.kept, signals: signals, device: device)
         var seen: Set<CacheAddress> = []
         missing = (0..<corpus.count).filter { number in
             let example = corpus.example(number)
@@ -112,6 +117,10 @@ public final class CacheRun {
             "\(path.displayable): \(grouped(data.count)) texts, \(grouped(data.count - missing.count)) of them there; "
                 + "\(grouped(tokens)) tokens to read, \(writer.identity.kept.words) of \(grouped(writer.identity.vocabulary))"
         )
+        let signals = writer.identity.signals
+        if !signals.signals.isEmpty {
+            progress.line("\(signals.words): \(grouped(signals.bytes)) bytes for each token of a text beside that")
+        }
         let sampled = Set(
             (0..<min(Self.sample, missing.count)).map { missing[$0 * missing.count / min(Self.sample, missing.count)] })
         try read(missing.filter { sampled.contains($0) }, of: tokens)
@@ -173,6 +182,27 @@ public final class CacheRun {
                 }
             }
         }
+    }
+}
+
+extension LanguageRecipe {
+    /// The hidden states that its losses ask of the teacher, of those that a cache can serve.
+    /// - Throws: `RetortError` 65, 66 for the student's files; 78 where a loss does not fit the models.
+    fileprivate func cachedSignals(of teacher: any LanguageModel, _ dtype: DType, on device: Device) throws
+        -> KeptSignals
+    {
+        // A student without bytes: all that is asked is which of its blocks look at which of the teacher's.
+        let nowhere = Device(.planned(PlannedDevice()))
+        let model = try student.make(
+            vocabulary: teacher.vocabulary, settings: teacher.json, seed: 0, on: nowhere
+        ).model
+        let width = try teacher.tokenWidth()
+        let paths = try arms.reduce(into: Set<String>()) { paths, arm in
+            let asked = arm.teachers.map { LanguageTeacher(teacher, $0, on: device) }
+            let loss = try LanguageLoss(model, arm.terms, teachers: asked, name: arm.name, on: nowhere)
+            for one in asked { paths.formUnion(loss.asked(of: one) { $0.objective.takesCachedTeacher }) }
+        }
+        return KeptSignals(paths.map { (path: $0, columns: width) }, dtype)
     }
 }
 

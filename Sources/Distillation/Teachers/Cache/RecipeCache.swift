@@ -40,11 +40,11 @@ extension LanguageTeacherSpec {
                 help: "Make the cache again with `retort cache --output` and another directory.")
         }
         if readingTeacher, let path = spec?.directory, Folder.exists(path),
-            cache.identity.teacher != (try LanguageModelDirectory.digest(path))
+            cache.identity.teacher != (try LanguageModelDirectory.digest(path, dtype: dtype))
         {
             throw RetortError.badData(
                 "the cache is of another teacher than \(path.quoted(limit: 200))", at: place,
-                why: "config.json or weights have changed since it was made",
+                why: "config.json, weights or their dtype have changed since it was made",
                 help: "Make the cache again with `retort cache --output` and another directory.")
         }
         try cache.check(data.train, "training data")
@@ -62,7 +62,8 @@ extension TeacherCache {
     var words: [String] {
         [
             "teacher: \(NumberFormat.grouped(count)) texts in \(folder.displayable), \(NumberFormat.bytes(bytes)); of each token "
-                + identity.kept.words,
+                + identity.kept.words
+                + (identity.signals.signals.isEmpty ? "" : ", and \(identity.signals.words)"),
             "soft losses compare those and all other classes as one: never above the loss over all classes; no teacher is in memory",
         ]
     }

@@ -75,18 +75,57 @@ final class TeacherCache: Sendable {
     var bytes: Int { shards.reduce(0) { $0 + $1.file.size } }
 
     /// What was kept for a batch.
+    /// - Parameter paths: of the signals that are wanted; the cache has them.
     /// - Throws: `RetortError` 65 for a text that is not there, whatever was in the corpus when it was checked, or whose record is damaged.
-    func predictions(_ batch: LanguageBatch, on device: Device) throws -> SparseTeacher {
+    func lesson(_ batch: LanguageBatch, capturing paths: Set<String>, on device: Device) throws -> (
+        predictions: SparseTeacher, signals: [String: Tensor]
+    ) {
+        let records = try records(batch)
+        let signals = try paths.map { path in (path, try states(path, batch, records, on: device)) }
+        return (
+            try predictions(batch, records, on: device), Dictionary(uniqueKeysWithValues: signals)
+        )
+    }
+
+    private typealias Found = [(text: BatchText, record: CacheRecord)]
+
+    private func records(_ batch: LanguageBatch) throws -> Found {
         let texts = batch.texts
         let found = Mutex([Result<CacheRecord?, any Error>?](repeating: nil, count: texts.count))
         DispatchQueue.concurrentPerform(iterations: texts.count) { number in
             let result = Result { try record(address(texts[number].tokens)) }
             found.withLock { $0[number] = result }
         }
+        return try zip(texts, found.withLock { $0 }).map { text, result in
+            guard let record = try result?.get() else { throw missing("a text of \(text.tokens.count) tokens") }
+            return (text, record)
+        }
+    }
+
+    /// The vectors of one signal `[rows, length, columns]`, 0 where there is padding.
+    private func states(
+        _ path: String, _ batch: LanguageBatch, _ records: Found, on device: Device
+    ) throws -> Tensor {
+        let (kept, length) = (identity.signals, batch.tokens.count / max(1, batch.rows))
+        guard let columns = kept.place(of: path, tokens: 0)?.columns else {
+            throw RetortError.internalBug("the cache is asked for \(path), which it does not keep")
+        }
+        let size = columns * kept.dtype.size
+        var bytes = [UInt8](repeating: 0, count: batch.tokens.count * size)
+        for (text, record) in records {
+            guard let place = kept.place(of: path, tokens: record.length)?.range,
+                place.upperBound <= record.states.count
+            else { throw missing("a hidden state of a text of \(text.tokens.count) tokens") }
+            bytes.replaceSubrange(
+                (text.range.lowerBound * size)..<(text.range.upperBound * size), with: record.states[place])
+        }
+        return try kept.tensor(bytes, [batch.rows, length, columns], on: device)
+    }
+
+    private func predictions(_ batch: LanguageBatch, _ records: Found, on device: Device) throws -> SparseTeacher {
         var kept = [KeptRow?](repeating: nil, count: batch.tokens.count)
-        for (text, result) in zip(texts, found.withLock { $0 }) {
-            let record = try result?.get()
-            let rows = Dictionary(uniqueKeysWithValues: zip(record?.places ?? [], record?.rows ?? []))
+        for (text, record) in records {
+            let rows = Dictionary(uniqueKeysWithValues: zip(record.places, record.rows))
             for place in text.learned {
                 guard let row = rows[place] else { throw missing("a text of \(text.tokens.count) tokens") }
                 kept[text.range.lowerBound + place] = row

@@ -8,23 +8,29 @@ import RetortSupport
 struct TeacherReading {
     let model: any LanguageModel
     let kept: KeptClasses
+    var signals = KeptSignals.none
     let device: Device
 
     /// What is kept of each text of a batch of whole examples, one a row.
     /// - Throws: `RetortError` 65 for a prediction that is not finite.
     func records(_ batch: LanguageBatch) throws -> [CacheRecord] {
         try Autograd.withoutGradients {
-            let states = try model.hidden(TokenBatch(batch)).last
+            let read = try model.hidden(TokenBatch(batch), capturing: signals.paths)
+            let vectors = try signals.read(read.signals, on: device)
             let head = try model.head()
             let places = batch.targets.indices.filter { batch.targets[$0] >= 0 }
-            let hidden = try states.reshaped([batch.tokens.count, head.hidden]).gatherRows(
+            let hidden = try read.last.reshaped([batch.tokens.count, head.hidden]).gatherRows(
                 places.map(Int32.init), shape: [places.count])
             let rows = try rows(HeadLogits(hidden, head))
             let byPlace = Dictionary(uniqueKeysWithValues: zip(places, rows))
             return batch.texts.map { text in
                 CacheRecord(
                     length: text.tokens.count, places: text.learned,
-                    rows: text.learned.compactMap { byPlace[text.range.lowerBound + $0] })
+                    rows: text.learned.compactMap { byPlace[text.range.lowerBound + $0] },
+                    states: zip(signals.signals, vectors).flatMap { signal, bytes in
+                        let size = signal.columns * signals.dtype.size
+                        return bytes[(text.range.lowerBound * size)..<(text.range.upperBound * size)]
+                    })
             }
         }
     }

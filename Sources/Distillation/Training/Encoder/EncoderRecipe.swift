@@ -93,7 +93,7 @@ struct EncoderRecipe: Sendable {
                     ? []
                     : [
                         RecipeField(
-                            "train", .section(.ownLanguageTrain), .optional,
+                            "train", .section(.ownEncoderTrain), .optional,
                             "how the teacher is trained on what the data say, from a path's weights too; what is absent is taken from train"
                         )
                     ]))
@@ -107,11 +107,11 @@ struct EncoderRecipe: Sendable {
                     "objective", .list(of: .variant(key: "loss", type.losses), count: 1...16), .required,
                     "the losses that are added up"),
                 RecipeField(
-                    "train", .section(.ownLanguageTrain), .optional, "what differs from `train` for this arm"),
+                    "train", .section(.ownEncoderTrain), .optional, "what differs from `train` for this arm"),
             ])
         let own: [String: RecipeType] = [
             "data": .variant(key: "kind", [type.section]), "teacher": .section(teacher), "student": .section(student),
-            "arms": .named(.section(arm)), "train": .section(.languageTrain),
+            "arms": .named(.section(arm)), "train": .section(.encoderTrain),
         ]
         let shared = RecipeSection.recipe
         return RecipeSection(

@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -22,7 +23,7 @@ public struct AnswerOptions: Sendable {
 ///   signal asked to stop.
 public func evaluateAnswers(
     languageModel path: String, teacher teacherPath: String?, on data: LanguageEvaluationData, _ options: AnswerOptions,
-    device: Device, progress: Progress
+    dtype: DType = .f32, device: Device, progress: Progress
 ) throws -> EvaluationReport {
     // Answers have no end to be learned: a tokenizer without an end token will do.
     var data = data
@@ -33,7 +34,7 @@ public func evaluateAnswers(
     }
     let folders: [(String, String?)] = [(Role.teacher, teacherPath), (Role.student, path)]
     let writers = try folders.compactMap { role, folder in
-        try folder.map { try AnsweringModel(role, $0, records.encoder.tokenizer, on: device) }
+        try folder.map { try AnsweringModel(role, $0, dtype, records.encoder.tokenizer, on: device) }
     }
     for writer in writers { for question in questions { try writer.check(question) } }
     let file = try options.predictions.map(newFile)
@@ -138,10 +139,10 @@ private struct AnsweringModel {
     private let tokenizer: Tokenizer
     private let ends: Set<Int32>
 
-    init(_ role: String, _ path: String, _ tokenizer: Tokenizer, on device: Device) throws {
+    init(_ role: String, _ path: String, _ dtype: DType, _ tokenizer: Tokenizer, on device: Device) throws {
         self.role = role
         self.tokenizer = tokenizer
-        entry = try EvaluatedLanguageModel(path, on: device)
+        entry = try EvaluatedLanguageModel(path, dtype: dtype, on: device)
         ends = try EndTokens.of(path, tokenizer)
     }
 

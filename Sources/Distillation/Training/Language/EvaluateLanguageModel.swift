@@ -1,15 +1,17 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
 
 /// `retort eval` of a language model, and optionally its teacher: how well they predict the tokens of examples, and how they differ.
-/// On the test data of the run that made them the numbers are those of the run's table.
+/// `dtype` is what their matrices are stored as, f32 or bf16. On the test data of the run that made them the numbers are those of the run's table.
 /// - Throws: `RetortError` 64 for options that do not fit, 65 or 66 for the models or the data, 75 when a signal asked to stop.
 public func evaluate(
-    languageModel path: String, teacher teacherPath: String?, on data: LanguageEvaluationData, device: Device
+    languageModel path: String, teacher teacherPath: String?, on data: LanguageEvaluationData, dtype: DType = .f32,
+    device: Device
 ) throws -> EvaluationReport {
-    let student = try EvaluatedLanguageModel(path, on: device)
-    let teacher = try teacherPath.map { try EvaluatedLanguageModel($0, on: device) }
+    let student = try EvaluatedLanguageModel(path, dtype: dtype, on: device)
+    let teacher = try teacherPath.map { try EvaluatedLanguageModel($0, dtype: dtype, on: device) }
     let shared = try teacher.flatMap { try student.sharedTokens(with: $0) }
     let examples = try data.examples([path, teacherPath].compactMap { $0 })
     for entry in [teacher, student].compactMap({ $0 }) { try entry.check(examples.corpus) }
@@ -36,9 +38,9 @@ struct EvaluatedLanguageModel {
     let path: String
     let model: any LanguageModel
 
-    init(_ path: String, on device: Device) throws {
+    init(_ path: String, dtype: DType, on device: Device) throws {
         self.path = path
-        model = try LanguageModelDirectory.load(path, on: device).model
+        model = try LanguageModelDirectory.load(path, on: device, trains: false, dtype: dtype).model
     }
 
     private var config: RetortError.Location { .init(file: path + "/config.json") }

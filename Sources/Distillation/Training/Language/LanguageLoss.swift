@@ -1,6 +1,7 @@
 import RetortKernels
 import RetortModels
 import RetortRuntime
+import RetortSupport
 
 /// The losses of an arm, ready for one training run of a student.
 final class LanguageLoss {
@@ -27,13 +28,34 @@ final class LanguageLoss {
         self.device = device
         self.terms = try terms.enumerated().map { index, term in
             let taught = teachers.first { $0.name == term.teachers.first }
-            let context = LanguageTermContext(student: model, teacher: taught?.model, name: "\(name).\(index)")
+            let context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
             return Term(spec: term, loss: try term.objective.term(context))
         }
     }
 
     /// What losses train beside the student.
     var modules: [any Module] { terms.flatMap(\.loss.modules) }
+
+    /// The signals that losses ask of a teacher.
+    /// - Parameter among: of which losses.
+    func asked(of teacher: LanguageTeacher, among: (LanguageArmTerm) -> Bool = { _ in true }) -> Set<String> {
+        terms.filter { $0.spec.teachers.contains(teacher.name) && among($0.spec) }.reduce(into: []) {
+            $0.formUnion($1.loss.signals.teacher)
+        }
+    }
+
+    /// - Throws: `RetortError` 78 for a signal that a cache does not keep.
+    func checkCaches(at place: RetortError.Location?) throws {
+        for teacher in teachers {
+            guard let cache = teacher.cache else { continue }
+            let missing = asked(of: teacher).subtracting(cache.identity.signals.paths)
+            guard let path = missing.min() else { continue }
+            throw RetortError.recipe(
+                "the teacher's cache does not keep \(path)", at: place,
+                why: "it keeps \(cache.identity.signals.words)",
+                help: "`retort cache` with this recipe and another directory keeps what its losses ask for")
+        }
+    }
 
     /// Computes once, of a few tokens, the losses that look inside the models: what does not fit is found before anything is trained.
     /// - Throws: `RetortError` 78.
@@ -69,6 +91,8 @@ final class LanguageLoss {
         let counting = terms.map { ($0, Float($0.spec.ramp.factor(progress))) }.filter { $0.1 != 0 }
         let asked = counting.reduce(into: SignalRequest()) { $0.add($1.0.loss.signals) }
         let states = try model.hidden(tokens, capturing: asked.student)
+        // Losses of signals are made of operations on fp32.
+        let signals = try states.signals.mapValues { try $0.stored(as: .f32) }
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
         let losses = try counting.map { term, factor in
@@ -83,7 +107,7 @@ final class LanguageLoss {
                     teachers: taught.map(\.predictions), labels: labels,
                     targets: batch.targets,
                     weights: weights, weight: weight,
-                    gradient: factor == 1 ? .added : .held, rollout: part.signals, student: states.signals,
+                    gradient: factor == 1 ? .added : .held, rollout: part.signals, student: signals,
                     taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress
                 ))
             return factor == 1 ? loss : try loss * factor

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -43,13 +44,16 @@ struct LanguageModelSpec: Sendable {
     ///   - vocabulary: tokens of a model whose recipe names no number.
     ///   - settings: what config.json takes from another model: its special tokens.
     ///   - trains: false spares the memory of gradients.
+    ///   - dtype: what matrices that are not trained are stored as, those beside adapters or all of a frozen model.
     /// - Throws: `RetortError` 65, 66 for files; 78 for sizes that contradict each other.
-    func make(vocabulary: Int?, settings: JSON?, seed: UInt64, trains: Bool = true, on device: Device) throws
-        -> (model: any LanguageModel, arena: ParameterArena)
-    {
+    func make(
+        vocabulary: Int?, settings: JSON?, seed: UInt64, trains: Bool = true, dtype: DType = .f32, on device: Device
+    ) throws -> (model: any LanguageModel, arena: ParameterArena) {
         switch source {
         case .directory(let path):
-            let loaded = try LanguageModelDirectory.load(path, on: device, trains: trains && adaptation == nil)
+            let isTrained = trains && adaptation == nil
+            let loaded = try LanguageModelDirectory.load(
+                path, on: device, trains: isTrained, dtype: isTrained ? .f32 : dtype)
             return (loaded.model, try adapt(loaded.model, seed: seed, on: device) ?? loaded.arena)
         case .config(let path):
             let model = try LanguageModelRegistry.make(try JSONCursor.read(path))

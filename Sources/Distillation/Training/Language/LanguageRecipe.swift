@@ -163,7 +163,7 @@ extension LanguageRecipe.Arm {
             guard term.objective.takesCachedTeacher else {
                 throw RetortError.recipe(
                     "the loss \(word) asks for more of the teacher than a cache keeps", at: loss.location,
-                    why: "it keeps the likeliest tokens and the mass of the others", help: help)
+                    why: "it keeps the likeliest tokens, the mass of the others, and hidden states", help: help)
             }
             guard term.texts != .plain else {
                 throw RetortError.recipe(

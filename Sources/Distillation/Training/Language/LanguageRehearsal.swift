@@ -43,7 +43,6 @@ extension LanguageRun {
             }
         }
         student.setDropout(.init(seed: 0, step: 0))
-        let few = try LanguageBatches(TokenizedCorpus([data.test.example(0).beginning(8)]), batch: 1, seed: nil)
         for arm in recipe.arms where arm.terms.contains(where: { $0.objective.needsTeacher }) {
             let own = arm.scheme.bringsTeacher ? [LanguageTeacher(student, Role.ownTeacher, on: device)] : []
             let asked = teachers.filter { arm.teachers.contains($0.name) } + own
@@ -55,8 +54,12 @@ extension LanguageRun {
                     "student and teacher write together, and the teacher is on another device",
                     at: arm.rollouts?.location, help: "remove the teacher's `device`")
             }
-            try LanguageLoss(student, arm.terms, teachers: asked, name: arm.name, on: device).rehearse(
-                few.batch(of: [0]))
+            let loss = try LanguageLoss(student, arm.terms, teachers: asked, name: arm.name, on: device)
+            try loss.checkCaches(at: recipe.teachers.first { $0.cache != nil }?.location)
+            // A cache knows whole texts, those of the training data.
+            let text =
+                asked.contains { $0.cache != nil } ? data.train.example(0) : data.test.example(0).beginning(8)
+            try loss.rehearse(LanguageBatches(TokenizedCorpus([text]), batch: 1, seed: nil).batch(of: [0]))
         }
     }
 

@@ -199,7 +199,7 @@ final class LanguageRun: RecipeRun {
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
             try goal.spec.make(
                 vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: goal.start,
-                trains: trains, on: device)
+                trains: trains, dtype: trains ? goal.train.dtype : .f32, on: device)
         }
         let (model, arena) = try make()
         if let adaptation = goal.spec.adaptation {
@@ -288,6 +288,7 @@ final class LanguageRun: RecipeRun {
             throw RetortError.stopped(
                 "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }
+        arena.dropWorkingCopy()
         if goal.isLast {
             try save(model, result, goal, trainer.projectors)
             checkpoints.remove()

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -17,6 +18,8 @@ struct LanguageTeacherSpec: Sendable {
     let cache: String?
     /// Where its model computes; nil: on the student's device.
     let device: String?
+    /// What the matrices of one from a directory are stored as.
+    let dtype: DType
     let location: RetortError.Location?
 
     /// The model that teaches; nil where a cache does.
@@ -54,6 +57,7 @@ struct LanguageTeacherSpec: Sendable {
         location = node.location
         cache = node["cache"].map { resolve($0.text) }
         device = node["device"]?.text
+        dtype = node.required("dtype").dtype
         if let model = node["model"], cache != nil {
             throw RetortError.recipe(
                 "a teacher with a cache is not trained", at: model.location,
@@ -70,6 +74,12 @@ struct LanguageTeacherSpec: Sendable {
             throw RetortError.recipe(
                 "only a teacher from a directory has a device of its own", at: place.location,
                 help: "remove `device`")
+        }
+        if dtype != .f32, isFresh {
+            throw RetortError.recipe(
+                "only a teacher from a directory is stored in \(dtype)", at: node["dtype"]?.location,
+                why: "one that is trained has fp32 weights",
+                help: "remove `dtype`; `train: {dtype: \(dtype)}` is for its training")
         }
         train = isFresh ? try LanguageTrainSpec(node["train"], fallback: fallback) : nil
     }
@@ -89,5 +99,9 @@ struct LanguageTeacherSpec: Sendable {
             RecipeField(
                 "device", .text, .optional,
                 "where a teacher from a directory computes, as --device names it (default: the student's device)"),
+            RecipeField(
+                "dtype", .dtype, .defaulted("f32"),
+                "what the matrices of a teacher from a directory are stored as: bf16 is half the memory; it computes in fp32"
+            ),
         ])
 }

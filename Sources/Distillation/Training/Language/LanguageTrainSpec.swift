@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortSupport
 
 /// How long a language model is trained and how.
@@ -15,6 +16,8 @@ struct LanguageTrainSpec: Sendable {
     var drawsWithReplacement: Bool
     /// Whether blocks are computed again in backward instead of being kept.
     let checkpointsActivations: Bool
+    /// What activations, and the matrices that are read, are stored as: f32 or bf16.
+    let dtype: DType
     let optimizer: OptimizerSpec
     let schedule: ScheduleSpec
     let clip: Float?
@@ -41,6 +44,7 @@ struct LanguageTrainSpec: Sendable {
         microBatch = (node?["micro-batch"] ?? fallback["micro-batch"])?.integer
         drawsWithReplacement = find("replacement").flag
         checkpointsActivations = find("activation-checkpointing").flag
+        dtype = (node?["dtype"] ?? fallback["dtype"])?.dtype ?? .f32
         optimizer = OptimizerSpec(find("optimizer"))
         schedule = ScheduleSpec(find("schedule"))
         let clip = find("clip").number
@@ -50,12 +54,22 @@ struct LanguageTrainSpec: Sendable {
 
 extension RecipeSection {
     /// `train` of a language model's recipe.
-    static let languageTrain = languageLength(of: train, flags: .defaulted("false"))
+    static let languageTrain = languageLength(of: train, flags: .defaulted("false"), dtype: .defaulted("f32"))
     /// What a teacher or an arm may set for itself.
-    static let ownLanguageTrain = languageLength(of: armTrain, flags: .optional)
+    static let ownLanguageTrain = languageLength(of: armTrain, flags: .optional, dtype: .optional)
+
+    /// The same for encoders, whose steps are fp32.
+    static let encoderTrain = languageTrain.without("dtype")
+    static let ownEncoderTrain = ownLanguageTrain.without("dtype")
+
+    private func without(_ key: String) -> RecipeSection {
+        RecipeSection(name, summary, fields.filter { $0.key != key })
+    }
 
     /// With `steps` beside `epochs`, and without the key that chooses rows.
-    private static func languageLength(of section: RecipeSection, flags: RecipeField.Presence) -> RecipeSection {
+    private static func languageLength(
+        of section: RecipeSection, flags: RecipeField.Presence, dtype: RecipeField.Presence
+    ) -> RecipeSection {
         let length = [
             RecipeField("epochs", .integer(1...1_000_000), .optional, "passes over the examples"),
             RecipeField("steps", .integer(1...100_000_000), .optional, "optimizer steps, instead of epochs"),
@@ -66,8 +80,22 @@ extension RecipeSection {
                 "activation-checkpointing", .flag, flags,
                 "keep of each block its input alone and compute it again in backward: less memory, a third more arithmetic, the same bits"
             ),
+            RecipeField(
+                "dtype", .dtype, dtype,
+                "bf16: a step stores activations, and the matrices that it reads, in half the bytes; sums, gradients, the weights themselves and the optimizer stay fp32"
+            ),
         ]
         let others = section.fields.filter { !["rows", "epochs"].contains($0.key) }
         return RecipeSection(section.name, section.summary, length + others)
     }
+}
+
+extension RecipeType {
+    /// What numbers are stored as.
+    static let dtype = RecipeType.choice([DType.f32, .bf16].map(\.rawValue))
+}
+
+extension RecipeNode {
+    /// Of a value of the type `dtype`.
+    var dtype: DType { DType(rawValue: text) ?? .f32 }
 }

@@ -7,6 +7,7 @@ import RetortSupport
 /// through in: a token weighs the same in a short and in a long example.
 final class LanguageTrainer {
     let model: any LanguageModel
+    private let arena: ParameterArena
     private let optimizer: any Optimizer
     private let loss: LanguageLoss
     private let teachers: [LanguageTeacher]
@@ -48,6 +49,7 @@ final class LanguageTrainer {
         plain: LanguageBatches? = nil, spec: LanguageTrainSpec, name: String = "arm", seed: UInt64, on device: Device
     ) throws {
         self.model = model
+        self.arena = arena
         model.checkpointsActivations = spec.checkpointsActivations
         loss = try LanguageLoss(model, terms, teachers: teachers, name: name, on: device)
         self.teachers = teachers
@@ -73,6 +75,8 @@ final class LanguageTrainer {
         }
         schedule = spec.schedule.make(steps: steps, stepsPerEpoch: stepsPerEpoch)
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
+        // What adapters adapt is stored in bf16 already; they themselves are small.
+        if spec.dtype == .bf16, model.parameters.contains(where: \.isTrainable) { try arena.keepWorkingCopy() }
         self.seed = seed
         order = EpochOrder(seed: seed)
         progress = TrainingProgress(epochs: epochs, steps: steps)
@@ -184,6 +188,14 @@ final class LanguageTrainer {
     /// Loss and gradient of a batch that comes in parts.
     /// - Parameter adding: to a loss that is there.
     private func backward(_ parts: [RolloutBatch], _ terms: [LanguageLoss.Term], adding: Bool, lossInto slot: View)
+        throws
+    {
+        guard spec.dtype == .bf16 else { return try accumulate(parts, terms, adding: adding, lossInto: slot) }
+        try arena.refreshWorkingCopy()
+        try model.withReducedPrecision { try accumulate(parts, terms, adding: adding, lossInto: slot) }
+    }
+
+    private func accumulate(_ parts: [RolloutBatch], _ terms: [LanguageLoss.Term], adding: Bool, lossInto slot: View)
         throws
     {
         let targets = parts.reduce(0) { $0 + $1.batch.targetCount }

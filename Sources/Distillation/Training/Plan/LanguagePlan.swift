@@ -250,7 +250,7 @@ struct LanguagePlan {
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
             try training.model.make(
                 vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: seed,
-                trains: trains, on: here)
+                trains: trains, dtype: trains ? training.spec.dtype : .f32, on: here)
         }
         // A generation that teaches the next keeps what it was trained with.
         var former: (model: any LanguageModel, arena: ParameterArena)?
