@@ -17,7 +17,7 @@ struct SentencePieceFile {
     }
 
     struct NormalizerSpec {
-        /// Where in the file the character map is; nil without one.
+        /// What characters become; nil when they stay as they are.
         var map: CharacterMap?
         var addsDummyPrefix = true
         var removesExtraSpaces = true
@@ -40,7 +40,7 @@ struct SentencePieceFile {
     /// −1 for a model that needs none, having all bytes.
     private(set) var unknown: Int32 = -1
 
-    /// Bytes of one piece. Merges are as many as the square of it, and a text takes as many steps a byte.
+    /// Bytes of one piece. It can be as many merges, and a text takes as many steps a byte.
     static let longestPiece = 512
     /// Bytes of all user-defined pieces: texts are searched for them with a tree of that many nodes.
     private static let mostUserDefinedBytes = 8 << 20
@@ -57,10 +57,10 @@ struct SentencePieceFile {
             switch field.number {
             case 1: try addPiece(field, reader, &byteOffsets)
             case 2: try readTrainer(field.range(reader), reader)
-            case 3: try read(&normalizer, field.range(reader), reader)
+            case 3: try Self.read(&normalizer, field.range(reader), reader)
             case 5:
                 var spec = denormalizer ?? NormalizerSpec()
-                try read(&spec, field.range(reader), reader)
+                try Self.read(&spec, field.range(reader), reader)
                 denormalizer = spec
             default: break
             }
@@ -143,7 +143,7 @@ struct SentencePieceFile {
         }
     }
 
-    private func read(_ spec: inout NormalizerSpec, _ range: Range<Int>, _ reader: WireReader) throws {
+    private static func read(_ spec: inout NormalizerSpec, _ range: Range<Int>, _ reader: WireReader) throws {
         try reader.forEachField(in: range) { field in
             switch field.number {
             case 2:
