@@ -64,8 +64,14 @@ struct TokenizerErrorTests {
             words: "the normalizer 'Lowercas' is not known"),
         Case(
             line: 4,
-            text: #"  "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Precompiled"}]},"#,
-            column: 80, words: "'Precompiled'"),
+            text: #"  "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Nmt"}]},"#,
+            column: 80, words: "'Nmt'"),
+        Case(
+            line: 4, text: #"  "normalizer": {"type": "Precompiled", "precompiled_charsmap": "*"},"#, column: 65,
+            words: "not base64"),
+        Case(
+            line: 4, text: #"  "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAQAAAA="},"#, column: 65,
+            words: "at byte 0 of what it encodes: its array is to have 1024 bytes, of 1"),
         Case(
             line: 5, text: #"  "pre_tokenizer": {"type": "UnicodeScripts"},"#, column: 29,
             words: "pre-tokenizer 'UnicodeScripts'"),
@@ -86,8 +92,8 @@ struct TokenizerErrorTests {
             column: 21, words: "the id 77"),
         Case(line: 7, text: #"  "decoder": {"type": "CTC"},"#, column: 23, words: "decoder 'CTC'"),
         Case(
-            line: 8, text: #"  "model": {"type": "Unigram", "vocab": {},"#, column: 21,
-            words: "the model 'Unigram' is not known"),
+            line: 8, text: #"  "model": {"type": "Unigramm", "vocab": {},"#, column: 21,
+            words: "the model 'Unigramm' is not known"),
         Case(
             line: 8, text: #"  "model": {"type": "BPE", "vocab": {"a": 0, "b": 0, "ab": 2, "abb": 3},"#, column: 51,
             words: "the id 0 belongs to 'a' already"),
@@ -148,6 +154,33 @@ struct TokenizerErrorTests {
                     ], in: folder)
             })
         #expect(empty.description.contains("it makes no new token"))
+    }
+
+    @Test("a unigram model's tokens and scores; a character for which there is nothing")
+    func unigram() throws {
+        let folder = try ScratchFolder()
+        func load(_ members: String) throws -> Tokenizer {
+            try Tokenizer.load(
+                folder.write(#"{"model": {"type": "Unigram", "# + members + "}}", to: "tokenizer.json"))
+        }
+        for (members, column, words) in [
+            (#""vocab": [["a", 0], ["a", -1]]"#, 51, "there already, with the id 0"),
+            (#""vocab": [["a", 0], ["b", "1"]]"#, 51, "a text and a score"),
+            (#""vocab": [["a", 0], ["b"]]"#, 51, "a text and a score"),
+            (#""unk_id": 1, "vocab": [["a", 0]]"#, 41, "1 is outside"), (#""vocab": []"#, 40, "it has no token"),
+            (#""vocab": {"a": 0}"#, 40, "must be an array"),
+        ] {
+            let error = try #require(thrown(RetortError.self) { _ = try load(members) })
+            #expect(error.exit == .badData && error.location?.column == column, "\(error)")
+            #expect(error.description.contains(words), "\(error)")
+        }
+        let bare = try load(#""vocab": [["a", -1], ["b", -1], ["ab", -1.5]]"#)
+        #expect(try bare.encode("abba").ids == [2, 1, 0])
+        let error = try #require(thrown(RetortError.self) { _ = try bare.encode("abcd") })
+        #expect(error.exit == .badData && error.what.contains("'cd'") && error.why.contains("unk_id"))
+        // Unknown characters in a row are looked up together: two of them score 40 here, the token "cd" 30.
+        let joined = try load(#""unk_id": 0, "vocab": [["?", 50], ["cd", 30], ["a", 90]]"#)
+        #expect(try joined.encode("acdaee").ids == [2, 1, 2, 0])
     }
 
     @Test("a pattern made to run for ever is stopped, on the first text that it takes for ever on")

@@ -15,7 +15,7 @@ enum TokenizerFixtures {
         "added-tokens", "bert-cased", "bert-uncased", "clip", "continuing-prefix", "llama2-legacy", "llama2-metaspace",
         "llama3",
         "metaspace-always", "metaspace-first", "metaspace-never", "nfd", "nfkc", "nfkd", "roberta", "splits-contiguous",
-        "splits-inverted", "splits-removed",
+        "splits-inverted", "splits-removed", "unigram-albert", "unigram-bytes", "unigram-t5", "unigram-xlm-roberta",
     ]
 
     static func json(_ path: String) throws -> JSONCursor { try JSONCursor.read(path) }

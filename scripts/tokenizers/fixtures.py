@@ -1,7 +1,7 @@
 """Makes Tests/Fixtures/tokenizers: small tokenizers of every kind, and what Hugging Face's `tokenizers` makes of some texts.
 
-    pip install tokenizers==0.23.3
-    python scripts/tokenizers/fixtures.py Tests/Fixtures/tokenizers
+    pip install tokenizers==0.23.3 sentencepiece==0.2.3 protobuf
+    python scripts/tokenizers/fixtures.py Tests/Fixtures/tokenizers [NAME …]
 
 One folder per tokenizer: tokenizer.json, and expected.json with the results for the texts of texts.json, by position: `ids` without
 and `special` with special tokens, `decoded` (of `ids`), `decoded_skip` (of `special`, special tokens left out), `pair` and `pair_types`
@@ -240,7 +240,91 @@ def metaspace(scheme, split):
     return train(tokenizer, trainer)
 
 
+def unigram(normalizer, pre_tokenizer, special, *, unknown, byte_fallback=False, change=None):
+    """A unigram model trained on the same sentences; without `change` its scores are those of training."""
+    trained = Tokenizer(models.Unigram())
+    trained.normalizer = normalizer
+    trained.pre_tokenizer = pre_tokenizer
+    trainer = trainers.UnigramTrainer(vocab_size=320, special_tokens=special, unk_token=unknown, show_progress=False)
+    trained.train_from_iterator(TRAINING, trainer)
+    vocabulary = [(token, score) for token, score in json.loads(trained.to_str())["model"]["vocab"]]
+    # Few letters, so that others are unknown.
+    vocabulary = [entry for entry in vocabulary if len(entry[0]) > 1 or ord(entry[0]) < 0x250 or entry[0] == "▁"]
+    if byte_fallback:
+        vocabulary += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+    if change:
+        vocabulary = [(token, change(token, score)) for token, score in vocabulary]
+    names = [token for token, _ in vocabulary]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=names.index(unknown), byte_fallback=byte_fallback))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def charsmap():
+    """A small one: that of a SentencePiece fixture."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    path = os.path.join(os.path.dirname(__file__), "../../Tests/Fixtures/sentencepiece/unigram-suffix/tokenizer.model")
+    with open(path, "rb") as file:
+        return normalizers.Precompiled(sentencepiece_model_pb2.ModelProto.FromString(file.read()).normalizer_spec.precompiled_charsmap)
+
+
+def t5():
+    special = ["<pad>", "</s>", "<unk>"]
+    tokenizer = unigram(charsmap(), pre_tokenizers.Metaspace(prepend_scheme="always"), special, unknown="<unk>")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    tokenizer.add_special_tokens(["<extra_id_1>", "<extra_id_0>"])
+    return tokenizer
+
+
+def xlm_roberta():
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    words = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")])
+    # Scores that many share: of equal ways the first counts.
+    tokenizer = unigram(charsmap(), words, special, unknown="<unk>", change=lambda token, score: float(round(score)))
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ids)
+    return tokenizer
+
+
+def albert():
+    steps = [
+        normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents(),
+        normalizers.Lowercase(), charsmap(),
+    ]
+    special = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = unigram(normalizers.Sequence(steps), pre_tokenizers.Metaspace(prepend_scheme="always"), special, unknown="<unk>")
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=ids
+    )
+    return tokenizer
+
+
+def unigram_bytes():
+    steps = normalizers.Sequence(
+        [charsmap(), normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+    )
+    tokenizer = unigram(
+        steps, pre_tokenizers.Metaspace(prepend_scheme="first", split=False), ["<unk>"], unknown="<unk>", byte_fallback=True
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return tokenizer
+
+
 KINDS = {
+    "unigram-t5": t5,
+    "unigram-xlm-roberta": xlm_roberta,
+    "unigram-albert": albert,
+    "unigram-bytes": unigram_bytes,
     "llama3": llama3,
     "roberta": roberta,
     "llama2-legacy": lambda: byte_fallback(True),
@@ -287,11 +371,13 @@ def write(path, value):
         file.write("\n")
 
 
-def main(folder):
+def main(folder, names):
     inputs = texts()
     os.makedirs(folder, exist_ok=True)
     write(f"{folder}/texts.json", inputs)
     for name, make in KINDS.items():
+        if names and name not in names:
+            continue
         tokenizer = make()
         os.makedirs(f"{folder}/{name}", exist_ok=True)
         write(f"{folder}/{name}/tokenizer.json", json.loads(tokenizer.to_str()))
@@ -311,4 +397,4 @@ def main(folder):
         )
 
 
-main(sys.argv[1])
+main(sys.argv[1], sys.argv[2:])

@@ -3,13 +3,14 @@ import RetortModels
 import RetortSupport
 
 extension Inspection {
-    private static let tokenizerFiles = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"]
+    private static let tokenizerFiles = ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"]
 
     /// A tokenizer's file, or a directory that has one and no weights.
     static func isTokenizer(_ path: String) -> Bool {
         let files = FileManager.default
         guard Folder.exists(path) else {
-            return files.fileExists(atPath: path) && tokenizerFiles.contains((path as NSString).lastPathComponent)
+            let name = (path as NSString).lastPathComponent
+            return files.fileExists(atPath: path) && (tokenizerFiles.contains(name) || name.hasSuffix(".model"))
         }
         return !["model.safetensors", "manifest.json"].contains { files.fileExists(atPath: path + "/" + $0) }
             && tokenizerFiles.contains { files.fileExists(atPath: path + "/" + $0) }

@@ -60,7 +60,7 @@ public enum LanguageModelDirectory {
 
     /// Whether there is a tokenizer in a directory.
     public static func hasTokenizer(_ folder: String) -> Bool {
-        ["tokenizer.json", "vocab.json", "vocab.txt"].contains {
+        ["tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"].contains {
             FileManager.default.fileExists(atPath: folder + "/" + $0)
         }
     }

@@ -8,6 +8,8 @@ struct BytePairModel: TokenModel {
         /// Bytes; the id of each, -1 for one without.
         case bytes([Int32])
         case scalars(ScalarAlphabet)
+        /// Of a tokenizer.model.
+        case pieces(PieceAlphabet)
     }
 
     struct ScalarAlphabet: Sendable {
@@ -43,7 +45,20 @@ struct BytePairModel: TokenModel {
         } else if scratch.symbols.count > 1 {
             mergeShort(&scratch.symbols, &scratch.ranks)
         }
+        if case .pieces(let alphabet) = alphabet, alphabet.needsResolving,
+            scratch.symbols.contains(where: alphabet.isUnfinished)
+        {
+            return ids += resolved(word, alphabet, &scratch)
+        }
         ids += scratch.symbols
+    }
+
+    /// The ids of a word in which merging made a piece that is not used: taken apart into what it was last seen to be made of.
+    private func resolved(_ word: Bytes, _ alphabet: PieceAlphabet, _ scratch: inout ModelScratch) -> [Int32] {
+        var symbols: [Int32] = []
+        spell(word, into: &symbols)
+        let parts = symbols.count > 1 ? scratch.queue.mergeNotingParts(&symbols, merges, rankCount: rankCount) : [:]
+        return alphabet.resolve(symbols, parts, vocabulary)
     }
 
     private func wholeWord(_ word: Bytes) -> Int32? {
@@ -73,6 +88,7 @@ struct BytePairModel: TokenModel {
         switch alphabet {
         case .bytes(let table): spell(word, table, into: &symbols)
         case .scalars(let alphabet): spell(word, alphabet, into: &symbols)
+        case .pieces(let alphabet): alphabet.spell(word, into: &symbols)
         }
     }
 

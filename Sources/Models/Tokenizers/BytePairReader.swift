@@ -147,8 +147,9 @@ enum BytePairReader {
             }
         }
         if fallsBack {
-            let digits = Array("0123456789ABCDEF")
-            alphabet.byteFallback = (0..<256).map { vocabulary.find("<0x\(digits[$0 >> 4])\(digits[$0 & 15])>") }
+            alphabet.byteFallback = (0...255).map { byte in
+                ByteFallbackDecoder.name(UInt8(byte)).withUnsafeBufferPointer { vocabulary.find($0) }
+            }
         }
         return .scalars(alphabet)
     }

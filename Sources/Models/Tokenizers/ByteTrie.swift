@@ -4,42 +4,45 @@ struct ByteTrie: Sendable {
         /// Parent node and byte; `none` in an empty slot.
         var key: UInt64
         var child: Int32
+        /// Of the string that ends at the child, -1 when none does.
+        var value: Int32
     }
 
     private static let none = UInt64.max
     static let root: Int32 = 0
 
-    private var edges = [Edge](repeating: Edge(key: none, child: 0), count: 256)
+    private var edges = [Edge](repeating: Edge(key: none, child: 0, value: -1), count: 256)
     private var edgeCount = 0
-    /// Of each node: the value of the string that ends there, -1 when none does.
-    private var values: [Int32] = [-1]
+    private let multiplier = ByteHash.multiplier
     /// Which bytes a string begins with.
     private var beginnings = [Bool](repeating: false, count: 256)
 
-    var isEmpty: Bool { values.count == 1 }
+    var isEmpty: Bool { edgeCount == 0 }
 
     /// Adds a string, not empty; a string added before keeps its node and gets the new value.
     mutating func insert(_ string: some Collection<UInt8>, value: Int32) {
+        guard let first = string.first else { return }
+        beginnings[Int(first)] = true
         var node = Self.root
-        if let first = string.first { beginnings[Int(first)] = true }
+        var key: UInt64 = 0
         for byte in string {
-            if let next = child(node, byte) {
+            key = UInt64(node) << 8 | UInt64(byte)
+            if let next = child(node, byte)?.node {
                 node = next
             } else {
-                let next = Int32(values.count)
-                values.append(-1)
-                addEdge(UInt64(node) << 8 | UInt64(byte), next)
-                node = next
+                // Each node but the root has one edge that leads to it.
+                node = Int32(edgeCount + 1)
+                addEdge(key, node)
             }
         }
-        values[Int(node)] = value
+        edges[slot(of: key)].value = value
     }
 
     /// The node that a string leads to.
     func node(after string: [UInt8]) -> Int32? {
         var node = Self.root
         for byte in string {
-            guard let next = child(node, byte) else { return nil }
+            guard let next = child(node, byte)?.node else { return nil }
             node = next
         }
         return node
@@ -55,32 +58,45 @@ struct ByteTrie: Sendable {
         var node = node
         var position = start
         while position < text.count, let next = child(node, text[position]) {
-            node = next
+            node = next.node
             position += 1
-            if values[Int(node)] >= 0 { best = (values[Int(node)], position) }
+            if next.value >= 0 { best = (next.value, position) }
         }
         return best
     }
 
+    /// Calls `body` with each string that `text` goes on with at `start`, the shortest first: its value and where it ends.
+    @inline(__always)
+    func forEachMatch(in text: Bytes, from start: Int, _ body: (_ value: Int32, _ end: Int) -> Void) {
+        var node = Self.root
+        var position = start
+        while position < text.count, let next = child(node, text[position]) {
+            node = next.node
+            position += 1
+            if next.value >= 0 { body(next.value, position) }
+        }
+    }
+
     private func slot(of key: UInt64) -> Int {
         let mask = edges.count - 1
-        var slot = Int(truncatingIfNeeded: (key &* ByteHash.multiplier) >> 24) & mask
+        var slot = Int(truncatingIfNeeded: (key &* multiplier) >> 24) & mask
         while edges[slot].key != Self.none, edges[slot].key != key { slot = (slot + 1) & mask }
         return slot
     }
 
-    private func child(_ node: Int32, _ byte: UInt8) -> Int32? {
-        let slot = slot(of: UInt64(node) << 8 | UInt64(byte))
-        return edges[slot].key == Self.none ? nil : edges[slot].child
+    @inline(__always)
+    private func child(_ node: Int32, _ byte: UInt8) -> (node: Int32, value: Int32)? {
+        let edge = edges[slot(of: UInt64(node) << 8 | UInt64(byte))]
+        return edge.key == Self.none ? nil : (edge.child, edge.value)
     }
 
     private mutating func addEdge(_ key: UInt64, _ child: Int32) {
         edgeCount += 1
         if 2 * edgeCount > edges.count {
             let old = edges
-            edges = [Edge](repeating: Edge(key: Self.none, child: 0), count: 2 * old.count)
+            edges = [Edge](repeating: Edge(key: Self.none, child: 0, value: -1), count: 2 * old.count)
             for edge in old where edge.key != Self.none { edges[slot(of: edge.key)] = edge }
         }
-        edges[slot(of: key)] = Edge(key: key, child: child)
+        edges[slot(of: key)] = Edge(key: key, child: child, value: -1)
     }
 }

@@ -1,4 +1,5 @@
 /// Merges the symbols of a long word in O(n log n): always the pair of the smallest rank, of equals the leftmost.
+/// (Pairs of one rank are one and the same pair, unless the table says that they share ranks.)
 ///
 /// The places of a rank wait in one list. A heap holds the ranks that have any, so that a run of one letter costs a few heap steps
 /// and not one a letter. When a merge makes a pair of no greater rank than the one at work (merges that no training would order so), the
@@ -22,6 +23,18 @@ struct MergeQueue {
     /// What the last word cost: entries of lists, and ranks put into the heap.
     var entryCount: Int { entries.count }
     private(set) var heapPushes = 0
+    /// Of what each pair would become the pair that was looked at last; nil while that is not wanted.
+    private var parts: [Int32: (left: Int32, right: Int32)]?
+
+    /// Merges, and tells of each symbol that a pair would become which pair that was, the last of several.
+    mutating func mergeNotingParts(
+        _ word: inout [Int32], _ table: MergeTable, rankCount: Int
+    ) -> [Int32: (left: Int32, right: Int32)] {
+        parts = [:]
+        defer { parts = nil }
+        merge(&word, table, rankCount: rankCount)
+        return parts ?? [:]
+    }
 
     /// Replaces `word` by the merged symbols.
     /// - Parameter rankCount: ranks are below it.
@@ -44,6 +57,7 @@ struct MergeQueue {
                     rank = lookup(left, right).rank
                 }
                 push(place - 1, rank)
+                note(left, right, lookup)
             }
             nodes[word.count - 1].next = -1
             while let rank = popRank() {
@@ -61,7 +75,7 @@ struct MergeQueue {
 
     /// Merges at the places of `batch`.
     private mutating func work(_ rank: UInt32, _ lookup: MergeTable.Lookup) {
-        // A rank belongs to one pair.
+        // A rank belongs to one pair, or what it makes is looked up each time.
         var result: Int32 = -1
         for index in batch.indices {
             let place = batch[index]
@@ -69,7 +83,7 @@ struct MergeQueue {
             // Its pair has changed since.
             guard node.rank == rank, node.symbol >= 0, node.next >= 0 else { continue }
             let right = nodes[Int(node.next)]
-            if result < 0 { result = lookup(node.symbol, right.symbol).result }
+            if result < 0 || lookup.sharesRanks { result = lookup(node.symbol, right.symbol).result }
             nodes[Int(node.next)].symbol = -1
             nodes[Int(node.next)].rank = MergeTable.noRank
             node.symbol = result
@@ -77,18 +91,29 @@ struct MergeQueue {
             node.rank = MergeTable.noRank
             nodes[Int(place)] = node
             var lowest = MergeTable.noRank
-            if node.next >= 0 {
-                nodes[Int(node.next)].previous = place
-                lowest = push(place, lookup(result, nodes[Int(node.next)].symbol).rank)
-            }
             if node.previous >= 0 {
-                lowest = min(lowest, push(node.previous, lookup(nodes[Int(node.previous)].symbol, result).rank))
+                let left = nodes[Int(node.previous)].symbol
+                lowest = push(node.previous, lookup(left, result).rank)
+                note(left, result, lookup)
+            }
+            if node.next >= 0 {
+                let right = nodes[Int(node.next)].symbol
+                nodes[Int(node.next)].previous = place
+                lowest = min(lowest, push(place, lookup(result, right).rank))
+                note(result, right, lookup)
             }
             if lowest <= rank {
                 for later in batch[(index + 1)...] where nodes[Int(later)].rank == rank { push(later, rank) }
                 return
             }
         }
+    }
+
+    @inline(__always)
+    private mutating func note(_ left: Int32, _ right: Int32, _ lookup: MergeTable.Lookup) {
+        guard parts != nil else { return }
+        let (rank, result) = lookup(left, right)
+        if rank != MergeTable.noRank { parts?[result] = (left, right) }
     }
 
     /// The places that wait for `rank`, from left to right.

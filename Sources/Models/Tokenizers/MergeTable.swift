@@ -14,6 +14,8 @@ struct MergeTable: Sendable {
     private var slots: [Slot]
     private let shift: UInt64
     private(set) var count = 0
+    /// Whether pairs may have the same rank.
+    var sharesRanks = false
 
     /// - Parameter capacity: how many merges there will be at most.
     init(capacity: Int) {
@@ -40,6 +42,7 @@ struct MergeTable: Sendable {
     struct Lookup {
         let slots: UnsafeBufferPointer<Slot>
         let shift: UInt64
+        let sharesRanks: Bool
 
         @inline(__always)
         func callAsFunction(_ left: Int32, _ right: Int32) -> (rank: UInt32, result: Int32) {
@@ -55,6 +58,6 @@ struct MergeTable: Sendable {
 
     @inline(__always)
     func withLookup<Result>(_ body: (Lookup) -> Result) -> Result {
-        slots.withUnsafeBufferPointer { body(Lookup(slots: $0, shift: shift)) }
+        slots.withUnsafeBufferPointer { body(Lookup(slots: $0, shift: shift, sharesRanks: sharesRanks)) }
     }
 }

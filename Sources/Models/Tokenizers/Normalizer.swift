@@ -4,13 +4,21 @@ import RetortSupport
 protocol Normalizer: Sendable {
     /// `text` and the result are valid UTF-8.
     func normalize(_ text: inout [UInt8]) throws
+    /// - Parameter beginsText: false when something of the input stands before `text`.
+    func normalize(_ text: inout [UInt8], beginsText: Bool) throws
+}
+
+extension Normalizer {
+    func normalize(_ text: inout [UInt8], beginsText: Bool) throws { try normalize(&text) }
 }
 
 struct NormalizerSequence: Normalizer {
     let parts: [any Normalizer]
 
-    func normalize(_ text: inout [UInt8]) throws {
-        for part in parts { try part.normalize(&text) }
+    func normalize(_ text: inout [UInt8]) throws { try normalize(&text, beginsText: true) }
+
+    func normalize(_ text: inout [UInt8], beginsText: Bool) throws {
+        for part in parts { try part.normalize(&text, beginsText: beginsText) }
     }
 }
 

@@ -10,6 +10,7 @@ enum NormalizerReader {
             },
             .init("Lowercase") { _ in ScalarNormalizer.lowercase },
             .init("StripAccents") { _ in ScalarNormalizer.stripMarks },
+            .init("Precompiled") { cursor in try PrecompiledNormalizer(cursor) },
             .init("BertNormalizer") { cursor in
                 try cursor.expectKeys(["type", "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"])
                 let lowercases = try cursor.member("lowercase").bool()

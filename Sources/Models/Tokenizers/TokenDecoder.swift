@@ -94,6 +94,12 @@ struct ByteFallbackDecoder: TokenDecoder {
         return result
     }
 
+    /// `<0x00>` to `<0xFF>`.
+    static func name(_ byte: UInt8) -> [UInt8] {
+        let digits = Array("0123456789ABCDEF".utf8)
+        return Array("<0x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)], UInt8(ascii: ">")]
+    }
+
     /// The byte that a token spells; nil for another token.
     static func byte(_ token: [UInt8]) -> UInt8? {
         guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }

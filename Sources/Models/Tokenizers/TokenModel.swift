@@ -1,7 +1,8 @@
 /// Cuts one word into tokens.
 protocol TokenModel: Sendable {
     /// Appends the ids of `word`, which is not empty.
-    func append(_ word: Bytes, to ids: inout [Int32], _ scratch: inout ModelScratch)
+    /// - Throws: `RetortError` 65 for a word that it has no ids for, unknown ones included.
+    func append(_ word: Bytes, to ids: inout [Int32], _ scratch: inout ModelScratch) throws
 }
 
 /// Memory that models use again and again. Belongs to one thread at a time.
@@ -9,4 +10,5 @@ struct ModelScratch {
     var symbols: [Int32] = []
     var ranks: [UInt32] = []
     var queue = MergeQueue()
+    var lattice = UnigramModel.Lattice()
 }

@@ -8,7 +8,7 @@ import Synchronization
 ///     let ids = try tokenizer.encode("Hello, world!").ids        // [15496, 11, 995, 0]
 ///     let text = try tokenizer.decode(ids)
 public final class Tokenizer: Sendable {
-    /// "byte-level BPE", "BPE" or "WordPiece".
+    /// "byte-level BPE", "BPE", "Unigram" or "WordPiece".
     public let kind: String
     /// Tokens, added ones included.
     public let vocabularySize: Int
@@ -36,8 +36,9 @@ public final class Tokenizer: Sendable {
     private let normalizedTokens: AddedTokenFinder
     private let scratches = Mutex<[EncodingScratch]>([])
 
-    /// Loads a tokenizer: a model directory, or one of its files tokenizer.json, vocab.json (merges.txt beside it), vocab.txt.
-    /// - Throws: `RetortError` 65 with file, line and column for damaged files and unknown components, 66 when nothing is there, 69
+    /// Loads a tokenizer: a model directory, or one of its files tokenizer.json, tokenizer.model, vocab.json (merges.txt beside it),
+    /// vocab.txt. Of a directory the first of these counts that is there.
+    /// - Throws: `RetortError` 65 with file, line and column (tokenizer.model: the byte offset) for damaged files and unknown components, 66 when nothing is there, 69
     ///   when text is split by a pattern and PCRE2 is not installed.
     public static func load(_ path: String) throws -> Tokenizer {
         var isDirectory: ObjCBool = false
@@ -54,7 +55,7 @@ public final class Tokenizer: Sendable {
     }
 
     private static let whatThereIs =
-        "give a directory with tokenizer.json, with vocab.json and merges.txt, or with vocab.txt"
+        "give a directory with tokenizer.json, with tokenizer.model, with vocab.json and merges.txt, or with vocab.txt"
 
     private static func parent(_ path: String) -> String {
         let parent = (path as NSString).deletingLastPathComponent
@@ -62,23 +63,21 @@ public final class Tokenizer: Sendable {
     }
 
     private static func file(in directory: String) throws -> String {
-        for name in ["tokenizer.json", "vocab.json", "vocab.txt"] {
+        for name in ["tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"] {
             let path = directory + "/" + name
             if FileManager.default.fileExists(atPath: path) { return path }
         }
-        let sentencePiece = FileManager.default.fileExists(atPath: directory + "/tokenizer.model")
         throw RetortError.missingInput(
-            "there is no tokenizer in \(directory.quoted(limit: 200))",
-            why: sentencePiece
-                ? "tokenizer.model (SentencePiece) is not read; the same model saved as tokenizer.json is" : "",
-            help: whatThereIs)
+            "there is no tokenizer in \(directory.quoted(limit: 200))", help: whatThereIs)
     }
 
     private static func read(_ file: String, _ directory: String) throws -> TokenizerParts {
-        let settings = try TokenizerSettings(in: directory)
+        var settings = try TokenizerSettings(in: directory)
         var parts: TokenizerParts
         if file.hasSuffix("vocab.json") || file.hasSuffix("merges.txt") {
             parts = try VocabularyFiles.readBytePairs(in: directory, settings)
+        } else if file.hasSuffix(".model") {
+            parts = try SentencePieceReader.read(file, directory, &settings)
         } else if file.hasSuffix(".txt") {
             parts = try VocabularyFiles.readWordPieces(file, directory, settings)
         } else {
@@ -252,7 +251,7 @@ public final class Tokenizer: Sendable {
     private func normalize(_ text: TextSlice, _ body: (TextSlice) throws -> Void) throws {
         guard let normalizer else { return try body(text) }
         var normalized = Array(text.bytes)
-        try normalizer.normalize(&normalized)
+        try normalizer.normalize(&normalized, beginsText: text.beginsText)
         try normalized.withUnsafeBufferPointer { try body(TextSlice(bytes: $0, beginsText: text.beginsText)) }
     }
 
@@ -267,18 +266,20 @@ public final class Tokenizer: Sendable {
     }
 
     private func appendWords(_ text: TextSlice, to ids: inout [Int32], _ scratch: EncodingScratch) throws {
-        guard let preTokenizer else { return appendWord(text.bytes, to: &ids, scratch) }
-        try preTokenizer.split(text) { appendWord($0.bytes, to: &ids, scratch) }
+        // A normalizer may have left nothing, in front of which no pre-tokenizer puts a space.
+        guard !text.bytes.isEmpty else { return }
+        guard let preTokenizer else { return try appendWord(text.bytes, to: &ids, scratch) }
+        try preTokenizer.split(text) { try appendWord($0.bytes, to: &ids, scratch) }
     }
 
     @inline(__always)
-    private func appendWord(_ word: Bytes, to ids: inout [Int32], _ scratch: EncodingScratch) {
+    private func appendWord(_ word: Bytes, to ids: inout [Int32], _ scratch: EncodingScratch) throws {
         guard !word.isEmpty else { return }
-        guard word.count <= WordCache.longestWord else { return model.append(word, to: &ids, &scratch.model) }
+        guard word.count <= WordCache.longestWord else { return try model.append(word, to: &ids, &scratch.model) }
         let hash = ByteHash.hash(word)
         if scratch.cache.append(word, hash: hash, to: &ids) { return }
         let start = ids.count
-        model.append(word, to: &ids, &scratch.model)
+        try model.append(word, to: &ids, &scratch.model)
         scratch.cache.insert(word, hash: hash, ids: ids[start...])
     }
 }

@@ -2,7 +2,7 @@ import RetortSupport
 
 /// Reads tokenizer.json.
 enum TokenizerFile {
-    private static let modelTypes = ["BPE", "WordPiece"]
+    private static let modelTypes = ["BPE", "Unigram", "WordPiece"]
     /// Added tokens of one file.
     private static let mostAddedTokens = 1 << 16
 
@@ -43,6 +43,9 @@ enum TokenizerFile {
             if readsBytes { preTokenizer = unspelled }
             return TokenizerParts(
                 kind: unspelled == nil ? "BPE" : "byte-level BPE", model: model, vocabulary: model.vocabulary)
+        case "Unigram":
+            let model = try UnigramModel(cursor)
+            return TokenizerParts(kind: "Unigram", model: model, vocabulary: model.vocabulary)
         default:
             let model = try WordPieceModel(cursor)
             return TokenizerParts(kind: "WordPiece", model: model, vocabulary: model.vocabulary)

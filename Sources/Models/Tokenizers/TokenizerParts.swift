@@ -2,7 +2,7 @@ import RetortSupport
 
 /// Everything a tokenizer is made of, as its files say it.
 struct TokenizerParts {
-    /// "byte-level BPE", "BPE", "WordPiece".
+    /// "byte-level BPE", "BPE", "Unigram", "WordPiece".
     var kind: String
     var model: any TokenModel
     var vocabulary: Vocabulary
@@ -44,6 +44,15 @@ struct TokenizerParts {
         addedByID[token.id] = addedTokens.count
         addedByContent[ExactKey(token.content)] = addedTokens.count
         addedTokens.append(token)
+    }
+
+    /// Lets added tokens be looked for in the text as it is, all of them.
+    mutating func findAddedTokensUnnormalized() {
+        addedTokens = addedTokens.map { token in
+            AddedToken(
+                id: token.id, content: token.content, isSingleWord: token.isSingleWord, stripsLeft: token.stripsLeft,
+                stripsRight: token.stripsRight, isNormalized: false, isSpecial: token.isSpecial)
+        }
     }
 
     /// The id of an added token.

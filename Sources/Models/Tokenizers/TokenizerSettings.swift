@@ -39,6 +39,18 @@ struct TokenizerSettings: Sendable {
         }
     }
 
+    /// Takes the roles that tokenizer_config.json leaves open from special_tokens_map.json, when there is one.
+    /// - Throws: `RetortError` 65 for a damaged file.
+    mutating func readSpecialTokensMap(in directory: String) throws {
+        let path = directory + "/special_tokens_map.json"
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        let cursor = try JSONCursor.read(
+            path, limits: .init(bytes: TokenizerLimit.configBytes, depth: 32, values: 1_000_000))
+        for role in Self.roles where specialTokens[role] == nil {
+            if let token = try cursor.optional(role + "_token") { specialTokens[role] = try Self.content(token) }
+        }
+    }
+
     private mutating func read(_ cursor: JSONCursor) throws {
         tokenizerClass = try cursor.optional("tokenizer_class")?.string()
         for role in Self.roles {

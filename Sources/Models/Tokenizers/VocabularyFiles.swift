@@ -69,7 +69,7 @@ enum VocabularyFiles {
     }
 
     /// The class the settings name, without "Fast"; the first of `known` when they name none.
-    private static func kind(_ settings: TokenizerSettings, among known: [String]) throws -> String {
+    static func kind(_ settings: TokenizerSettings, among known: [String]) throws -> String {
         guard let name = settings.tokenizerClass, let cursor = settings.cursor else { return known[0] }
         let plain = name.hasSuffix("Fast") ? String(name.dropLast(4)) : name
         guard known.contains(plain) else {
@@ -81,9 +81,7 @@ enum VocabularyFiles {
     }
 
     /// added_tokens.json, `added_tokens_decoder`, and the tokens that have a role.
-    private static func addTokens(_ directory: String, _ settings: TokenizerSettings, to parts: inout TokenizerParts)
-        throws
-    {
+    static func addTokens(_ directory: String, _ settings: TokenizerSettings, to parts: inout TokenizerParts) throws {
         let place = settings.cursor ?? JSONCursor(.null, file: directory)
         for token in settings.addedTokens { try parts.add(token, at: place) }
         let path = directory + "/added_tokens.json"

@@ -37,7 +37,7 @@ enum VocabularyReader {
         return vocabulary
     }
 
-    private static func why(_ refusal: Vocabulary.Refusal, id: Int) -> String {
+    static func why(_ refusal: Vocabulary.Refusal, id: Int) -> String {
         switch refusal {
         case .idOutOfRange: "the id \(id) is outside the allowed range, 0 to \(Vocabulary.Limit.size - 1)"
         case .tooLong: "a token may have \(Vocabulary.Limit.tokenBytes) bytes, and all together 2 GiB"

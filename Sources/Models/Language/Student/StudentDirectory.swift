@@ -89,7 +89,7 @@ public struct StudentDirectory: Sendable {
         if let tokenizer, !LanguageModelDirectory.hasTokenizer(tokenizer) {
             throw RetortError.missingInput(
                 "there is no tokenizer in \(tokenizer.quoted(limit: 200))",
-                help: "give a directory with tokenizer.json, vocab.json or vocab.txt")
+                help: "give a directory with tokenizer.json, tokenizer.model, vocab.json or vocab.txt")
         }
         let name = folder.reversed().drop { $0 == "/" }
         let parent = String(name.drop { $0 != "/" }.reversed())
