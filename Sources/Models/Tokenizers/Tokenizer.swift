@@ -75,12 +75,13 @@ public final class Tokenizer: Sendable {
     }
 
     private static func read(_ file: String, _ directory: String) throws -> TokenizerParts {
-        let settings = try TokenizerSettings(in: directory)
+        var settings = try TokenizerSettings(in: directory)
         var parts: TokenizerParts
         if file.hasSuffix("vocab.json") || file.hasSuffix("merges.txt") {
             parts = try VocabularyFiles.readBytePairs(in: directory, settings)
         } else if file.hasSuffix(".txt") {
             parts = try VocabularyFiles.readWordPieces(file, directory, settings)
+            settings.specialTokens.merge(VocabularyFiles.wordPieceRoles) { own, _ in own }
         } else {
             parts = try TokenizerFile.read(file)
         }
