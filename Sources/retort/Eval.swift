@@ -15,7 +15,8 @@ struct Eval: ParsableCommand {
             .safetensors file with rows of token ids: perplexity and token accuracy; with --teacher agreement and divergences, also by
             the teacher's entropy. With --generate the model answers the file's prompts: ROUGE-L, exact match, token F1.
             ENCODERS. Texts with classes (fields text, label) or pairs with scores (sentence1, sentence2, score) in JSON, CSV or TSV:
-            accuracy, macro-F1 and confusion of a classifier; Spearman's and Pearson's correlation of an encoder of sentences.
+            accuracy, macro-F1 and confusion of a classifier; Spearman's and Pearson's correlation of an encoder of sentences. With --masked
+            texts alone (field text, or --format lines): accuracy, cross entropy and pseudo-perplexity at masked tokens, always the same ones.
             """)
 
     @Argument(help: "A model directory, e.g. RUN/student/seed-0/final.", completion: .directory)
@@ -28,6 +29,7 @@ struct Eval: ParsableCommand {
     @OptionGroup var text: EvalTextOptions
     @OptionGroup var answers: EvalAnswerOptions
     @OptionGroup var weights: WeightOptions
+    @OptionGroup var masks: EvalMaskOptions
     @OptionGroup var common: CommonOptions
 
     func run() throws {
@@ -40,6 +42,7 @@ struct Eval: ParsableCommand {
         if family != .language {
             try refuse((answers.generate ? ["--generate"] : []) + weights.given, for: "language models")
         }
+        if family != .encoder, masks.masked { try refuse(["--masked"], for: "encoders") }
         switch family {
         case .classifier:
             try refuse(text.given, for: "texts")
@@ -56,6 +59,11 @@ struct Eval: ParsableCommand {
                 languageModel: model, teacher: teacher, on: data, try answers.of(), dtype: weights.dtype.dtype,
                 device: device,
                 progress: Progress(quiet: common.quiet))
+        case .encoder where masks.masked:
+            try refuse(options.given.filter { $0 != "--test-every" }, for: "pictures, tables and classes of texts")
+            try refuse(text.givenForNextToken, for: "language models that predict the next token")
+            return try evaluate(
+                masked: model, teacher: teacher, on: masks.of(data, text, every: options.testEvery), device: device)
         case .encoder:
             try refuse(options.given.filter { $0 != "--label" }, for: "pictures, tables and language models")
             try refuse(text.givenForLanguage, for: "language models")

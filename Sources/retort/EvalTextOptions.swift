@@ -77,6 +77,12 @@ struct EvalTextOptions: ParsableArguments {
         return given.filter { !shared.contains($0) }
     }
 
+    /// The flags that were given and that masked texts have no use for.
+    var givenForNextToken: [String] {
+        let shared: Set<String> = ["--fields", "--max-length", "--limit", "--format", "--tokenizer"]
+        return given.filter { !shared.contains($0) }
+    }
+
     /// The flags that were given.
     var given: [String] {
         let flags: [(String, Bool)] = [

@@ -241,6 +241,17 @@ struct PlanTests {
         try compare(EncoderHiddenTests.recipe, short, in: SmallEncoders(backend).folder, backend)
     }
 
+    @Test("encoders that guess masked tokens", arguments: TestBackend.fast)
+    func masked(_ backend: TestBackend) throws {
+        let short = ["seeds=[0]", "train.steps=12", "teacher.train.steps=12"]
+        for way in ["train.batch=8", "train.micro-batch=3", "train.activation-checkpointing=true"] {
+            try compare(
+                MaskedRunTests.recipe, short + [way], in: MaskedRunTests.small(backend).folder, backend,
+                // How many tokens are masked is drawn in each step.
+                exactly: false)
+        }
+    }
+
     @Test("a model that writes takes as much on a device without bytes", arguments: TestBackend.fast)
     func writing(_ backend: TestBackend) throws {
         let config = """

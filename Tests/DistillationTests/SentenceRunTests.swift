@@ -77,7 +77,7 @@ struct SmallEncoders {
     static func facts(_ results: RunResults) -> [String] {
         results.arms.flatMap { arm in
             arm.seeds.map { seed in
-                let times = [Metric.latency, .peakBytes, .stepTime].map(\.rawValue)
+                let times = [Metric.latency, .peakBytes, .stepTime, .tokenRate].map(\.rawValue)
                 let metrics = seed.metrics.filter { !times.contains($0.key) }
                 let curve = seed.curve.map { "\($0.epoch) \($0.step) \($0.loss) \($0.accuracy ?? -1)" }
                 return "\(arm.role) \(seed.seed) \(metrics.sorted { $0.key < $1.key }) \(curve) \(seed.confusion)"

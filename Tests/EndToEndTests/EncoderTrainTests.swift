@@ -56,6 +56,38 @@ struct EncoderTrainTests {
         #expect(embed.exit == 0 && embed.stdout.contains("\"embedding\""), "\(embed.stderr)")
     }
 
+    @Test("masked tokens: train, plan, then eval what came out")
+    func masked() throws {
+        let folder = try folder()
+        try folder.write(
+            """
+            data: {kind: masked-texts, path: rows.jsonl, columns: [query], test: {every: 4}, max-length: 8, tokenizer: teacher}
+            arms: {student: {objective: [{loss: cross-entropy}]}}
+            \(shared)
+            """, to: "r.yaml")
+        let plan = try Child.retort(["plan", folder.path("r.yaml"), "--device", "cpu"])
+        #expect(plan.exit == 0 && plan.stdout.contains("student"), "\(plan.stderr)")
+        let run = try Child.retort(
+            ["train", folder.path("r.yaml"), "--device", "cpu", "--output", folder.path("run"), "--json"])
+        #expect(run.exit == 0, "\(run.stderr)")
+        func entropy(_ text: String) throws -> Double {
+            try JSONCursor(JSON.parse(Array(text.utf8), file: "stdout"), file: "stdout").member("rows").elements()[0]
+                .member("metrics").member("cross_entropy").member("mean").double()
+        }
+        let model = folder.path("run/student/seed-0/final")
+        let measure = [
+            "eval", model, "--data", folder.path("rows.jsonl"), "--masked", "--fields", "text=query", "--max-length",
+            "8", "--test-every", "4", "--device", "cpu", "--json",
+        ]
+        let eval = try Child.retort(measure)
+        #expect(eval.exit == 0, "\(eval.stderr)")
+        #expect(try entropy(eval.stdout) == entropy(run.stdout))
+        #expect(try Child.retort(measure.filter { $0 != "--masked" }).exit == 64)
+        #expect(try Child.retort(measure + ["--targets", "everything"]).exit == 64)
+        #expect(try Child.retort(["eval", folder.path("teacher"), "--data", "x", "--mask-rate", "0.2"]).exit == 64)
+        #expect(try Child.retort(["eval", folder.path("teacher")] + measure.dropFirst(2)).exit == 65)
+    }
+
     @Test("retrieval and classes: train, then eval what came out")
     func others() throws {
         let folder = try folder()

@@ -80,9 +80,16 @@ final class LanguageTeacher {
 
     /// What it has to say of a batch, off the tape.
     struct Lesson {
-        let predictions: TokenTeacher
+        /// Everywhere, or of a model at some places, row-major numbers of them.
+        private let predicted: ([Int32]?) throws -> TokenTeacher
         /// By path.
         let signals: [String: Tensor]
+
+        init(_ signals: [String: Tensor] = [:], _ predicted: @escaping ([Int32]?) throws -> TokenTeacher) {
+            (self.signals, self.predicted) = (signals, predicted)
+        }
+
+        func predictions(at places: [Int32]?) throws -> TokenTeacher { try predicted(places) }
     }
 
     /// - Parameters:
@@ -96,16 +103,17 @@ final class LanguageTeacher {
         capturing paths: Set<String>, on device: Device
     ) throws -> Lesson {
         if let alignment {
-            return Lesson(predictions: .translated(try reading(batch, alignment, on: device)), signals: [:])
+            let translated = try reading(batch, alignment, on: device)
+            return Lesson { _ in .translated(translated) }
         }
         switch source {
         case .cache(let cache):
-            let (predictions, signals) = try cache.lesson(batch, capturing: paths, on: device)
-            return Lesson(predictions: .kept(predictions), signals: signals)
+            let (kept, signals) = try cache.lesson(batch, capturing: paths, on: device)
+            return Lesson(signals) { _ in .kept(kept) }
         case .model(let model, let own):
             let (logits, signals) = try Self.read(
                 tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
-            return Lesson(predictions: .live(logits), signals: signals)
+            return Lesson(signals) { .live(try logits($0)) }
         }
     }
 
@@ -125,29 +133,36 @@ final class LanguageTeacher {
     }
 
     /// What several models predict together, the mean of their probabilities; nil where none is in memory.
-    /// - Parameter classes: the first ones; nil: all.
+    /// - Parameters:
+    ///   - classes: the first ones; nil: all.
+    ///   - places: row-major numbers of those that are asked about; nil: all.
     static func mean(
-        _ teachers: [LanguageTeacher], of tokens: TokenBatch, classes: Int?, on device: Device
+        _ teachers: [LanguageTeacher], of tokens: TokenBatch, classes: Int?, at places: [Int32]? = nil,
+        on device: Device
     ) throws -> (any LogitSource)? {
         let sources = try teachers.compactMap { teacher -> (any LogitSource)? in
             guard case .model(let model, let own) = teacher.source else { return nil }
-            return try read(tokens, by: model, on: own, for: device, classes: classes).logits
+            return try read(tokens, by: model, on: own, for: device, classes: classes).logits(places)
         }
         return sources.count > 1 ? try MeanProbabilities(sources, on: device) : sources.first
     }
 
+    /// - Returns: predictions at places, row-major numbers of them, nil for all; and signals.
     private static func read(
         _ tokens: TokenBatch, by model: any LanguageModel, on own: Device, for device: Device, classes: Int?,
         capturing paths: Set<String> = []
-    ) throws -> (logits: any LogitSource, signals: [String: Tensor]) {
+    ) throws -> (logits: ([Int32]?) throws -> any LogitSource, signals: [String: Tensor]) {
         model.setTraining(false)
         return try Autograd.withoutGradients {
             let states = try model.hidden(tokens, capturing: paths)
             let head = try model.head()
-            let logits = try HeadLogits(states.last, classes.map { try head.narrowed(to: $0) } ?? head)
-            guard own.description != device.description else { return (logits, states.signals) }
+            let narrowed = try classes.map { try head.narrowed(to: $0) } ?? head
+            func logits(_ places: [Int32]?) throws -> HeadLogits {
+                try Autograd.withoutGradients { try HeadLogits(states.last.rows(at: places), narrowed) }
+            }
+            guard own.description != device.description else { return ({ try logits($0) }, states.signals) }
             return (
-                TransferredLogits(logits, from: own, to: device),
+                { TransferredLogits(try logits($0), from: own, to: device) },
                 try states.signals.mapValues { try Tensor($0.values(), $0.shape, on: device) }
             )
         }
@@ -185,10 +200,10 @@ extension LanguageTeacherSpec {
         if let cache = try openCache(for: data, readingTeacher: !isPlanned) {
             return LanguageTeacher(name, .cache(cache))
         }
-        guard let folder = live?.directory else { return nil }
+        guard let live, let folder = live.directory else { return nil }
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }
         let own = named.flatMap { $0.description == device.description ? nil : $0 } ?? device
-        let model = try LanguageModelDirectory.load(folder, on: own, trains: false, dtype: dtype).model
+        let model = try live.load(folder, on: own, teaches: true, dtype: dtype)
         // Its tokens are the data's, by its tokenizer: `bridge` was asked where the files differ.
         let tokens = LanguageModelDirectory.hasTokenizer(folder) ? data.tokenizer?.tokens : nil
         return LanguageTeacher(model, name, bridge: bridge, tokens: tokens, on: own)

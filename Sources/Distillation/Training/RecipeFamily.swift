@@ -1,6 +1,6 @@
 /// What recipes are about; each family has models and losses of its own.
 enum RecipeFamily: CaseIterable {
-    case classification, recommender, language, sentences, retrieval, labelledTexts
+    case classification, recommender, language, masked, sentences, retrieval, labelledTexts
 
     init(dataKind: String?) {
         self = Self.allCases.first { $0.dataKinds.contains(dataKind ?? "") } ?? .classification
@@ -12,6 +12,7 @@ enum RecipeFamily: CaseIterable {
         case .classification: DataSchema.labelled.map(\.name)
         case .recommender: [InteractionSource.section.name]
         case .language: LanguageSource.sections.map(\.name)
+        case .masked: [MaskedSource.section.name]
         case .sentences: [SentenceTask.section.name]
         case .retrieval: [RetrievalTask.section.name]
         case .labelledTexts: [LabelledTextTask.section.name]
@@ -23,6 +24,7 @@ enum RecipeFamily: CaseIterable {
         case .classification: .recipe
         case .recommender: .recommender
         case .language: .language
+        case .masked: .masked
         case .sentences: EncoderRecipe.schema(SentenceTask.self)
         case .retrieval: EncoderRecipe.schema(RetrievalTask.self)
         case .labelledTexts: EncoderRecipe.schema(LabelledTextTask.self)
@@ -35,6 +37,7 @@ enum RecipeFamily: CaseIterable {
         case .classification: ModelSpec.kinds + ObjectiveRegistry.sections.map(\.name)
         case .recommender: RecommenderSpec.kinds + RecommenderObjectiveRegistry.sections.map(\.name)
         case .language: LanguageModelSpec.kinds + LanguageObjectiveRegistry.sections.map(\.name)
+        case .masked: EncoderSpec.kinds + MaskedObjectives.sections.map(\.name)
         case .sentences: EncoderSpec.kinds + SentenceTask.losses.map(\.name)
         case .retrieval: EncoderSpec.kinds + RetrievalTask.losses.map(\.name)
         case .labelledTexts: EncoderSpec.kinds + LabelledTextTask.losses.map(\.name)

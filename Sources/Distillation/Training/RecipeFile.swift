@@ -9,7 +9,7 @@ public func readRecipe(_ path: String, overrides: [String] = []) throws -> any R
     return switch RecipeFamily(dataKind: node.required("data").required("kind").text) {
     case .classification: try Recipe(node, name: name, folder: folder)
     case .recommender: try RecommenderRecipe(node, name: name, folder: folder)
-    case .language: try LanguageRecipe(node, name: name, folder: folder)
+    case .language, .masked: try LanguageRecipe(node, name: name, folder: folder)
     case .sentences, .retrieval, .labelledTexts: try EncoderRecipe(node, name: name, folder: folder)
     }
 }

@@ -7,6 +7,7 @@ public enum RecipeHelp {
         return "RECIPE KEYS\n" + lines(RecipeSection.recipe.fields, indent: 1).joined(separator: "\n")
             + "\n\nRECIPE KEYS OF A RECOMMENDER (data.kind: interactions)\n" + keys(.recommender)
             + "\n\nRECIPE KEYS OF A LANGUAGE MODEL (data.kind: tokens, text)\n" + keys(.language)
+            + "\n\nRECIPE KEYS OF AN ENCODER (data.kind: \(MaskedSource.section.name))\n" + keys(.masked)
             + EncoderRecipe.tasks.map {
                 "\n\nRECIPE KEYS OF AN ENCODER (data.kind: \($0.section.name))\n" + keys(EncoderRecipe.schema($0))
             }.joined()

@@ -83,7 +83,36 @@ public final class Encoder: EncoderModel {
 
     public func forward(_ batch: EncoderBatch, capturing paths: Set<String>) throws -> EncoderOutput {
         var recorder = SignalRecorder(paths)
-        let (rows, length) = (batch.tokens.rows, batch.tokens.length)
+        let x = try states(batch, &recorder)
+        var logits: Tensor?
+        if let language { logits = try vocabularyHead().logits(language(x, &recorder)) }
+        if pooler != nil || classifier != nil {
+            let first = try x.narrowed(axis: 1, 0..<1).reshaped([batch.tokens.rows, hidden])
+            let text = try pooler.map { try $0(first) } ?? first
+            if let classifier {
+                logits = try classifier(text, &recorder)
+            } else {
+                recorder.keep("pooled", text)
+            }
+        }
+        return EncoderOutput(hidden: x, logits: logits, signals: recorder.signals)
+    }
+
+    public func predicting(_ batch: EncoderBatch, capturing paths: Set<String>) throws -> HiddenStates {
+        guard let language else { throw TensorError("the encoder has no masked-language head") }
+        var recorder = SignalRecorder(paths)
+        let x = try states(batch, &recorder)
+        return HiddenStates(last: try language(x, &recorder), signals: recorder.signals)
+    }
+
+    public func vocabularyHead() throws -> OutputHead {
+        guard let language else { throw TensorError("the encoder has no masked-language head") }
+        return try language.output(words: words.weight.tensor)
+    }
+
+    /// Embeddings and blocks: `[rows, tokens, hidden]`.
+    private func states(_ batch: EncoderBatch, _ recorder: inout SignalRecorder) throws -> Tensor {
+        let length = batch.tokens.length
         guard length <= maxPositions else {
             throw TensorError("\(length) tokens, but the model has \(maxPositions) positions")
         }
@@ -103,18 +132,7 @@ public final class Encoder: EncoderModel {
             }
             recorder.keep("layers.\(index).hidden", x)
         }
-        var logits: Tensor?
-        if let language { logits = try language(x, words: words.weight.tensor, &recorder) }
-        if pooler != nil || classifier != nil {
-            let first = try x.narrowed(axis: 1, 0..<1).reshaped([rows, hidden])
-            let text = try pooler.map { try $0(first) } ?? first
-            if let classifier {
-                logits = try classifier(text, &recorder)
-            } else {
-                recorder.keep("pooled", text)
-            }
-        }
-        return EncoderOutput(hidden: x, logits: logits, signals: recorder.signals)
+        return x
     }
 
     private func embed(_ batch: EncoderBatch) throws -> Tensor {

@@ -8,9 +8,10 @@ public enum EncoderDirectory {
     /// - Parameters:
     ///   - head: what shall stand on the encoder; nil: what stands on it in the directory. Another one than there begins anew.
     ///   - seed: draws what is new.
+    ///   - trains: false freezes the model and spares the memory of its gradients.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
     public static func load(
-        _ folder: String, head: EncoderHead? = nil, seed: UInt64 = 0, on device: Device
+        _ folder: String, head: EncoderHead? = nil, seed: UInt64 = 0, on device: Device, trains: Bool = true
     ) throws -> (model: any EncoderModel, arena: ParameterArena) {
         guard Folder.exists(folder) else {
             throw RetortError.missingInput(
@@ -32,7 +33,7 @@ public enum EncoderDirectory {
             })
         model.setTraining(false)
         let arena = try ModelDirectory.fill(
-            model, with: weights, on: device, seed: weights.leavesSome ? seed : nil)
+            model, with: weights, on: device, seed: weights.leavesSome ? seed : nil, trains: trains)
         return (model, arena)
     }
 

@@ -24,11 +24,16 @@ final class MaskedLanguageHead: Module {
 
     var parameters: [Parameter] { children.flatMap { $0.parameters } + (matrix.map { [$0] } ?? []) + [bias] }
 
-    /// x `[rows, tokens, hidden]`, words `[vocabulary, hidden]` → `[rows, tokens, vocabulary]`.
-    func callAsFunction(_ x: Tensor, words: Tensor, _ recorder: inout SignalRecorder) throws -> Tensor {
+    /// x `[rows, tokens, hidden]` → what the matrix sees, of the same shape.
+    func callAsFunction(_ x: Tensor, _ recorder: inout SignalRecorder) throws -> Tensor {
         let seen = try norm(transform(x))
         recorder.keep("transform", seen)
-        return try seen.linear(matrix?.tensor ?? words, bias: bias.tensor)
+        return seen
+    }
+
+    /// The matrix and its bias. Words: `[vocabulary, hidden]`.
+    func output(words: Tensor) throws -> OutputHead {
+        try OutputHead(weight: matrix?.tensor ?? words, bias: bias.tensor)
     }
 }
 

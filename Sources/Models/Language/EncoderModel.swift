@@ -34,6 +34,15 @@ public protocol EncoderModel: Module, SendableMetatype, TokenLayers {
     /// - Throws: `TensorError` for a token or type that the model does not have, and for more tokens than it has positions.
     func forward(_ batch: EncoderBatch, capturing paths: Set<String>) throws -> EncoderOutput
 
+    /// Reads a batch up to what the matrix of the masked-language head sees, `last` `[rows, tokens, hidden]`: losses that never form all
+    /// logits begin here.
+    /// - Throws: as `forward`, and where there is no such head.
+    func predicting(_ batch: EncoderBatch, capturing paths: Set<String>) throws -> HiddenStates
+
+    /// What makes logits of it.
+    /// - Throws: `TensorError` where there is no masked-language head.
+    func vocabularyHead() throws -> OutputHead
+
     /// What checkpoints call a parameter, the usual name first.
     func storedNames(of parameter: String) -> [String]
     /// Whether a stored tensor that is no parameter may be passed over: buffers, and heads that this model does not have.

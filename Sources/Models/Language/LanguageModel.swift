@@ -1,7 +1,8 @@
 import RetortRuntime
 import RetortSupport
 
-/// A model that predicts each token's successor. Parameters have the names of Hugging Face's checkpoints.
+/// A model that predicts each token's successor, or, of an encoder (`MaskedLanguageModel`), the token that stands at a place. Parameters have
+/// the names of Hugging Face's checkpoints.
 public protocol LanguageModel: Module, SendableMetatype, TokenLayers {
     /// What config.json calls it under `model_type`.
     static var modelTypes: [String] { get }
@@ -17,6 +18,8 @@ public protocol LanguageModel: Module, SendableMetatype, TokenLayers {
     var layerCount: Int { get }
     /// Tokens that it was made for at most.
     var maxPositions: Int { get }
+    /// Whether tokens see those before them alone; an encoder's see all.
+    var isCausal: Bool { get }
     /// What `forward` can show: `embeddings`, `layers.<i>.hidden` (a block's output) and `norm` (what the head sees), `[rows, tokens, hidden]`;
     /// `layers.<i>.attention` `[rows, heads, tokens, keys]`; `layers.<i>.queries`, `.keys` and `.values` `[rows, tokens, heads, width]`, turned to
     /// their positions where the model turns them, before a cache.
@@ -72,6 +75,7 @@ extension LanguageModel {
         try forward(tokens, cache: nil, capturing: paths)
     }
     public func storedNames(of parameter: String) -> [String] { [parameter] }
+    public var isCausal: Bool { true }
 }
 
 /// Every language model that config.json can name. One line here for each file.

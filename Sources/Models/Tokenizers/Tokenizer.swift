@@ -80,6 +80,7 @@ public final class Tokenizer: Sendable {
             parts = try SentencePieceReader.read(file, directory, &settings)
         } else if file.hasSuffix(".txt") {
             parts = try VocabularyFiles.readWordPieces(file, directory, settings)
+            settings.specialTokens.merge(VocabularyFiles.wordPieceRoles) { own, _ in own }
         } else {
             parts = try TokenizerFile.read(file)
         }

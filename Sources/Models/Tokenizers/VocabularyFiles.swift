@@ -7,6 +7,11 @@ enum VocabularyFiles {
     private static let bytePairClasses = ["GPT2Tokenizer", "RobertaTokenizer", "Qwen2Tokenizer"]
     private static let wordPieceClasses = ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"]
 
+    /// BERT's special tokens, where the settings name no others.
+    static let wordPieceRoles = [
+        "pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]",
+    ]
+
     /// Qwen2's splitting into words.
     private static let qwen2Words =
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
@@ -57,9 +62,7 @@ enum VocabularyFiles {
         parts.preTokenizer = BertSplit()
         parts.decoder = WordPieceDecoder(prefix: Array("##".utf8), cleansUp: true)
         try addTokens(directory, settings, to: &parts)
-        for (role, name) in [
-            ("pad", "[PAD]"), ("unk", "[UNK]"), ("cls", "[CLS]"), ("sep", "[SEP]"), ("mask", "[MASK]"),
-        ] {
+        for (role, name) in wordPieceRoles {
             let content = settings.specialTokens[role] ?? name
             if let id = vocabulary.find(content) { try parts.add(AddedToken(id: id, content: content), at: place) }
         }

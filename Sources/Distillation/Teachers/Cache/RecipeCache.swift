@@ -17,6 +17,11 @@ extension LanguageExamples {
     /// Refuses rows that are cut at places that depend on their order: what a teacher predicts depends on where its text begins.
     /// - Throws: `RetortError` 78.
     func checkWholeTexts() throws {
+        guard masking == nil else {
+            throw RetortError.recipe(
+                "tokens are masked anew in each epoch, and a cache is of texts as they are",
+                help: "let the teacher read beside its student: give it a `path`")
+        }
         guard packing == .split else { return }
         throw RetortError.recipe(
             "data.packing: split cuts texts anew in each epoch, and a cache is of whole texts",

@@ -111,18 +111,19 @@ struct EncoderSpec: Sendable {
 
     static var kinds: [String] { FreshEncoder.sections.map(\.name) + ["config"] }
 
+    /// What may stand under `model`.
+    static let schema = RecipeType.variant(
+        key: "kind",
+        FreshEncoder.sections + [
+            RecipeSection(
+                "config", "A fresh encoder as a config.json describes it.",
+                [RecipeField("path", .text, .required, "the file")])
+        ])
+
     /// The keys that say which model it is and how it reads.
     static let fields = [
         RecipeField("path", .text, .optional, "a Hugging Face or sentence-transformers directory"),
-        RecipeField(
-            "model",
-            .variant(
-                key: "kind",
-                FreshEncoder.sections + [
-                    RecipeSection(
-                        "config", "A fresh encoder as a config.json describes it.",
-                        [RecipeField("path", .text, .required, "the file")])
-                ]), .optional, "a fresh encoder"),
+        RecipeField("model", schema, .optional, "a fresh encoder"),
         RecipeField(
             "tokenizer", .text, .optional,
             "the directory of its tokenizer (default: its own directory, else the other model's)"),

@@ -59,6 +59,13 @@ struct SentenceSource: Sendable {
         limit,
     ]
 
+    /// One file, of which every n-th row is measured.
+    init(_ path: String, format: TextFormat?, columns: [String], every: Int, limit: Int?) {
+        (self.path, self.columns, self.every, self.limit) = (path, columns, every, limit)
+        self.format = format?.rawValue ?? "rows"
+        testPath = nil
+    }
+
     init(_ node: RecipeNode, _ resolve: (String) -> String) throws {
         path = resolve(node.required("path").text)
         (testPath, every) = try Self.split(node, resolve)

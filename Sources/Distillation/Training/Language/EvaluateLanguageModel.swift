@@ -12,10 +12,27 @@ public func evaluate(
 ) throws -> EvaluationReport {
     let student = try EvaluatedLanguageModel(path, dtype: dtype, on: device)
     let teacher = try teacherPath.map { try EvaluatedLanguageModel($0, dtype: dtype, on: device) }
+    return try report(student, teacher, data.examples([path, teacherPath].compactMap { $0 }), device)
+}
+
+/// `retort eval --masked` of an encoder with a masked-language head, and optionally its teacher: how well they guess tokens of texts, always the same
+/// ones. On the test data of the run that made them the numbers are those of the run's table.
+/// - Throws: `RetortError` 64 for options that do not fit, 65 or 66 for the models or the data, 75 when a signal asked to stop.
+public func evaluate(
+    masked path: String, teacher teacherPath: String?, on data: MaskedEvaluationData, device: Device
+) throws -> EvaluationReport {
+    let student = try EvaluatedLanguageModel(masked: path, on: device)
+    let teacher = try teacherPath.map { try EvaluatedLanguageModel(masked: $0, on: device) }
+    return try report(student, teacher, data.examples([path, teacherPath].compactMap { $0 }), device)
+}
+
+private func report(
+    _ student: EvaluatedLanguageModel, _ teacher: EvaluatedLanguageModel?, _ examples: LanguageEvaluationData.Examples,
+    _ device: Device
+) throws -> EvaluationReport {
     let shared = try teacher.flatMap { try student.sharedTokens(with: $0) }
-    let examples = try data.examples([path, teacherPath].compactMap { $0 })
     for entry in [teacher, student].compactMap({ $0 }) { try entry.check(examples.corpus) }
-    let batches = try LanguageBatches(measuring: examples.corpus, pad: examples.pad)
+    let batches = try LanguageBatches(measuring: examples.corpus, pad: examples.pad, masking: examples.masking)
 
     var arms: [ArmResult] = []
     if let teacher {
@@ -41,6 +58,18 @@ struct EvaluatedLanguageModel {
     init(_ path: String, dtype: DType, on device: Device) throws {
         self.path = path
         model = try LanguageModelDirectory.load(path, on: device, trains: false, dtype: dtype).model
+    }
+
+    /// An encoder that guesses masked tokens.
+    init(masked path: String, on device: Device) throws {
+        self.path = path
+        // A head that begins anew would be measured at guessing blindly.
+        guard try EncoderDirectory.head(of: path) == .maskedLanguage else {
+            throw RetortError.badData(
+                "the model has no masked-language head", at: .init(file: path + "/config.json"),
+                help: "take a directory whose architectures are BertForMaskedLM or DistilBertForMaskedLM")
+        }
+        model = try MaskedLanguageModel.load(path, on: device, trains: false).model
     }
 
     private var config: RetortError.Location { .init(file: path + "/config.json") }

@@ -4,6 +4,7 @@ import RetortSupport
 struct LanguageArmTerm: Sendable {
     let objective: any LanguageObjective
     let texts: TermTexts
+    let places: TermPlaces
     let ramp: Ramp
     /// The names of the teachers that it looks at, in the recipe's order: one, or for a loss that takes all, all.
     let teachers: [String]
@@ -11,11 +12,12 @@ struct LanguageArmTerm: Sendable {
     private let saysWhich: Bool
 
     init(
-        _ objective: any LanguageObjective, on texts: TermTexts = .step, ramp: Ramp = .constant,
-        teachers: [String] = [Role.teacher], saysWhich: Bool = false
+        _ objective: any LanguageObjective, on texts: TermTexts = .step, at places: TermPlaces = .next,
+        ramp: Ramp = .constant, teachers: [String] = [Role.teacher], saysWhich: Bool = false
     ) {
         self.objective = objective
         self.texts = texts
+        self.places = places
         self.ramp = ramp
         self.teachers = objective.needsTeacher ? teachers : []
         self.saysWhich = saysWhich
@@ -24,11 +26,17 @@ struct LanguageArmTerm: Sendable {
     /// - Parameters:
     ///   - teachers: those of the recipe.
     ///   - scheme: of the arm.
+    ///   - isMasked: of an encoder's, which says places under `on`, not texts.
     /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at, or says one that is not there.
-    init(_ recipe: RecipeNode, teachers: [String] = [Role.teacher], _ scheme: LanguageScheme = .offline) throws {
+    init(
+        _ recipe: RecipeNode, teachers: [String] = [Role.teacher], _ scheme: LanguageScheme = .offline,
+        isMasked: Bool = false
+    ) throws {
         let objective = LanguageObjectiveRegistry.make(recipe)
+        let word = recipe["on"]?.text ?? ""
         self.init(
-            objective, on: TermTexts(rawValue: recipe.required("on").text) ?? .step,
+            objective, on: isMasked ? .step : TermTexts(rawValue: word) ?? .step,
+            at: isMasked ? TermPlaces(rawValue: word) ?? .masked : .next,
             ramp: try Ramp(recipe.required("ramp")),
             teachers: try Self.teachers(of: objective, recipe, among: teachers, scheme),
             saysWhich: recipe["from"] != nil)
@@ -64,7 +72,7 @@ struct LanguageArmTerm: Sendable {
     var contract: String {
         let what =
             switch texts {
-            case .step: "valid tokens"
+            case .step: places.words
             case .data: "valid tokens of the data"
             case .plain: "tokens of the plain text"
             }

@@ -2,7 +2,7 @@ import RetortData
 import RetortModels
 
 extension LanguageSource {
-    /// What may stand under `data`.
+    /// What may stand under `data` of a language model that predicts the next token.
     static let sections = [tokens, text]
 
     private static let path = RecipeField(

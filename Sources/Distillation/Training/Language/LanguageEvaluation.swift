@@ -64,17 +64,21 @@ struct LanguageEvaluation: Sendable {
         ) throws {
             let ids = try TokenBatch(batch)
             let (states, head) = (try model.hidden(ids).last, try model.head())
-            let count = batch.targets.count
-            let hidden = try states.reshaped([count, head.hidden])
+            // Of an encoder's places those that are to be guessed: most are not.
+            let places = model.isCausal ? nil : batch.targets.indices.filter { batch.targets[$0] >= 0 }.map(Int32.init)
+            let targets = places.map { $0.map { batch.targets[Int($0)] } } ?? batch.targets
+            let count = targets.count
+            guard count > 0 else { return }
+            let hidden = try states.reshaped([batch.targets.count, head.hidden]).rows(at: places)
             let classes = LanguageTeacher.classes(of: teachers, beside: head.classes)
-            let taught = try LanguageTeacher.mean(teachers, of: ids, classes: classes, on: device)
+            let taught = try LanguageTeacher.mean(teachers, of: ids, classes: classes, at: places, on: device)
             // Logits by chunks, of at most 64 MiB.
             let rows = max(1, (16 << 20) / max(1, head.classes))
             let space = try taught.map { try device.compute.empty([min(rows, count), $0.classes]) }
             for start in stride(from: 0, to: count, by: rows) {
                 let range = start..<min(count, start + rows)
                 let logits = try head.logits(Tensor(view: hidden.view.slice(range), on: device))
-                try add(logits, Array(batch.targets[range]), classes, on: device) {
+                try add(logits, Array(targets[range]), classes, on: device) {
                     try taught?.logits(range, in: space?.slice(0..<range.count))
                 }
             }

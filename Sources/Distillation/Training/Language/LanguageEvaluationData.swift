@@ -32,6 +32,8 @@ public struct LanguageEvaluationData: Sendable {
         let corpus: TokenizedCorpus
         /// What fills rows up.
         var pad: Int32 = 0
+        /// Which tokens are to be guessed; nil: each is predicted from those before it.
+        var masking: MaskingRule?
         var notes: [String] = []
     }
 
@@ -90,7 +92,7 @@ public struct LanguageEvaluationData: Sendable {
     }
 
     /// What would be a recipe's fault is the command line's here.
-    private static func blamingUsage<Value>(_ body: () throws -> Value) throws -> Value {
+    static func blamingUsage<Value>(_ body: () throws -> Value) throws -> Value {
         do {
             return try body()
         } catch var error as RetortError where error.exit == .recipe {

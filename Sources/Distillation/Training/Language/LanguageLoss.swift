@@ -81,11 +81,7 @@ final class LanguageLoss {
     ) throws -> Tensor {
         let batch = part.batch
         let tokens = try TokenBatch(batch)
-        let labels = try device.compute.view(batch.targets, [batch.targets.count], .i32)
-        let (weight, share) = (1 / Float(max(1, targets)), 1 / Float(max(1, size)))
-        let count = batch.targets.count
-        let weights = try device.compute.view(
-            batch.targets.map { $0 == LanguageBatch.ignored ? 0 : weight }, [count])
+        let (share, count) = (1 / Float(max(1, size)), batch.targets.count)
         let tokenWeights = try device.compute.view(
             batch.valid.map { $0.map { $0 ? share : 0 } } ?? [Float](repeating: share, count: count), [count])
         let counting = terms.map { ($0, Float($0.spec.ramp.factor(progress))) }.filter { $0.1 != 0 }
@@ -95,24 +91,45 @@ final class LanguageLoss {
         let signals = try states.signals.mapValues { try $0.stored(as: .f32) }
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
+        var views: [TermPlaces: PlacedRows] = [:]
         let losses = try counting.map { term, factor in
             let classes = self.classes(of: term)
             let taught = term.spec.teachers.compactMap {
                 lessons[Subject(teacher: $0, reading: term.spec.objective.reading, classes: classes)]
             }
+            let rows =
+                try views[term.spec.places]
+                ?? PlacedRows(
+                    PredictedPlaces(term.spec.places, of: batch, learned: targets, size: size), states.last, device)
+            views[term.spec.places] = rows
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
-                    hidden: states.last, head: classes.map { try head.narrowed(to: $0) } ?? head,
-                    teachers: taught.map(\.predictions), labels: labels,
-                    targets: batch.targets,
-                    weights: weights, weight: weight,
+                    hidden: rows.hidden, head: classes.map { try head.narrowed(to: $0) } ?? head,
+                    teachers: taught.map { try $0.predictions(at: rows.known.places) }, labels: rows.labels,
+                    targets: rows.known.targets, weights: rows.weights, weight: rows.known.weight,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: signals,
-                    taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights, progress: progress
-                ))
+                    taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights,
+                    progress: progress, isCausal: model.isCausal))
             return factor == 1 ? loss : try loss * factor
         }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
+    }
+
+    /// What a loss looks at of the places that it is about.
+    private struct PlacedRows {
+        let known: PredictedPlaces
+        /// What the head sees there.
+        let hidden: Tensor
+        let labels: View
+        let weights: View
+
+        init(_ known: PredictedPlaces, _ states: Tensor, _ device: Device) throws {
+            self.known = known
+            hidden = try states.rows(at: known.places)
+            labels = try device.compute.view(known.targets, [known.targets.count], .i32)
+            weights = try device.compute.view(known.weights, [known.weights.count])
+        }
     }
 
     /// Who is asked, and how it reads.
@@ -146,5 +163,14 @@ final class LanguageLoss {
             }
         }
         return lessons
+    }
+}
+
+extension Tensor {
+    /// Of `[..., hidden]` the rows with these numbers, `[places, hidden]`; itself for nil.
+    func rows(at places: [Int32]?) throws -> Tensor {
+        guard let places else { return self }
+        let width = shape[rank - 1]
+        return try reshaped([count / width, width]).gatherRows(places, shape: [places.count])
     }
 }

@@ -15,14 +15,19 @@ struct LanguageModelSpec: Sendable {
     /// Adapters, which are then all that is trained; nil: everything is.
     let adaptation: LowRankAdaptation?
     private let adaptationPlace: RetortError.Location?
+    /// Whether it is an encoder that guesses masked tokens.
+    private let isMasked: Bool
 
     /// A directory with weights; nil for a fresh model.
     var directory: String? { if case .directory(let path) = source { path } else { nil } }
 
-    /// - Parameter node: the section of the teacher or the student.
+    /// - Parameters:
+    ///   - node: the section of the teacher or the student.
+    ///   - isMasked: whether it is an encoder that guesses masked tokens.
     /// - Throws: `RetortError` 78 unless there is either `model` or `path`; and for adapters of a fresh model.
-    init(_ node: RecipeNode, who: String, _ resolve: (String) -> String) throws {
+    init(_ node: RecipeNode, who: String, isMasked: Bool = false, _ resolve: (String) -> String) throws {
         location = node.location
+        self.isMasked = isMasked
         adaptation = node["lora"].map(LowRankAdaptation.init)
         adaptationPlace = node["lora"]?.location
         if let lora = node["lora"], node["path"] == nil {
@@ -43,12 +48,15 @@ struct LanguageModelSpec: Sendable {
     /// - Parameters:
     ///   - vocabulary: tokens of a model whose recipe names no number.
     ///   - settings: what config.json takes from another model: its special tokens.
+    ///   - pad: of an encoder, what fills rows up.
     ///   - trains: false spares the memory of gradients.
     ///   - dtype: what matrices that are not trained are stored as, those beside adapters or all of a frozen model.
     /// - Throws: `RetortError` 65, 66 for files; 78 for sizes that contradict each other.
     func make(
-        vocabulary: Int?, settings: JSON?, seed: UInt64, trains: Bool = true, dtype: DType = .f32, on device: Device
+        vocabulary: Int?, settings: JSON?, pad: Int32 = 0, seed: UInt64, trains: Bool = true,
+        dtype: DType = .f32, on device: Device
     ) throws -> (model: any LanguageModel, arena: ParameterArena) {
+        if isMasked { return try encoder(vocabulary: vocabulary, pad: pad, seed: seed, trains: trains, on: device) }
         switch source {
         case .directory(let path):
             let isTrained = trains && adaptation == nil
@@ -67,6 +75,47 @@ struct LanguageModelSpec: Sendable {
                 throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
             }
         }
+    }
+
+    private func encoder(vocabulary: Int?, pad: Int32, seed: UInt64, trains: Bool, on device: Device) throws -> (
+        model: any LanguageModel, arena: ParameterArena
+    ) {
+        let model: MaskedLanguageModel
+        switch source {
+        case .directory(let path):
+            let loaded = try MaskedLanguageModel.load(path, seed: seed, on: device, trains: trains)
+            return (loaded.model, loaded.arena)
+        case .config(let path): model = try MaskedLanguageModel(try JSONCursor.read(path))
+        case .sizes(let node):
+            guard let vocabulary = node["vocabulary"]?.integer ?? vocabulary else {
+                throw RetortError.internalBug("an encoder of no vocabulary")
+            }
+            let config = FreshEncoder.json(node, vocabulary: vocabulary, pad: Int(pad))
+            do {
+                model = try MaskedLanguageModel(JSONCursor(config, file: "config.json"))
+            } catch let error as RetortError where error.exit == .badData {
+                throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
+            }
+        }
+        return (model, try model.materialize(on: device, seed: seed, trains: trains))
+    }
+
+    /// A model from a directory, this one's or one that a run has written, that is not trained.
+    /// - Parameters:
+    ///   - teaches: whether what it says has to be worth something.
+    ///   - dtype: what its matrices are stored as; an encoder's are f32.
+    /// - Throws: `RetortError` 65, 66 for files; 78 for a teacher that has no masked-language head where it needs one.
+    func load(_ folder: String, on device: Device, teaches: Bool, dtype: DType = .f32) throws -> any LanguageModel {
+        guard isMasked else {
+            return try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
+        }
+        // A head that begins anew would teach noise.
+        if teaches, Folder.exists(folder), try EncoderDirectory.head(of: folder) != .maskedLanguage {
+            throw RetortError.recipe(
+                "the teacher has no masked-language head", at: location,
+                help: "take a directory whose architectures are BertForMaskedLM or DistilBertForMaskedLM")
+        }
+        return try MaskedLanguageModel.load(folder, on: device, trains: false).model
     }
 
     private func adapt(_ model: any LanguageModel, seed: UInt64, on device: Device) throws -> ParameterArena? {

@@ -67,18 +67,40 @@ struct LanguagePreset: Sendable {
             objective: "[{loss: minilm}]"),
     ]
 
-    static let field = RecipeField(
-        "preset", .choice(all.map(\.name)), .optional,
-        "losses and rollouts by one name; keys beside it go before: "
-            + all.map { "\($0.name): \($0.source)" }.joined(separator: "; "))
+    /// Of encoders that guess masked tokens.
+    static let masked =
+        all.filter { ["mdistiller", "torchtune", "tinybert", "minilm"].contains($0.name) } + [
+            LanguagePreset(
+                "distilbert",
+                "DistilBERT's three losses: 5·T²·KL at T = 2 and cosine of the last hidden states over all tokens, twice cross entropy over the masked ones; the paper's script compares predictions at the masked ones alone with --restrict_ce_to_mask: on: masked",
+                objective:
+                    "[{loss: forward-kl, temperature: 2, alpha: 5, on: all}, {loss: cross-entropy, weight: 2}, {loss: hidden-states, form: cosine, layers: last}]"
+            )
+        ]
+
+    static let field = field(all, "losses and rollouts")
+    static let maskedField = field(masked, "losses")
+
+    private static func field(_ presets: [LanguagePreset], _ what: String) -> RecipeField {
+        RecipeField(
+            "preset", .choice(presets.map(\.name)), .optional,
+            "\(what) by one name; keys beside it go before: "
+                + presets.map { "\($0.name): \($0.source)" }.joined(separator: "; "))
+    }
 
     /// Of all arms of a recipe: `objective` and `rollouts` as the preset has them where the arm does not say.
+    /// - Parameters:
+    ///   - arm: what may stand in one.
+    ///   - presets: those that may be named.
     /// - Throws: `RetortError` 78 for an arm without losses.
-    static func expand(_ arms: RecipeNode, _ arm: RecipeSection) throws -> RecipeNode {
+    static func expand(_ arms: RecipeNode, _ arm: RecipeSection, among presets: [LanguagePreset] = all) throws
+        -> RecipeNode
+    {
         RecipeNode(
             .section(
                 try arms.fields.map { name, node in
-                    guard let preset = node["preset"], let known = all.first(where: { $0.name == preset.text }) else {
+                    guard let preset = node["preset"], let known = presets.first(where: { $0.name == preset.text })
+                    else {
                         guard node["objective"] != nil else {
                             throw RetortError.recipe(
                                 "the arm \(name) has no objective", at: node.location,

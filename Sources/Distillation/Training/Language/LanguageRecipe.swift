@@ -16,6 +16,11 @@ struct LanguageRecipe: Sendable {
     /// What is measured of the models' own texts; nil: nothing.
     let answers: AnswerSpec?
 
+    /// What a teacher that is trained first minimises.
+    var teacherTerms: [LanguageArmTerm] {
+        [LanguageArmTerm(CrossEntropyObjective(smoothing: 0), at: data.isMasked ? .masked : .next)]
+    }
+
     struct Arm: Sendable {
         let name: String
         let terms: [LanguageArmTerm]
@@ -42,10 +47,16 @@ struct LanguageRecipe: Sendable {
 
     /// - Parameter folder: relative paths in the recipe start here; where nothing is there, in the working directory.
     init(_ recipe: RecipeNode, name: String, folder: String) throws {
-        let node = recipe.setting("arms", to: try LanguagePreset.expand(recipe.required("arms"), .languageArm))
         let paths = RecipePaths(folder: folder)
+        let data = try LanguageSource(recipe.required("data"), paths.resolve)
+        let isMasked = data.isMasked
+        let node = recipe.setting(
+            "arms",
+            to: try LanguagePreset.expand(
+                recipe.required("arms"), isMasked ? .maskedArm : .languageArm,
+                among: isMasked ? LanguagePreset.masked : LanguagePreset.all))
         self.name = name
-        data = try LanguageSource(node.required("data"), paths.resolve)
+        self.data = data
         // The stored recipe must mean the same from anywhere, so its paths are absolute.
         var resolved = node
         let teachers = [["teacher"]] + (node["teachers"]?.fields.map { ["teachers", $0.key] } ?? [])
@@ -56,8 +67,8 @@ struct LanguageRecipe: Sendable {
         }
         self.node = resolved
         let train = node.required("train")
-        self.teachers = try LanguageTeacherSpec.all(node, paths.resolve)
-        student = try LanguageModelSpec(node.required("student"), who: "student", paths.resolve)
+        self.teachers = try LanguageTeacherSpec.all(node, isMasked: isMasked, paths.resolve)
+        student = try LanguageModelSpec(node.required("student"), who: "student", isMasked: isMasked, paths.resolve)
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
@@ -66,7 +77,7 @@ struct LanguageRecipe: Sendable {
         answers = try node["answers"].map { try AnswerSpec($0) }
         let (specs, hasPlain) = (self.teachers, data.hasPlain)
         arms = try node.required("arms").fields.map { name, arm in
-            try Arm(name, arm, train: train, teachers: specs, hasPlain: hasPlain)
+            try Arm(name, arm, train: train, teachers: specs, hasPlain: hasPlain, isMasked: isMasked)
         }
     }
 }
@@ -74,7 +85,8 @@ struct LanguageRecipe: Sendable {
 extension LanguageRecipe.Arm {
     /// - Throws: `RetortError` 78 for losses and texts that do not go together.
     init(
-        _ name: String, _ node: RecipeNode, train: RecipeNode, teachers: [LanguageTeacherSpec], hasPlain: Bool
+        _ name: String, _ node: RecipeNode, train: RecipeNode, teachers: [LanguageTeacherSpec], hasPlain: Bool,
+        isMasked: Bool
     ) throws {
         self.name = name
         self.train = try LanguageTrainSpec(node["train"], fallback: train)
@@ -83,7 +95,7 @@ extension LanguageRecipe.Arm {
         let rollouts = try node["rollouts"].map { try RolloutSpec($0, teachers: names) }
         self.rollouts = rollouts
         let losses = node.required("objective").list
-        let terms = try losses.map { try LanguageArmTerm($0, teachers: names, scheme) }
+        let terms = try losses.map { try LanguageArmTerm($0, teachers: names, scheme, isMasked: isMasked) }
         self.terms = terms
         let asked = Set(terms.flatMap(\.teachers)).union([rollouts?.teacher].compactMap { $0 })
         self.teachers = names.filter(asked.contains)
@@ -92,7 +104,7 @@ extension LanguageRecipe.Arm {
         else {
             throw RetortError.recipe(
                 "the arm \(name) needs a teacher, and the recipe has none", at: node.location,
-                help: "add teacher: {path: DIRECTORY}, or {cache: DIRECTORY}")
+                help: "add teacher: {path: DIRECTORY}" + (isMasked ? ", or {model: …}" : ", or {cache: DIRECTORY}"))
         }
         if case .bornAgain = scheme, self.teachers.count != 1 {
             throw RetortError.recipe(

@@ -11,13 +11,14 @@ extension LanguageRun {
             if let teacher { return teacher }
             guard let live = spec.live else { throw RetortError.internalBug("a teacher that nothing stands for") }
             let model = try live.make(
-                vocabulary: data.tokenizer?.tokens, settings: nil, seed: 0, trains: false, on: device
+                vocabulary: data.tokenizer?.tokens, settings: nil, pad: data.pad, seed: 0, trains: false, on: device
             ).model
             return LanguageTeacher(model, spec.name, tokens: data.tokenizer?.tokens, on: device)
         }
         let known = teachers.first { !$0.isForeign }
         let student = try recipe.student.make(
-            vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: 0, on: device
+            vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad, seed: 0,
+            on: device
         ).model
         try check("student", student, data, at: recipe.student.location)
         for (spec, teacher) in zip(recipe.teachers, teachers) {

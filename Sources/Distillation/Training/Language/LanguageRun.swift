@@ -98,7 +98,7 @@ final class LanguageRun: RecipeRun {
             (results.isEmpty ? nil : teacher.live).map {
                 ArmResult(
                     role: teacher.role,
-                    contract: [$0.directory.map { "trained before: \($0)" } ?? Self.teacherTerms[0].contract],
+                    contract: [$0.directory.map { "trained before: \($0)" } ?? recipe.teacherTerms[0].contract],
                     seeds: results)
             }
         }
@@ -109,8 +109,6 @@ final class LanguageRun: RecipeRun {
                 + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
             timeUnit: .step)
     }
-
-    static let teacherTerms = [LanguageArmTerm(CrossEntropyObjective(smoothing: 0))]
 
     /// - Returns: no result for a teacher of which there are only predictions.
     private func teacher(_ index: Int, _ seed: UInt64) throws -> (LanguageTeacher, SeedResult?) {
@@ -130,7 +128,7 @@ final class LanguageRun: RecipeRun {
         }
         if let done = try directory.finished(spec.role, seed) {
             let folder = directory.folder(spec.role, seed) + "/final"
-            let model = try LanguageModelDirectory.load(folder, on: device, trains: false).model
+            let model = try live.load(folder, on: device, teaches: false)
             return (
                 LanguageTeacher(
                     model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device), done
@@ -139,7 +137,7 @@ final class LanguageRun: RecipeRun {
         // Each teacher starts from weights of its own.
         let start = seed ^ 0x7eac_4e12 &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
         let (model, result) = try fit(
-            Fitting(role: spec.role, spec: live, terms: Self.teacherTerms, train: train, seed: seed, start: start))
+            Fitting(role: spec.role, spec: live, terms: recipe.teacherTerms, train: train, seed: seed, start: start))
         model.freeze()
         return (
             LanguageTeacher(
@@ -198,8 +196,8 @@ final class LanguageRun: RecipeRun {
         let known = goal.compared.first
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
             try goal.spec.make(
-                vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: goal.start,
-                trains: trains, dtype: trains ? goal.train.dtype : .f32, on: device)
+                vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad,
+                seed: goal.start, trains: trains, dtype: trains ? goal.train.dtype : .f32, on: device)
         }
         let (model, arena) = try make()
         if let adaptation = goal.spec.adaptation {

@@ -9,12 +9,16 @@ struct LanguageSource: Sendable {
     private let testPath: String?
     private let plainPath: String?
     private let settings: TextSettings
+    /// Of texts whose tokens are masked, all there is to say; nil: tokens are predicted from those before them.
+    private let masked: MaskedSource?
 
     /// - Throws: `RetortError` 78 for keys that do not fit together.
     init(_ node: RecipeNode, _ resolve: (String) -> String) throws {
         self.node = node
         path = resolve(node.required("path").text)
-        guard node.required("kind").text == "text" else {
+        let kind = node.required("kind").text
+        masked = kind == MaskedSource.section.name ? try MaskedSource(node, resolve) : nil
+        guard kind == "text" else {
             (testPath, plainPath, settings) = (nil, nil, TextSettings())
             return
         }
@@ -43,6 +47,9 @@ struct LanguageSource: Sendable {
             tokenizer: node["tokenizer"].map { resolve($0.text) }, template: node["template"]?.text)
     }
 
+    /// Whether models are encoders that guess masked tokens.
+    var isMasked: Bool { masked != nil }
+
     /// Whether there is text for losses of plain text.
     var hasPlain: Bool { node["plain"] != nil }
 
@@ -52,6 +59,7 @@ struct LanguageSource: Sendable {
     ///   - say: told what was read, in words.
     /// - Throws: `RetortError` 65, 66, 69, 74, 78.
     func load(tokenizers: [String], say: (String) throws -> Void) throws -> LanguageExamples {
+        if let masked { return try masked.load(tokenizers: tokenizers, say: say) }
         if node.required("kind").text == "tokens" {
             let file = try SafeTensors(path: path)
             return LanguageExamples(
@@ -145,6 +153,8 @@ struct LanguageExamples: Sendable {
     var pad: Int32 = 0
     /// What made tokens of text; nil where the data are tokens.
     let tokenizer: Source?
+    /// Which tokens are to be guessed; nil: each is predicted from those before it.
+    var masking: MaskingRule?
 
     /// Text for losses of plain text.
     struct Plain: Sendable {
@@ -181,18 +191,26 @@ struct LanguageExamples: Sendable {
 
     /// - Parameter corpus: nil: all training examples.
     func training(_ corpus: TokenizedCorpus? = nil, batch: Int, seed: UInt64) throws -> LanguageBatches {
-        try LanguageBatches(corpus ?? train, batch: batch, packing: packing, length: length, pad: pad, seed: seed)
+        try LanguageBatches(
+            corpus ?? train, batch: batch, packing: packing, length: length, pad: pad, seed: seed,
+            masking: masking.map { TokenMasking($0, seed: seed) })
     }
 
     /// The test examples, about a thousand tokens at a time, one example a row.
-    func measuring() throws -> LanguageBatches { try LanguageBatches(measuring: test, pad: pad) }
+    /// - Parameter corpus: nil: all test examples.
+    func measuring(_ corpus: TokenizedCorpus? = nil) throws -> LanguageBatches {
+        try LanguageBatches(measuring: corpus ?? test, pad: pad, masking: masking)
+    }
 }
 
 extension LanguageBatches {
     /// What a model is measured on: about a thousand tokens at a time, one example a row. A run's table and `retort eval` look at the same
     /// batches, so that they have the same numbers.
-    init(measuring corpus: TokenizedCorpus, pad: Int32) throws {
-        try self.init(corpus, batch: max(1, 1024 / max(1, corpus.summary.longest)), pad: pad, seed: nil)
+    /// - Parameter masking: of texts for encoders; every model is asked for the same tokens, whatever the run's seed.
+    init(measuring corpus: TokenizedCorpus, pad: Int32, masking: MaskingRule? = nil) throws {
+        try self.init(
+            corpus, batch: max(1, 1024 / max(1, corpus.summary.longest)), pad: pad, seed: nil,
+            masking: masking.map { TokenMasking($0, seed: 0) })
     }
 }
 

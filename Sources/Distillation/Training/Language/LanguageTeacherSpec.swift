@@ -27,14 +27,20 @@ struct LanguageTeacherSpec: Sendable {
 
     /// - Parameters:
     ///   - recipe: the whole recipe.
+    ///   - isMasked: whether they are encoders that guess masked tokens.
     ///   - resolve: makes a path in the recipe one that can be opened.
     /// - Throws: `RetortError` 78 for a recipe with both `teacher` and `teachers`, and for keys that do not go together.
-    static func all(_ recipe: RecipeNode, _ resolve: (String) -> String) throws -> [LanguageTeacherSpec] {
+    static func all(_ recipe: RecipeNode, isMasked: Bool, _ resolve: (String) -> String) throws
+        -> [LanguageTeacherSpec]
+    {
         let train = recipe.required("train")
         switch (recipe["teacher"], recipe["teachers"]) {
         case (nil, nil): return []
         case (let teacher?, nil):
-            return [try LanguageTeacherSpec(Role.teacher, Role.teacher, teacher, fallback: train, resolve)]
+            return [
+                try LanguageTeacherSpec(
+                    Role.teacher, Role.teacher, teacher, fallback: train, isMasked: isMasked, resolve)
+            ]
         case (nil, let teachers?):
             return try teachers.fields.map { name, node in
                 guard name != Role.ownTeacher else {
@@ -42,7 +48,8 @@ struct LanguageTeacherSpec: Sendable {
                         "a teacher cannot be called \(name)", at: node.location,
                         why: "that is what losses call the teacher that an arm's scheme makes of the student")
                 }
-                return try LanguageTeacherSpec(name, "\(Role.teacher)/\(name)", node, fallback: train, resolve)
+                return try LanguageTeacherSpec(
+                    name, "\(Role.teacher)/\(name)", node, fallback: train, isMasked: isMasked, resolve)
             }
         case (_, let teachers?):
             throw RetortError.recipe("the recipe has both teacher and teachers", at: teachers.location)
@@ -50,20 +57,23 @@ struct LanguageTeacherSpec: Sendable {
     }
 
     private init(
-        _ name: String, _ role: String, _ node: RecipeNode, fallback: RecipeNode, _ resolve: (String) -> String
+        _ name: String, _ role: String, _ node: RecipeNode, fallback: RecipeNode, isMasked: Bool,
+        _ resolve: (String) -> String
     ) throws {
         self.name = name
         self.role = role
         location = node.location
         cache = node["cache"].map { resolve($0.text) }
         device = node["device"]?.text
-        dtype = node.required("dtype").dtype
+        dtype = node["dtype"]?.dtype ?? .f32
         if let model = node["model"], cache != nil {
             throw RetortError.recipe(
                 "a teacher with a cache is not trained", at: model.location,
                 help: "Remove its `model`; `path` says whose predictions the cache must have.")
         }
-        spec = cache != nil && node["path"] == nil ? nil : try LanguageModelSpec(node, who: "teacher", resolve)
+        spec =
+            cache != nil && node["path"] == nil
+            ? nil : try LanguageModelSpec(node, who: "teacher", isMasked: isMasked, resolve)
         if spec?.directory != nil || cache != nil, let train = node["train"] {
             throw RetortError.recipe(
                 "a teacher from a directory or a cache is not trained", at: train.location,

@@ -150,7 +150,7 @@ final class LanguageTrainer {
             return (epoch.rows.batch(epoch.taken), epoch.rows.examples(epoch.taken))
         }
         let drawn = order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: data.corpus.count)
-        return (data.batch(of: drawn), drawn)
+        return (data.batch(of: drawn, firstSample: step * spec.batch), drawn)
     }
 
     private func plainRows() -> LanguageBatch? {

@@ -41,7 +41,7 @@ struct LanguagePlan {
             roles.append(
                 try role(
                     Training(
-                        name: teacher.role, model: live, terms: LanguageRun.teacherTerms, spec: train,
+                        name: teacher.role, model: live, terms: recipe.teacherTerms, spec: train,
                         present: present.map(\.offset), isTeacher: true)))
         }
         for arm in recipe.arms {
@@ -84,6 +84,9 @@ struct LanguagePlan {
     private func role(_ training: Training) throws -> PlannedRole {
         var corpus = data.train
         var notes: [String] = []
+        if data.masking != nil {
+            notes.append("how many tokens are masked is drawn: what losses take differs a little from step to step")
+        }
         for index in training.present {
             guard let place = recipe.teachers[index].device else { continue }
             notes.append("the teacher \(recipe.teachers[index].name) is counted here, though it computes on \(place)")
@@ -204,7 +207,7 @@ struct LanguagePlan {
         return counts.sorted { $0.value > $1.value }.map { factors, count in
             let fixed = zip(terms, factors).map {
                 LanguageArmTerm(
-                    $0.objective, on: $0.texts, ramp: .linear(from: $1, to: $1), teachers: $0.teachers)
+                    $0.objective, on: $0.texts, at: $0.places, ramp: .linear(from: $1, to: $1), teachers: $0.teachers)
             }
             return (Double(count) / Double(epochs), fixed)
         }
@@ -249,8 +252,8 @@ struct LanguagePlan {
         let known = present.first { !$0.isForeign }
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
             try training.model.make(
-                vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, seed: seed,
-                trains: trains, dtype: trains ? training.spec.dtype : .f32, on: here)
+                vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad,
+                seed: seed, trains: trains, dtype: trains ? training.spec.dtype : .f32, on: here)
         }
         // A generation that teaches the next keeps what it was trained with.
         var former: (model: any LanguageModel, arena: ParameterArena)?
@@ -264,12 +267,9 @@ struct LanguagePlan {
         if case .movingAverage(let decay) = training.scheme {
             asked.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: here))
         }
-        let batches =
-            data.packing == .none
-            ? try LanguageBatches(
-                TokenizedCorpus(examples.map { corpus.example(Int($0)) }), batch: training.spec.batch, pad: data.pad,
-                seed: seed)
-            : try data.training(corpus, batch: training.spec.batch, seed: seed)
+        let rows =
+            data.packing == .none ? try TokenizedCorpus(examples.map { corpus.example(Int($0)) }) : corpus
+        let batches = try data.training(rows, batch: training.spec.batch, seed: seed)
         var writing = Rehearsal.Work()
         if let rollouts = training.rollouts, case .teacher = rollouts.kind,
             let writer = asked.first(where: { $0.name == rollouts.teacher })?.model
@@ -314,7 +314,9 @@ struct LanguagePlan {
         let spec = recipe.teachers[index]
         if let loaded = try spec.load(for: data, bridge: bridges[index], beside: device) { return loaded }
         guard let live = spec.live else { throw RetortError.internalBug("a teacher that nothing stands for") }
-        let model = try live.make(vocabulary: data.tokenizer?.tokens, settings: nil, seed: seed, on: device).model
+        let model = try live.make(
+            vocabulary: data.tokenizer?.tokens, settings: nil, pad: data.pad, seed: seed, on: device
+        ).model
         model.freeze()
         return LanguageTeacher(
             model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device)
@@ -324,8 +326,7 @@ struct LanguagePlan {
     private func longest(of corpus: TokenizedCorpus) throws -> LanguageBatches {
         let rows = max(1, 1024 / max(1, corpus.summary.longest))
         let order = (0..<corpus.count).sorted { (corpus.length(of: $1), $0) < (corpus.length(of: $0), $1) }
-        return try LanguageBatches(
-            measuring: TokenizedCorpus(order.prefix(rows).map { corpus.example($0) }), pad: data.pad)
+        return try data.measuring(TokenizedCorpus(order.prefix(rows).map { corpus.example($0) }))
     }
 
     private func writer(_ rollouts: RolloutSpec, _ training: Training, for models: [any LanguageModel]) -> RolloutWriter

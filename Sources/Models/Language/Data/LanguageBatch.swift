@@ -1,11 +1,11 @@
-/// Rows of tokens and what is to be predicted after each.
+/// Rows of tokens and what is to be predicted after each, or, where tokens were masked, at their own places.
 public struct LanguageBatch: Sendable, Equatable {
     public let rows: Int
     public let length: Int
     /// Row-major `[rows, length]`.
     public let tokens: [Int32]
     /// Row-major `[rows, length]`: at a token's place the one that follows it in the same document when that is to be learned, also where
-    /// it stands in no row; else `ignored`.
+    /// it stands in no row; else `ignored`. Of masked rows: the token that was there before it was chosen, else `ignored`.
     public let targets: [Int32]
     /// Row-major `[rows, length]`: false for padding; nil: there is none.
     public let valid: [Bool]?
@@ -49,6 +49,30 @@ public struct LanguageBatch: Sendable, Equatable {
 }
 
 extension LanguageBatch {
+    /// A batch of masked examples, one a row.
+    /// - Parameters:
+    ///   - samples: what each is drawn by, see `TokenMasking`.
+    ///   - length: tokens of a row; no row has more.
+    ///   - pad: the token that fills rows up.
+    init(
+        _ corpus: TokenizedCorpus, _ examples: [Int32], _ masking: TokenMasking, samples: [Int], length: Int, pad: Int32
+    ) {
+        var tokens = [Int32](repeating: pad, count: examples.count * length)
+        var targets = [Int32](repeating: Self.ignored, count: tokens.count)
+        var valid = [Bool](repeating: false, count: tokens.count)
+        for (row, (number, sample)) in zip(examples, samples).enumerated() {
+            let example = corpus.example(Int(number))
+            let masked = masking(example.tokens, mayChoose: example.isTarget, sample: sample)
+            let places = (row * length)..<(row * length + example.count)
+            tokens.replaceSubrange(places, with: masked.tokens)
+            targets.replaceSubrange(places, with: masked.targets)
+            for place in places { valid[place] = true }
+        }
+        self.init(
+            rows: examples.count, length: length, tokens: tokens, targets: targets,
+            valid: valid.contains(false) ? valid : nil)
+    }
+
     /// A batch of planned rows.
     /// - Parameters:
     ///   - length: tokens of a row; no row has more.

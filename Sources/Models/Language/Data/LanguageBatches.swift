@@ -22,12 +22,18 @@ public struct LanguageBatches: Sendable {
     public let pad: Int32
     /// nil: in the corpus's order, every epoch.
     public let seed: UInt64?
+    /// Which tokens are to be guessed; nil: each is predicted from those before it.
+    public let masking: TokenMasking?
 
-    /// - Throws: `RetortError` 78 for impossible numbers, and when a packed row is shorter than an example that must stay whole.
+    /// - Throws: `RetortError` 78 for impossible numbers, for masks in packed rows, and when a packed row is shorter than an example that must
+    ///   stay whole.
     public init(
         _ corpus: TokenizedCorpus, batch: Int, packing: Packing = .none, length: Int? = nil, multiple: Int = 1,
-        pad: Int32 = 0, seed: UInt64?
+        pad: Int32 = 0, seed: UInt64?, masking: TokenMasking? = nil
     ) throws {
+        guard masking == nil || packing == .none else {
+            throw RetortError.recipe("masked tokens in packed rows", why: "an encoder's tokens would see other texts")
+        }
         guard batch >= 1 else { throw RetortError.recipe("a batch of \(batch) rows") }
         guard multiple >= 1 else { throw RetortError.recipe("rows rounded up to a multiple of \(multiple)") }
         if packing != .none {
@@ -49,6 +55,7 @@ public struct LanguageBatches: Sendable {
         self.multiple = multiple
         self.pad = pad
         self.seed = seed
+        self.masking = masking
     }
 
     /// The examples in the order of an epoch.
@@ -75,12 +82,16 @@ public struct LanguageBatches: Sendable {
     }
 
     /// Some examples side by side, one a row, whatever the packing.
-    public func batch(of examples: [Int32]) -> LanguageBatch {
-        let plan = RowPlan.single(examples) { corpus.length(of: Int($0)) }
+    /// - Parameter firstSample: what the first row is masked by, the next by the number behind it; see `TokenMasking`.
+    public func batch(of examples: [Int32], firstSample: Int = 0) -> LanguageBatch {
         let longest = examples.map { corpus.length(of: Int($0)) }.max() ?? 0
-        return LanguageBatch(
-            corpus, plan, rows: 0..<plan.count, length: (longest + multiple - 1) / multiple * multiple, pad: pad,
-            isPacked: false)
+        let length = (longest + multiple - 1) / multiple * multiple
+        if let masking {
+            return LanguageBatch(
+                corpus, examples, masking, samples: examples.indices.map { firstSample + $0 }, length: length, pad: pad)
+        }
+        let plan = RowPlan.single(examples) { corpus.length(of: Int($0)) }
+        return LanguageBatch(corpus, plan, rows: 0..<plan.count, length: length, pad: pad, isPacked: false)
     }
 
     /// Epoch and step after `steps` steps from the beginning.
@@ -122,6 +133,13 @@ public struct LanguageEpoch: Sendable {
     /// - Parameter step: from 0 to `steps` − 1.
     public func batch(_ step: Int) -> LanguageBatch {
         let rows = rows(step)
+        if let masking = batches.masking {
+            // A text that comes in every epoch is masked in another way each time.
+            let examples = examples(step)
+            return LanguageBatch(
+                batches.corpus, examples, masking, samples: examples.map { number * batches.corpus.count + Int($0) },
+                length: longest(rows), pad: batches.pad)
+        }
         return LanguageBatch(
             batches.corpus, plan, rows: rows, length: batches.length ?? longest(rows), pad: batches.pad,
             isPacked: batches.packing != .none)
