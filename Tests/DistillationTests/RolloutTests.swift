@@ -305,7 +305,7 @@ struct RolloutRunTests {
             "{model: {kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16}, train: {steps: 60}}"
         let cached = [
             ("{objective: [{loss: dkd}]}", "more of the teacher"),
-            ("{objective: [{loss: hidden-states}]}", "more of the teacher"),
+            ("{objective: [{loss: attention-scores}]}", "more of the teacher"),
             ("{objective: [{loss: forward-kl}], \(rollouts)}", "knows the data's texts"),
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher}}", "knows the data's texts"),
         ]

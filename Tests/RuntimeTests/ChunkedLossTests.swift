@@ -544,6 +544,26 @@ struct ChunkedLossTests {
         refuses("divisor") { _ = try Tensor.tokenWeights(rig.labels, divisor: 0, on: rig.device) }
     }
 
+    @Test("a composed loss over a large vocabulary takes chunks that fit, held many times over")
+    func composedMemory() throws {
+        let device = Device(.planned(PlannedDevice()))
+        let classes = 150_000
+        let head = Linear("head", inputs: 4, outputs: classes, bias: false)
+        _ = try head.materialize(on: device, seed: nil)
+        let (hidden, _) = try Tensor([Float](repeating: 0, count: 4 * 1024), [1024, 4], on: device).leaf()
+        let before = device.compute.memory.live
+        device.compute.resetPeakMemory()
+        let loss = try hidden.chunkedComposition(head: OutputHead(weight: head.weight.tensor), teachers: []) {
+            z, _, _ in
+            let p = try (z * 0.5).exp()
+            return try (p * p.squareRoot() + p.squared()).sum()
+        }
+        try loss.backward()
+        let taken = device.compute.memory.peak - before
+        #expect(taken < 2 * ChunkSize.automaticBytes, "\(taken) bytes")
+        #expect(try ChunkSize.automatic.rows(of: 1024, bytesOfRow: 4 * classes) > 100)
+    }
+
     @Test("sizes of chunks")
     func sizes() throws {
         func rows(_ size: ChunkSize, _ total: Int, _ bytes: Int) throws -> Int {

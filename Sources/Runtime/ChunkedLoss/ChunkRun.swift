@@ -15,8 +15,10 @@ struct ChunkRun {
     private var rows: Int { x.shape[0] }
     private var classes: Int { head.classes }
 
+    /// - Parameter copies: how often a chunk is held while its loss is computed.
     init(
-        _ hidden: Tensor, _ head: OutputHead, teachers: [any LogitSource], _ chunk: ChunkSize, _ mode: HeadGradient
+        _ hidden: Tensor, _ head: OutputHead, teachers: [any LogitSource], _ chunk: ChunkSize, _ mode: HeadGradient,
+        copies: Int = 1
     ) throws {
         guard head.classes > 0 else { throw TensorError("a loss over a head without classes") }
         self.hidden = hidden
@@ -28,7 +30,7 @@ struct ChunkRun {
         gradients = try ChunkGradients(hidden, head, shape: x.shape, mode)
         let needsUncapped = head.softCap != nil && gradients.areWanted
         let buffers = 1 + teachers.count(where: \.needsSpace) + (needsUncapped ? 1 : 0)
-        rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * buffers * head.classes)
+        rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * buffers * head.classes, copies: copies)
     }
 
     /// What a loss does with a chunk: logits of student and teachers, rows, and where loss `[rows]` and gradient go; the gradient is the

@@ -10,15 +10,24 @@ public enum ChunkSize: Sendable, Equatable {
     public static let automaticBytes = 256 << 20
     /// Each chunk reads the heads anew: a product of fewer rows waits for memory, not for arithmetic.
     public static let leastRows = 128
+    /// The same where a chunk is held many times over and a whole chunk of `leastRows` would not fit.
+    static let leastComposedRows = 16
+    /// What compositions hold of a chunk, about: sorted, in probabilities, in logarithms, and the gradients of all that.
+    static let composedCopies = 10
 
     /// Rows of a chunk, at least 1.
-    /// - Parameter bytesOfRow: what one row takes in all buffers of a chunk.
+    /// - Parameters:
+    ///   - bytesOfRow: what one row takes in all buffers of a chunk.
+    ///   - copies: how often a loss that is composed of operations holds that.
     /// - Throws: `TensorError` for a size that is not positive.
-    func rows(of total: Int, bytesOfRow: Int) throws -> Int {
+    func rows(of total: Int, bytesOfRow: Int, copies: Int = 1) throws -> Int {
         let most: Int
         switch self {
         case .automatic:
-            most = max(Self.leastRows, min((total + 7) / 8, Self.automaticBytes / max(1, bytesOfRow)))
+            let fitting = Self.automaticBytes / max(1, bytesOfRow * copies)
+            let least =
+                copies == 1 ? Self.leastRows : max(Self.leastComposedRows, min(Self.leastRows, fitting))
+            most = max(least, min((total + 7) / 8, fitting))
         case .bytes(let bytes):
             guard bytes > 0 else { throw TensorError("a chunk of \(bytes) bytes: give a positive number") }
             most = max(1, bytes / max(1, bytesOfRow))

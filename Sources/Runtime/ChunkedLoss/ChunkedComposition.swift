@@ -37,7 +37,7 @@ extension Tensor {
         guard rowInputs.allSatisfy({ $0.shape == [rows] }) else {
             throw TensorError("inputs of shapes \(rowInputs.map(\.shape)) for \(rows) rows")
         }
-        let run = try ChunkRun(self, head, teachers: teachers, chunk, headGradient)
+        let run = try ChunkRun(self, head, teachers: teachers, chunk, headGradient, copies: ChunkSize.composedCopies)
         let gradients = try rowInputs.map { $0.needsGradient ? try device.empty([rows]) : nil }
         let total = try run.chunks { logits, taught, range, losses, gradient in
             try RetortKernels.run(Fill(0), .init(y: losses), on: device)
