@@ -240,6 +240,52 @@ struct LanguageRunTests {
         #expect(refused?.exit == .recipe && refused?.what.contains("bf16") == true)
     }
 
+    @Test("a student that is cut out of its teacher is the one that `retort init` makes", arguments: TestBackend.fast)
+    func cutStudent(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        _ = try small.start("one", "seeds=[0]").run()
+        let teacher = small.folder.path("one/teacher/seed-0/final")
+        func recipe(_ student: String, _ teacher: String) -> String {
+            SmallLanguage.recipe.split(separator: "\n").map {
+                $0.hasPrefix("teacher:")
+                    ? "teacher: {path: \(teacher)}" : $0.hasPrefix("student:") ? "student: \(student)" : String($0)
+            }.joined(separator: "\n")
+        }
+        func run(_ output: String, _ student: String) throws -> [String] {
+            try small.folder.write(recipe(student, teacher), to: "small.yaml")
+            return facts(try small.start(output, "seeds=[0]").run())
+        }
+        let ways: [(StudentWidths, LayerChoice, String)] = [
+            (StudentWidths(), .these([1]), "{layers: [1]}"),
+            (StudentWidths(hidden: 8, intermediate: 16), .every(2), "{every: 2, hidden: 8, intermediate: 16}"),
+        ]
+        for (number, (widths, layers, from)) in ways.enumerated() {
+            let folder = small.folder.path("student-\(number)")
+            _ = try StudentDirectory.cut(from: teacher, layers: layers, widths: widths, to: folder)
+            let made = try run("path-\(number)", "{path: \(folder)}")
+            #expect(try run("from-\(number)", "{from: \(from)}") == made)
+            #expect(
+                try contents(of: small.folder.path("from-\(number)/student/seed-0/final"))
+                    == contents(of: small.folder.path("path-\(number)/student/seed-0/final")))
+        }
+        for (student, words) in [
+            ("{from: {layers: [2]}}", "layer 2"), ("{from: {layers: [0], every: 2}}", "both"),
+            ("{from: {heads: 3}}", "heads"), ("{from: {every: 1}, path: x}", "one of model, path and from"),
+            ("{from: {every: 1}, lora: {rank: 2}}", "lora"),
+        ] {
+            try small.folder.write(recipe(student, teacher), to: "small.yaml")
+            let error = thrown(RetortError.self) { _ = try small.start("refused") }
+            #expect(error?.exit == .recipe && error?.location?.line != nil, "\(student)")
+            let said = "\(error?.what ?? "") \(error?.why ?? "")"
+            #expect(said.contains(words), "\(student): \(said)")
+        }
+        let lonely = SmallLanguage.recipe.replacing(
+            "{model: {kind: llama, hidden: 8, intermediate: 16, layers: 1, heads: 2, positions: 16}}",
+            with: "{from: {every: 2}}")
+        try small.folder.write(lonely, to: "small.yaml")
+        #expect(thrown(RetortError.self) { _ = try small.start("lonely") }?.what.contains("cut out of") == true)
+    }
+
     @Test("without a teacher a student learns alone; epochs and steps agree")
     func alone() throws {
         let lines = SmallLanguage.recipe.split(separator: "\n", omittingEmptySubsequences: false)

@@ -4,7 +4,7 @@ import RetortSupport
 extension LanguageRecipe {
     /// Where a tokenizer may be, when the recipe names none: with the student, else with the teacher.
     var tokenizers: [String] {
-        ([student.directory] + teachers.map { $0.spec?.directory }).compactMap { $0 }.filter { Folder.exists($0) }
+        ([student.origin] + teachers.map { $0.spec?.directory }).compactMap { $0 }.filter { Folder.exists($0) }
     }
 }
 

@@ -9,6 +9,7 @@ struct LanguageModelSpec: Sendable {
         case directory(String)
         case config(String)
         case sizes(RecipeNode)
+        case cut(StudentSource)
     }
     private let source: Source
     let location: RetortError.Location?
@@ -20,12 +21,17 @@ struct LanguageModelSpec: Sendable {
 
     /// A directory with weights; nil for a fresh model.
     var directory: String? { if case .directory(let path) = source { path } else { nil } }
+    /// Where its weights come from, and perhaps a tokenizer: its directory, or that of the model it is cut out of.
+    var origin: String? { if case .cut(let source) = source { source.folder } else { directory } }
 
     /// - Parameters:
     ///   - node: the section of the teacher or the student.
     ///   - isMasked: whether it is an encoder that guesses masked tokens.
-    /// - Throws: `RetortError` 78 unless there is either `model` or `path`; and for adapters of a fresh model.
-    init(_ node: RecipeNode, who: String, isMasked: Bool = false, _ resolve: (String) -> String) throws {
+    ///   - teacher: the directory of the recipe's teacher, where it has one with a directory.
+    /// - Throws: `RetortError` 78 unless there is one of `model`, `path` and `from`; and for adapters of a fresh model.
+    init(
+        _ node: RecipeNode, who: String, isMasked: Bool = false, teacher: String? = nil, _ resolve: (String) -> String
+    ) throws {
         location = node.location
         self.isMasked = isMasked
         adaptation = node["lora"].map(LowRankAdaptation.init)
@@ -35,12 +41,17 @@ struct LanguageModelSpec: Sendable {
                 "lora adapts a trained model, and the \(who) is a fresh one", at: lora.location,
                 help: "give the \(who) a path, or remove lora")
         }
-        switch (node["model"], node["path"]) {
-        case (let model?, nil):
+        switch (node["model"], node["path"], node["from"]) {
+        case (let model?, nil, nil):
             source =
                 model.required("kind").text == "config" ? .config(resolve(model.required("path").text)) : .sizes(model)
-        case (nil, let path?): source = .directory(resolve(path.text))
-        default: throw RetortError.recipe("the \(who) needs either model or path", at: node.location)
+        case (nil, let path?, nil): source = .directory(resolve(path.text))
+        case (nil, nil, let from?): source = .cut(try StudentSource(from, teacher: teacher, resolve))
+        default:
+            throw RetortError.recipe(
+                who == "student" && !isMasked
+                    ? "the student needs one of model, path and from" : "the \(who) needs either model or path",
+                at: node.location)
         }
     }
 
@@ -63,6 +74,7 @@ struct LanguageModelSpec: Sendable {
             let loaded = try LanguageModelDirectory.load(
                 path, on: device, trains: isTrained, dtype: isTrained ? .f32 : dtype)
             return (loaded.model, try adapt(loaded.model, seed: seed, on: device) ?? loaded.arena)
+        case .cut(let source): return try source.make(trains: trains, on: device)
         case .config(let path):
             let model = try LanguageModelRegistry.make(try JSONCursor.read(path))
             return (model, try model.materialize(on: device, seed: seed, trains: trains))
@@ -85,6 +97,7 @@ struct LanguageModelSpec: Sendable {
         case .directory(let path):
             let loaded = try MaskedLanguageModel.load(path, seed: seed, on: device, trains: trains)
             return (loaded.model, loaded.arena)
+        case .cut: throw RetortError.internalBug("an encoder is not cut out of a teacher")
         case .config(let path): model = try MaskedLanguageModel(try JSONCursor.read(path))
         case .sizes(let node):
             guard let vocabulary = node["vocabulary"]?.integer ?? vocabulary else {

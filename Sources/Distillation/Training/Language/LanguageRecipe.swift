@@ -40,7 +40,7 @@ struct LanguageRecipe: Sendable {
     /// Where paths may stand.
     private static let paths = [
         ["data", "path"], ["data", "test", "path"], ["data", "plain", "path"], ["data", "tokenizer"],
-        ["student", "path"], ["student", "model", "path"],
+        ["student", "path"], ["student", "model", "path"], ["student", "from", "path"],
     ]
     /// Where they may stand in a teacher.
     private static let teacherPaths = [["path"], ["cache"], ["model", "path"]]
@@ -68,7 +68,10 @@ struct LanguageRecipe: Sendable {
         self.node = resolved
         let train = node.required("train")
         self.teachers = try LanguageTeacherSpec.all(node, isMasked: isMasked, paths.resolve)
-        student = try LanguageModelSpec(node.required("student"), who: "student", isMasked: isMasked, paths.resolve)
+        let folders = self.teachers.compactMap { $0.spec?.directory }
+        student = try LanguageModelSpec(
+            node.required("student"), who: "student", isMasked: isMasked,
+            teacher: folders.count == 1 ? folders[0] : nil, paths.resolve)
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
@@ -205,6 +208,7 @@ extension RecipeSection {
             "student", "A language model: its sizes, or the directory to start from.",
             [
                 LanguageModelSpec.path, RecipeField("model", LanguageModelSpec.schema, .optional, "a fresh student"),
+                StudentSource.field,
                 RecipeField(
                     "lora", .section(LowRankAdaptation.section), .optional,
                     "train adapters beside the frozen weights of path"),

@@ -39,7 +39,7 @@ final class LanguageRun: RecipeRun {
         self.data = data
         self.findings = findings
         test = try data.measuring()
-        let folders = [data.tokenizer?.folder, recipe.student.directory] + recipe.teachers.map { $0.live?.directory }
+        let folders = [data.tokenizer?.folder, recipe.student.origin] + recipe.teachers.map { $0.live?.directory }
         let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
             Tokenizer.load)
         self.tokenizer = tokenizer
@@ -306,7 +306,7 @@ final class LanguageRun: RecipeRun {
     ) throws {
         try directory.save(result, role: goal.role, projectors: projectors) { folder in
             try LanguageModelDirectory.save(model, to: folder)
-            let folders = [data.tokenizer?.folder, goal.spec.directory] + recipe.teachers.map { $0.live?.directory }
+            let folders = [data.tokenizer?.folder, goal.spec.origin] + recipe.teachers.map { $0.live?.directory }
             if let tokenizer = folders.compactMap({ $0 }).first {
                 try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
             }

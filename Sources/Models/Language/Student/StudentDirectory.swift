@@ -32,7 +32,7 @@ public struct StudentDirectory: Sendable {
             layers: nil, layerCount: plan.layers, parameters: plan.module.parameterCount, teacherParameters: nil)
     }
 
-    /// Some of a teacher's blocks (as DistilBERT began, Sanh et al. 2019, arXiv:1910.01108), and of each matrix the first rows and columns.
+    /// Cut out of a teacher: see `StudentCut`.
     /// - Parameters:
     ///   - tokenizer: whose tokenizer it gets; nil: the teacher's.
     ///   - folder: must not exist.
@@ -41,46 +41,11 @@ public struct StudentDirectory: Sendable {
         from teacher: String, layers choice: LayerChoice, widths: StudentWidths, tokenizer: String? = nil,
         to folder: String
     ) throws -> StudentDirectory {
-        guard Folder.exists(teacher) else {
-            throw RetortError.missingInput(
-                "there is no model directory \(teacher.quoted(limit: 200))",
-                help: "give a directory with config.json and model.safetensors")
-        }
-        let config = try ModelDirectory.configuration(teacher + "/config.json")
-        let plan = try TextModelPlan(config)
-        let weights = try StoredWeights(
-            of: plan.module, in: CheckpointFiles(folder: teacher), storedNames: plan.storedNames,
-            passesOver: plan.passesOver, begins: { name, isStored in !isStored && plan.mayLack(name) })
-        let layers = try choice.numbers(of: plan.layers)
-        guard case .object(var json) = plan.json else { throw config.failure("an object is needed here") }
-        try LayerChoice.describe(layers, in: config, plan.keys, &json)
-        let sharing = try widths.describe(in: config, plan.keys, &json)
-        let student = try TextModelPlan(JSONCursor(.object(json), file: folder + "/config.json"))
-
-        let shapes = Dictionary(
-            plan.module.parameters.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
-        let arrays: [SavedArray] = try student.module.parameters.compactMap { parameter in
-            let source = original(of: parameter.name, layers)
-            guard weights.holds(source) else { return nil }
-            guard let shape = shapes[source], shape.count == parameter.shape.count,
-                zip(shape, parameter.shape).allSatisfy({ $0 >= $1 })
-            else { throw RetortError.internalBug("\(parameter.name) cannot be cut out of the teacher's \(source)") }
-            let cut = WeightCut(source, from: shape, to: parameter.shape, sharing)
-            return SavedArray(name: parameter.name, shape: parameter.shape) { cut(try weights.floats(source)) }
-        }
-        try write(arrays, student.json, tokenizer, orFrom: teacher, to: folder)
+        let cut = try StudentCut(from: teacher, layers: choice, widths: widths, file: folder + "/config.json")
+        try write(cut.arrays(), cut.student.json, tokenizer, orFrom: teacher, to: folder)
         return StudentDirectory(
-            layers: layers, layerCount: plan.layers, parameters: student.module.parameterCount,
-            teacherParameters: plan.module.parameterCount)
-    }
-
-    /// The teacher's name for a student's array: that of the block it comes from, whose number is the first in the path.
-    private static func original(of name: String, _ layers: [Int]) -> String {
-        var path = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        if let place = path.firstIndex(where: { Int($0) != nil }), let number = Int(path[place]) {
-            path[place] = String(layers[number])
-        }
-        return path.joined(separator: ".")
+            layers: cut.layers, layerCount: cut.teacher.layers, parameters: cut.student.module.parameterCount,
+            teacherParameters: cut.teacher.module.parameterCount)
     }
 
     private static func write(
