@@ -44,12 +44,15 @@ extension ComparisonPlan {
 
     /// Reduced precision against fp32, with the same shapes: below 1 it is slower.
     static func reducedPrecision(device: String) -> [ComparisonPlan] {
-        [("lm_step", LanguageStepCase.shape), ("lm_decode", DecodeCase.shape)].map { kernel, sizes in
+        let step = LanguageStepCase.shape
+        return [
+            ("lm_step", step, step[0] * step[1]), ("lm_decode", DecodeCase.shape, DecodeCase.shape[1]),
+        ].map { kernel, sizes, tokens in
             let shape = sizes.map(String.init).joined(separator: "x")
             return ComparisonPlan(
                 name: "\(kernel) in bf16, \(device) / in f32", shape: shape,
                 ours: .ours(kernel + "_bf16", shape, device), theirs: .ours(kernel, shape, device), goal: nil,
-                tokens: sizes.last)
+                tokens: tokens)
         }
     }
 }
