@@ -111,10 +111,18 @@ struct SentencePieceTests {
         #expect(try load("{}").special("eos")?.token == "<0x0A>")
         try folder.write(#"{"<new>": 640}"#, to: "added_tokens.json")
         #expect(try load("{}").encode("a<new>", addSpecialTokens: false).ids == plain + [640])
-        // tokenizer.json counts when both are there.
+        // A tokenizer with other settings is another tokenizer.
+        let digest = try LanguageModelDirectory.tokenizerDigest(folder.path)
+        _ = try load(#"{"add_bos_token": false}"#)
+        let changed = try LanguageModelDirectory.tokenizerDigest(folder.path)
+        #expect(changed != digest)
+        // tokenizer.json counts when both are there, and says all by itself.
         try folder.write(
             #"{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", 0.0]]}}"#, to: "tokenizer.json")
         #expect(try Tokenizer.load(folder.path).kind == "Unigram")
+        let whole = try LanguageModelDirectory.tokenizerDigest(folder.path)
+        _ = try load("{}")
+        #expect(try LanguageModelDirectory.tokenizerDigest(folder.path) == whole)
     }
 
     @Test("a long text of one letter, and one in which every place can be crossed")

@@ -49,11 +49,15 @@ public enum LanguageModelDirectory {
     /// show what they wrote.
     /// - Throws: `RetortError` 65, 66, 74.
     public static func tokenizerDigest(_ folder: String) throws -> String {
-        let names = [
+        func has(_ name: String) -> Bool { FileManager.default.fileExists(atPath: folder + "/" + name) }
+        var names = [
             "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json", "tokenizer.model",
-            "vocab.json",
-            "vocab.txt",
-        ].filter { FileManager.default.fileExists(atPath: folder + "/" + $0) }
+            "vocab.json", "vocab.txt",
+        ].filter(has)
+        // tokenizer.json says all by itself; tokenizer.model leaves to the settings what stands in front of a text.
+        if !has("tokenizer.json"), has("tokenizer.model"), has("tokenizer_config.json") {
+            names.append("tokenizer_config.json")
+        }
         let parts = try names.map { try $0 + ContentHash.hexadecimal(ofFile: folder + "/" + $0) }
         return ContentHash.hexadecimal(of: Array(parts.joined().utf8))
     }
