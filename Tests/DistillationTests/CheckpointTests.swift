@@ -134,7 +134,7 @@ struct CheckpointTests {
         let device = try TestBackend.cpu.device()
         let all = Checkpoints(in: folder.path("checkpoints"), try spec("{steps: 5, minutes: 0}"))
         #expect(try all.newest() == nil)
-        #expect((1...10).filter(all.isDue) == [5, 10])
+        #expect((1...10).filter { all.isDue(after: $0) } == [5, 10])
         var state = TrainingState()
         state.add("x", try device.compute.view([Float(1), 2, 3], [3]))
         for step in [5, 10] {
@@ -156,20 +156,32 @@ struct CheckpointTests {
         #expect(!FileManager.default.fileExists(atPath: folder.path("checkpoints")))
     }
 
+    @Test("at the end of an epoch they are due when its steps have gone past one where they are")
+    func epochs() throws {
+        let spec = CheckpointSpec(try RecipeReader.readValue("{steps: 10, minutes: 0}", CheckpointSpec.field.type))
+        let all = Checkpoints(in: "none", spec)
+        let ends = stride(from: 7, through: 49, by: 7)
+        #expect(ends.filter { all.isDue(after: $0, since: $0 - 7) } == [14, 21, 35, 42])
+    }
+
     @Test("the metrics of steps that are taken again are taken back")
     func metrics() throws {
         let small = try SmallLanguage(.cpu)
         guard let read = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe else {
             throw RetortError.internalBug("another recipe")
         }
-        let directory = try RunDirectory(
-            output: small.folder.path("run"), name: "small", recipe: read.node, dataHash: "",
-            device: TestBackend.cpu.device())
+        func open() throws -> RunDirectory {
+            try RunDirectory(
+                output: small.folder.path("run"), name: "small", recipe: read.node, dataHash: "",
+                device: TestBackend.cpu.device())
+        }
+        var directory = try open()
         for (arm, seed, step) in [("a", 0, 1), ("a", 0, 2), ("a", 1, 2), ("b", 0, 2), ("a", 0, 3)] {
             try directory.record([("arm", .string(arm)), ("seed", .int(seed)), ("step", .int(step))])
         }
         try directory.record([("arm", "a"), ("seed", 0), ("generation", 1), ("step", 3)])
-        try directory.forget("a", 0, after: 1)
+        directory = try open()
+        try directory.forget("a", 0, keeping: 1)
         try directory.record([("arm", .string("a")), ("seed", .int(0)), ("step", .int(2))])
         let lines = try String(contentsOfFile: small.folder.path("run/metrics.jsonl"), encoding: .utf8)
         #expect(

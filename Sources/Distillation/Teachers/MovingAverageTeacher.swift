@@ -40,3 +40,15 @@ public final class MovingAverageTeacher: Teacher {
         }
     }
 }
+
+extension MovingAverageTeacher: LastingPart {
+    func describe(_ state: inout TrainingState, as name: String) {
+        state.add(name, arena.values)
+        state.add(buffersOf: model, as: name)
+    }
+
+    func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+        try stored.fill(arena.values, with: name, on: device)
+        try stored.fill(buffersOf: model, with: name, on: device)
+    }
+}

@@ -46,3 +46,21 @@ public final class StalePeers: Teacher {
         }
     }
 }
+
+extension StalePeers: LastingPart {
+    func describe(_ state: inout TrainingState, as name: String) {
+        for (number, peer) in peers.enumerated() {
+            state.add("\(name).\(number)", peer.arena.values)
+            state.add(buffersOf: peer.copy, as: "\(name).\(number)")
+        }
+        state.set("\(name).steps", .int(steps))
+    }
+
+    func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+        for (number, peer) in peers.enumerated() {
+            try stored.fill(peer.arena.values, with: "\(name).\(number)", on: device)
+            try stored.fill(buffersOf: peer.copy, with: "\(name).\(number)", on: device)
+        }
+        steps = try stored.facts.member("\(name).steps").int(in: 0...1 << 53)
+    }
+}

@@ -24,11 +24,17 @@ public final class ArmSession {
     private let report: (EpochReport) throws -> Void
     /// Writes a line into the log.
     let note: (String) throws -> Void
+    /// nil for a training that nobody stops.
+    private let place: CheckpointPlace?
+    /// What is trained now.
+    private var current: EpochTraining?
+    /// Trainings that were begun, and the points that those before the current one have.
+    private var begun = (trainings: 0, points: 0)
 
     /// Points of the last fit that counts.
     private(set) var curve: [CurvePoint] = []
     /// Device memory at the worst moment of a training step, bytes.
-    var peakBytes: Int { memory.peak }
+    private(set) var peakBytes = 0
     /// Device memory in the pass that took most.
     private(set) var memory = MemoryReport()
     private(set) var steps = 0
@@ -49,11 +55,12 @@ public final class ArmSession {
     ///   - initialSeed: what the student's weights start from: the seed alone, so that every arm starts from the same student.
     ///   - report: called after each epoch; accuracy only where it was measured.
     ///   - note: writes a line into the log.
+    ///   - place: where the training is written down.
     init(
         role: String, seed: UInt64, initialSeed: UInt64, model: ModelSpec, task: ClassificationTask, terms: [ArmTerm],
         balance: LossBalance, view: InputView, training: TrainSpec, teacher: (any Teacher)?, data: DeviceRows,
         test: DeviceRows, device: Device, report: @escaping (EpochReport) throws -> Void,
-        note: @escaping (String) throws -> Void
+        note: @escaping (String) throws -> Void, place: CheckpointPlace? = nil
     ) {
         self.role = role
         self.seed = seed
@@ -70,6 +77,7 @@ public final class ArmSession {
         self.device = device
         self.report = report
         self.note = note
+        self.place = place
     }
 
     /// A fresh student on the device. Number 0 starts as in every other arm of the seed; the others from weights of their own.
@@ -105,23 +113,40 @@ public final class ArmSession {
         let (count, length) = rounds ?? (training.epochs, 1)
         // Where the test set is large beside the training, measuring is to cost no more than training.
         let affordable = 3 * Double(data.rows) * Double(count * length) / Double(max(1, test.rows))
-        var progress = TrainingCurve()
+        begun.trainings += 1
+        let progress = try EpochTraining(
+            trainer as? any EpochResumable, place?.checkpoints(isLast ? "" : "generation-\(begun.trainings)."),
+            on: device)
+        current = progress
+        if progress.curve.passes < count {
+            try place?.forget(begun.points + progress.curve.points.count)
+            if progress.goesOn {
+                try note(
+                    "goes on " + (label.isEmpty ? "" : "with \(label) ")
+                        + "from epoch \(progress.curve.passes * length + 1)"
+                )
+            }
+        }
         try progress.train(
             passes: count, epoch: { $0 * length },
             kind: { pass in
                 (pass * length..<(pass + 1) * length).flatMap { self.lossesCounting(in: $0, of: count * length) }
-            }, points: affordable, on: device, pass: { number, _ in .init(try trainer.epoch(number)) },
-            step: { trainer.step },
+            }, points: affordable, pass: { try trainer.epoch($0) }, step: { trainer.step },
             measure: { try Evaluation(trainer.model, test, seeing: view, on: device).accuracy },
             report: {
                 try report(EpochReport(point: $0, label: label, epochs: count * length, facts: trainer.facts))
             })
-        if progress.peakBytes > memory.peak { memory = progress.memory }
+        // A later generation that is stopped does not begin again with the first.
+        if !isLast { try progress.writeDown() }
+        let curve = progress.curve
+        begun.points += curve.points.count
+        peakBytes = max(peakBytes, curve.peakBytes)
+        if curve.memory.peak > memory.peak { memory = curve.memory }
         steps += trainer.step
-        plannedSteps += progress.steps
-        stepMicroseconds = progress.stepMicroseconds
+        plannedSteps += curve.steps
+        stepMicroseconds = curve.stepMicroseconds
         if isLast {
-            curve = progress.points
+            self.curve = curve.points
             projectors = trainer.projectors
             finalBalance = try trainer.balance()
             retrieval = try trainer.retrieval(test)
@@ -130,6 +155,13 @@ public final class ArmSession {
 }
 
 extension ArmSession {
+    /// Keeps what is finished, of a training that a signal stopped.
+    /// - Returns: what to end with.
+    /// - Throws: `RetortError` 73 or 74.
+    func stopped() throws -> RetortError {
+        try current?.stopped(role) ?? RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")")
+    }
+
     /// Which losses count in an epoch, wholly (1), in part (0.5) or not at all (0): what a step needs memory for goes by that.
     private func lossesCounting(in epoch: Int, of epochs: Int) -> [Double] {
         terms.map { term in

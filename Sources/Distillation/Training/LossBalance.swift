@@ -98,6 +98,13 @@ private final class UncertaintyBalance: LossBalancer {
     func weights() throws -> [Double] { try parameters.map { exp(-Double(try $0.values()[0])) } }
 }
 
+extension UncertaintyBalance: LastingPart {
+    func describe(_ state: inout TrainingState, as name: String) { state.add(optimizer, as: name) }
+    func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+        try stored.fill(optimizer, with: name)
+    }
+}
+
 /// A loss that its ramp leaves out of an epoch weighs 1 until it has been there for two epochs on end.
 final class DynamicAverageBalance: LossBalancer {
     private let temperature: Double
@@ -152,4 +159,22 @@ final class DynamicAverageBalance: LossBalancer {
     }
 
     func weights() -> [Double] { current }
+}
+
+/// Between two epochs, when the sums are 0.
+extension DynamicAverageBalance: LastingPart {
+    func describe(_ state: inout TrainingState, as name: String) {
+        state.set("\(name).before", .array(before.map { $0.map(JSON.double) ?? .null }))
+        state.set("\(name).weights", .array(current.map(JSON.double)))
+    }
+
+    func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+        let means = try stored.facts.member("\(name).before").elements()
+        let weights = try stored.facts.member("\(name).weights").elements()
+        guard means.count == before.count, weights.count == current.count else {
+            throw stored.isOther("\(name) is of \(weights.count) losses there and \(current.count) here")
+        }
+        before = try means.map { try $0.value == .null ? nil : $0.double() }
+        current = try weights.map { try $0.double() }
+    }
 }

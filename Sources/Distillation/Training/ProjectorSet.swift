@@ -17,13 +17,18 @@ public final class ProjectorSet: Module {
     public var isEmpty: Bool { children.isEmpty }
 
     func step(learningRate: Float) throws { try optimizer?.step(learningRate: learningRate) }
-    func describe(_ state: inout TrainingState) {
-        if let optimizer { state.add(optimizer, as: "projectors") }
+    /// - Parameter owner: of several trainings in one state, whose these are: "peer1.".
+    func describe(_ state: inout TrainingState, of owner: String = "") {
+        guard let optimizer else { return }
+        state.add(optimizer, as: owner + "projectors")
+        state.add(buffersOf: self, as: owner + "projectors")
     }
 
     /// - Throws: `RetortError` 65 for the state of another training.
-    func resume(_ stored: StoredState) throws {
-        if let optimizer { try stored.fill(optimizer, with: "projectors") }
+    func resume(_ stored: StoredState, of owner: String = "") throws {
+        guard let optimizer else { return }
+        try stored.fill(optimizer, with: owner + "projectors")
+        try stored.fill(buffersOf: self, with: owner + "projectors", on: optimizer.arena.device)
     }
 
     func nonFiniteSteps() throws -> Int { try optimizer?.nonFiniteSteps() ?? 0 }

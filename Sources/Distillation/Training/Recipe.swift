@@ -20,6 +20,7 @@ public struct Recipe: Sendable {
     public let arms: [Arm]
     public let train: TrainSpec
     public let seeds: [UInt64]
+    let checkpoint: CheckpointSpec
 
     /// Reads and validates a recipe file.
     /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
@@ -56,6 +57,7 @@ public struct Recipe: Sendable {
         }
         self.node = resolved
         train = TrainSpec(node.required("train"))
+        checkpoint = CheckpointSpec(node.required("checkpoint"))
         student = ModelSpec(node.required("student").required("model"))
         studentSees = try InputView(node["student"]?["sees"])
         seeds = node.required("seeds").list.map { UInt64($0.integer) }

@@ -92,6 +92,7 @@ extension RecipeSection {
                 RecipeField(
                     "seeds", .list(of: .integer(0...Int(Int32.max)), count: 1...1000), .defaulted("[0]"),
                     "one run of everything for each seed"),
+                CheckpointSpec.field,
             ])
     }
 

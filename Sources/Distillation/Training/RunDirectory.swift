@@ -12,6 +12,8 @@ public final class RunDirectory {
     private let manifest: JSON
     private var metrics: AppendFile
     private let log: AppendFile
+    /// Whether a part of the run was there already.
+    private let isReopened: Bool
 
     static let manifestFormat = "retort-run-1"
 
@@ -39,7 +41,9 @@ public final class RunDirectory {
         manifest = identity
         try AtomicFile.write(resolved, to: path + "/recipe.resolved.yaml")
         try AtomicFile.write(EnvironmentFacts.json(device).text(.pretty) + "\n", to: path + "/env.json")
-        metrics = try AppendFile(path: path + "/metrics.jsonl")
+        let metricsFile = path + "/metrics.jsonl"
+        isReopened = FileManager.default.fileExists(atPath: metricsFile)
+        metrics = try AppendFile(path: metricsFile)
         log = try AppendFile(path: path + "/log.txt")
         try setStatus("running")
     }
@@ -90,12 +94,16 @@ public final class RunDirectory {
         try metrics.append(line: JSON.object(members).text())
     }
 
-    /// Takes back the lines of metrics.jsonl about steps that are to be taken again.
+    /// Takes back the lines of metrics.jsonl about what is to be trained again, of a run that was stopped, or killed.
+    /// - Parameters:
+    ///   - generation: of several trainings of an arm's seed, the last excepted.
+    ///   - count: how many lines of the arm's seed stay.
     /// - Throws: `RetortError` 65 for a file that is not one of ours, 74 when it cannot be written.
-    /// - Parameter generation: of several trainings of an arm's seed, the last excepted.
-    func forget(_ role: String, _ seed: UInt64, generation: Int? = nil, after step: Int) throws {
+    func forget(_ role: String, _ seed: UInt64, generation: Int? = nil, keeping count: Int) throws {
+        guard isReopened else { return }
         let file = metrics.path
         let lines = try AppendFile.wholeLines(of: file).split(separator: UInt8(ascii: "\n"))
+        var own = 0
         let kept = try lines.filter { line in
             let line = JSONCursor(try JSON.parse(Array(line), file: file), file: file)
             guard try line.member("arm").string() == role, try line.member("seed").int() == Int(seed),
@@ -103,7 +111,8 @@ public final class RunDirectory {
             else {
                 return true
             }
-            return try line.member("step").int() <= step
+            own += 1
+            return own <= count
         }
         guard kept.count < lines.count else { return }
         try AtomicFile.write(kept.flatMap { $0 + [UInt8(ascii: "\n")] }, to: file)

@@ -293,6 +293,43 @@ public final class Trainer {
 
 }
 
+extension Trainer: EpochResumable {
+    /// Parts that keep something of their own, by name.
+    private var lasting: [(name: String, part: any LastingPart)] {
+        var all: [(String, AnyObject?)] = [("balance", balancer), ("teacher", goal.teacher)]
+        for (term, prepared) in terms.enumerated() {
+            for (peer, one) in prepared.enumerated() { all.append(("loss.\(term).\(peer)", one.term)) }
+        }
+        return all.compactMap { name, part in (part as? any LastingPart).map { (name, $0) } }
+    }
+
+    var state: TrainingState {
+        var state = TrainingState()
+        describe(&state)
+        return state
+    }
+
+    func resume(_ stored: StoredState) throws { try resume(stored, of: "") }
+
+    /// - Parameter owner: of several trainings in one state, whose this is: "peer1.".
+    func describe(_ state: inout TrainingState, of owner: String = "") {
+        state.add(optimizer, as: owner + "student")
+        state.add(buffersOf: model, as: owner + "student")
+        projectors.describe(&state, of: owner)
+        for (name, part) in lasting { part.describe(&state, as: owner + name) }
+        state.set(owner + "step", .int(step))
+    }
+
+    /// - Throws: `RetortError` 65 for the state of another training.
+    func resume(_ stored: StoredState, of owner: String) throws {
+        try stored.fill(optimizer, with: owner + "student")
+        try stored.fill(buffersOf: model, with: owner + "student", on: device.compute)
+        try projectors.resume(stored, of: owner)
+        for (name, part) in lasting { try part.resume(stored, as: owner + name, on: device.compute) }
+        progress.step = try stored.facts.member(owner + "step").int(in: 0...1 << 53)
+    }
+}
+
 extension RetortError {
     /// Throws exit 86 when a loss of the steps before `step`, or a gradient among them, was not finite.
     static func checkConvergence(_ losses: [Float], skipped: Int, step: Int) throws(RetortError) {

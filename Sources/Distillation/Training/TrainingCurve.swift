@@ -45,14 +45,14 @@ struct TrainingCurve {
     ///   - epoch: what is counted, after so many passes: epochs, or steps.
     ///   - kind: what tells a pass from others where a device has no bytes: two of each kind are gone through and stand for the rest.
     ///   - points: how many measurements are affordable; between 8 and 60 are made, as far as there are passes.
-    ///   - pass: trains one epoch, or one round of several; is told what was seen so far.
+    ///   - pass: trains one epoch, or one round of several.
     ///   - step: steps taken so far.
     ///   - measure: the quality on the test, 0 to 1.
-    ///   - report: called after each pass; the quality only where it was measured.
+    ///   - report: called after each pass with what was seen so far; the quality only where it was measured.
     mutating func train(
         passes: Int, epoch: (Int) -> Int = { $0 }, kind: (Int) -> [Double] = { _ in [] }, points affordable: Double,
-        on device: Device, pass: (Int, TrainingCurve) throws -> Pass, step: () -> Int, measure: () throws -> Double,
-        report told: (CurvePoint) throws -> Void
+        on device: Device, pass: (Int) throws -> Pass, step: () -> Int, measure: () throws -> Double,
+        report told: (CurvePoint, TrainingCurve) throws -> Void
     ) throws {
         let compute = device.compute
         let wanted = Int(min(60, max(8, affordable)))
@@ -60,11 +60,10 @@ struct TrainingCurve {
         let clock = ContinuousClock()
         for (number, like) in Self.gone(passes, kind, on: compute) where number >= self.passes {
             var result = Pass([])
-            let soFar = self
             // A step's memory: what measuring took before does not count.
             compute.resetPeakMemory()
             let time = try clock.measure {
-                try compute.counting(times: Double(like)) { result = try pass(number, soFar) }
+                try compute.counting(times: Double(like)) { result = try pass(number) }
             }
             if result.taken > 0 { times.append(time.microseconds / Double(result.taken)) }
             steps += result.losses.count * like
@@ -77,7 +76,7 @@ struct TrainingCurve {
                 accuracy: isMeasured ? try compute.counting(times: 0, measure) : nil)
             if isMeasured { points.append(point) }
             self.passes = number + 1
-            try told(point)
+            try told(point, self)
         }
     }
 }

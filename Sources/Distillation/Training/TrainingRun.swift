@@ -283,16 +283,25 @@ public final class TrainingRun: RecipeRun {
     ) throws -> (model: any Model, result: SeedResult) {
         let start = clock.now
         let rows = try spec.rows.map { try examples.train.first($0) } ?? examples.train
+        let place = CheckpointPlace(
+            folder: directory.folder(role, seed) + "/checkpoints", spec: recipe.checkpoint,
+            forget: { try self.directory.forget(role, seed, keeping: $0) })
         let session = ArmSession(
             role: role, seed: orderSeed, initialSeed: initialSeed, model: model, task: try task.seen(by: view),
             terms: terms, balance: balance, view: view, training: spec, teacher: teacher, data: try deviceRows(rows),
             test: test, device: device, report: { try self.record($0, role, seed) },
-            note: { try self.say("\(role) seed \(seed): \($0)") })
-        let trained = try scheme.train(session)
-        let result = try measure(
-            trained, seeing: view, seed: seed, session: session, reference: reference)
+            note: { try self.say("\(role) seed \(seed): \($0)") }, place: place)
+        let trained: any Model
+        let result: SeedResult
+        do {
+            trained = try scheme.train(session)
+            result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
+        } catch let error as RetortError where error.exit == .stopped {
+            throw try session.stopped()
+        }
         try directory.save(
             trained, preprocessing: examples.preprocessing, result, role: role, projectors: session.projectors)
+        place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): accuracy \(NumberFormat.percent(result.metrics[Metric.accuracy.rawValue] ?? .nan)), "

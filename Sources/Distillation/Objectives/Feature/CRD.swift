@@ -61,7 +61,7 @@ public struct CRDObjective: SignalObjective {
         return try Term(pairs[0], self, context, (shapes.student.reduce(1, *), shapes.teacher.reduce(1, *)))
     }
 
-    private final class Term: EmbeddingTerm {
+    private final class Term: EmbeddingTerm, LastingPart {
         private let pair: SignalPair
         private let objective: CRDObjective
         private let context: TermContext
@@ -121,6 +121,16 @@ public struct CRDObjective: SignalObjective {
             try studentMemory.update(seen.rows, seen.student, momentum: objective.momentum)
             try teacherMemory.update(seen.rows, seen.teacher, momentum: objective.momentum)
             self.seen = nil
+        }
+
+        func describe(_ state: inout TrainingState, as name: String) {
+            studentMemory.describe(&state, as: name + ".student")
+            teacherMemory.describe(&state, as: name + ".teacher")
+        }
+
+        func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+            try studentMemory.resume(stored, as: name + ".student", on: device)
+            try teacherMemory.resume(stored, as: name + ".teacher", on: device)
         }
 
         /// How often each example counts as a negative of each row, `[rows, examples]`.
@@ -187,6 +197,22 @@ public final class ContrastMemory {
         let new = try (old * momentum + embeddings.detached * (1 - momentum)).normalized()
         try run(
             Matmul(), .init(a: places.view.transposed, b: (new - old).view, c: .accumulate(rows.view)), on: rows.device)
+    }
+}
+
+extension ContrastMemory: LastingPart {
+    func describe(_ state: inout TrainingState, as name: String) {
+        state.add(name, rows.view)
+        if let normalizer { state.add(name + ".normalizer", normalizer.view) }
+    }
+
+    /// Its ramp may have left the loss out until then: there is no normalizer yet.
+    func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+        try stored.fill(rows.view, with: name, on: device)
+        guard stored.has(name + ".normalizer") else { return }
+        let z = try Tensor([0], [], on: Device(device))
+        try stored.fill(z.view, with: name + ".normalizer", on: device)
+        normalizer = z
     }
 }
 

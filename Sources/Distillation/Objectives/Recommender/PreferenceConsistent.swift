@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -93,7 +94,7 @@ public struct PreferenceConsistentObjective: RecommenderObjective {
         return try Term(self, context)
     }
 
-    private final class Term: RecommenderTerm {
+    private final class Term: RecommenderTerm, LastingPart {
         private let options: PreferenceConsistentObjective
         private let pair: ExpertProjector.Pair
         private let sampler: RankSampler
@@ -112,6 +113,26 @@ public struct PreferenceConsistentObjective: RecommenderObjective {
         }
 
         var modules: [any Module] { pair.modules }
+
+        /// The student's ranking stays for some epochs.
+        func describe(_ state: inout TrainingState, as name: String) {
+            guard options.ranksByStudent else { return }
+            state.add(name + ".ranking", Array(sampler.ranking.joined()), shape)
+        }
+
+        func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+            guard options.ranksByStudent else { return }
+            let items = try stored.integers(name + ".ranking", shape)
+            guard items.allSatisfy({ (0..<Int32(context.task.items)).contains($0) }) else {
+                throw stored.isOther("\(name).ranking names items that are not in the data")
+            }
+            sampler.begin(
+                epoch: 0,
+                ranking: stride(from: 0, to: items.count, by: options.top).map { Array(items[$0..<($0 + options.top)]) }
+            )
+        }
+
+        private var shape: [Int] { [context.task.users, options.top] }
 
         func beginEpoch(_ progress: TrainingProgress, student: EmbeddingTables) throws {
             let isRenewed = options.ranksByStudent && progress.epoch % options.refresh == 0

@@ -43,7 +43,7 @@ struct UnobservedItems {
 /// exp(−(r + 1) / sharpness), as DE-RRD and PCKD draw.
 final class RankSampler {
     /// `[users, top]`, best first.
-    private var ranking: [[Int32]]
+    private(set) var ranking: [[Int32]]
     private let sharpness: Double
     private let seed: UInt64
     private let purpose: String

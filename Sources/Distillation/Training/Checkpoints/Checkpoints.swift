@@ -21,8 +21,9 @@ final class Checkpoints {
     }
 
     /// Whether it is time for one.
-    func isDue(after step: Int) -> Bool {
-        if let steps = spec.steps, step % steps == 0 { return true }
+    /// - Parameter before: the step at which this was asked last; nil for each step.
+    func isDue(after step: Int, since before: Int? = nil) -> Bool {
+        if let steps = spec.steps, step / steps > (before ?? step - 1) / steps { return true }
         return spec.minutes > 0 && clock.now - last >= .seconds(spec.minutes * 60)
     }
 
@@ -75,7 +76,9 @@ struct CheckpointSpec: Sendable {
                     RecipeField(
                         "minutes", .number(0...1e6), .defaulted("10"),
                         "between two; 0 leaves it to Ctrl-C and SIGTERM, which always write one"),
-                    RecipeField("steps", .integer(1...1_000_000_000), .optional, "after so many optimizer steps, too"),
+                    RecipeField(
+                        "steps", .integer(1...1_000_000_000), .optional,
+                        "after so many optimizer steps, too; of classifiers and recommenders at the end of their epoch"),
                 ])), .defaulted("{}"),
         "when a training writes down where it is, so that the same command goes on from there")
 }

@@ -12,6 +12,7 @@ struct EncoderRecipe: Sendable {
     let student: EncoderSpec
     let arms: [Arm]
     let seeds: [UInt64]
+    let checkpoint: CheckpointSpec
 
     /// A trained encoder, or one that is trained first on what the data say.
     struct Teacher: Sendable {
@@ -62,6 +63,7 @@ struct EncoderRecipe: Sendable {
             }
         }
         self.node = resolved
+        checkpoint = CheckpointSpec(node.required("checkpoint"))
         let train = node.required("train")
         teacher = try node["teacher"].map { try Teacher($0, type, fallback: train, paths.resolve) }
         student = try EncoderSpec(node.required("student"), who: "student", paths.resolve)

@@ -253,14 +253,24 @@ final class EncoderRun: RecipeRun {
             model, arena, terms: terms, teacher: teaches ? teacher : nil, liveTeacher: live,
             lesson: data.lesson(for: reads, teacher: teaches ? teacher : nil, seed: seed, on: device), spec: training,
             name: role, seed: seed)
-        let part = max(1, trainer.steps / 20)
-        var curve = TrainingCurve()
-        try curve.train(
-            passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 10, on: device,
-            pass: { number, _ in .init(try trainer.train(steps: min(part, trainer.steps - number * part))) },
-            step: { trainer.step }, measure: { try data.quality(model, as: reads, teacher: teacher) },
-            report: { try record($0, role, seed, trainer.steps) })
-        let result = try measure(model, as: reads, seed: seed, trainer: trainer, curve: curve, teacher: teacher)
+        let checkpoints = Checkpoints(in: directory.folder(role, seed) + "/checkpoints", recipe.checkpoint)
+        let training = try SteppedTraining(trainer, checkpoints, on: device)
+        try directory.forget(role, seed, keeping: training.curve.points.count)
+        if training.goesOn { try say("\(role) seed \(seed): goes on from step \(trainer.step)") }
+        let result: SeedResult
+        do {
+            try training.train(points: 10) {
+                try data.quality(model, as: reads, teacher: teacher)
+            } report: {
+                try record($0, role, seed, trainer.steps)
+            }
+            result = try measure(
+                model, as: reads, seed: seed, trainer: trainer, curve: training.curve, teacher: teacher)
+        } catch let error as RetortError where error.exit == .stopped {
+            // In a step, between two, or while something is measured: the steps that were taken are kept.
+            try training.writeDown()
+            throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
+        }
         try directory.save(result, role: role, projectors: trainer.projectors) { folder in
             try EncoderDirectory.save(model.model, classes: data.classes, to: folder)
             try LanguageModelDirectory.copyTokenizer(from: reader.folder, to: folder)
@@ -270,6 +280,7 @@ final class EncoderRun: RecipeRun {
                 try settings.save(to: folder, width: model.width, positions: model.model.maxPositions)
             }
         }
+        checkpoints.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         let quality = taskType.quality
         try say(

@@ -95,19 +95,22 @@ final class EncoderTrainer {
         }
     }
 
-    /// Some steps.
-    /// - Returns: the loss of each.
-    /// - Throws: `RetortError` 86 when a loss or a gradient is not finite; 75 when a signal asked to stop.
-    func train(steps count: Int) throws -> [Float] {
+    /// Some steps, fewer when a signal asked to stop, or something else does.
+    /// - Parameter isEnough: asked after each step.
+    /// - Returns: the loss of each that was taken.
+    /// - Throws: `RetortError` 86 when a loss or a gradient is not finite.
+    func train(steps count: Int, until isEnough: () -> Bool = { false }) throws -> [Float] {
         student.model.setTraining(true)
         projectors.setTraining(true)
         let losses = try device.compute.empty([count], for: .data)
-        for index in 0..<count {
+        var taken = 0
+        while taken < count {
             progress.epoch = step / stepsPerEpoch
-            try learn(examples(ofStep: step), lossInto: losses.slice(index..<(index + 1)))
-            if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
+            try learn(examples(ofStep: step), lossInto: losses.slice(taken..<(taken + 1)))
+            taken += 1
+            if StopSignal.isRequested || isEnough() { break }
         }
-        let values: [Float] = try device.compute.read(losses)
+        let values: [Float] = try device.compute.read(losses.slice(0..<taken))
         try RetortError.checkConvergence(
             values, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
         return values
@@ -261,6 +264,44 @@ final class EncoderTrainer {
                 try Tensor.concatenated(parts.map(\.teacher), axis: 0)
             )
         }
+    }
+}
+
+extension EncoderTrainer: SteppedTrainer {
+    /// Parts that keep something of their own, by name.
+    private var lasting: [(name: String, part: any LastingPart)] {
+        terms.enumerated().compactMap { index, term in
+            (term.term as? any LastingPart).map { ("loss.\(index)", $0) }
+        }
+    }
+
+    /// What the next step depends on.
+    var state: TrainingState {
+        var state = TrainingState()
+        state.add(optimizer, as: "student")
+        state.add(buffersOf: student.model, as: "student")
+        projectors.describe(&state)
+        for (name, part) in lasting { part.describe(&state, as: name) }
+        for (index, term) in inner.enumerated() {
+            if let own = term.term.state { state.set("inner.\(index)", own) }
+        }
+        state.set("step", .int(step))
+        state.set("texts", .int(texts))
+        return state
+    }
+
+    /// Goes on from there.
+    /// - Throws: `RetortError` 65 for the state of another training.
+    func resume(_ stored: StoredState) throws {
+        try stored.fill(optimizer, with: "student")
+        try stored.fill(buffersOf: student.model, with: "student", on: device.compute)
+        try projectors.resume(stored)
+        for (name, part) in lasting { try part.resume(stored, as: name, on: device.compute) }
+        for (index, term) in inner.enumerated() {
+            if let own = try stored.facts.optional("inner.\(index)") { try term.term.resume(own) }
+        }
+        progress.step = try stored.facts.member("step").int(in: 0...steps)
+        texts = try stored.facts.member("texts").int(in: 0...1 << 53)
     }
 }
 

@@ -218,52 +218,19 @@ final class LanguageRun: RecipeRun {
             data: texts?.data ?? data.training(batch: goal.train.batch, seed: seed), rollouts: texts?.source,
             plain: data.plain?.batches(goal.train.batch, pad: data.pad, seed: seed), spec: goal.train, name: role,
             seed: seed, on: device)
-        // An epoch may be a few steps or a million: what is measured goes by steps.
-        let part = max(1, trainer.steps / 20)
         let checkpoints = Checkpoints(
             in: directory.folder(role, seed) + "/checkpoints", name: goal.generation.map { "generation-\($0)." } ?? "",
             recipe.checkpoint)
-        var curve = TrainingCurve()
-        // What was seen before the pass in progress, and the losses of its steps.
-        var (seen, losses) = (curve, [Float]())
-        if let stored = try checkpoints.newest() {
-            try trainer.resume(stored)
-            curve = try TrainingCurve(state: stored.facts.member("curve"))
-            losses = try stored.facts.member("losses").elements().map { Float(try $0.double()) }
-            seen = curve
-            try directory.forget(
-                role, seed, generation: goal.generation, after: min(trainer.steps, curve.passes * part))
-            try say("\(role) seed \(seed): goes on from step \(trainer.step)")
-        }
-        func checkpoint() throws {
-            var state = trainer.state
-            state.set("curve", seen.state)
-            state.set("losses", .array(losses.map { .double(Double($0)) }))
-            try checkpoints.write(state, step: trainer.step, from: device.compute)
-        }
+        let training = try SteppedTraining(trainer, checkpoints, on: device)
+        try directory.forget(role, seed, generation: goal.generation, keeping: training.curve.points.count)
+        if training.goesOn { try say("\(role) seed \(seed): goes on from step \(trainer.step)") }
         let result: SeedResult
         do {
-            try curve.train(
-                passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: 20,
-                on: device,
-                pass: { number, before in
-                    seen = before
-                    let wanted = min(part, trainer.steps - number * part)
-                    let known = losses.count
-                    while losses.count < wanted {
-                        losses += try trainer.train(steps: wanted - losses.count) {
-                            checkpoints.isDue(after: trainer.step)
-                        }
-                        if StopSignal.isRequested { throw RetortError.stopped("") }
-                        if checkpoints.isDue(after: trainer.step) { try checkpoint() }
-                    }
-                    return .init(losses, taken: wanted - known)
-                }, step: { trainer.step }, measure: { try LanguageEvaluation(model, test, on: device).accuracy },
-                report: {
-                    losses = []
-                    try record($0, goal, trainer.steps)
-                })
-            (seen, losses) = (curve, [])
+            try training.train(points: 20) {
+                try LanguageEvaluation(model, test, on: device).accuracy
+            } report: {
+                try record($0, goal, trainer.steps)
+            }
             if let learned = texts?.source?.learned {
                 try say(
                     "\(role) seed \(seed): \(learned.new) steps on texts that were new, \(learned.again) on such that were seen before, of "
@@ -278,11 +245,11 @@ final class LanguageRun: RecipeRun {
                 try model.mergeAdapters()
             }
             result = try measure(
-                model, seed: seed, curve: curve, tokens: trainer.tokens, trained: arena.count,
+                model, seed: seed, curve: training.curve, tokens: trainer.tokens, trained: arena.count,
                 against: goal.compared.filter { $0.model != nil }, on: device)
         } catch let error as RetortError where error.exit == .stopped {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
-            try checkpoint()
+            try training.writeDown()
             throw RetortError.stopped(
                 "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }
@@ -292,7 +259,7 @@ final class LanguageRun: RecipeRun {
             checkpoints.remove()
         } else {
             // A later generation that is stopped does not begin again with the first.
-            try checkpoint()
+            try training.writeDown()
         }
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(

@@ -223,7 +223,7 @@ final class LanguageTrainer {
     }
 }
 
-extension LanguageTrainer {
+extension LanguageTrainer: SteppedTrainer {
     /// What the next step depends on.
     var state: TrainingState {
         var state = TrainingState()

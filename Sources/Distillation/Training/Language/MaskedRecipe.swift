@@ -35,9 +35,7 @@ extension RecipeSection {
         let shared = RecipeSection.recipe
         return RecipeSection(
             shared.name, shared.summary,
-            shared.fields.map { RecipeField($0.key, own[$0.key] ?? $0.type, $0.presence, $0.summary) } + [
-                CheckpointSpec.field
-            ])
+            shared.fields.map { RecipeField($0.key, own[$0.key] ?? $0.type, $0.presence, $0.summary) })
     }
 }
 

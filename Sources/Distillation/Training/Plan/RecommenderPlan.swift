@@ -56,13 +56,13 @@ struct RecommenderPlan {
                 passes: training.epochs,
                 kind: { epoch in
                     terms.map { $0.ramp.factor(TrainingProgress(epoch: epoch, epochs: training.epochs)) == 0 ? 0 : 1 }
-                }, points: 20, on: here, pass: { number, _ in .init(try trainer.epoch(number)) },
+                }, points: 20, on: here, pass: { .init(try trainer.epoch($0)) },
                 step: { trainer.step },
                 measure: {
                     model.setTraining(false)
                     return try RankingEvaluation(RecommenderRun.constant(model), split, on: here)[
                         RecommenderRun.quality]
-                }, report: { _ in })
+                }, report: { _, _ in })
         }
         withExtendedLifetime(tables) {}
         let pairs = min(training.batch, task.train.userOfPair.count)

@@ -11,6 +11,7 @@ public struct RecommenderRecipe: Sendable {
     public let student: RecommenderSpec
     public let arms: [Arm]
     public let seeds: [UInt64]
+    let checkpoint: CheckpointSpec
 
     public enum TeacherSource: Sendable {
         case train(RecommenderSpec, TrainSpec)
@@ -32,6 +33,7 @@ public struct RecommenderRecipe: Sendable {
         data = try InteractionSource(
             node.required("data"), path: paths.resolve(node.required("data").required("path").text))
         var resolved = node.replacing(["data", "path"], by: RecipePaths.absolute(data.path))
+        checkpoint = CheckpointSpec(node.required("checkpoint"))
         let train = node.required("train")
         let teacher = node.required("teacher")
         switch (teacher["model"], teacher["path"]) {

@@ -134,14 +134,24 @@ public final class RecommenderRun: RecipeRun {
             spec, role == "teacher" ? "teacher" : "student", task, seed: initialSeed, on: device)
         let trainer = try RecommenderTrainer(
             model, arena, terms: terms, teacher: teacher, name: role, spec: training, seed: seed, on: device)
-        var curve = TrainingCurve()
-        try curve.train(
-            passes: training.epochs, points: 20, on: device, pass: { number, _ in .init(try trainer.epoch(number)) },
-            step: { trainer.step },
-            measure: { try evaluate(model)[Self.quality] },
-            report: { try record($0, role, seed, training.epochs) })
-        let result = try measure(model, seed: seed, curve: curve)
+        let place = CheckpointPlace(
+            folder: directory.folder(role, seed) + "/checkpoints", spec: recipe.checkpoint,
+            forget: { try self.directory.forget(role, seed, keeping: $0) })
+        let epochs = try EpochTraining(trainer, place.checkpoints(), on: device)
+        try place.forget(epochs.curve.points.count)
+        if epochs.goesOn { try say("\(role) seed \(seed): goes on from epoch \(epochs.curve.passes + 1)") }
+        let result: SeedResult
+        do {
+            try epochs.train(
+                passes: training.epochs, points: 20, pass: { try trainer.epoch($0) }, step: { trainer.step },
+                measure: { try evaluate(model)[Self.quality] },
+                report: { try record($0, role, seed, training.epochs) })
+            result = try measure(model, seed: seed, curve: epochs.curve)
+        } catch let error as RetortError where error.exit == .stopped {
+            throw try epochs.stopped(role)
+        }
         try directory.save(model, result, role: role, projectors: trainer.projectors)
+        place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
             "\(role) seed \(seed): \(Self.quality.name) "

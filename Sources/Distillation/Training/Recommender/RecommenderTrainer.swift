@@ -102,3 +102,31 @@ public final class RecommenderTrainer {
         progress.step += 1
     }
 }
+
+extension RecommenderTrainer: EpochResumable {
+    /// Losses that keep something of their own, by name.
+    private var lasting: [(name: String, part: any LastingPart)] {
+        terms.enumerated().compactMap { index, term in
+            (term.term as? any LastingPart).map { ("loss.\(index)", $0) }
+        }
+    }
+
+    var state: TrainingState {
+        var state = TrainingState()
+        state.add(optimizer, as: "student")
+        state.add(buffersOf: model, as: "student")
+        projectors.describe(&state)
+        for (name, part) in lasting { part.describe(&state, as: name) }
+        state.set("step", .int(step))
+        return state
+    }
+
+    /// - Throws: `RetortError` 65 for the state of another training.
+    func resume(_ stored: StoredState) throws {
+        try stored.fill(optimizer, with: "student")
+        try stored.fill(buffersOf: model, with: "student", on: device.compute)
+        try projectors.resume(stored)
+        for (name, part) in lasting { try part.resume(stored, as: name, on: device.compute) }
+        progress.step = try stored.facts.member("step").int(in: 0...1 << 53)
+    }
+}

@@ -61,3 +61,15 @@ final class MutualTrainer: EpochTrainer {
     func epoch(_ index: Int) throws -> [Float] { try Trainer.epoch(index, of: trainers)[0] }
     func balance() throws -> [Double] { try trainers[0].balance() }
 }
+
+extension MutualTrainer: EpochResumable {
+    var state: TrainingState {
+        var state = TrainingState()
+        for (number, trainer) in trainers.enumerated() { trainer.describe(&state, of: "peer\(number).") }
+        return state
+    }
+
+    func resume(_ stored: StoredState) throws {
+        for (number, trainer) in trainers.enumerated() { try trainer.resume(stored, of: "peer\(number).") }
+    }
+}

@@ -115,3 +115,26 @@ final class ClientsTrainer: FederatedTrainer {
             "clients' accuracy: " + accuracies.map { NumberFormat.percent($0) }.joined(separator: ", "))
     }
 }
+
+extension ClientsTrainer: EpochResumable {
+    /// The trainings of all clients, by name. The two of a client have the same weights.
+    private var trainings: [(name: String, trainer: Trainer)] {
+        clients.enumerated().flatMap { number, client in
+            [("client\(number).", client.shard)] + (client.digest.map { [("client\(number).digest.", $0)] } ?? [])
+        }
+    }
+
+    var state: TrainingState {
+        var state = TrainingState()
+        for (name, trainer) in trainings { trainer.describe(&state, of: name) }
+        traffic.describe(&state)
+        state.set("step", .int(step))
+        return state
+    }
+
+    func resume(_ stored: StoredState) throws {
+        for (name, trainer) in trainings { try trainer.resume(stored, of: name) }
+        traffic = try FederatedTraffic(stored)
+        step = try stored.facts.member("step").int(in: 0...1 << 53)
+    }
+}

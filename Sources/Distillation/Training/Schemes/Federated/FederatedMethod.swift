@@ -47,3 +47,17 @@ struct FederatedTraffic {
         round = 4 * (up + down)
     }
 }
+
+extension FederatedTraffic {
+    func describe(_ state: inout TrainingState) {
+        state.set("traffic", .array([up, down, round].map(JSON.int)))
+    }
+
+    /// What was sent before the training was stopped.
+    /// - Throws: `RetortError` 65 for the state of another training.
+    init(_ stored: StoredState) throws {
+        let sent = try stored.facts.member("traffic").elements().map { try $0.int(in: 0...1 << 60) }
+        guard sent.count == 3 else { throw stored.isOther("traffic has \(sent.count) numbers there and 3 here") }
+        (up, down, round) = (sent[0], sent[1], sent[2])
+    }
+}

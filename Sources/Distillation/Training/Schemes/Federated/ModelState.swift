@@ -43,3 +43,17 @@ final class ModelState {
 
     private func copy(_ from: View, to: View) throws { try run(Copy(), .init(x: from, y: .write(to)), on: device) }
 }
+
+extension ModelState: LastingPart {
+    func describe(_ state: inout TrainingState, as name: String) {
+        state.add(name, values)
+        for (number, buffer) in buffers.enumerated() { state.add("\(name).buffer.\(number)", buffer) }
+    }
+
+    func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+        try stored.fill(values, with: name, on: device)
+        for (number, buffer) in buffers.enumerated() {
+            try stored.fill(buffer, with: "\(name).buffer.\(number)", on: device)
+        }
+    }
+}

@@ -117,3 +117,25 @@ final class ServerTrainer: FederatedTrainer {
 
     func finish() throws {}
 }
+
+/// Between two rounds there are the server's models: all clients begin with them, and with optimizers of their own.
+extension ServerTrainer: EpochResumable {
+    var state: TrainingState {
+        var state = TrainingState()
+        for (number, group) in groups.enumerated() { group.server.describe(&state, as: "server\(number)") }
+        traffic.describe(&state)
+        state.set("step", .int(step))
+        state.set("drift", .double(drift))
+        return state
+    }
+
+    func resume(_ stored: StoredState) throws {
+        for (number, group) in groups.enumerated() {
+            try group.server.resume(stored, as: "server\(number)", on: device.compute)
+        }
+        try groups[0].server.load(into: groups[0].model, groups[0].arena)
+        traffic = try FederatedTraffic(stored)
+        step = try stored.facts.member("step").int(in: 0...1 << 53)
+        drift = try stored.facts.member("drift").double()
+    }
+}
