@@ -1,5 +1,6 @@
 internal import COpenCL
 import Foundation
+import RetortSupport
 import Synchronization
 
 /// Programs built for one device: in memory by (file, options), on disk by everything that could change the binary.
@@ -61,6 +62,11 @@ final class ProgramCache: Sendable {
         guard let program, status == CL_SUCCESS else { throw openCLError(status, "clCreateProgramWithSource", file) }
         var device: cl_device_id? = info.deviceID
         status = clBuildProgram(program, 1, &device, options, nil, nil)
+        if status != CL_SUCCESS, StopSignal.isRequested {
+            // A compiler in this process (PoCL's) takes the file away that it is writing when a signal comes; the step in progress still
+            // wants its kernels.
+            status = clBuildProgram(program, 1, &device, options, nil, nil)
+        }
         guard status == CL_SUCCESS else {
             let log = buildLog(program)
             clReleaseProgram(program)
