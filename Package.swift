@@ -75,7 +75,7 @@ let package = Package(
         .testTarget(
             name: "DataTests", dependencies: ["RetortData", "RetortSupport", "TestSupport"], swiftSettings: settings),
         .target(
-            name: "TestSupport", dependencies: ["RetortRuntime", "RetortKernels", "RetortSupport"],
+            name: "TestSupport", dependencies: ["RetortData", "RetortRuntime", "RetortKernels", "RetortSupport"],
             path: "Tests/TestSupport",
             swiftSettings: settings),
         .testTarget(

@@ -27,17 +27,7 @@ struct SmallLanguage {
     init(_ backend: TestBackend, _ recipe: String = Self.recipe) throws {
         self.backend = backend
         folder = try ScratchFolder()
-        func rows(_ numbers: Range<Int>) -> [Int16] {
-            numbers.flatMap { row in (0..<10).map { Int16((row * 7 + $0 * (1 + row % 5)) % 24) } }
-        }
-        try SafeTensorsWriter.write(
-            path: folder.path("rows.safetensors"),
-            tensors: [("train", rows(0..<40)), ("test", rows(40..<56))].map { name, values in
-                (
-                    declaration: .init(name: name, type: .int16, shape: [values.count / 10, 10]),
-                    bytes: values.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
-                )
-            })
+        try SampleTokens.write(to: folder)
         try folder.write(recipe, to: "small.yaml")
     }
 

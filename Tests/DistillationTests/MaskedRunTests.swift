@@ -124,12 +124,9 @@ struct MaskedRunTests {
     @Test("a batch in parts leaves the weights as the whole does; checkpoints go on with the same bits")
     func parts() throws {
         let small = try Self.small(.cpu)
+        let common = ["seeds=[0]", "student.model.dropout=0", "train.steps=10", "teacher.train.steps=10"]
         func losses(_ output: String, _ overrides: [String]) throws -> [[Double]] {
-            let common = ["seeds=[0]", "student.model.dropout=0", "train.steps=10", "teacher.train.steps=10"]
-            let recipe = try readRecipe(small.folder.path("small.yaml"), overrides: common + overrides)
-            let run = try recipe.start(
-                on: TestBackend.cpu.device(), output: small.folder.path(output), progress: Progress(quiet: true))
-            return try run.run().arms.map { $0.seeds[0].curve.map(\.loss) }
+            try small.losses(output, common + overrides)
         }
         let (whole, parts) = (try losses("whole", []), try losses("parts", ["train.micro-batch=3"]))
         for (a, b) in zip(whole.joined(), parts.joined()) { #expect(abs(a - b) < 2e-3 * abs(a) + 1e-6, "\(a) \(b)") }

@@ -24,6 +24,13 @@ struct SmallEncoders {
         seeds: [0, 1]
         """
 
+    /// The curves of a run's arms.
+    func losses(_ output: String, _ overrides: [String]) throws -> [[Double]] {
+        try readRecipe(folder.path("small.yaml"), overrides: overrides).start(
+            on: backend.device(), output: folder.path(output), progress: Progress(quiet: true)
+        ).run().arms.map { $0.seeds[0].curve.map(\.loss) }
+    }
+
     init(_ backend: TestBackend, _ recipe: String = Self.sentences) throws {
         self.backend = backend
         folder = try ScratchFolder()

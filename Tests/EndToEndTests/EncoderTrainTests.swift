@@ -8,13 +8,7 @@ import Testing
 struct EncoderTrainTests {
     private func folder() throws -> ScratchFolder {
         let folder = try ScratchFolder()
-        for file in ["config.json", "model.safetensors"] {
-            try FileManager.default.copyItem(
-                atPath: Project.golden("models/bert_cls/" + file), toPath: try folder.folder("teacher") + "/" + file)
-        }
-        let letters = "abcdefghijklmnopqrstuvwxyz".map(String.init)
-        let vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + letters + letters.map { "##" + $0 }
-        try folder.write(vocabulary.joined(separator: "\n") + "\n", to: "teacher/vocab.txt")
+        let letters = try folder.writeLetterTeacher()
         let rows = (0..<40).map { row in
             let word = (0..<3).map { letters[(row * 5 + $0 * 7) % 26] }.joined()
             return "{\"query\": \"\(word) \(letters[row % 26])\", \"passages\": \"\(word)\", \"class\": \(row % 2)}\n"

@@ -12,7 +12,7 @@ struct ResumeTests {
     @Test("stopped again and again, while it writes, learns and is measured, a training ends as one that was not")
     func often() throws {
         let folder = try ScratchFolder()
-        try Self.writeRows(to: folder)
+        try SampleTokens.write(to: folder)
         try folder.write(
             """
             data: {kind: tokens, path: rows.safetensors}
@@ -88,13 +88,7 @@ struct ResumeTests {
     @Test("encoders", arguments: devices)
     func encoders(_ device: String) throws {
         let folder = try ScratchFolder()
-        for file in ["config.json", "model.safetensors"] {
-            try FileManager.default.copyItem(
-                atPath: Project.golden("models/bert_cls/" + file), toPath: try folder.folder("teacher") + "/" + file)
-        }
-        let letters = "abcdefghijklmnopqrstuvwxyz".map(String.init)
-        let vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + letters + letters.map { "##" + $0 }
-        try folder.write(vocabulary.joined(separator: "\n") + "\n", to: "teacher/vocab.txt")
+        let letters = try folder.writeLetterTeacher()
         let rows = (0..<40).map { row in
             (0..<4).map { letters[(row * 5 + $0 * 7) % 26] }.joined() + "\t\(row % 2 == 0 ? "even" : "odd")\n"
         }
@@ -137,7 +131,7 @@ struct ResumeTests {
     @Test("a language model's training goes on from the step it was stopped after, bit for bit", arguments: devices)
     func languageModel(_ device: String) throws {
         let folder = try ScratchFolder()
-        try Self.writeRows(to: folder)
+        try SampleTokens.write(to: folder)
         try folder.write(
             """
             data: {kind: tokens, path: rows.safetensors}
@@ -161,20 +155,6 @@ struct ResumeTests {
         let (whole, parts) = (try Self.kept("whole", in: folder), try Self.kept("parts", in: folder))
         #expect(Set(parts.keys) == Set(whole.keys), "no state is left: \(parts.keys)")
         for (name, data) in whole { #expect(parts[name] == data, "\(name)") }
-    }
-
-    private static func writeRows(to folder: ScratchFolder) throws {
-        func rows(_ numbers: Range<Int>) -> [Int16] {
-            numbers.flatMap { row in (0..<10).map { Int16((row * 7 + $0 * (1 + row % 5)) % 24) } }
-        }
-        try SafeTensorsWriter.write(
-            path: folder.path("rows.safetensors"),
-            tensors: [("train", rows(0..<40)), ("test", rows(40..<56))].map { name, values in
-                (
-                    declaration: .init(name: name, type: .int16, shape: [values.count / 10, 10]),
-                    bytes: values.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
-                )
-            })
     }
 
     /// Models and metrics of a run.
