@@ -70,12 +70,10 @@ struct OpCase {
     /// Expectations by output; computed only when asked for.
     var reference: () -> [String: Expected] = { [:] }
 
-    mutating func input(_ name: String, _ values: [Float], _ shape: [Int], _ layout: Layout = .dense) {
-        add(name, .f32, shape, layout, values.map(\.bitPattern), isOutput: false)
-    }
-
     /// Numbers that `dtype`, f32 or bf16, holds exactly.
-    mutating func input(_ name: String, _ values: [Float], _ shape: [Int], _ layout: Layout = .dense, as dtype: DType) {
+    mutating func input(
+        _ name: String, _ values: [Float], _ shape: [Int], _ layout: Layout = .dense, as dtype: DType = .f32
+    ) {
         add(name, dtype, shape, layout, values.map { Self.bits($0, dtype) }, isOutput: false)
     }
 
