@@ -296,11 +296,11 @@ public final class Trainer {
 extension Trainer: EpochResumable {
     /// Parts that keep something of their own, by name.
     private var lasting: [(name: String, part: any LastingPart)] {
-        var all: [(String, AnyObject?)] = [("balance", balancer), ("teacher", goal.teacher)]
+        var all: [(name: String, part: AnyObject?)] = [("balance", balancer), ("teacher", goal.teacher)]
         for (term, prepared) in terms.enumerated() {
             for (peer, one) in prepared.enumerated() { all.append(("loss.\(term).\(peer)", one.term)) }
         }
-        return all.compactMap { name, part in (part as? any LastingPart).map { (name, $0) } }
+        return all.lasting()
     }
 
     var state: TrainingState {

@@ -72,6 +72,13 @@ struct TrainingState {
     }
 }
 
+extension Sequence {
+    /// Those that keep something of their own, by name.
+    func lasting<Part>() -> [(name: String, part: any LastingPart)] where Element == (name: String, part: Part) {
+        compactMap { name, part in (part as? any LastingPart).map { (name, $0) } }
+    }
+}
+
 /// A part of a training that keeps more from step to step than weights which an optimizer of the training moves: a memory, an average of
 /// weights, copies of others.
 protocol LastingPart: AnyObject {

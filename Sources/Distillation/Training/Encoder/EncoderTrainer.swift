@@ -270,9 +270,7 @@ final class EncoderTrainer {
 extension EncoderTrainer: SteppedTrainer {
     /// Parts that keep something of their own, by name.
     private var lasting: [(name: String, part: any LastingPart)] {
-        terms.enumerated().compactMap { index, term in
-            (term.term as? any LastingPart).map { ("loss.\(index)", $0) }
-        }
+        terms.enumerated().map { (name: "loss.\($0)", part: $1.term) }.lasting()
     }
 
     /// What the next step depends on.
