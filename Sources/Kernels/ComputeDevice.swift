@@ -90,13 +90,15 @@ public enum ComputeDevice: Sendable {
         let most = min(Self.pieceBytes / 4, view.count)
         let piece = UnsafeMutableBufferPointer<Float>.allocate(capacity: most)
         defer { piece.deallocate() }
-        var rounded = [UInt16](repeating: 0, count: most)
         for from in stride(from: 0, to: view.count, by: max(1, most)) {
             let part = UnsafeMutableBufferPointer(rebasing: piece[..<min(most, view.count - from)])
             try read(from, part)
-            rounded.withUnsafeMutableBufferPointer { roundToBF16(UnsafeBufferPointer(part), into: $0.baseAddress!) }
+            let rounded = [UInt16](unsafeUninitializedCapacity: part.count) { buffer, count in
+                if let target = buffer.baseAddress { roundToBF16(UnsafeBufferPointer(part), into: target) }
+                count = part.count
+            }
             let target = View(storage: view.storage, offset: view.offset + from, shape: [part.count], dtype: .bf16)
-            try write(Array(rounded[..<part.count]), to: target)
+            try write(rounded, to: target)
         }
     }
 

@@ -98,7 +98,7 @@ extension KeptSignals {
             guard dtype != .f32 else { return values.withUnsafeBytes { Array($0) } }
             let compute = device.compute
             let stored = try compute.empty([values.count], dtype)
-            try run(Convert(), .init(x: try compute.view(values, [values.count]), y: stored), on: compute)
+            try run(Convert(), .init(x: try x.copied().view.reshaped([values.count]), y: stored), on: compute)
             return try compute.read(stored, as: UInt16.self).withUnsafeBytes { Array($0) }
         }
     }
@@ -115,14 +115,13 @@ extension KeptSignals {
     /// - Parameter bytes: row-major `shape`.
     func tensor(_ bytes: [UInt8], _ shape: [Int], on device: Device) throws -> Tensor {
         let (compute, count) = (device.compute, bytes.count / dtype.size)
-        func host<T: FixedWidthInteger>(_: T.Type) -> [T] {
-            bytes.withUnsafeBytes { raw in
-                (0..<count).map { raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.size, as: T.self) }
+        func host<T: BitwiseCopyable>(_: T.Type) -> [T] {
+            [T](unsafeUninitializedCapacity: count) { buffer, filled in
+                UnsafeMutableRawBufferPointer(buffer).copyBytes(from: bytes)
+                filled = count
             }
         }
-        guard dtype != .f32 else {
-            return Tensor(view: try compute.view(host(UInt32.self).map(Float.init(bitPattern:)), shape), on: device)
-        }
+        guard dtype != .f32 else { return Tensor(view: try compute.view(host(Float.self), shape), on: device) }
         let (stored, wide) = (try compute.view(host(UInt16.self), [count], dtype), try compute.empty([count]))
         try run(Convert(), .init(x: stored, y: wide), on: compute)
         return Tensor(view: wide.reshaped(shape), on: device)
