@@ -119,9 +119,9 @@ extension WireReader.Field {
 
     func float(_ reader: WireReader) throws(RetortError) -> Float {
         guard case .fixed32(let bits) = value else { throw wrong("a 32-bit float", reader) }
-        let number = Float(bitPattern: bits)
-        guard number.isFinite else { throw reader.failure(offset, "field \(number) is not a finite number") }
-        return number
+        let value = Float(bitPattern: bits)
+        guard value.isFinite else { throw reader.failure(offset, "field \(number) is not a finite number") }
+        return value
     }
 
     func bool(_ reader: WireReader) throws(RetortError) -> Bool {
