@@ -25,7 +25,7 @@ struct Bench: ParsableCommand {
     var minTime = 0.5
     @Option(
         help:
-            "Compare products with openblas, divergence rows with a copy, chunked losses with dense, decoding and loading with read; repeatable."
+            "Compare products with openblas, divergence rows with a copy, chunked losses with dense, decoding and loading with read, language models in bf16 with fp32; repeatable."
     )
     var against: [Against] = []
     @Option(help: "Compare with PyTorch, run by this Python interpreter.", completion: .file())
@@ -38,7 +38,7 @@ struct Bench: ParsableCommand {
     var wait = 60.0
 
     enum Against: String, ExpressibleByArgument, CaseIterable {
-        case openblas, copy, dense, read
+        case openblas, copy, dense, read, fp32
     }
 
     func run() throws {
@@ -66,6 +66,7 @@ struct Bench: ParsableCommand {
         options.againstCopy = against.contains(.copy)
         options.againstDense = against.contains(.dense)
         options.againstRead = against.contains(.read)
+        options.againstFP32 = against.contains(.fp32)
         return options
     }
 

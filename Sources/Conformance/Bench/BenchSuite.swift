@@ -19,6 +19,8 @@ public struct BenchOptions: Sendable {
     public var againstDense = false
     /// Decoding against a read of the weights, loading against a read of the file.
     public var againstRead = false
+    /// Language models in bf16 against themselves in fp32.
+    public var againstFP32 = false
     /// A Python interpreter with torch; nil leaves PyTorch out.
     public var python: String?
     public var scripts = "scripts/pytorch"
@@ -142,6 +144,8 @@ public struct BenchSuite {
         }
         if options.againstRead, options.groups.contains(.language) {
             plans += ComparisonPlan.readCeiling(device: device.description)
+        }
+        if options.againstFP32, options.groups.contains(.language) {
             plans += ComparisonPlan.reducedPrecision(device: device.description)
         }
         if let python = options.python {
