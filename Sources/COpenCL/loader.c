@@ -86,6 +86,12 @@ STATUS(clEnqueueWriteBuffer,
 STATUS(clEnqueueCopyBuffer,
        (cl_command_queue q, cl_mem a, cl_mem b, size_t x, size_t y, size_t s, cl_uint n, const cl_event *w, cl_event *e),
        (q, a, b, x, y, s, n, w, e))
+HANDLE(void *, clEnqueueMapBuffer,
+       (cl_command_queue q, cl_mem m, cl_bool b, cl_map_flags f, size_t o, size_t s, cl_uint n, const cl_event *w,
+        cl_event *e, cl_int *status),
+       (q, m, b, f, o, s, n, w, e, status))
+STATUS(clEnqueueUnmapMemObject,
+       (cl_command_queue q, cl_mem m, void *p, cl_uint n, const cl_event *w, cl_event *e), (q, m, p, n, w, e))
 STATUS(clEnqueueMarkerWithWaitList, (cl_command_queue q, cl_uint n, const cl_event *w, cl_event *e), (q, n, w, e))
 STATUS(clFlush, (cl_command_queue q), (q))
 STATUS(clFinish, (cl_command_queue q), (q))

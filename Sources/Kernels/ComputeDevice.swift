@@ -36,69 +36,20 @@ public enum ComputeDevice: Sendable {
     /// Copies host values into a contiguous view; returns when they are there.
     public func write<T: BitwiseCopyable>(_ values: [T], to view: View) throws {
         precondition(view.isContiguous && values.count == view.count && MemoryLayout<T>.size == view.dtype.size)
-        guard !values.isEmpty else { return }
-        try values.withUnsafeBytes { bytes in
-            switch (self, view.storage) {
-            case (.cpu, .host(let block)):
-                UnsafeMutableRawBufferPointer(start: block.pointer + view.offset * view.dtype.size, count: bytes.count)
-                    .copyMemory(from: bytes)
-            case (.openCL(let d), .openCL(let block)):
-                try d.write(bytes, to: block, at: view.offset * view.dtype.size)
-            case (.planned, .planned): break
-            default: throw mixedDevices
-            }
-        }
+        try values.withUnsafeBytes { try write($0, to: view) }
     }
 
-    /// Bytes of a piece that is on its way from a file to a device: it stays in the processor's caches.
-    private static let pieceBytes = 1 << 20
-
-    /// Fills a contiguous view, f32 or bf16, piece by piece; returns when everything is there. What becomes bf16 is rounded.
-    /// - Parameter read: fills memory with the elements from a place on; called for each piece in order. The memory is the view's own
-    ///   where the host can reach it.
-    public func write(
-        to view: View, pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
-    ) throws {
-        precondition(
-            view.isContiguous && (view.dtype == .f32 || view.dtype == .bf16), "pieces into \(view.shape) \(view.dtype)")
-        if view.dtype == .bf16 { return try write(rounding: view, pieces: read) }
-        let most = Self.pieceBytes / 4
-        func pieces(_ body: (_ from: Int, _ count: Int) throws -> Void) throws {
-            for from in stride(from: 0, to: view.count, by: most) { try body(from, min(most, view.count - from)) }
-        }
+    /// Copies the bytes of a contiguous view's elements into it.
+    func write(_ bytes: UnsafeRawBufferPointer, to view: View) throws {
+        guard !bytes.isEmpty else { return }
         switch (self, view.storage) {
-        case (.cpu, .host):
-            let pointer: UnsafeMutablePointer<Float> = try view.pointer()
-            try pieces { try read($0, UnsafeMutableBufferPointer(start: pointer + $0, count: $1)) }
+        case (.cpu, .host(let block)):
+            UnsafeMutableRawBufferPointer(start: block.pointer + view.offset * view.dtype.size, count: bytes.count)
+                .copyMemory(from: bytes)
         case (.openCL(let d), .openCL(let block)):
-            let piece = UnsafeMutableBufferPointer<Float>.allocate(capacity: min(most, view.count))
-            defer { piece.deallocate() }
-            try pieces { from, count in
-                let part = UnsafeMutableBufferPointer(rebasing: piece[..<count])
-                try read(from, part)
-                try d.write(UnsafeRawBufferPointer(part), to: block, at: (view.offset + from) * 4)
-            }
+            try d.write(bytes, to: block, at: view.offset * view.dtype.size)
         case (.planned, .planned): break
         default: throw mixedDevices
-        }
-    }
-
-    private func write(
-        rounding view: View, pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
-    ) throws {
-        guard plan == nil else { return }
-        let most = min(Self.pieceBytes / 4, view.count)
-        let piece = UnsafeMutableBufferPointer<Float>.allocate(capacity: most)
-        defer { piece.deallocate() }
-        for from in stride(from: 0, to: view.count, by: max(1, most)) {
-            let part = UnsafeMutableBufferPointer(rebasing: piece[..<min(most, view.count - from)])
-            try read(from, part)
-            let rounded = [UInt16](unsafeUninitializedCapacity: part.count) { buffer, count in
-                if let target = buffer.baseAddress { roundToBF16(UnsafeBufferPointer(part), into: target) }
-                count = part.count
-            }
-            let target = View(storage: view.storage, offset: view.offset + from, shape: [part.count], dtype: .bf16)
-            try write(rounded, to: target)
         }
     }
 

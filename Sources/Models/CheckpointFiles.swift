@@ -3,7 +3,7 @@ import RetortData
 import RetortSupport
 
 /// The weights of a Hugging Face directory: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
-struct CheckpointFiles {
+struct CheckpointFiles: Sendable {
     /// Opened files in order, and which holds each tensor.
     private let files: [SafeTensors]
     private let owner: [String: Int]

@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -9,8 +10,7 @@ struct StoredWeights {
     private let entries: [(name: String, stored: String, assign: Assignment)]
 
     /// Fills an array of the module with what is read, piece by piece.
-    private typealias Assignment = (_ read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void) throws ->
-        Void
+    private typealias Assignment = (_ read: ComputeDevice.PieceReader) throws -> Void
     /// Whether there are arrays that are not read.
     let leavesSome: Bool
 
@@ -56,7 +56,9 @@ struct StoredWeights {
     /// Fills the module, which is on its device.
     /// - Throws: `RetortError` 65 when a number is not finite.
     func assign() throws {
-        for entry in entries { try entry.assign { try read(entry.stored, from: $0, into: $1) } }
+        for entry in entries {
+            try entry.assign { [files, stored = entry.stored] in try Self.read(stored, in: files, from: $0, into: $1) }
+        }
     }
 
     /// Whether an array of the module is in the files.
@@ -69,11 +71,13 @@ struct StoredWeights {
             throw RetortError.internalBug("\(name) is asked for and not in the files")
         }
         var values = [Float](repeating: 0, count: try files.tensor(entry.stored).elements)
-        try values.withUnsafeMutableBufferPointer { try read(entry.stored, from: 0, into: $0) }
+        try values.withUnsafeMutableBufferPointer { try Self.read(entry.stored, in: files, from: 0, into: $0) }
         return values
     }
 
-    private func read(_ stored: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+    private static func read(
+        _ stored: String, in files: CheckpointFiles, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>
+    ) throws {
         try files.floats(stored, from: first, into: buffer)
         // The largest of the bits without their signs: a loop that compilers turn into vectors.
         let largest = buffer.reduce(0 as UInt32) { max($0, $1.bitPattern & 0x7fff_ffff) }

@@ -1,4 +1,5 @@
 import RetortKernels
+import Synchronization
 import TestSupport
 import Testing
 
@@ -56,21 +57,39 @@ struct ParameterArenaTests {
     @Test("values that come in pieces are those that come at once", arguments: TestBackend.available)
     func pieces(_ backend: TestBackend) throws {
         let device = try backend.device()
-        for shape in [[3, 200_000], [5, 17], [300_001], [0]] {
+        for shape in [[3, 200_000], [5, 17], [1_300_001], [0]] {
             let parameter = Parameter("p", shape, .zeros)
             let arena = try ParameterArena([parameter], on: device.compute, seed: nil)
             let values = (0..<parameter.count).map { Float($0 % 1009) }
-            var next = 0
+            let asked = Mutex(0)
             try parameter.assign { from, piece in
-                #expect(from == next)
-                next += piece.count
+                asked.withLock { $0 += piece.count }
                 for i in piece.indices { piece[i] = values[from + i] }
             }
-            #expect(next == parameter.count)
+            #expect(asked.withLock { $0 } == parameter.count)
             #expect(try parameter.values() == values)
             let sum = { (list: [Float]) in list.reduce(0.0) { $0 + Double($1) } }
             #expect(try sum(device.compute.read(arena.values)) == sum(values))
         }
+    }
+
+    /// Pieces are read on several threads; which is first to fail must not show.
+    @Test("of pieces that cannot be read the first is told", arguments: TestBackend.available)
+    func firstFailure(_ backend: TestBackend) throws {
+        struct Unreadable: Error { let from: Int }
+        let device = try backend.device()
+        let parameter = Parameter("p", [2_000_000], .zeros)
+        _ = try ParameterArena([parameter], on: device.compute, seed: nil)
+        let failed = #expect(throws: Unreadable.self) {
+            try parameter.assign { from, piece in
+                piece.update(repeating: 1)
+                if from > 0 { throw Unreadable(from: from) }
+            }
+        }
+        #expect(failed?.from == (1 << 20) / 4)
+        // The device goes on.
+        try parameter.assign { from, piece in for i in piece.indices { piece[i] = Float((from + i) % 7) } }
+        #expect(try parameter.values() == (0..<2_000_000).map { Float($0 % 7) })
     }
 
     @Test("initial values depend on seed and name, not on place or device")

@@ -54,6 +54,29 @@ typedef void (*crows_divergence)(ptrdiff_t begin, ptrdiff_t end, const float *st
     DO(forward_kl) DO(forward_ce) DO(reverse_kl) DO(jsd) DO(jsd_continuous) DO(skew_kl) DO(skew_ce) \
     DO(skew_reverse_kl) DO(tvd) DO(symmetric)
 
+/// A product C = alpha · A B (+ C), m × n of k terms, k > 0, and what follows it.
+typedef struct {
+    ptrdiff_t m, n, k;
+    /// A(i, k) = a[i · a_row + k · a_depth], one of both is 1; float, or bfloat16 where `a_narrow`.
+    const void *a;
+    ptrdiff_t a_row, a_depth;
+    /// B(k, j) = b[j · b_column + k · b_depth] likewise.
+    const void *b;
+    ptrdiff_t b_column, b_depth;
+    int a_narrow, b_narrow;
+    float *c;
+    ptrdiff_t c_pitch;
+    float alpha;
+    int accumulate;
+    /// Whether C is passed through `epilogue_rows` with the operands below, which are not looked at otherwise.
+    int has_epilogue, activation;
+    const float *bias;
+    float *pre;
+    ptrdiff_t pre_pitch;
+    const float *residual;
+    ptrdiff_t residual_pitch;
+} crows_gemm;
+
 typedef struct {
     // ---- conv.cl: formulas and the ints of `geometry` there ----------------------------------------------------------
 
@@ -422,6 +445,14 @@ typedef struct {
     void (*epilogue_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, int columns,
                           const float *bias, float *pre, ptrdiff_t pre_pitch, const float *residual,
                           ptrdiff_t residual_pitch, int activation, float *y, ptrdiff_t y_pitch, int accumulate);
+
+    // ---- gemm.inc: products; NULL where OpenBLAS is to be preferred ---------------------------------------------------
+
+    /// Floats of workspace of each of `workers`.
+    ptrdiff_t (*gemm_slot)(ptrdiff_t workers, const crows_gemm *g);
+    /// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots.
+    void (*gemm_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const crows_gemm *g, float *slots,
+                         ptrdiff_t slot);
 } crows_table;
 
 /// The fastest table this machine can run. RETORT_CPU_LEVEL=base|v3|v4 lowers the choice (read once).

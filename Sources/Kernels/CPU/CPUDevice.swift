@@ -65,7 +65,7 @@ public final class CPUDevice: Sendable {
     }
 
     /// Multiply-adds below which one thread does a product: about 20 µs of work.
-    private static let smallProduct = 1 << 20
+    static let smallProduct = 1 << 20
 
     /// Work that is too little to be shared out. Whatever touches memory goes through this, `parallel` or `withBLAS`: on a device without
     /// bytes none of it runs.

@@ -275,6 +275,20 @@ public final class OpenCLDevice: Sendable {
             queue, block.memory, cl_bool(CL_TRUE), block.offset + offset, bytes.count, bytes.baseAddress!, 0, nil, nil)
         guard status == CL_SUCCESS else { throw openCLError(status, "clEnqueueReadBuffer", "\(bytes.count) bytes") }
     }
+
+    /// Gives the host a part of a block to overwrite. Where the device is the processor itself that is its own memory.
+    func mapping(_ block: Block, at offset: Int, _ bytes: Int, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws {
+        var status: Int32 = 0
+        guard
+            let pointer = clEnqueueMapBuffer(
+                queue, block.memory, cl_bool(CL_TRUE), cl_map_flags(CL_MAP_WRITE_INVALIDATE_REGION),
+                block.offset + offset, bytes, 0, nil, nil, &status), status == CL_SUCCESS
+        else { throw openCLError(status, "clEnqueueMapBuffer", "\(bytes) bytes") }
+        let filled = Result { try fill(pointer) }
+        status = clEnqueueUnmapMemObject(queue, block.memory, pointer, 0, nil, nil)
+        try filled.get()
+        guard status == CL_SUCCESS else { throw openCLError(status, "clEnqueueUnmapMemObject", "\(bytes) bytes") }
+    }
 }
 
 /// Bytes promised by a device. Drivers hand out buffers lazily and beyond what exists; counting them gives an error where memory is

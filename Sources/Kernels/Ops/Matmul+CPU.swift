@@ -7,30 +7,34 @@ extension Matmul {
         let (m, n, k) = (c.shape[c.rank - 2], c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
         guard m > 0, n > 0 else { return }
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
+        let isPacked = k > 0 && !FewRows.fit(m, la) && device.table.pointee.gemm_workers != nil
         let narrow = o.b.dtype == .bf16 && FewRows.fit(m, la)
-        guard o.a.dtype == .f32, c.dtype == .f32, o.b.dtype == .f32 || narrow else { return try reduced(o, on: device) }
-        let (a, out) = (try o.a.pointer(as: Float.self), try c.pointer(as: Float.self))
-        let b =
-            narrow
-            ? Factor.bf16(UnsafePointer(try o.b.pointer(as: UInt16.self)))
-            : .f32(UnsafePointer(try o.b.pointer(as: Float.self)))
+        guard c.dtype == .f32, isPacked || o.a.dtype == .f32 && (o.b.dtype == .f32 || narrow) else {
+            return try reduced(o, isPacked: isPacked, on: device)
+        }
         let plain = o.bias == nil && o.residual == nil && o.preactivation == nil && activation == .none
         // An epilogue on an accumulated output needs the product by itself first.
         let scratch = !plain && o.c.mode == .accumulate
+        if isPacked, !scratch { return try PackedProduct(self, o, m, n, k, hasEpilogue: !plain).run(on: device) }
+        let out: UnsafeMutablePointer<Float> = try c.pointer()
         let beta: Float = o.c.mode == .accumulate && plain ? 1 : 0
-
         for batch in MatmulBatch.runs(o) {
             for z in 0..<batch.count {
-                let pa = a + batch.offsets.a + z * batch.strides.a
-                let pb = b.moved(by: batch.offsets.b + z * batch.strides.b)
                 let at = batch.offsets.c + z * batch.strides.c
+                let a = o.a.matrix(batch.offsets.a + z * batch.strides.a)
+                let b = o.b.matrix(batch.offsets.b + z * batch.strides.b)
                 if scratch {
-                    let product = try device.arena.allocate(m * n * 4, for: .workspace)
-                    let p = product.pointer.assumingMemoryBound(to: Float.self)
-                    multiply(m, n, k, pa, la, pb, lb, 0, p, n, device)
-                    try epilogue(o, batch, z, m, n, p, n, out + at, lc.leading, accumulate: true, device)
+                    let product = try View.workspace([m, n], on: device)
+                    if isPacked {
+                        try Matmul(alpha: alpha).cpu(.init(a: a, b: b, c: .write(product)), on: device)
+                    } else {
+                        try multiply(m, n, k, a, la, b, lb, 0, product.pointer(), n, device)
+                    }
+                    try epilogue(
+                        o, batch, z, m, n, product.pointer(as: Float.self), n, out + at, lc.leading, accumulate: true,
+                        device)
                 } else {
-                    multiply(m, n, k, pa, la, pb, lb, beta, out + at, lc.leading, device)
+                    try multiply(m, n, k, a, la, b, lb, beta, out + at, lc.leading, device)
                     if !plain {
                         try epilogue(
                             o, batch, z, m, n, out + at, lc.leading, out + at, lc.leading, accumulate: false, device)
@@ -40,27 +44,15 @@ extension Matmul {
         }
     }
 
-    /// B as it is stored.
-    private enum Factor {
-        case f32(UnsafePointer<Float>)
-        case bf16(UnsafePointer<UInt16>)
-
-        func moved(by elements: Int) -> Factor {
-            switch self {
-            case .f32(let p): .f32(p + elements)
-            case .bf16(let p): .bf16(p + elements)
-            }
-        }
-    }
-
     /// Numbers of B that are widened at a time: they stay in the caches until they are multiplied.
     private static let widenedBlock = 1 << 20
 
     /// A product with bf16 operands as fp32 products of blocks of columns: operands are widened into workspace, results rounded once.
-    private func reduced(_ o: Operands, on device: CPUDevice) throws {
+    /// - Parameter isPacked: bf16 operands are widened as they are packed.
+    private func reduced(_ o: Operands, isPacked: Bool, on device: CPUDevice) throws {
         let c = o.c.view
         let (n, k) = (c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
-        let a = try o.a.widened(on: device)
+        let a = isPacked ? o.a : try o.a.widened(on: device)
         let columns = max(64, Self.widenedBlock / max(1, max(k, c.shape[c.rank - 2])) / 16 * 16)
         func part(_ view: View, _ range: Range<Int>) -> View { view.narrowed(view.rank - 1, range) }
         for start in stride(from: 0, to: n, by: columns) {
@@ -74,9 +66,10 @@ extension Matmul {
             let pre = try o.preactivation.map {
                 rounds ? try View.workspace(target.shape, on: device) : part($0, range)
             }
+            let b = part(o.b, range)
             try cpu(
                 .init(
-                    a: a, b: try part(o.b, range).widened(on: device), c: Output(sum, o.c.mode),
+                    a: a, b: isPacked ? b : try b.widened(on: device), c: Output(sum, o.c.mode),
                     bias: o.bias.map { part($0, range) },
                     residual: try o.residual.map { try part($0, range).widened(on: device) },
                     preactivation: pre), on: device)
@@ -87,22 +80,23 @@ extension Matmul {
     }
 
     private func multiply(
-        _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<Float>, _ la: MatrixLayout, _ b: Factor,
-        _ lb: MatrixLayout, _ beta: Float, _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ device: CPUDevice
-    ) {
+        _ m: Int, _ n: Int, _ k: Int, _ a: View, _ la: MatrixLayout, _ b: View, _ lb: MatrixLayout, _ beta: Float,
+        _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ device: CPUDevice
+    ) throws {
         guard k > 0 else {
             if beta == 0 { device.alone { for r in 0..<m { (c + r * ldc).update(repeating: 0, count: n) } } }
             return
         }
+        let x: UnsafeMutablePointer<Float> = try a.pointer()
         if FewRows.fit(m, la) {
             let table = device.table.pointee
             let flags = beta == 0 ? 0 : FewRows.accumulate
             let across = FewRows.readsAcross(n, lb)
             // Columns in whole vectors, so that parts meet at the ends of vectors.
             let vectors = (n + 15) / 16
-            nonisolated(unsafe) let (a, c) = (a, c)
+            nonisolated(unsafe) let (x, c) = (x, c)
             func share<B>(
-                _ b: UnsafePointer<B>,
+                _ b: UnsafeMutablePointer<B>,
                 _ kernel: (
                     (
                         Int, Int, UnsafePointer<Float>?, Int, UnsafePointer<B>?, Int, UnsafePointer<Float>?,
@@ -113,19 +107,20 @@ extension Matmul {
                 nonisolated(unsafe) let b = b
                 device.parallel(vectors, work: m * n * k / 4) { begin, end in
                     kernel?(
-                        16 * begin, min(n, 16 * end), a, la.leading, b, lb.leading, nil, nil, 0, c, ldc, Int32(m),
+                        16 * begin, min(n, 16 * end), x, la.leading, b, lb.leading, nil, nil, 0, c, ldc, Int32(m),
                         Int32(k), alpha, flags)
                 }
             }
-            switch b {
-            case .f32(let b): return share(b, across ? table.gemv_across_columns : table.gemv_along_columns)
-            case .bf16(let b): return share(b, across ? table.gemv_across_columns_bf16 : table.gemv_along_columns_bf16)
+            if b.dtype == .bf16 {
+                let kernel = across ? table.gemv_across_columns_bf16 : table.gemv_along_columns_bf16
+                return share(try b.pointer(as: UInt16.self), kernel)
             }
+            return share(try b.pointer(), across ? table.gemv_across_columns : table.gemv_along_columns)
         }
-        guard case .f32(let b) = b else { preconditionFailure("a product of many rows reads fp32") }
+        let y: UnsafeMutablePointer<Float> = try b.pointer()
         device.withBLAS(work: m * n * k) {
             copenblas_sgemm(
-                la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, a, Int32(la.leading), b,
+                la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, x, Int32(la.leading), y,
                 Int32(lb.leading), beta, c, Int32(ldc))
         }
     }
@@ -153,6 +148,13 @@ extension Matmul {
 }
 
 extension View {
+    /// A matrix of a batch, so many elements behind the first.
+    fileprivate func matrix(_ elements: Int) -> View {
+        View(
+            storage: storage, offset: offset + elements, shape: Array(shape.suffix(2)), strides: Array(strides.suffix(2)),
+            dtype: dtype)
+    }
+
     fileprivate static func workspace(_ shape: [Int], on device: CPUDevice) throws -> View {
         let block = try device.arena.allocate(shape.reduce(1, *) * DType.f32.size, for: .workspace)
         return View(storage: .host(block), shape: shape)

@@ -45,7 +45,7 @@ public final class Buffer {
     }
 
     /// Replaces the value by what is read piece by piece; see `Parameter.assign(pieces:)`.
-    public func assign(pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void) throws {
+    public func assign(pieces read: ComputeDevice.PieceReader) throws {
         try here.device.write(to: here.view, pieces: read)
     }
 }

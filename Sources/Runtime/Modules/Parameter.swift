@@ -109,8 +109,8 @@ public final class Parameter {
     }
 
     /// Replaces the value by what is read piece by piece, without a copy of the whole in between.
-    /// - Parameter read: fills memory with the values from a place on, in row-major order; called for each piece in order.
-    public func assign(pieces read: (_ from: Int, UnsafeMutableBufferPointer<Float>) throws -> Void) throws {
+    /// - Parameter read: fills memory with the values from a place on, in row-major order; see `ComputeDevice.write(to:pieces:)`.
+    public func assign(pieces read: ComputeDevice.PieceReader) throws {
         guard here.device.plan == nil else { return }
         guard value.isContiguous else {
             var values = [Float](repeating: 0, count: count)
