@@ -58,7 +58,7 @@ public struct Device: Sendable, CustomStringConvertible {
     /// The device in words: hardware, kernels, driver.
     public var summary: String {
         switch compute {
-        case .cpu(let d): "cpu (OpenBLAS \(d.blasCore), \(d.threads) threads)"
+        case .cpu(let d): "cpu (row kernels \(d.rowLevel), OpenBLAS \(d.blasCore), \(d.threads) threads)"
         case .openCL(let d): "opencl:\(d.index) (\(d.info.name), \(d.family) kernels, driver \(d.info.driver))"
         case .planned: "planned"
         }

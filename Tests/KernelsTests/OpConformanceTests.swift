@@ -16,6 +16,15 @@ struct OpConformanceTests {
         }
     }
 
+    /// Where there is a faster kernel nothing else would try them.
+    @Test("OpenBLAS's products")
+    func conformsWithOpenBLAS() throws {
+        let target = OpTarget(Device(.cpu(try CPUDevice(prefersOpenBLAS: true))))
+        try checkOps(OpSelection(op: "matmul"), on: [target]) { result in
+            if let text = OpReport.failureText(result) { Issue.record("\(text)") }
+        }
+    }
+
     @Test("every gradient on every backend", arguments: Set(GradientDescription.all.map(\.op)).sorted())
     func gradients(op: String) throws {
         let targets = try TestBackend.available.map { OpTarget(try $0.device()) }

@@ -43,7 +43,7 @@ public struct BenchCase: Sendable {
     /// Which kernels run it on a device.
     func family(on device: Device) -> String {
         switch device.compute {
-        case .cpu(let d): isProduct ? "openblas" : "rows-\(d.rowLevel)"
+        case .cpu(let d): isProduct && !d.multipliesItself ? "openblas" : "rows-\(d.rowLevel)"
         case .openCL(let d): d.family.rawValue
         case .planned: "planned"
         }

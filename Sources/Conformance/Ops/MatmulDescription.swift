@@ -259,6 +259,12 @@ private let shapes: [OpSample] = {
                 activation: .relu, keepsPreactivation: true, padding: 1))
         samples.append(MatmulSample(m: 41, n: 1271, k: 65, transposed: transposed))
         samples.append(MatmulSample(m: 301, n: 257, k: 513, transposed: transposed, integers: true))
+        // More than one packed block of depth; of rows and of columns on two threads.
+        samples.append(MatmulSample(m: 205, n: 715, k: 769, transposed: transposed, integers: true))
+        samples.append(
+            MatmulSample(
+                m: 203, n: 1409, k: 768, transposed: transposed, bias: true, residual: true, activation: .relu,
+                keepsPreactivation: true, padding: 3))
     }
     samples.append(MatmulSample(m: 5, n: 7, k: 2053, batch: [2], accumulate: true, bias: true, activation: .silu))
     // Long enough for pieces to pay on a machine of two cores as well.

@@ -4,7 +4,7 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// The CPU backend: OpenBLAS for products, vectorised row kernels for the rest.
+/// The CPU backend: vectorised row kernels, and for products OpenBLAS where there is no faster kernel of our own.
 public final class CPUDevice: Sendable {
     public let arena: Arena
     /// Threads that row kernels and OpenBLAS use. Part of what makes two runs equal bit for bit.
@@ -13,9 +13,11 @@ public final class CPUDevice: Sendable {
     public let profiler: Profiler?
     /// Whether memory is asked for and nothing is computed.
     private let isRehearsal: Bool
+    private let prefersOpenBLAS: Bool
 
+    /// - Parameter prefersOpenBLAS: products are OpenBLAS's everywhere: for comparisons.
     /// - Throws: `KernelError` of kind `device` when OpenBLAS cannot be loaded.
-    public init(threads: Int? = nil, profiler: Profiler? = nil) throws {
+    public init(threads: Int? = nil, profiler: Profiler? = nil, prefersOpenBLAS: Bool = false) throws {
         if let why = copenblas_load_error() {
             throw KernelError(
                 .device, "OpenBLAS cannot be loaded: \(String(cString: why))",
@@ -27,6 +29,7 @@ public final class CPUDevice: Sendable {
         let budget = MemoryBudget(Int(clamping: ProcessInfo.processInfo.physicalMemory))
         arena = Arena { bytes in try HostChunk(bytes, budget) }
         isRehearsal = false
+        self.prefersOpenBLAS = prefersOpenBLAS
     }
 
     /// What asks an arena without bytes for the memory that ops take on a device, and computes nothing.
@@ -35,12 +38,16 @@ public final class CPUDevice: Sendable {
         profiler = nil
         self.arena = arena
         isRehearsal = true
+        prefersOpenBLAS = device.prefersOpenBLAS
     }
 
     /// The core type OpenBLAS chose, e.g. "Cooperlake".
     public var blasCore: String { String(cString: copenblas_core_name()) }
     /// The instruction set of the row kernels: "v4" (AVX-512), "v3" (AVX2) or "base".
     public var rowLevel: String { String(cString: crows_level()) }
+
+    /// Whether products are computed by the row kernels (gemm.inc in CRows) rather than by OpenBLAS.
+    public var multipliesItself: Bool { !prefersOpenBLAS && table.pointee.gemm_workers != nil }
 
     /// The row kernels for this processor.
     nonisolated(unsafe) let table: UnsafePointer<crows_table> = crows()

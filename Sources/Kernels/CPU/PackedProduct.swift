@@ -17,7 +17,9 @@ struct PackedProduct {
         (g.a_row, g.a_depth) = a.transposed ? (1, a.leading) : (a.leading, 1)
         (g.b_column, g.b_depth) = b.transposed ? (b.leading, 1) : (1, b.leading)
         (g.a_narrow, g.b_narrow) = (o.a.dtype == .bf16 ? 1 : 0, o.b.dtype == .bf16 ? 1 : 0)
-        (g.a, g.b) = (UnsafeRawPointer(try o.a.pointer(as: UInt8.self)), UnsafeRawPointer(try o.b.pointer(as: UInt8.self)))
+        (g.a, g.b) = (
+            UnsafeRawPointer(try o.a.pointer(as: UInt8.self)), UnsafeRawPointer(try o.b.pointer(as: UInt8.self))
+        )
         (g.c, g.c_pitch) = (try o.c.view.pointer(), c.leading)
         (g.alpha, g.accumulate) = (op.alpha, o.c.mode == .accumulate ? 1 : 0)
         (g.has_epilogue, g.activation) = (hasEpilogue ? 1 : 0, Int32(op.activation.rawValue))
@@ -67,6 +69,8 @@ struct PackedProduct {
         g.c += batch.offsets.c + z * batch.strides.c
         if let view = operands.preactivation { g.pre += batch.place(of: view, beside: operands.c.view, z) }
         if let view = operands.residual { g.residual += batch.place(of: view, beside: operands.c.view, z) }
-        withUnsafePointer(to: g) { device.table.pointee.gemm_workers(range.lowerBound, range.upperBound, workers, $0, slots, slot) }
+        withUnsafePointer(to: g) {
+            device.table.pointee.gemm_workers(range.lowerBound, range.upperBound, workers, $0, slots, slot)
+        }
     }
 }

@@ -277,7 +277,8 @@ public final class OpenCLDevice: Sendable {
     }
 
     /// Gives the host a part of a block to overwrite. Where the device is the processor itself that is its own memory.
-    func mapping(_ block: Block, at offset: Int, _ bytes: Int, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws {
+    func mapping(_ block: Block, at offset: Int, _ bytes: Int, _ fill: (UnsafeMutableRawPointer) throws -> Void) throws
+    {
         var status: Int32 = 0
         guard
             let pointer = clEnqueueMapBuffer(

@@ -7,7 +7,7 @@ extension Matmul {
         let (m, n, k) = (c.shape[c.rank - 2], c.shape[c.rank - 1], o.a.shape[o.a.rank - 1])
         guard m > 0, n > 0 else { return }
         let (la, lb, lc) = (MatrixLayout(o.a)!, MatrixLayout(o.b)!, MatrixLayout(c)!)
-        let isPacked = k > 0 && !FewRows.fit(m, la) && device.table.pointee.gemm_workers != nil
+        let isPacked = k > 0 && !FewRows.fit(m, la) && device.multipliesItself
         let narrow = o.b.dtype == .bf16 && FewRows.fit(m, la)
         guard c.dtype == .f32, isPacked || o.a.dtype == .f32 && (o.b.dtype == .f32 || narrow) else {
             return try reduced(o, isPacked: isPacked, on: device)
@@ -151,7 +151,8 @@ extension View {
     /// A matrix of a batch, so many elements behind the first.
     fileprivate func matrix(_ elements: Int) -> View {
         View(
-            storage: storage, offset: offset + elements, shape: Array(shape.suffix(2)), strides: Array(strides.suffix(2)),
+            storage: storage, offset: offset + elements, shape: Array(shape.suffix(2)),
+            strides: Array(strides.suffix(2)),
             dtype: dtype)
     }
 
