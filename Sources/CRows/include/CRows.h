@@ -455,6 +455,12 @@ typedef struct {
                          ptrdiff_t slot);
 } crows_table;
 
+/// A part of shared work, 0 … parts − 1.
+typedef void (*crows_body)(void *context, ptrdiff_t part);
+/// Calls `function` for each part, each on a thread of its own, part 0 on the caller's; returns 1 when all are done. 0, and nothing has
+/// been called, where the threads are at work for somebody else (or for whoever calls this), or cannot be started.
+int crows_share(int parts, crows_body function, void *context);
+
 /// The fastest table this machine can run. RETORT_CPU_LEVEL=base|v3|v4 lowers the choice (read once).
 const crows_table *crows(void);
 
