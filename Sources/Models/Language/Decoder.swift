@@ -18,6 +18,8 @@ public final class Decoder: LanguageModel {
     /// nil where the embedding is the head.
     private let untiedHead: Linear?
     private var table: RotaryTable?
+    /// What the table's frequencies are of, where they depend on that.
+    private var tableReach: Int?
 
     public convenience init(_ config: JSONCursor) throws { self.init(try DecoderConfiguration(config)) }
 
@@ -36,7 +38,7 @@ public final class Decoder: LanguageModel {
     public var json: JSON { configuration.json }
     public var vocabulary: Int { configuration.vocabulary }
     public var layerCount: Int { blocks.count }
-    public var maxPositions: Int { configuration.maxPositions }
+    public var maxPositions: Int { configuration.reach }
     public var signals: [String] { SignalNames.ofDecoder(layers: blocks.count) }
 
     /// Old checkpoints store the frequencies; tied ones may store the head again.
@@ -55,7 +57,7 @@ public final class Decoder: LanguageModel {
         let device = x.device
         let positions = try tokens.positions(after: past)
         let place = Place(
-            table: try rotaryTable(reaching: past + tokens.length, on: device),
+            table: try rotaryTable(past + tokens.length, reach: Int((positions.max() ?? -1) + 1), on: device),
             positions: try device.view(positions, [positions.count], .i32),
             passes: try passes(tokens, past: past, on: device))
         for (index, block) in blocks.enumerated() {
@@ -94,14 +96,16 @@ public final class Decoder: LanguageModel {
     }
 
     /// A table that knows the positions below `count`; it grows by doubling.
-    private func rotaryTable(reaching count: Int, on device: ComputeDevice) throws -> RotaryTable {
-        if let table, table.cosines.shape[0] >= count { return table }
+    /// - Parameter reach: tokens of the longest text.
+    private func rotaryTable(_ count: Int, reach: Int, on device: ComputeDevice) throws -> RotaryTable {
+        let c = configuration
+        let needed = c.scaling.depends(onReach: reach) ? reach : nil
+        if let table, table.cosines.shape[0] >= count, needed == tableReach { return table }
         var rows = 64
         while rows < count { rows *= 2 }
-        let c = configuration
         let grown = try RotaryTable(
-            width: c.headWidth, theta: c.theta, scaling: c.scaling, positions: rows, on: device)
-        table = grown
+            width: c.headWidth, theta: c.theta, scaling: c.scaling, positions: rows, reach: reach, on: device)
+        (table, tableReach) = (grown, needed)
         return grown
     }
 }

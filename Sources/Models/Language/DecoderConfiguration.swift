@@ -67,7 +67,7 @@ public struct DecoderConfiguration: Sendable {
         guard headWidth % 2 == 0 else { throw config.failure("a head of \(headWidth) numbers has no pairs to turn") }
         epsilon = Float(try config.optional("rms_norm_eps")?.double(in: 0...1) ?? 1e-6)
         maxPositions = try config.optional("max_position_embeddings")?.int(in: 1...(1 << 28)) ?? 2048
-        (theta, scaling) = try Self.rotary(config)
+        (theta, scaling) = try Self.rotary(config, positions: maxPositions)
         isTied = try flag("tie_word_embeddings")
         switch modelType {
         case "qwen2": (hasQueryBias, hasOutputBias) = (true, false)
@@ -84,7 +84,7 @@ public struct DecoderConfiguration: Sendable {
         }
     }
 
-    private static func rotary(_ config: JSONCursor) throws -> (Double, RotaryTable.Scaling) {
+    private static func rotary(_ config: JSONCursor, positions: Int) throws -> (Double, RotaryTable.Scaling) {
         let parameters = try config.optional("rope_parameters")
         let theta = try (parameters?.optional("rope_theta") ?? config.optional("rope_theta"))?.double(in: 1e-3...1e12)
         guard let scaling = try parameters ?? config.optional("rope_scaling") else { return (theta ?? 10000, .none) }
@@ -101,9 +101,43 @@ public struct DecoderConfiguration: Sendable {
                     highFrequencyFactor: try number("high_freq_factor"),
                     originalPositions: try scaling.member("original_max_position_embeddings").int(in: 1...(1 << 28)))
             )
+        case "dynamic":
+            return (theta ?? 10000, .dynamic(factor: try number("factor"), originalPositions: positions))
+        case "yarn": return (theta ?? 10000, .yarn(try yarn(scaling, positions: positions)))
         case let other:
             throw (kind ?? scaling).failure(
-                "the rotary scaling \(other.quoted()) is not supported; default, linear and llama3 are")
+                "the rotary scaling \(other.quoted()) is not supported; default, linear, dynamic, llama3 and yarn are")
+        }
+    }
+
+    private static func yarn(_ scaling: JSONCursor, positions: Int) throws -> RotaryTable.YaRN {
+        func number(_ key: String) throws -> Double? { try scaling.optional(key)?.double(in: 0...1e9) }
+        let original = try scaling.optional("original_max_position_embeddings")?.int(in: 1...(1 << 28)) ?? positions
+        let factor = try scaling.optional("factor")?.double(in: 1e-6...1e9) ?? Double(positions) / Double(original)
+        var yarn = RotaryTable.YaRN(factor: factor, originalPositions: original)
+        // 0 is as good as nothing, as in transformers.
+        if let fast = try number("beta_fast"), fast > 0 { yarn.fast = fast }
+        if let slow = try number("beta_slow"), slow > 0 { yarn.slow = slow }
+        if let truncates = try scaling.optional("truncate")?.bool() { yarn.truncates = truncates }
+        if let given = try number("attention_factor") {
+            yarn.attentionFactor = given
+        } else if let one = try number("mscale"), let all = try number("mscale_all_dim"), one > 0, all > 0 {
+            yarn.attentionFactor =
+                RotaryTable.YaRN.attentionFactor(factor, weight: one)
+                / RotaryTable.YaRN.attentionFactor(factor, weight: all)
+        }
+        return yarn
+    }
+
+    /// Positions that the model can be asked for: those of the scaling where it reaches further than max_position_embeddings says.
+    var reach: Int {
+        func stretched(_ factor: Double, _ original: Int) -> Int {
+            max(maxPositions, Int(min(factor * Double(original), Double(1 << 28))))
+        }
+        return switch scaling {
+        case .dynamic(let factor, let original): stretched(factor, original)
+        case .yarn(let yarn): stretched(yarn.factor, yarn.originalPositions)
+        case .none, .linear, .llama3: maxPositions
         }
     }
 
