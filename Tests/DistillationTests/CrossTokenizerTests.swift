@@ -143,7 +143,7 @@ struct CrossTokenizerTests {
         ]
         let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
         _ = try model.materialize(on: device, seed: 3)
-        let teacher = LanguageTeacher(model, bridge: bridge, on: device)
+        let teacher = LanguageTeacher(model, tokens: TeacherTokens(bridge: bridge), on: device)
         #expect(teacher.isForeign)
         let texts = ["Once upon a time there was a small dog.", "The sun was warm."]
         let rows = try texts.map { text in

@@ -67,6 +67,7 @@ public final class CacheRun {
         }
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
+        try Self.checkTokenizer(folder, examples, at: teacher?.location)
         let dtype = teacher?.dtype ?? .f32
         let model = try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
         try Self.check(model, examples, at: teacher?.location)
@@ -91,6 +92,25 @@ public final class CacheRun {
             // The same text twice is one record.
             return !writer.has(address, rows: example.targetCount) && seen.insert(address).inserted
         }.sorted { (corpus.length(of: $0), $0) < (corpus.length(of: $1), $1) }.map(Int32.init)
+    }
+
+    /// A cache has the predictions of a text's tokens, by their ids.
+    private static func checkTokenizer(
+        _ folder: String, _ data: LanguageExamples, at place: RetortError.Location?
+    ) throws {
+        guard let own = data.tokenizer, LanguageModelDirectory.hasTokenizer(folder),
+            try LanguageModelDirectory.tokenizerDigest(folder) != LanguageModelDirectory.tokenizerDigest(own.folder)
+        else { return }
+        let bridge = try TokenBridge(from: Tokenizer.load(own.folder), to: Tokenizer.load(folder))
+        let isSame =
+            bridge.isIdentity
+            || bridge.shared.count == bridge.sizes.source && bridge.shared.studentIDs == bridge.shared.teacherIDs
+        guard isSame else {
+            throw RetortError.recipe(
+                "the teacher in \(folder.quoted(limit: 200)) has another tokenizer than the data's in \(own.folder.quoted(limit: 200))",
+                at: place, why: "a cache is of one vocabulary: the ids of the texts, of the teacher and of the student",
+                help: "let the teacher read beside its student: give it a `path` without a `cache`")
+        }
     }
 
     private static func check(

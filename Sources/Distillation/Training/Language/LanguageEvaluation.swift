@@ -15,6 +15,7 @@ struct LanguageEvaluation: Sendable {
     /// Against the teacher, or the mean of several teachers' probabilities; nil without one.
     private(set) var comparison: Comparison?
 
+    /// Means over the tokens that the teacher can predict: all, unless it counts tokens otherwise and does not know some.
     struct Comparison: Sendable {
         /// Mean of KL(teacher ‖ student) and of KL(student ‖ teacher).
         var forward = 0.0
@@ -46,18 +47,21 @@ struct LanguageEvaluation: Sendable {
             teachers.isEmpty
             ? nil
             : Comparison(
-                forward: sums.forward / count, reverse: sums.reverse / count, agreement: Double(sums.same) / count,
-                bins: sums.byEntropy.bins)
+                forward: sums.forward / sums.comparedCount, reverse: sums.reverse / sums.comparedCount,
+                agreement: Double(sums.same) / sums.comparedCount, bins: sums.byEntropy.bins)
     }
 
     private struct Sums {
         var tokens = 0
         var crossEntropy = 0.0
         var hits = 0
+        /// Tokens that the teacher can predict.
+        var compared = 0
         var forward = 0.0
         var reverse = 0.0
         var same = 0
         var byEntropy = EntropySums()
+        var comparedCount: Double { Double(max(1, compared)) }
 
         mutating func add(
             _ batch: LanguageBatch, _ model: any LanguageModel, _ teachers: [LanguageTeacher], on device: Device
@@ -70,22 +74,29 @@ struct LanguageEvaluation: Sendable {
             let count = targets.count
             guard count > 0 else { return }
             let hidden = try states.reshaped([batch.targets.count, head.hidden]).rows(at: places)
-            let classes = LanguageTeacher.classes(of: teachers, beside: head.classes)
-            let taught = try LanguageTeacher.mean(teachers, of: ids, classes: classes, at: places, on: device)
+            let classes = ComparedClasses(teachers, beside: head.classes)
+            let taught = try LanguageTeacher.mean(teachers, of: batch, ids, classes: classes, at: places, on: device)
+            // Of each place the class that follows, where teachers can predict it.
+            let known = targets.enumerated().map { number, target -> Int32? in
+                guard taught?.isRead?[places.map { Int($0[number]) } ?? number] ?? true else { return nil }
+                return classes.map { $0.place(of: target) } ?? target
+            }
             // Logits by chunks, of at most 64 MiB.
             let rows = max(1, (16 << 20) / max(1, head.classes))
-            let space = try taught.map { try device.compute.empty([min(rows, count), $0.classes]) }
+            let space = try taught.map { try device.compute.empty([min(rows, count), $0.logits.classes]) }
             for start in stride(from: 0, to: count, by: rows) {
                 let range = start..<min(count, start + rows)
                 let logits = try head.logits(Tensor(view: hidden.view.slice(range), on: device))
-                try add(logits, Array(targets[range]), classes, on: device) {
-                    try taught?.logits(range, in: space?.slice(0..<range.count))
+                try add(logits, Array(targets[range]), Array(known[range]), classes, on: device) {
+                    try taught?.logits.logits(range, in: space?.slice(0..<range.count))
                 }
             }
         }
 
+        /// - Parameter known: the classes of the targets that teachers can predict.
         private mutating func add(
-            _ logits: Tensor, _ targets: [Int32], _ classes: Int?, on device: Device, teacher: () throws -> View?
+            _ logits: Tensor, _ targets: [Int32], _ known: [Int32?], _ classes: ComparedClasses?, on device: Device,
+            teacher: () throws -> View?
         ) throws {
             let labels = try device.compute.view(targets, [targets.count], .i32)
             let places = targets.indices.filter { targets[$0] != LanguageBatch.ignored }
@@ -98,15 +109,16 @@ struct LanguageEvaluation: Sendable {
             }
             guard let taught = try teacher() else { return }
             let theirs = try device.compute.read(Tensor(view: taught, on: device).argmax(-1), as: Int32.self)
-            let logits = try classes.map { try logits.narrowed(axis: 1, 0..<$0) } ?? logits
+            let logits = try classes.map { try $0.columns(of: logits) } ?? logits
             let there = try logits.divergence(Divergence(.forwardKL), teacher: taught).perRow.values()
             let back = try logits.divergence(Divergence(.reverseKL), teacher: taught).perRow.values()
             // −Σ P ln P: what the teacher's prediction costs itself.
             let entropy = try Tensor(view: taught, on: device).divergence(
                 Divergence(.forwardCrossEntropy), teacher: taught
             ).perRow.values()
-            for place in places {
-                let agrees = best[place] == theirs[place]
+            for place in places where known[place] != nil {
+                let agrees = best[place] == (classes.map { $0.ids[Int(theirs[place])] } ?? theirs[place])
+                compared += 1
                 forward += Double(there[place])
                 reverse += Double(back[place])
                 if agrees { same += 1 }
