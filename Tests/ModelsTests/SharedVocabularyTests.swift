@@ -118,6 +118,9 @@ struct SharedVocabularyTests {
         let ids = try pieces.encode("the", addSpecialTokens: false).ids
         let across = try SharedVocabulary(student: tokenizer(["the", "\u{120}the"], "c"), teacher: pieces)
         #expect(across.studentIDs.contains(1) == (ids.count == 1) && across.teacherID(of: 1) == ids.first)
+        // "</s>" ends texts in one and has no role in the other.
+        let marks = try SharedVocabulary(student: TinyTokenizer.make(), teacher: TinyTokenizer.make(settings: [:]))
+        #expect(marks.count == 260 && marks.teacherID(of: 303) == 303)
         // A byte's token and the letter write the same: each is its own.
         let llama = try Tokenizer.load(TokenizerFixtures.folder + "/stories260K")
         let itself = try SharedVocabulary(student: llama, teacher: llama)

@@ -36,7 +36,7 @@ struct TokenRenumberingTests {
         #expect(!bridge.isIdentity && bridge.shared.count == 512)
         #expect(bridge.shared.teacherIDs == (0..<512).map { 511 - $0 })
         let found = try agreement(bridge, Self.texts)
-        #expect(found.tokens > 100 && found.same == found.tokens && found.difference == nil)
+        #expect(found.tokens > 60 && found.same == found.tokens && found.difference == nil, "\(found)")
         let renumbering = try TokenRenumbering(bridge)
         #expect(renumbering.isOneToOne && renumbering.knowsAll)
         for text in Self.texts {
@@ -54,7 +54,7 @@ struct TokenRenumberingTests {
         let bridge = try TokenBridge(from: own, to: other)
         let texts = ["<|im_start|>user\nHello<|sep|> there", "no marks in this"]
         let found = try agreement(bridge, texts)
-        #expect(found.difference == nil && found.same == found.tokens && found.tokens > 10)
+        #expect(found.difference == nil && found.same == found.tokens && found.tokens > 10, "\(found)")
         let renumbering = try TokenRenumbering(bridge)
         #expect(!renumbering.knowsAll && !renumbering.isOneToOne && renumbering.shared.count == 512)
         let ids = try own.encode(texts[0]).ids
@@ -116,7 +116,9 @@ struct TokenRenumberingTests {
             try Tokenizer.load(TokenizerFixtures.folder + "/bert-uncased")
         )
         #expect(try difference(cased, lower, ["the cat Sat"]) != nil)
-        #expect(try difference(try Tokenizer.load(Self.stories), cased, Self.texts) != nil)
+        // Two that were made from different texts: few tokens are the same, and every place that differs has one that the other lacks.
+        let apart = try agreement(TokenBridge(from: Tokenizer.load(Self.stories), to: cased), Self.texts)
+        #expect(Double(apart.same) < 0.9 * Double(apart.tokens), "\(apart)")
     }
 
     @Test(
@@ -126,7 +128,7 @@ struct TokenRenumberingTests {
         let folder = try #require(TokenizerFixtures.data) + "/tokenizers/"
         let (qwen, gpt) = (try Tokenizer.load(folder + "qwen2"), try Tokenizer.load(folder + "gpt2"))
         let found = try agreement(TokenBridge(from: gpt, to: qwen), Self.texts)
-        #expect(found.difference != nil, "digits are cut one by one, or by threes")
+        #expect(found.same < found.tokens, "digits are cut one by one, or by threes")
         let same = try agreement(TokenBridge(from: qwen, to: qwen), Self.texts)
         #expect(same.difference == nil && same.same == same.tokens && same.tokens > 30)
     }

@@ -16,19 +16,28 @@ final class LanguageTeacher {
     let tokens: TeacherTokens
     /// Of a model that stays as it is and counts its tokens otherwise the rows of its head that were last asked for.
     private var gathered: (ids: [Int32], head: OutputHead)?
+    /// Whether there is something to measure students by on the texts that are held out: a model that reads them, or what a cache has of them.
+    let knowsHeldOut: Bool
     /// What it does when the student has taken a step.
     private let follow: (() throws -> Void)?
     /// The weights that follow the student's; nil for a teacher that stays as it is.
     let moving: View?
 
-    /// - Parameter follow: for a teacher that learns from its student.
+    /// - Parameters:
+    ///   - knowsHeldOut: whether a cache has the texts that are held out; nil: no.
+    ///   - follow: for a teacher that learns from its student.
     init(
         _ name: String = Role.teacher, _ source: Source, tokens: TeacherTokens = TeacherTokens(),
-        moving: View? = nil, follow: (() throws -> Void)? = nil
+        knowsHeldOut: Bool? = nil, moving: View? = nil, follow: (() throws -> Void)? = nil
     ) {
         self.name = name
         self.source = source
         self.tokens = tokens
+        if case .model = source {
+            self.knowsHeldOut = !tokens.isForeign
+        } else {
+            self.knowsHeldOut = knowsHeldOut ?? false
+        }
         self.follow = follow
         self.moving = moving
     }
@@ -114,8 +123,8 @@ final class LanguageTeacher {
         }
         switch source {
         case .cache(let cache):
-            let (kept, signals) = try cache.lesson(batch, capturing: paths, on: device)
-            return Lesson(signals) { _ in .kept(kept) }
+            let kept = try cache.lesson(batch, capturing: paths, on: device)
+            return Lesson(kept.signals) { _ in .kept(kept.predictions) }
         case .model(let model, let own):
             let read = try read(batch, tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
             return Lesson(read.signals, isRead: read.isRead) { .live(try read.logits($0)) }
@@ -146,10 +155,9 @@ final class LanguageTeacher {
             return try teacher.read(batch, tokens, by: model, on: own, for: device, classes: classes)
         }
         guard let first = readings.first else { return nil }
-        let logits =
-            readings.count > 1
-            ? try MeanProbabilities(readings.map { try $0.logits(places) }, on: device) : try first.logits(places)
-        return (logits, [Bool].inAll(readings.map(\.isRead)))
+        let isRead = [Bool].inAll(readings.map(\.isRead))
+        guard readings.count > 1 else { return (try first.logits(places), isRead) }
+        return (try MeanProbabilities(readings.map { try $0.logits(places) }, on: device), isRead)
     }
 
     private struct Reading {
@@ -197,6 +205,15 @@ final class LanguageTeacher {
     }
 }
 
+extension [LanguageTeacher] {
+    /// Those that students are measured by: the models, which all are seen together; where there is none, the cache, if it is the only one.
+    var measures: [LanguageTeacher] {
+        let known = filter(\.knowsHeldOut)
+        let models = known.filter { $0.model != nil }
+        return models.isEmpty && count == 1 ? known : models
+    }
+}
+
 extension [Bool] {
     /// What holds in all of several; nil holds everywhere.
     static func inAll(_ several: [[Bool]?]) -> [Bool]? {
@@ -238,7 +255,7 @@ extension LanguageTeacherSpec {
     func load(for data: LanguageExamples, tokens: TeacherTokens, beside device: Device) throws -> LanguageTeacher? {
         let isPlanned = device.compute.plan != nil
         if let cache = try openCache(for: data, readingTeacher: !isPlanned) {
-            return LanguageTeacher(name, .cache(cache))
+            return LanguageTeacher(name, .cache(cache), knowsHeldOut: cache.has(data.test))
         }
         guard let live, let folder = live.directory else { return nil }
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }

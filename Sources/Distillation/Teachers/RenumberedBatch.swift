@@ -21,7 +21,7 @@ struct RenumberedBatch {
             (places, isRead) = (nil, nil)
             return
         }
-        var rows = [[(token: Int32, document: Int32)]](repeating: [], count: batch.rows)
+        var rows = [[Token]](repeating: [], count: batch.rows)
         var found = [(row: Int, place: Int)?](repeating: nil, count: batch.tokens.count)
         for (text, reading) in zip(texts, readings) {
             let row = text.range.lowerBound / batch.length
@@ -30,15 +30,23 @@ struct RenumberedBatch {
                 found[place] = (row, start + Int(own))
             }
             let document = batch.documents?[text.range.lowerBound] ?? 0
-            rows[row] += reading.tokens.prefix(count).map { ($0, document) }
+            rows[row] += reading.tokens.prefix(count).map { Token(id: $0, document: document) }
         }
         let length = max(1, rows.map(\.count).max() ?? 1)
-        let filled = rows.map { $0 + Array(repeating: (token: 0, document: -1), count: length - $0.count) }
+        let filled = rows.flatMap { row in
+            row + [Token](repeating: Token(id: 0, document: -1), count: length - row.count)
+        }
         tokens = try TokenBatch(
-            filled.flatMap { $0.map(\.token) }, rows: batch.rows, valid: filled.flatMap { $0.map { $0.document >= 0 } },
-            documents: batch.documents == nil ? nil : filled.flatMap { $0.map(\.document) })
+            filled.map(\.id), rows: batch.rows, valid: filled.map { $0.document >= 0 },
+            documents: batch.documents == nil ? nil : filled.map(\.document))
         places = found.map { place in place.map { Int32($0.row * length + $0.place) } ?? 0 }
         isRead = found.map { $0 != nil }
+    }
+
+    private struct Token {
+        let id: Int32
+        /// −1 for padding.
+        let document: Int32
     }
 
     /// The teacher's places for some of the student's, row-major numbers of them; nil: all.

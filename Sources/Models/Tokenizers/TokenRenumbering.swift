@@ -15,7 +15,8 @@ public struct TokenRenumbering: Sendable {
 
     /// - Throws: `RetortError` 65 for a token that the other tokenizer cannot read.
     public init(_ bridge: TokenBridge) throws {
-        shared = bridge.shared
+        let shared = bridge.shared
+        self.shared = shared
         let (source, target) = (bridge.source, bridge.target)
         let bytes = Self.bytes(bridge)
         var (ends, readings): ([Int], [Int32]) = ([0], [])
@@ -30,7 +31,8 @@ public struct TokenRenumbering: Sendable {
             ends.append(readings.count)
         }
         (self.ends, self.readings) = (ends, readings)
-        fronts = (try Self.front(source), try Self.front(target))
+        let fronts = (own: try Self.front(source), other: try Self.front(target))
+        self.fronts = fronts
         self.knowsAll = knowsAll
         isOneToOne = knowsAll && fronts.own.map { shared.teacherID(of: $0) } == fronts.other
     }

@@ -124,7 +124,7 @@ final class LanguageLoss {
             let comparison = Comparison(places: term.spec.places, teachers: classes == nil ? [] : term.spec.teachers)
             let own =
                 try compared[comparison]
-                ?? ComparedRows(rows, head, classes, isRead: .inAll(taught.map(\.isRead)), device)
+                ?? ComparedRows(rows, head, classes, isRead: [Bool].inAll(taught.map(\.isRead)), device)
             compared[comparison] = own
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(

@@ -70,7 +70,14 @@ final class LanguageRun: RecipeRun {
             "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
                 + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
         for line in findings { try say(line) }
-        for cache in loaded.compactMap({ $0?.cache }) { for line in cache.words { try say(line) } }
+        for teacher in loaded.compactMap({ $0 }) {
+            guard let cache = teacher.cache else { continue }
+            for line in cache.words { try say(line) }
+            if !teacher.knowsHeldOut { try say(cache.lackWords(data.test.count)) }
+        }
+        if loaded.count > 1, loaded.allSatisfy({ $0?.cache != nil }) {
+            try say("agreement and divergence are not measured: of what was kept of several teachers there is no mean")
+        }
         for (teacher, tokens) in zip(recipe.teachers, teacherTokens) {
             guard let bridge = tokens.bridge, !bridge.isIdentity else { continue }
             guard tokens.isForeign else {
@@ -108,14 +115,29 @@ final class LanguageRun: RecipeRun {
                     seeds: results)
             }
         }
-        return RunResults(
+        var results = RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
             classes: [],
             arms: taught
                 + zip(recipe.arms, armResults).map {
-                    ArmResult(role: $0.name, contract: $0.contract(contract(of:)), seeds: $1)
+                    ArmResult(role: $0.name, contract: $0.contract(by: contract(of:)), seeds: $1)
                 },
             timeUnit: .step)
+        results.notes = comparisonNotes
+        return results
+    }
+
+    /// What agreement and divergence of this run are, where they are not over all classes.
+    private var comparisonNotes: [String] {
+        let teachers = loaded.compactMap { $0 }.filter { !$0.isForeign }
+        guard loaded.allSatisfy({ $0 != nil }) else { return [] }
+        return teachers.measures.compactMap { teacher in
+            if let cache = teacher.cache { return cache.measuringWords }
+            return teacher.tokens.renumbering.map {
+                "agreement and divergences from \(teacher.name): among the \(NumberFormat.grouped($0.shared.count)) tokens that both "
+                    + "vocabularies have, where the next token is one of them"
+            }
+        }
     }
 
     /// What a loss minimises, with the tokens that are compared where these are not all of both.
@@ -273,7 +295,7 @@ final class LanguageRun: RecipeRun {
             result = try measure(
                 model, on: test, answering: answers, seed: seed, curve: training.curve, tokens: trainer.tokens,
                 trained: arena.count,
-                against: goal.compared.filter { $0.model != nil }, on: device)
+                against: goal.compared.measures, on: device)
         } catch let error as RetortError where error.exit == .stopped {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
             try training.writeDown()
@@ -331,7 +353,11 @@ final class LanguageRun: RecipeRun {
     ) throws -> SeedResult {
         let evaluation = try LanguageEvaluation(model, test, teachers: teachers, on: device)
         var metrics = evaluation.metrics
-        if let answers { metrics.merge(try answers.metrics(model, teachers: teachers, on: device)) { $1 } }
+        if let answers {
+            // A cache has the data's texts alone.
+            let readers = teachers.filter { $0.model != nil }
+            metrics.merge(try answers.metrics(model, teachers: readers, on: device)) { $1 }
+        }
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
         metrics[.latency] = try forwardLatency(model, test, on: device)

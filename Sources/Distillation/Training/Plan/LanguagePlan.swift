@@ -247,7 +247,7 @@ struct LanguagePlan {
         let present = try training.present.map { try teacher($0, on: here) }
         let teaching = rehearsal.memory.byPurpose
         let test = try longest(of: data.test)
-        let compared = present.filter { $0.model != nil && !$0.isForeign }
+        let compared = present.filter { !$0.isForeign }.measures
         for (index, teacher) in zip(training.present, present) where recipe.teachers[index].train == nil {
             guard let model = teacher.model, !teacher.isForeign else { continue }
             let own = try longest(of: data.test, readBy: teacher)
