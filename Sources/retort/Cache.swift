@@ -7,8 +7,8 @@ struct Cache: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Keep what a teacher predicts, so that students learn without it.",
         discussion: """
-            Reads the training texts of a recipe with the teacher of its `teacher: {path: DIRECTORY}`, once, and keeps of each learned token the
-            likeliest successors with their probabilities, and what all others weigh together. A recipe with `teacher: {cache: DIRECTORY}`
+            Reads the texts of a recipe, those that are held out too, with the teacher of its `teacher: {path: DIRECTORY}`, once, and keeps of each
+            learned token the likeliest successors with their probabilities, and what all others weigh together. A recipe with `teacher: {cache: DIRECTORY}`
             then trains without a teacher in memory: in any order, with any batch, seed, temperature and device. Hidden states of all tokens
             are kept too where the recipe's losses compare them (hidden-states).
 

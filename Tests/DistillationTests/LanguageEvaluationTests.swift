@@ -186,6 +186,15 @@ struct LanguageEvaluationTests {
         try text.replacing(try Regex(one.key + ": *" + one.id), with: one.key + ": " + two.id)
             .replacing(try Regex(two.key + ": *" + two.id), with: two.key + ": " + one.id)
             .write(toFile: file, atomically: true, encoding: .utf8)
+        var data = LanguageEvaluationData(place.folder.path("text.jsonl"))
+        data.text.source.fields = ["prompt": "question", "completion": "answer"]
+        let swapped = try evaluate(
+            languageModel: place.student, teacher: place.folder.path("other"), on: data, device: device)
+        #expect(swapped.notes.contains { $0.contains("counts its tokens otherwise") })
+        // Another vocabulary.
+        try FileManager.default.removeItem(atPath: file)
+        try FileManager.default.copyItem(
+            atPath: Project.root + "/Tests/Fixtures/tokenizers/llama3/tokenizer.json", toPath: file)
         refused(.badData, "different tokenizers", teacher: place.folder.path("other")) { _ in }
         place.write(positions: String(repeating: "a b ", count: 200))
         refused(.badData, "--max-length 64") { _ in }

@@ -132,8 +132,10 @@ struct LanguageTeacherTests {
         let rig = try Rig(backend)
         // 24 rows of the student, 31 of the teacher, 24 of the other; the tokenizer has 23 tokens, all that the data use.
         let large = LanguageTeacher(
-            try Rig.model(2, vocabulary: 31, on: rig.device).model, "large", tokens: 23, on: rig.device)
-        let even = LanguageTeacher(try Rig.model(3, on: rig.device).model, "even", tokens: 23, on: rig.device)
+            try Rig.model(2, vocabulary: 31, on: rig.device).model, "large", tokens: TeacherTokens(count: 23),
+            on: rig.device)
+        let even = LanguageTeacher(
+            try Rig.model(3, on: rig.device).model, "even", tokens: TeacherTokens(count: 23), on: rig.device)
         #expect(rig.batch.tokens.allSatisfy { $0 < 23 })
         func logits(_ model: any LanguageModel, _ columns: Int) throws -> Tensor {
             let places = rig.batch.targets.indices.filter { rig.batch.targets[$0] >= 0 }.map(Int32.init)
@@ -178,7 +180,9 @@ struct LanguageTeacherTests {
         let rig = try Rig(backend)
         let teachers = [try rig.teacher("a", 2), try rig.teacher("b", 3), try rig.teacher("c", 4)]
         let tokens = try TokenBatch(rig.batch)
-        let source = try #require(try LanguageTeacher.mean(teachers, of: tokens, classes: nil, on: rig.device))
+        let source = try #require(
+            try LanguageTeacher.mean(teachers, of: rig.batch, tokens, classes: nil, on: rig.device)
+        ).logits
         let range = 4..<9
         let space = try rig.device.compute.empty([range.count, 24])
         let found = try Tensor(view: source.logits(range, in: space), on: rig.device).softmax().values()

@@ -211,6 +211,32 @@ struct PlanTests {
         try compare(recipe, in: small.folder, backend)
     }
 
+    @Test("what was kept of a teacher, and a teacher with its tokens in another order", arguments: TestBackend.fast)
+    func otherTeachers(_ backend: TestBackend) throws {
+        let place = try TextPlace()
+        _ = try place.train()
+        let folder = place.folder
+        try RenumberedDirectory.write(
+            place.teacher, to: folder.path("other"), order: { ["<x>"] + $0.reversed() + ["<y>"] },
+            added: ["<x>", "<y>"])
+        try RenumberedDirectory.write(
+            Project.root + "/Tests/Fixtures/tokenizers/stories260K", to: folder.path("own"),
+            order: { Array($0.prefix(30)) + ["<own>"] + Array($0.dropFirst(30)) }, added: ["<own>"])
+        let arms = "{a: {objective: [{loss: hinton, alpha: 0.5}]}, b: {objective: [{loss: akl}]}}"
+        let recipe = TextPlace.recipe.split(separator: "\n").map {
+            $0.hasPrefix("teacher:") ? "teacher: {path: other}" : $0.hasPrefix("arms:") ? "arms: " + arms : String($0)
+        }.joined(separator: "\n")
+        try compare(recipe, in: folder, backend)
+        try compare(recipe, ["data.tokenizer=own"], in: folder, backend)
+        let cached = recipe.replacing("{path: other}", with: "{path: run/teacher/seed-0/final, cache: cache}")
+            .replacing("loss: akl", with: "loss: jsd")
+        _ = try CacheRun(
+            readRecipe(folder.write(cached, to: "cached.yaml")), output: nil, kept: .top(9), bits: 8, states: .f16,
+            batch: 4, on: backend.device(), progress: Progress(quiet: true)
+        ).run()
+        try compare(cached, in: folder, backend)
+    }
+
     @Test("several teachers, and students that teach", arguments: TestBackend.fast)
     func teachers(_ backend: TestBackend) throws {
         let model = "kind: llama, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16"

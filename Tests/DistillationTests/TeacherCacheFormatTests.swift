@@ -112,8 +112,10 @@ struct TeacherCacheFormatTests {
             #expect(found.places == record.places && found.length == 10)
             for (was, now) in zip(rows, found.rows) {
                 #expect(was.ids == now.ids)
-                for (depth, stored) in zip(was.depths, now.depths) {
-                    let bound = identity.scale.error(identity.scale.symbol(depth))
+                let symbols = identity.scale.symbols(was.depths)
+                #expect(now.likeliest == was.likeliest)
+                for (symbol, (depth, stored)) in zip(symbols, zip(was.depths, now.depths)) {
+                    let bound = identity.scale.error(symbol)
                     #expect(abs(depth - stored) <= bound + 1e-9, "\(depth) became \(stored)")
                 }
                 #expect((was.rest == nil) == (now.rest == nil))

@@ -59,9 +59,11 @@ struct TeacherCacheTests {
         let (p, q) = (logs(teacher), logs(student))
         let order = p.indices.sorted { p[$0] > p[$1] }
         let rest = order.dropFirst(k)
-        var outcomes = order.prefix(k).map { id in
-            let depth = Double(teacher[teacher.startIndex + order[0]] - teacher[teacher.startIndex + id])
-            return (p: p[id], q: q[id], error: scale.error(scale.symbol(depth)) / t)
+        let depths = order.prefix(k).map {
+            Double(teacher[teacher.startIndex + order[0]] - teacher[teacher.startIndex + $0])
+        }
+        var outcomes = zip(order, scale.symbols(depths)).map { id, symbol in
+            (p: p[id], q: q[id], error: scale.error(symbol) / t)
         }
         if !rest.isEmpty {
             func together(_ x: [Double]) -> Double { log(rest.reduce(0) { $0 + exp(x[$1]) }) }
@@ -193,7 +195,8 @@ struct TeacherCacheTests {
         let cached = try CachedLanguage(backend)
         #expect(thrown(RetortError.self) { _ = try cached.small.start("early") }?.exit == .missingInput)
         let summary = try cached.fill(.top(24))
-        #expect(summary.readTokens == 40 * 9 && summary.tokens == 360 && summary.residual.allSatisfy { $0.mass == 0 })
+        #expect(summary.readTokens == 56 * 9 && summary.tokens == 504 && summary.heldOut == 16)
+        #expect(summary.residual.allSatisfy { $0.mass == 0 })
         #expect(try cached.fill(.top(24)).readTokens == 0)
 
         let results = try cached.small.start("cached").run()
@@ -230,6 +233,79 @@ struct TeacherCacheTests {
         try cached.small.folder.write(
             CachedLanguage.recipe.replacing("path: run/teacher/seed-0/final, ", with: ""), to: "small.yaml")
         _ = try cached.small.start("alone")
+    }
+
+    @Test(
+        "students are measured by the kept predictions: agreement as by the teacher itself, the divergence at most its own",
+        arguments: TestBackend.fast)
+    func measured(_ backend: TestBackend) throws {
+        let cached = try CachedLanguage(backend)
+        let keys = ["kl_to_teacher", "reverse_kl_to_teacher"]
+        try cached.small.folder.write(
+            CachedLanguage.recipe.replacing(", cache: cache", with: ""), to: "small.yaml")
+        let live = try cached.small.start("live", "seeds=[0]").run()
+        #expect(live.notes.isEmpty)
+        let theirs = live.arms[1].seeds[0].metrics
+        try cached.small.folder.write(CachedLanguage.recipe, to: "small.yaml")
+        for (k, bits) in [(24, 12), (5, 8), (1, 8)] {
+            let name = "cache-\(k)"
+            try cached.fill(.top(k), bits: bits, into: name)
+            let results = try cached.small.start("run-\(k)", "seeds=[0]", "teacher.cache=\(name)").run()
+            // The student alone is the same one in all runs.
+            let mine = results.arms[0].seeds[0].metrics
+            #expect(results.arms.allSatisfy { $0.seeds[0].metrics["agreement"] != nil })
+            #expect(mine["agreement"] == theirs["agreement"] && mine["cross_entropy"] == theirs["cross_entropy"])
+            for key in keys {
+                let (a, b) = (try #require(mine[key]), try #require(theirs[key]))
+                if k == 24 {
+                    #expect(abs(a - b) < 2e-3 * b, "\(key): \(a), \(b)")
+                } else {
+                    #expect(a < b && a > 0, "\(key): \(a), \(b)")
+                }
+            }
+            // Nobody takes it for the dense one.
+            let note = try #require(results.notes.first)
+            #expect(results.notes.count == 1 && note.contains("the \(k) likeliest classes and all others as one"))
+            #expect(summaryTable(results).replacing("\n", with: " ").contains("all others as one outcome"))
+            #expect(results.summaryJSON["notes"] == .array([.string(note)]))
+            let folder = cached.small.folder.path("run-\(k)")
+            for file in ["report.html", "results.json"] {
+                let text = try String(contentsOfFile: folder + "/" + file, encoding: .utf8)
+                #expect(text.contains("others as one outcome"), "\(file)")
+            }
+            #expect(try RunDirectory.results(in: folder).notes == results.notes)
+        }
+    }
+
+    @Test("a cache without the held-out texts measures nothing and says so; they can be added")
+    func heldOut() throws {
+        let cached = try CachedLanguage(.cpu)
+        // As older caches are: the training texts alone.
+        try cached.fill(.top(5), into: "cache", "data.test=train")
+        let before = try cached.small.start("before", "seeds=[0]").run()
+        #expect(before.arms.allSatisfy { $0.seeds[0].metrics["agreement"] == nil } && before.notes.isEmpty)
+        let log = try String(contentsOfFile: cached.small.folder.path("before/log.txt"), encoding: .utf8)
+        #expect(log.ranges(of: "agreement and divergence are not measured").count == 1, "\(log)")
+        #expect(try cached.fill(.top(5)).readExamples == 16)
+        let after = try cached.small.start("after", "seeds=[0]").run()
+        #expect(after.arms.allSatisfy { $0.seeds[0].metrics["agreement"] != nil } && after.notes.count == 1)
+        for (a, b) in zip(before.arms, after.arms) {
+            #expect(a.seeds[0].metrics["cross_entropy"] == b.seeds[0].metrics["cross_entropy"])
+        }
+    }
+
+    @Test("the likeliest class can be told, however near the next one is")
+    func likeliest() throws {
+        let scale = DepthScale(bits: 8)
+        #expect(scale.symbols([0.001, 0, 0.004, 2]) == [1, 0, 1, scale.symbol(2)])
+        // Of equally likely ones the first, as everywhere.
+        #expect(scale.symbols([0, 0]) == [0, 1] && scale.symbols([0]) == [0] && scale.symbols([]) == [])
+        for symbols in [scale.symbols([0.02, 0.0149, 0])] {
+            for (symbol, depth) in zip(symbols, [0.02, 0.0149, 0]) {
+                #expect(abs(scale.depth(symbol) - depth) <= scale.error(symbol) + 1e-12)
+            }
+        }
+        #expect(KeptRow(ids: [3, 8, 9], depths: [1, 0, 0], rest: nil).likeliest == 8)
     }
 
     @Test("another teacher and other texts are refused; what is added to the data is added to the cache")

@@ -101,21 +101,33 @@ extension PlainLanguageObjective {
     public func advantages(of batch: RolloutBatch) -> [Float]? { nil }
 }
 
+/// Rows with a label among all of the student's classes.
+public struct LabelledRows {
+    let head: OutputHead
+    /// Int32 `[rows · length]`, −100 where nothing is learned.
+    let labels: View
+    /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for the others.
+    let weights: View
+}
+
 /// What a loss sees of some rows of tokens.
 public struct LanguageInput {
     /// What the student's head sees, `[rows, length, hidden]`.
     public let hidden: Tensor
+    /// Over the classes that are compared: all, or those that teachers know too.
     public let head: OutputHead
     /// The teachers' predictions of the same tokens: one, or for a loss that takes all those of all; empty where it asks for none.
     public let teachers: [TokenTeacher]
-    /// Int32 `[rows · length]`: what follows each token, −100 where nothing is learned.
+    /// Int32 `[rows · length]`: the class of what follows each token, −100 where nothing is learned or compared.
     public let labels: View
     /// The same on the host.
     public let targets: [Int32]
-    /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for the others.
+    /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for those that are not learned or not compared.
     public let weights: View
     /// 1 / number of the batch's tokens that are learned.
     public let weight: Float
+    /// What hard labels are about where teachers do not know all of the student's tokens: all of these. nil: `head`, `labels` and `weights`.
+    public var labelled: LabelledRows?
     /// Where the head's gradient waits for backward.
     public let gradient: HeadGradient
     /// Of tokens that the student drew.

@@ -13,9 +13,18 @@ extension TokenObjective {
     public var takesAllTeachers: Bool { false }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
-        try tokenLoss(input.progress)(
-            input.hidden, input.head, teacher: input.teacher, labels: input.labels, weights: input.weights,
-            gradient: input.gradient)
+        let loss = tokenLoss(input.progress)
+        func value(_ loss: TokenLoss) throws -> Tensor {
+            try loss(
+                input.hidden, input.head, teacher: input.teacher, labels: input.labels, weights: input.weights,
+                gradient: input.gradient)
+        }
+        guard let labelled = input.labelled, let (soft, hard) = loss.parts else { return try value(loss) }
+        guard let hard else { return try value(soft) }
+        return try value(soft)
+            + hard(
+                input.hidden, labelled.head, teacher: nil, labels: labelled.labels, weights: labelled.weights,
+                gradient: input.gradient)
     }
 }
 
@@ -42,6 +51,15 @@ public enum TokenTeacher {
 }
 
 extension TokenLoss {
+    /// A divergence from the teacher and the hard labels apart, nil where these do not count; nil for a loss without a teacher.
+    fileprivate var parts: (soft: TokenLoss, hard: TokenLoss?)? {
+        guard case .divergence(let kind, let mix, let temperature, let soft, let hard) = self else { return nil }
+        return (
+            .divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: 0),
+            hard == 0 ? nil : .crossEntropy(labelSmoothing: 0, weight: hard)
+        )
+    }
+
     /// The weighted sum over rows, a scalar on the tape, without ever holding all logits.
     /// - Parameters:
     ///   - hidden: what the student's head sees, `[..., hidden]`.

@@ -74,7 +74,7 @@ private struct ReportPage {
     }
 
     private var numbers: Markup {
-        section("Results", [MetricTable(results: results).markup])
+        section("Results", [MetricTable(results: results).markup] + results.notes.map(note))
     }
 
     // MARK: Learning curves

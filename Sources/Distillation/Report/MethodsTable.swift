@@ -34,7 +34,7 @@ public func methodsTable(_ results: RunResults) -> String {
             ]
         lines.append("| " + cells.joined(separator: " | ") + " |")
     }
-    return lines.joined(separator: "\n") + "\n"
+    return (lines + results.notes.flatMap { ["", $0] }).joined(separator: "\n") + "\n"
 }
 
 private func cell(_ metric: Metric, _ arm: ArmResult, unit: String = "") -> String {

@@ -18,6 +18,7 @@ extension RunResults {
                 ("arms", .array(arms.map(Self.json))),
             ] + (quality == .accuracy ? [] : [("quality", .string(quality.rawValue))])
                 + (timeUnit == .epoch ? [] : [("time_unit", .string(timeUnit.rawValue))])
+                + (notes.isEmpty ? [] : [("notes", .array(notes.map(JSON.string)))])
                 + (gallery.map { [("gallery", $0.json)] } ?? []))
     }
 
@@ -39,7 +40,7 @@ extension RunResults {
         try root.expectKeys(
             [
                 "format", "version", "recipe", "device", "device_summary", "seeds", "classes", "arms", "gallery",
-                "quality", "time_unit",
+                "quality", "time_unit", "notes",
             ])
         let quality = try root.optional("quality").map { (key) throws(RetortError) in
             guard let metric = Metric(rawValue: try key.string()) else { throw key.failure("it is no metric") }
@@ -57,6 +58,9 @@ extension RunResults {
             arms: try root.member("arms").elements().map(Self.arm),
             gallery: try root.optional("gallery").map { (gallery) throws(RetortError) in try Gallery(gallery) },
             quality: quality ?? .accuracy, timeUnit: unit ?? .epoch)
+        if let lines = try root.optional("notes") {
+            notes = try lines.elements().map { (line) throws(RetortError) in try line.string() }
+        }
     }
 
     // MARK: Writing

@@ -16,7 +16,9 @@ extension RunResults {
             }
             return ["role": .string(arm.role), "seeds": .int(arm.seeds.count), "metrics": .object(metrics)] as JSON
         }
-        return ["device": .string(device), "rows": .array(rows)]
+        return .object(
+            [("device", .string(device)), ("rows", .array(rows))]
+                + (notes.isEmpty ? [] : [("notes", .array(notes.map(JSON.string)))]))
     }
 
     /// Whole numbers are written without a fraction.

@@ -16,8 +16,9 @@ public func summaryTable(_ results: RunResults, withVerdict: Bool = true) -> Str
         metrics.filter { federated.contains($0.key) }, metrics.filter { costs.contains($0.key) },
     ]
     let tables = blocks.filter { !$0.isEmpty }.map { block(results, $0) }
+    let notes = results.notes.isEmpty ? [] : [results.notes.map { wrapped($0, to: summaryWidth) }.joined()]
     let verdict = withVerdict ? [wrapped(Verdict(results).text, to: summaryWidth)] : []
-    return (tables + verdict).joined(separator: "\n")
+    return (tables + notes + verdict).joined(separator: "\n")
 }
 
 private let summaryWidth = 100

@@ -9,7 +9,7 @@ extension LanguageTeacher {
     ///   - device: the student's.
     /// - Throws: `RetortError` 65 for a text that its tokenizer cannot read.
     func reading(_ batch: LanguageBatch, _ alignment: TokenAlignment, on device: Device) throws -> TranslatedTeacher {
-        guard case .model(let model, let own) = source, let bridge else {
+        guard case .model(let model, let own) = source, let bridge = tokens.bridge else {
             throw RetortError.internalBug("a teacher without a tokenizer of its own is asked to read")
         }
         let texts = batch.texts
@@ -54,7 +54,7 @@ extension LanguageTeacher {
                     let logits = try Autograd.withoutGradients { try HeadLogits(rows(places), head) }
                     return own.description == device.description
                         ? logits : TransferredLogits(logits, from: own, to: device)
-                }, shared: (bridge.shared.source, bridge.shared.target))
+                }, shared: (bridge.shared.studentIDs, bridge.shared.teacherIDs))
         }
     }
 }
@@ -87,7 +87,7 @@ struct ReadingCoverage {
     /// - Parameter corpus: its first few hundred examples are looked at.
     /// - Throws: `RetortError` 65 for a text that the tokenizer cannot read.
     init(_ bridge: TokenBridge, _ corpus: TokenizedCorpus) throws {
-        shared = bridge.shared.source.count
+        shared = bridge.shared.count
         for number in 0..<min(200, corpus.count) {
             let example = corpus.example(number)
             let text = BatchText(

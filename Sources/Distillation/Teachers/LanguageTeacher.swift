@@ -12,37 +12,47 @@ final class LanguageTeacher {
     /// What a loss calls it under `from`.
     let name: String
     let source: Source
-    /// From the student's tokens to its own; nil where nobody asks for it.
-    let bridge: TokenBridge?
-    /// Whether its tokens are others than the student's.
-    let isForeign: Bool
-    /// Tokens that student and teacher both know, the first of either head; nil where no tokenizer says so.
-    let tokens: Int?
+    /// How its tokens stand to the student's.
+    let tokens: TeacherTokens
+    /// Of a model that stays as it is and counts its tokens otherwise the rows of its head that were last asked for.
+    private var gathered: (ids: [Int32], head: OutputHead)?
+    /// Whether there is something to measure students by on the texts that are held out: a model that reads them, or what a cache has of them.
+    let knowsHeldOut: Bool
     /// What it does when the student has taken a step.
     private let follow: (() throws -> Void)?
     /// The weights that follow the student's; nil for a teacher that stays as it is.
     let moving: View?
 
-    /// - Parameter follow: for a teacher that learns from its student.
+    /// - Parameters:
+    ///   - knowsHeldOut: whether a cache has the texts that are held out; nil: no.
+    ///   - follow: for a teacher that learns from its student.
     init(
-        _ name: String = Role.teacher, _ source: Source, bridge: TokenBridge? = nil, tokens: Int? = nil,
-        moving: View? = nil, follow: (() throws -> Void)? = nil
+        _ name: String = Role.teacher, _ source: Source, tokens: TeacherTokens = TeacherTokens(),
+        knowsHeldOut: Bool? = nil, moving: View? = nil, follow: (() throws -> Void)? = nil
     ) {
         self.name = name
         self.source = source
-        self.bridge = bridge
         self.tokens = tokens
-        isForeign = bridge.map { !$0.isIdentity } ?? false
+        if case .model = source {
+            self.knowsHeldOut = !tokens.isForeign
+        } else {
+            self.knowsHeldOut = knowsHeldOut ?? false
+        }
         self.follow = follow
         self.moving = moving
     }
 
     convenience init(
-        _ model: any LanguageModel, _ name: String = Role.teacher, bridge: TokenBridge? = nil, tokens: Int? = nil,
+        _ model: any LanguageModel, _ name: String = Role.teacher, tokens: TeacherTokens = TeacherTokens(),
         on device: Device
     ) {
-        self.init(name, .model(model, on: device), bridge: bridge, tokens: tokens)
+        self.init(name, .model(model, on: device), tokens: tokens)
     }
+
+    /// Whether it can be compared across tokenizers alone.
+    var isForeign: Bool { tokens.isForeign }
+    /// Whether it reads the student's tokens as they are.
+    var readsStudents: Bool { !tokens.isForeign && tokens.renumbering == nil }
 
     /// nil where there are only its predictions.
     var model: (any LanguageModel)? { if case .model(let model, _) = source { model } else { nil } }
@@ -80,13 +90,18 @@ final class LanguageTeacher {
 
     /// What it has to say of a batch, off the tape.
     struct Lesson {
-        /// Everywhere, or of a model at some places, row-major numbers of them.
+        /// Everywhere, or of a model at some of the student's places, row-major numbers of them.
         private let predicted: ([Int32]?) throws -> TokenTeacher
         /// By path.
         let signals: [String: Tensor]
+        /// Row-major, where it has read something that a prediction follows from; nil: everywhere.
+        let isRead: [Bool]?
 
-        init(_ signals: [String: Tensor] = [:], _ predicted: @escaping ([Int32]?) throws -> TokenTeacher) {
-            (self.signals, self.predicted) = (signals, predicted)
+        init(
+            _ signals: [String: Tensor] = [:], isRead: [Bool]? = nil,
+            _ predicted: @escaping ([Int32]?) throws -> TokenTeacher
+        ) {
+            (self.signals, self.isRead, self.predicted) = (signals, isRead, predicted)
         }
 
         func predictions(at places: [Int32]?) throws -> TokenTeacher { try predicted(places) }
@@ -94,13 +109,13 @@ final class LanguageTeacher {
 
     /// - Parameters:
     ///   - tokens: the same as the batch's.
-    ///   - alignment: how it is compared where it reads in tokens of its own; nil: it reads the student's.
-    ///   - classes: of its predictions, the first ones; nil: all.
+    ///   - alignment: how it is compared where it reads in tokens of its own; nil: token by token.
+    ///   - classes: of the student's that are compared; nil: all.
     ///   - paths: signals to keep, or that a cache has kept.
     ///   - device: the student's.
     func lesson(
-        _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil, classes: Int? = nil,
-        capturing paths: Set<String>, on device: Device
+        _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil,
+        classes: ComparedClasses? = nil, capturing paths: Set<String>, on device: Device
     ) throws -> Lesson {
         if let alignment {
             let translated = try reading(batch, alignment, on: device)
@@ -108,12 +123,11 @@ final class LanguageTeacher {
         }
         switch source {
         case .cache(let cache):
-            let (kept, signals) = try cache.lesson(batch, capturing: paths, on: device)
-            return Lesson(signals) { _ in .kept(kept) }
+            let kept = try cache.lesson(batch, capturing: paths, on: device)
+            return Lesson(kept.signals) { _ in .kept(kept.predictions) }
         case .model(let model, let own):
-            let (logits, signals) = try Self.read(
-                tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
-            return Lesson(signals) { .live(try logits($0)) }
+            let read = try read(batch, tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
+            return Lesson(read.signals, isRead: read.isRead) { .live(try read.logits($0)) }
         }
     }
 
@@ -126,45 +140,86 @@ final class LanguageTeacher {
         return try model.logProbabilities(batch, on: own)
     }
 
-    /// The classes over which a student is compared with teachers; nil where all have as many. Heads are often longer than their vocabulary
-    /// (Qwen2.5: 151 665 tokens, heads of 151 936 and 152 064 rows): they are narrowed to it, never filled up.
-    static func classes(of teachers: [LanguageTeacher], beside student: Int) -> Int? {
-        teachers.allSatisfy { $0.isForeign || $0.vocabulary == student } ? nil : teachers.compactMap(\.tokens).min()
-    }
-
     /// What several models predict together, the mean of their probabilities; nil where none is in memory.
     /// - Parameters:
-    ///   - classes: the first ones; nil: all.
+    ///   - tokens: the same as the batch's.
+    ///   - classes: of the student's; nil: all.
     ///   - places: row-major numbers of those that are asked about; nil: all.
+    /// - Returns: the predictions, and at which of all places all have read something that these follow from; nil: at all.
     static func mean(
-        _ teachers: [LanguageTeacher], of tokens: TokenBatch, classes: Int?, at places: [Int32]? = nil,
-        on device: Device
-    ) throws -> (any LogitSource)? {
-        let sources = try teachers.compactMap { teacher -> (any LogitSource)? in
+        _ teachers: [LanguageTeacher], of batch: LanguageBatch, _ tokens: TokenBatch, classes: ComparedClasses?,
+        at places: [Int32]? = nil, on device: Device
+    ) throws -> (logits: any LogitSource, isRead: [Bool]?)? {
+        let readings = try teachers.compactMap { teacher -> Reading? in
             guard case .model(let model, let own) = teacher.source else { return nil }
-            return try read(tokens, by: model, on: own, for: device, classes: classes).logits(places)
+            return try teacher.read(batch, tokens, by: model, on: own, for: device, classes: classes)
         }
-        return sources.count > 1 ? try MeanProbabilities(sources, on: device) : sources.first
+        guard let first = readings.first else { return nil }
+        let isRead = [Bool].inAll(readings.map(\.isRead))
+        guard readings.count > 1 else { return (try first.logits(places), isRead) }
+        return (try MeanProbabilities(readings.map { try $0.logits(places) }, on: device), isRead)
     }
 
-    /// - Returns: predictions at places, row-major numbers of them, nil for all; and signals.
-    private static func read(
-        _ tokens: TokenBatch, by model: any LanguageModel, on own: Device, for device: Device, classes: Int?,
-        capturing paths: Set<String> = []
-    ) throws -> (logits: ([Int32]?) throws -> any LogitSource, signals: [String: Tensor]) {
+    private struct Reading {
+        /// At the student's places, row-major numbers of them, nil for all.
+        let logits: ([Int32]?) throws -> any LogitSource
+        let signals: [String: Tensor]
+        let isRead: [Bool]?
+    }
+
+    private func read(
+        _ batch: LanguageBatch, _ tokens: TokenBatch, by model: any LanguageModel, on own: Device, for device: Device,
+        classes: ComparedClasses?, capturing paths: Set<String> = []
+    ) throws -> Reading {
         model.setTraining(false)
+        let renumbered = try self.tokens.renumbering.map {
+            try RenumberedBatch(batch, $0, longest: model.maxPositions)
+        }
         return try Autograd.withoutGradients {
-            let states = try model.hidden(tokens, capturing: paths)
-            let head = try model.head()
-            let narrowed = try classes.map { try head.narrowed(to: $0) } ?? head
+            let states = try model.hidden(renumbered?.tokens ?? tokens, capturing: paths)
+            let head = try head(of: model, classes)
             func logits(_ places: [Int32]?) throws -> HeadLogits {
-                try Autograd.withoutGradients { try HeadLogits(states.last.rows(at: places), narrowed) }
+                let own = renumbered.map { $0.places(of: places) } ?? places
+                return try Autograd.withoutGradients { try HeadLogits(states.last.rows(at: own), head) }
             }
-            guard own.description != device.description else { return ({ try logits($0) }, states.signals) }
-            return (
-                { TransferredLogits(try logits($0), from: own, to: device) },
-                try states.signals.mapValues { try Tensor($0.values(), $0.shape, on: device) }
-            )
+            guard own.description != device.description else {
+                return Reading(logits: { try logits($0) }, signals: states.signals, isRead: renumbered?.isRead)
+            }
+            return Reading(
+                logits: { TransferredLogits(try logits($0), from: own, to: device) },
+                signals: try states.signals.mapValues { try Tensor($0.values(), $0.shape, on: device) },
+                isRead: renumbered?.isRead)
+        }
+    }
+
+    /// Its head over some classes. Rows that have to be gathered are a copy, made once.
+    private func head(of model: any LanguageModel, _ classes: ComparedClasses?) throws -> OutputHead {
+        let head = try model.head()
+        guard let classes else { return head }
+        let ids = classes.ids(of: self)
+        guard tokens.renumbering != nil else { return try head.restricted(to: ids) }
+        if let gathered, gathered.ids == ids { return gathered.head }
+        let own = try head.restricted(to: ids)
+        gathered = (ids, own)
+        return own
+    }
+}
+
+extension [LanguageTeacher] {
+    /// Those that students are measured by: the models, which all are seen together; where there is none, the cache, if it is the only one.
+    var measures: [LanguageTeacher] {
+        let known = filter(\.knowsHeldOut)
+        let models = known.filter { $0.model != nil }
+        return models.isEmpty && count == 1 ? known : models
+    }
+}
+
+extension [Bool] {
+    /// What holds in all of several; nil holds everywhere.
+    static func inAll(_ several: [[Bool]?]) -> [Bool]? {
+        several.reduce(nil) { both, one in
+            guard let one, let both else { return both ?? one }
+            return zip(both, one).map { $0 && $1 }
         }
     }
 }
@@ -193,48 +248,58 @@ extension ParameterArena {
 
 extension LanguageTeacherSpec {
     /// One that is the same for all seeds; nil for one that each seed trains.
-    /// - Parameter device: the student's. On one without bytes everybody is there, and no weights are read.
+    /// - Parameters:
+    ///   - tokens: how its tokens stand to the data's.
+    ///   - device: the student's. On one without bytes everybody is there, and no weights are read.
     /// - Throws: `RetortError` 65, 66, 69 for files and devices; 78 for a cache that does not fit the data.
-    func load(for data: LanguageExamples, bridge: TokenBridge?, beside device: Device) throws -> LanguageTeacher? {
+    func load(for data: LanguageExamples, tokens: TeacherTokens, beside device: Device) throws -> LanguageTeacher? {
         let isPlanned = device.compute.plan != nil
         if let cache = try openCache(for: data, readingTeacher: !isPlanned) {
-            return LanguageTeacher(name, .cache(cache))
+            return LanguageTeacher(name, .cache(cache), knowsHeldOut: cache.has(data.test))
         }
         guard let live, let folder = live.directory else { return nil }
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }
         let own = named.flatMap { $0.description == device.description ? nil : $0 } ?? device
         let model = try live.load(folder, on: own, teaches: true, dtype: dtype)
-        // Its tokens are the data's, by its tokenizer: `bridge` was asked where the files differ.
-        let tokens = LanguageModelDirectory.hasTokenizer(folder) ? data.tokenizer?.tokens : nil
-        return LanguageTeacher(model, name, bridge: bridge, tokens: tokens, on: own)
+        return LanguageTeacher(model, name, tokens: tokens, on: own)
     }
 
-    /// From the data's tokens to its own, where these may be others or a loss wants to know.
+    /// How its tokens stand to the data's.
     /// - Parameter isAsked: whether a loss compares across tokenizers.
-    /// - Throws: `RetortError` 65, 66, 69 for a tokenizer that cannot be read; 78 where one is asked for and there is none.
-    func bridge(from data: LanguageExamples, isAsked: Bool) throws -> TokenBridge? {
+    /// - Throws: `RetortError` 65, 66, 69 for a tokenizer that cannot be read; 75 when a signal asked to stop; 78 where a loss compares across
+    ///   tokenizers and there is none.
+    func tokens(beside data: LanguageExamples, isAsked: Bool) throws -> TeacherTokens {
         guard let own = data.tokenizer else {
-            guard isAsked else { return nil }
+            guard isAsked else { return TeacherTokens() }
             throw RetortError.recipe(
                 "a loss across tokenizers needs texts, and the data are tokens", at: location,
                 help: "use `data: {kind: text}`")
         }
-        let folder = live?.directory.flatMap { LanguageModelDirectory.hasTokenizer($0) ? $0 : nil }
-        let isOther = try folder.map {
+        // One that the run trains reads the data's tokens.
+        let folder = live?.directory
+        let itsOwn = folder.flatMap { LanguageModelDirectory.hasTokenizer($0) ? $0 : nil }
+        let count = folder == nil || itsOwn != nil ? own.tokens : nil
+        let isOther = try itsOwn.map {
             try LanguageModelDirectory.tokenizerDigest($0) != LanguageModelDirectory.tokenizerDigest(own.folder)
         }
-        guard isAsked || isOther ?? false else { return nil }
-        return try TokenBridge(from: try Tokenizer.load(own.folder), to: try Tokenizer.load(folder ?? own.folder))
+        guard isAsked || isOther ?? false else { return TeacherTokens(count: count) }
+        let bridge = try TokenBridge(from: try Tokenizer.load(own.folder), to: try Tokenizer.load(itsOwn ?? own.folder))
+        guard data.masking == nil || bridge.isIdentity else {
+            return TeacherTokens(bridge: bridge, finding: "tokens are masked by the ids of \(own.folder.displayable)")
+        }
+        return try TeacherTokens(
+            bridge, count: count, names: (own.folder.displayable, (itsOwn ?? own.folder).displayable),
+            [data.train, data.test, data.plain?.rows].compactMap { $0 })
     }
 }
 
 extension LanguageRecipe {
-    /// Of each teacher, from the data's tokens to its own.
-    /// - Throws: as `LanguageTeacherSpec.bridge`.
-    func bridges(from data: LanguageExamples) throws -> [TokenBridge?] {
+    /// Of each teacher how its tokens stand to the data's.
+    /// - Throws: as `LanguageTeacherSpec.tokens`.
+    func teacherTokens(beside data: LanguageExamples) throws -> [TeacherTokens] {
         try teachers.map { teacher in
-            try teacher.bridge(
-                from: data,
+            try teacher.tokens(
+                beside: data,
                 isAsked: arms.contains { arm in
                     arm.terms.contains { $0.objective.reading != nil && $0.teachers.contains(teacher.name) }
                 })

@@ -17,6 +17,8 @@ public struct RunResults: Sendable {
     public var quality = Metric.accuracy
     /// What curves count in their `epoch`.
     public var timeUnit = TimeUnit.epoch
+    /// What a reader of the numbers has to know of them, a sentence each.
+    public var notes: [String] = []
 
     public enum TimeUnit: String, Sendable {
         case epoch, step

@@ -1,100 +1,90 @@
 import RetortRuntime
 import RetortSupport
 
-/// The tokens that two tokenizers both know, found by comparing what the vocabularies write, byte by byte: the classes over which a student
-/// and a teacher of different vocabularies are compared. Each is a row of both heads; nothing stands for a token that one of them lacks.
+/// The tokens that two tokenizers both know: the classes over which a student and a teacher of different vocabularies are compared. Each is
+/// a row of both heads; nothing stands for a token that one of them lacks.
 ///
-/// Heads are often longer than their vocabulary (Qwen2.5: 151665 tokens, heads of 151936 and 152064 rows): where ids agree from 0 on they
-/// are narrowed, without a copy; otherwise their rows are gathered.
+/// Two tokens are the same when they are spelled alike and write the same bytes, or mark something in both ("</s>", whatever its role is);
+/// of the others, when they write the same bytes ("Ġthe" of byte-level BPE is "▁the" of SentencePiece), the smallest ids first.
+///
+/// Heads are often longer than their vocabulary (Qwen2.5: 151665 tokens, heads of 151936 and 152064 rows): where a side's ids go from 0 on
+/// without a gap its head is narrowed, without a copy; otherwise its rows are gathered.
 public struct SharedVocabulary: Sendable {
     /// Of each shared token the student's id, ascending, and the teacher's.
     public let studentIDs: [Int32]
     public let teacherIDs: [Int32]
-    /// Whether both are 0, 1, 2 …
-    public let isPrefix: Bool
     /// A shared token's place by the student's id; −1: the teacher does not know it.
     private let places: [Int32]
+    /// By the teacher's id: the student knows it.
+    private let isKnown: [Bool]
 
     public var count: Int { studentIDs.count }
 
-    /// - Throws: `RetortError` 65 where the tokenizers do not write tokens alike (byte-level "Ġthe", "▁the"), or share none.
+    /// - Throws: `RetortError` 65, 69 for a tokenizer that cannot encode.
     public init(student: Tokenizer, teacher: Tokenizer) throws {
-        guard student.kind == teacher.kind else {
-            throw RetortError.badData(
-                "the student's tokenizer is \(student.kind), the teacher's \(teacher.kind)",
-                why: "they write the same text in different ways, so their tokens cannot be compared",
-                help: "use a method across tokenizers, or a teacher whose tokenizer is of the student's kind")
-        }
-        var (ours, theirs): ([Int32], [Int32]) = ([], [])
-        var places = [Int32](repeating: -1, count: student.idLimit)
-        var taken = Set<Int32>()
+        self.init(student, try TokenPieces(student), teacher, try TokenPieces(teacher))
+    }
+
+    /// The first ids of both, token by token.
+    public init(first count: Int) {
+        (studentIDs, teacherIDs) = (Array(0..<Int32(count)), Array(0..<Int32(count)))
+        places = studentIDs
+        isKnown = [Bool](repeating: true, count: count)
+    }
+
+    init(_ student: Tokenizer, _ ours: TokenPieces, _ teacher: Tokenizer, _ theirs: TokenPieces) {
+        var partners = [Int32](repeating: -1, count: student.idLimit)
+        var isTaken = [Bool](repeating: false, count: teacher.idLimit)
         for id in 0..<Int32(student.idLimit) {
-            guard let token = student.token(id), let other = teacher.id(of: token),
-                teacher.token(other)?.hasSameBytes(as: token) ?? false, taken.insert(other).inserted
+            guard let token = student.token(id), let other = teacher.id(of: token), !isTaken[Int(other)],
+                teacher.token(other)?.hasSameBytes(as: token) ?? false,
+                ours.bytes(id) == theirs.bytes(other) || ours.isMarker(id) && theirs.isMarker(other)
             else { continue }
-            places[Int(id)] = Int32(ours.count)
-            ours.append(id)
-            theirs.append(other)
+            partners[Int(id)] = other
+            isTaken[Int(other)] = true
         }
-        guard !ours.isEmpty else {
-            throw RetortError.badData(
-                "student and teacher have no token in common", help: "use a method across tokenizers")
+        var others: [[UInt8]: Int32] = [:]
+        for id in (0..<Int32(teacher.idLimit)).reversed() where !isTaken[Int(id)] {
+            let piece = theirs.bytes(id)
+            if !piece.isEmpty { others[piece] = id }
         }
-        (studentIDs, teacherIDs, self.places) = (ours, theirs, places)
-        isPrefix = ours == theirs && ours == Array(0..<Int32(ours.count))
+        for id in 0..<Int32(student.idLimit) where partners[Int(id)] < 0 {
+            let piece = ours.bytes(id)
+            if !piece.isEmpty, let other = others.removeValue(forKey: piece) { partners[Int(id)] = other }
+        }
+        let known = partners.indices.filter { partners[$0] >= 0 }
+        studentIDs = known.map(Int32.init)
+        teacherIDs = known.map { partners[$0] }
+        var places = [Int32](repeating: -1, count: partners.count)
+        for (place, id) in known.enumerated() { places[id] = Int32(place) }
+        self.places = places
+        var isKnown = [Bool](repeating: false, count: teacher.idLimit)
+        for id in teacherIDs { isKnown[Int(id)] = true }
+        self.isKnown = isKnown
+    }
+
+    /// Where a token of the student's stands among the shared ones; nil for one that the teacher does not know.
+    public func place(of id: Int32) -> Int? {
+        guard places.indices.contains(Int(id)), places[Int(id)] >= 0 else { return nil }
+        return Int(places[Int(id)])
+    }
+
+    /// The teacher's id of a token of the student's; nil where it has none.
+    public func teacherID(of id: Int32) -> Int32? { place(of: id).map { teacherIDs[$0] } }
+
+    /// Whether the student has a token of the teacher's.
+    public func knows(teacherID id: Int32) -> Bool { isKnown.indices.contains(Int(id)) && isKnown[Int(id)] }
+
+    /// The student's labels as places among the shared tokens; `ignored` for those that the teacher does not know.
+    /// - Parameter ignored: the label that masks a position; it stays.
+    public func labels(_ ids: [Int32], ignored: Int32 = -100) -> [Int32] {
+        ids.map { place(of: $0).map(Int32.init) ?? ignored }
     }
 
     /// The student's head over the shared tokens; gradients reach its own rows.
     /// - Throws: `TensorError` where the head has fewer rows than the tokenizer has ids.
-    public func studentHead(_ head: OutputHead) throws -> OutputHead { try restricted(head, studentIDs) }
+    public func studentHead(_ head: OutputHead) throws -> OutputHead { try head.restricted(to: studentIDs) }
 
-    /// The teacher's. Gathered rows are a copy: made once, not for each batch.
-    public func teacherHead(_ head: OutputHead) throws -> OutputHead { try restricted(head, teacherIDs) }
-
-    private func restricted(_ head: OutputHead, _ ids: [Int32]) throws -> OutputHead {
-        isPrefix ? try head.narrowed(to: count) : try head.gathered(ids)
-    }
-
-    /// What to do with a label that the teacher does not know.
-    public enum Outside: Sendable {
-        case error
-        /// It becomes the ignored label; the caller counts valid tokens after this.
-        case masked
-    }
-
-    /// The student's labels as places among the shared tokens.
-    /// - Parameter ignored: the label that masks a position; it stays.
-    /// - Throws: `RetortError` 65 for an id that the student does not have, and, unless they are masked, for one that the teacher does not know.
-    public func labels(_ ids: [Int32], outside: Outside, ignored: Int32 = -100) throws -> [Int32] {
-        try ids.map { id in
-            if id == ignored { return ignored }
-            if let place = try place(of: id) { return place }
-            switch outside {
-            case .masked: return ignored
-            case .error: throw unknownToTeacher(id)
-            }
-        }
-    }
-
-    /// The teacher's ids of a text that the student's tokenizer has cut.
-    /// - Throws: `RetortError` 65 for a token that the teacher does not know.
-    public func teacherIDs(of ids: [Int32]) throws -> [Int32] {
-        try ids.map { id in
-            guard let place = try place(of: id) else { throw unknownToTeacher(id) }
-            return teacherIDs[Int(place)]
-        }
-    }
-
-    private func place(of id: Int32) throws -> Int32? {
-        guard places.indices.contains(Int(id)) else {
-            throw RetortError.badData("the student has no token \(id)", why: "its ids end at \(places.count - 1)")
-        }
-        return places[Int(id)] < 0 ? nil : places[Int(id)]
-    }
-
-    private func unknownToTeacher(_ id: Int32) -> RetortError {
-        .badData(
-            "the teacher does not know the student's token \(id)",
-            help: "mask such labels, or use a method across tokenizers")
-    }
+    /// The teacher's.
+    public func teacherHead(_ head: OutputHead) throws -> OutputHead { try head.restricted(to: teacherIDs) }
 }

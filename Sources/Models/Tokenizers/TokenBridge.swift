@@ -23,12 +23,12 @@ public struct TokenBridge: Sendable {
         public let groups: [Group]
     }
 
-    private let source: Tokenizer
-    private let target: Tokenizer
-    private let sourcePieces: TokenPieces
-    private let targetPieces: TokenPieces
-    /// Tokens that write the same bytes in both vocabularies, ascending by the source's id.
-    public let shared: (source: [Int32], target: [Int32])
+    let source: Tokenizer
+    let target: Tokenizer
+    let sourcePieces: TokenPieces
+    let targetPieces: TokenPieces
+    /// The tokens that both vocabularies have; the source is the student.
+    public let shared: SharedVocabulary
     /// Whether both cut every text alike: each id writes the same.
     public let isIdentity: Bool
 
@@ -39,23 +39,14 @@ public struct TokenBridge: Sendable {
         let (sourcePieces, targetPieces) = (try TokenPieces(source), try TokenPieces(target))
         (self.sourcePieces, self.targetPieces) = (sourcePieces, targetPieces)
         isIdentity = sourcePieces == targetPieces
-        var others: [[UInt8]: Int32] = [:]
-        for id in (0..<Int32(target.idLimit)).reversed() {
-            let piece = targetPieces.bytes(id)
-            if !piece.isEmpty { others[piece] = id }
-        }
-        var (ours, theirs): ([Int32], [Int32]) = ([], [])
-        for id in 0..<Int32(source.idLimit) {
-            let piece = sourcePieces.bytes(id)
-            guard !piece.isEmpty, let other = others.removeValue(forKey: piece) else { continue }
-            ours.append(id)
-            theirs.append(other)
-        }
-        shared = (ours, theirs)
+        shared = SharedVocabulary(source, sourcePieces, target, targetPieces)
     }
 
     /// Ids of both, the largest + 1.
     public var limits: (source: Int, target: Int) { (source.idLimit, target.idLimit) }
+
+    /// Tokens of both.
+    public var sizes: (source: Int, target: Int) { (source.vocabularySize, target.vocabularySize) }
 
     /// - Parameter ids: of one text, in the source's tokens.
     /// - Throws: `RetortError` 65 for a text that the other tokenizer cannot read.
@@ -70,7 +61,7 @@ public struct TokenBridge: Sendable {
     }
 
     /// - Parameter text: what the source wrote; groups end where the target wrote another.
-    private static func groups(_ source: [[UInt8]], _ target: [[UInt8]], within text: ArraySlice<UInt8>) -> [Group] {
+    static func groups(_ source: [[UInt8]], _ target: [[UInt8]], within text: ArraySlice<UInt8>) -> [Group] {
         let written = target.joined()
         let agreed = zip(text, written).prefix { $0 == $1 }.count
         var groups: [Group] = []
@@ -105,12 +96,18 @@ public struct TokenBridge: Sendable {
 /// What each token of a vocabulary writes inside a text.
 struct TokenPieces: Sendable, Equatable {
     private let pieces: [[UInt8]]
+    /// Added tokens, and those with a role.
+    private let markers: Set<Int32>
+
+    /// Whether each id writes the same.
+    static func == (a: TokenPieces, b: TokenPieces) -> Bool { a.pieces == b.pieces }
 
     init(_ tokenizer: Tokenizer) throws {
         let roles = ["bos", "eos", "pad", "cls", "sep", "mask"].compactMap { tokenizer.special($0)?.id }
         // What it puts around a text, where nothing says which role that has.
         let silent = Set(roles).union(try tokenizer.encode("").ids)
         let added = Set(tokenizer.addedTokens.map(\.id))
+        markers = added.union(silent)
         pieces = (0..<Int32(tokenizer.idLimit)).map { id in
             guard !silent.contains(id), let token = tokenizer.token(id) else { return [] }
             return added.contains(id) ? Array(token.utf8) : Self.bytes(token, kind: tokenizer.kind)
@@ -126,6 +123,9 @@ struct TokenPieces: Sendable, Equatable {
         }
         return written
     }
+
+    /// Whether a token stands in a text for something else than what it writes.
+    func isMarker(_ id: Int32) -> Bool { markers.contains(id) }
 
     /// Nothing for a token that stands for no text, or that there is none of.
     func bytes(_ id: Int32) -> [UInt8] { pieces.indices.contains(Int(id)) ? pieces[Int(id)] : [] }

@@ -48,6 +48,12 @@ public struct OutputHead {
             weight: try weight.gatherRows(rows, shape: [rows.count]), bias: bias, softCap: softCap)
     }
 
+    /// The head of some classes in this order: narrowed where they are its first ones, else gathered.
+    /// - Throws: `TensorError` for a row that is not there.
+    public func restricted(to rows: [Int32]) throws -> OutputHead {
+        rows.elementsEqual(0..<Int32(rows.count)) ? try narrowed(to: rows.count) : try gathered(rows)
+    }
+
     /// All logits at once: `[..., hidden]` → `[..., classes]`.
     public func logits(_ x: Tensor) throws -> Tensor {
         let isWhole = classes == weight.shape[0]

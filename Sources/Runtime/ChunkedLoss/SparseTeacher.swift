@@ -40,7 +40,19 @@ public struct SparseTeacher {
         }
     }
 
+    private init(ids: View, values: View, classes: Int, tails: @escaping (Float) throws -> View) {
+        (self.ids, self.values, self.classes, self.tails) = (ids, values, classes, tails)
+    }
+
     public var rows: Int { ids.shape[0] }
+
+    /// Some of the rows.
+    /// - Parameter range: within 0 to `rows`.
+    public func slice(_ range: Range<Int>) -> SparseTeacher {
+        SparseTeacher(ids: ids.slice(range), values: values.slice(range), classes: classes) { [tails] in
+            try tails($0).slice(range)
+        }
+    }
 
     /// `[rows]`.
     func tail(at temperature: Float) throws -> View { try tails(temperature) }

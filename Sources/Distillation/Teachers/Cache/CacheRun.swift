@@ -3,25 +3,28 @@ import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// `retort cache`: reads the training texts of a recipe with its teacher, and keeps what `teacher: {cache: …}` learns from.
+/// `retort cache`: reads the texts of a recipe with its teacher, those to learn from and those that are held out, and keeps what
+/// `teacher: {cache: …}` learns from and is measured by.
 public final class CacheRun {
     public let path: String
-    private let data: TokenizedCorpus
+    private let data: CachedTexts
     private let pad: Int32
     private let reading: TeacherReading
     private let writer: TeacherCacheWriter
     private let batch: Int
     private let progress: Progress
-    /// Examples that are not there yet, the short ones first: a batch has little padding.
-    private let missing: [Int32]
+    /// Numbers of texts that are not there yet, the short ones first: a batch has little padding.
+    private let missing: [Int]
     private var sums = Sums()
 
     /// What came out.
     public struct Summary: Sendable {
         public let path: String
-        /// Texts of the training data, and their learned tokens.
+        /// Texts, and their learned tokens.
         public let examples: Int
         public let tokens: Int
+        /// Of the texts, those that are held out.
+        public let heldOut: Int
         /// Of these, read now.
         public let readExamples: Int
         public let readTokens: Int
@@ -67,6 +70,7 @@ public final class CacheRun {
         }
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
+        try Self.checkTokenizer(folder, examples, at: teacher?.location)
         let dtype = teacher?.dtype ?? .f32
         let model = try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
         try Self.check(model, examples, at: teacher?.location)
@@ -76,35 +80,54 @@ public final class CacheRun {
             vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, signals: signals,
             config: model.json)
         let writer = try TeacherCacheWriter(path, identity: identity)
-        let corpus = examples.train
+        let texts = CachedTexts(train: examples.train, heldOut: examples.test)
         self.path = path
         self.writer = writer
         self.batch = batch
         self.progress = progress
-        data = corpus
+        data = texts
         pad = examples.pad
         reading = TeacherReading(model: model, kept: identity.kept, signals: signals, device: device)
         var seen: Set<CacheAddress> = []
-        missing = (0..<corpus.count).filter { number in
-            let example = corpus.example(number)
+        missing = (0..<texts.count).filter { number in
+            let example = texts.example(number)
             let address = writer.cache.address(example.tokens)
             // The same text twice is one record.
             return !writer.has(address, rows: example.targetCount) && seen.insert(address).inserted
-        }.sorted { (corpus.length(of: $0), $0) < (corpus.length(of: $1), $1) }.map(Int32.init)
+        }.sorted { (texts.length(of: $0), $0) < (texts.length(of: $1), $1) }
+    }
+
+    /// A cache has the predictions of a text's tokens, by their ids.
+    private static func checkTokenizer(
+        _ folder: String, _ data: LanguageExamples, at place: RetortError.Location?
+    ) throws {
+        guard let own = data.tokenizer, LanguageModelDirectory.hasTokenizer(folder),
+            try LanguageModelDirectory.tokenizerDigest(folder) != LanguageModelDirectory.tokenizerDigest(own.folder)
+        else { return }
+        let bridge = try TokenBridge(from: Tokenizer.load(own.folder), to: Tokenizer.load(folder))
+        let isSame =
+            bridge.isIdentity
+            || bridge.shared.count == bridge.sizes.source && bridge.shared.studentIDs == bridge.shared.teacherIDs
+        guard isSame else {
+            throw RetortError.recipe(
+                "the teacher in \(folder.quoted(limit: 200)) has another tokenizer than the data's in \(own.folder.quoted(limit: 200))",
+                at: place, why: "a cache is of one vocabulary: the ids of the texts, of the teacher and of the student",
+                help: "let the teacher read beside its student: give it a `path` without a `cache`")
+        }
     }
 
     private static func check(
         _ model: any LanguageModel, _ data: LanguageExamples, at place: RetortError.Location?
     ) throws {
-        guard data.train.summary.longest <= model.maxPositions else {
+        let longest = max(data.train.summary.longest, data.test.summary.longest)
+        guard longest <= model.maxPositions else {
             throw RetortError.recipe(
-                "the longest example has \(data.train.summary.longest) tokens, the teacher \(model.maxPositions) positions",
-                at: place)
+                "the longest example has \(longest) tokens, the teacher \(model.maxPositions) positions", at: place)
         }
-        guard Int(data.train.largestToken) < model.vocabulary else {
+        let largest = max(data.train.largestToken, data.test.largestToken)
+        guard Int(largest) < model.vocabulary else {
             throw RetortError.recipe(
-                "the data has the token \(data.train.largestToken), the teacher a vocabulary of \(model.vocabulary)",
-                at: place)
+                "the data has the token \(largest), the teacher a vocabulary of \(model.vocabulary)", at: place)
         }
     }
 
@@ -112,10 +135,11 @@ public final class CacheRun {
     /// - Throws: `RetortError` 65 for predictions that are not finite, 74, 75 when a signal asked to stop: whole records are kept.
     public func run() throws -> Summary {
         let grouped = NumberFormat.grouped
-        let tokens = missing.reduce(0) { $0 + data.example(Int($1)).targetCount }
+        let tokens = missing.reduce(0) { $0 + data.example($1).targetCount }
         progress.line(
-            "\(path.displayable): \(grouped(data.count)) texts, \(grouped(data.count - missing.count)) of them there; "
-                + "\(grouped(tokens)) tokens to read, \(writer.identity.kept.words) of \(grouped(writer.identity.vocabulary))"
+            "\(path.displayable): \(grouped(data.count)) texts (\(grouped(data.heldOut)) of them to measure on), "
+                + "\(grouped(missing.count)) to read, \(grouped(tokens)) tokens; "
+                + "\(writer.identity.kept.words) of \(grouped(writer.identity.vocabulary))"
         )
         let signals = writer.identity.signals
         if !signals.signals.isEmpty {
@@ -133,7 +157,7 @@ public final class CacheRun {
         try read(missing.filter { !sampled.contains($0) }, of: tokens)
         try writer.finish()
         return Summary(
-            path: path, examples: data.count, tokens: data.summary.targets, readExamples: missing.count,
+            path: path, examples: data.count, tokens: data.targets, heldOut: data.heldOut, readExamples: missing.count,
             readTokens: sums.tokens, estimatedBytesPerToken: estimate, bytesPerToken: sums.bytesPerToken,
             bytes: writer.cache.bytes + writer.writtenBytes, residual: sums.residual)
     }
@@ -141,14 +165,14 @@ public final class CacheRun {
     /// Texts that the size is foretold from.
     static let sample = 32
 
-    private func read(_ examples: [Int32], of tokens: Int) throws {
-        let batches = try LanguageBatches(data, batch: batch, pad: pad, seed: nil)
-        for start in stride(from: 0, to: examples.count, by: batch) {
-            let records = try reading.records(
-                batches.batch(of: Array(examples[start..<min(examples.count, start + batch)])))
-            for (record, example) in zip(records, examples[start...]) {
+    private func read(_ texts: [Int], of tokens: Int) throws {
+        for start in stride(from: 0, to: texts.count, by: batch) {
+            let examples = texts[start..<min(texts.count, start + batch)].map(data.example)
+            let rows = try LanguageBatches(TokenizedCorpus(examples), batch: examples.count, pad: pad, seed: nil)
+            let records = try reading.records(rows.batch(of: Array(0..<Int32(examples.count))))
+            for (record, example) in zip(records, examples) {
                 let before = writer.writtenBytes
-                try writer.add(record, at: writer.cache.address(data.example(Int(example)).tokens))
+                try writer.add(record, at: writer.cache.address(example.tokens))
                 sums.add(record, bytes: writer.writtenBytes - before)
             }
             progress.status("\(NumberFormat.grouped(sums.tokens)) of \(NumberFormat.grouped(tokens)) tokens")
@@ -185,6 +209,30 @@ public final class CacheRun {
     }
 }
 
+/// The texts of a recipe, those to learn from and then those that are held out.
+private struct CachedTexts {
+    let train: TokenizedCorpus
+    let test: TokenizedCorpus
+
+    init(train: TokenizedCorpus, heldOut test: TokenizedCorpus) {
+        self.train = train
+        self.test = test
+    }
+
+    var count: Int { train.count + test.count }
+    var heldOut: Int { test.count }
+    /// Learned tokens.
+    var targets: Int { train.summary.targets + test.summary.targets }
+
+    func length(of text: Int) -> Int {
+        text < train.count ? train.length(of: text) : test.length(of: text - train.count)
+    }
+
+    func example(_ text: Int) -> TokenizedExample {
+        text < train.count ? train.example(text) : test.example(text - train.count)
+    }
+}
+
 extension LanguageRecipe {
     /// The hidden states that its losses ask of the teacher, of those that a cache can serve.
     /// - Throws: `RetortError` 65, 66 for the student's files; 78 where a loss does not fit the models.
@@ -218,7 +266,7 @@ extension KeptClasses {
 extension CacheRun.Summary {
     public var json: JSON {
         [
-            "cache": .string(path), "examples": .int(examples), "tokens": .int(tokens),
+            "cache": .string(path), "examples": .int(examples), "held_out": .int(heldOut), "tokens": .int(tokens),
             "read_examples": .int(readExamples),
             "read_tokens": .int(readTokens), "bytes": .int(bytes),
             "bytes_per_token": bytesPerToken.map { .double($0) } ?? .null,
@@ -231,7 +279,8 @@ extension CacheRun.Summary {
     public var text: String {
         let grouped = NumberFormat.grouped
         var lines = [
-            "\(path.displayable): \(grouped(examples)) texts, \(NumberFormat.bytes(bytes)); \(grouped(readTokens)) tokens read now"
+            "\(path.displayable): \(grouped(examples)) texts (\(grouped(heldOut)) to measure on), \(NumberFormat.bytes(bytes)); "
+                + "\(grouped(readTokens)) tokens read now"
         ]
         if let bytesPerToken { lines.append("\(NumberFormat.significant(bytesPerToken)) bytes a token") }
         if !residual.isEmpty {

@@ -9,6 +9,9 @@ struct KeptRow: Sendable, Equatable {
     /// The others together; nil where all classes are kept.
     var rest: RestMass?
 
+    /// The class that the teacher finds likeliest: of equally likely ones the first.
+    var likeliest: Int32? { depths.indices.min { (depths[$0], $0) < (depths[$1], $1) }.map { ids[$0] } }
+
     /// Of temperature T, what the kept classes and the others weigh: e^(−depth / T), and the rest's sum of the same.
     func residual(at temperature: Double) -> Double {
         guard let rest else { return 0 }

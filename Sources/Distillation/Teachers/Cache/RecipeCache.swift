@@ -64,6 +64,19 @@ extension TeacherCache {
         ContentHash.hexadecimal(of: Array(digest.utf8) + identity.digest)
     }
 
+    /// What students are measured by.
+    var measuringWords: String {
+        "agreement: with the class that the cached teacher found likeliest; divergences from it (kl_to_teacher): over "
+            + "\(identity.kept.words) and all others as one outcome, at most what they are over all "
+            + "\(NumberFormat.grouped(vocabulary)) classes"
+    }
+
+    /// - Parameter count: texts that are held out.
+    func lackWords(_ count: Int) -> String {
+        "not all of the \(NumberFormat.grouped(count)) texts to measure on are in \(folder.displayable): agreement and divergence are not "
+            + "measured; `retort cache` with this recipe adds them"
+    }
+
     var words: [String] {
         [
             "teacher: \(NumberFormat.grouped(count)) texts in \(folder.displayable), \(NumberFormat.bytes(bytes)); of each token "

@@ -33,7 +33,7 @@ struct RowModels {
             gaps[Self.context(before)].encode(Int(id) - before - 1, &coder)
             before = Int(id)
         }
-        let symbols = row.depths.map { scale.symbol($0) }
+        let symbols = scale.symbols(row.depths)
         let most = symbols.max() ?? 0
         deepest.encode(most, &coder)
         for symbol in symbols { heights.encode(most - symbol, &coder) }

@@ -74,16 +74,18 @@ final class TeacherCache: Sendable {
     /// Bytes of all shards.
     var bytes: Int { shards.reduce(0) { $0 + $1.file.size } }
 
-    /// What was kept for a batch.
+    /// What was kept for a batch: predictions, signals by path, and of each place the likeliest class, −1 where nothing is learned.
     /// - Parameter paths: of the signals that are wanted; the cache has them.
     /// - Throws: `RetortError` 65 for a text that is not there, whatever was in the corpus when it was checked, or whose record is damaged.
     func lesson(_ batch: LanguageBatch, capturing paths: Set<String>, on device: Device) throws -> (
-        predictions: SparseTeacher, signals: [String: Tensor]
+        predictions: SparseTeacher, signals: [String: Tensor], likeliest: [Int32]
     ) {
         let records = try records(batch)
         let signals = try paths.map { path in (path, try states(path, batch, records, on: device)) }
+        let rows = try rows(batch, records)
         return (
-            try predictions(batch, records, on: device), Dictionary(uniqueKeysWithValues: signals)
+            try predictions(rows, on: device), Dictionary(uniqueKeysWithValues: signals),
+            rows.map { $0?.likeliest ?? -1 }
         )
     }
 
@@ -122,7 +124,8 @@ final class TeacherCache: Sendable {
         return try kept.tensor(bytes, [batch.rows, length, columns], on: device)
     }
 
-    private func predictions(_ batch: LanguageBatch, _ records: Found, on device: Device) throws -> SparseTeacher {
+    /// Of each place what was kept; nil where nothing is learned.
+    private func rows(_ batch: LanguageBatch, _ records: Found) throws -> [KeptRow?] {
         var kept = [KeptRow?](repeating: nil, count: batch.tokens.count)
         for (text, record) in records {
             let rows = Dictionary(uniqueKeysWithValues: zip(record.places, record.rows))
@@ -131,6 +134,10 @@ final class TeacherCache: Sendable {
                 kept[text.range.lowerBound + place] = row
             }
         }
+        return kept
+    }
+
+    private func predictions(_ kept: [KeptRow?], on device: Device) throws -> SparseTeacher {
         let k = max(1, kept.reduce(0) { max($0, $1?.ids.count ?? 0) })
         var ids = [Int32](repeating: .max, count: kept.count * k)
         var values = [Float](repeating: 0, count: kept.count * k)
@@ -144,6 +151,14 @@ final class TeacherCache: Sendable {
         return try SparseTeacher(ids: ids, values: values, rows: kept.count, classes: vocabulary, on: device) {
             temperature in
             kept.map { Float($0?.rest?.logSum(at: Double(temperature)) ?? -.infinity) }
+        }
+    }
+
+    /// Whether all texts of a corpus are there.
+    func has(_ corpus: TokenizedCorpus) -> Bool {
+        (0..<corpus.count).allSatisfy {
+            let example = corpus.example($0)
+            return has(address(example.tokens), rows: example.targetCount)
         }
     }
 

@@ -30,23 +30,31 @@ private func report(
     _ student: EvaluatedLanguageModel, _ teacher: EvaluatedLanguageModel?, _ examples: LanguageEvaluationData.Examples,
     _ device: Device
 ) throws -> EvaluationReport {
-    let shared = try teacher.flatMap { try student.sharedTokens(with: $0) }
-    for entry in [teacher, student].compactMap({ $0 }) { try entry.check(examples.corpus) }
+    try student.check(examples.corpus)
     let batches = try LanguageBatches(measuring: examples.corpus, pad: examples.pad, masking: examples.masking)
+    let tokens = try teacher.map { try student.tokens(of: $0, examples) }
 
     var arms: [ArmResult] = []
-    if let teacher {
+    if let teacher, let tokens {
+        let own = try tokens.renumbering.map {
+            try LanguageBatches(
+                measuring: examples.corpus.read(by: $0, longest: teacher.model.maxPositions), pad: 0)
+        }
+        if own == nil { try teacher.check(examples.corpus) }
         arms.append(
-            try teacher.arm(Role.teacher, LanguageEvaluation(teacher.model, batches, on: device), batches, on: device))
+            try teacher.arm(
+                Role.teacher, LanguageEvaluation(teacher.model, own ?? batches, on: device), own ?? batches, on: device)
+        )
     }
     let evaluation = try LanguageEvaluation(
-        student.model, batches, teachers: teacher.map { [LanguageTeacher($0.model, tokens: shared, on: device)] } ?? [],
+        student.model, batches,
+        teachers: teacher.map { [LanguageTeacher($0.model, tokens: tokens ?? TeacherTokens(), on: device)] } ?? [],
         on: device)
     arms.append(try student.arm(Role.student, evaluation, batches, on: device))
     var report = EvaluationReport(arms, on: device)
     report.counts = [("examples", examples.corpus.count), ("tokens", evaluation.tokens)]
     report.bins = evaluation.comparison?.bins ?? []
-    report.notes = examples.notes
+    report.notes = examples.notes + (tokens?.renumbering == nil ? [] : ["teacher: \(tokens?.finding ?? "")"])
     return report
 }
 
@@ -74,26 +82,45 @@ struct EvaluatedLanguageModel {
 
     private var config: RetortError.Location { .init(file: path + "/config.json") }
 
-    /// The tokens over which both are compared where their heads are of different length; nil: all.
-    /// - Throws: `RetortError` 65 when their tokens are others, or nothing says that they are the same.
-    func sharedTokens(with teacher: EvaluatedLanguageModel) throws -> Int? {
+    /// How the teacher's tokens stand to the model's, and over which both are compared.
+    /// - Throws: `RetortError` 65 when their texts are cut in different ways, or nothing says that their tokens are the same.
+    fileprivate func tokens(
+        of teacher: EvaluatedLanguageModel, _ examples: LanguageEvaluationData.Examples
+    ) throws -> TeacherTokens {
         let (own, theirs) = (model.vocabulary, teacher.model.vocabulary)
         let why = "their predictions cannot be compared token by token"
         guard LanguageModelDirectory.hasTokenizer(path), LanguageModelDirectory.hasTokenizer(teacher.path) else {
-            guard own != theirs else { return nil }
+            guard own != theirs else { return TeacherTokens() }
             throw RetortError.badData(
                 "the teacher has a vocabulary of \(theirs), the model one of \(own)", at: teacher.config, why: why,
                 help: "heads of different length are compared where both directories have the same tokenizer")
         }
-        let tokenizer = try Tokenizer.load(path)
-        let isSame = try TokenBridge(from: tokenizer, to: Tokenizer.load(teacher.path)).isIdentity
-        guard isSame, own == theirs || tokenizer.idLimit <= min(own, theirs) else {
-            throw RetortError.badData(
-                isSame
-                    ? "the teacher has a vocabulary of \(theirs), the model one of \(own), their tokenizer \(tokenizer.idLimit)"
-                    : "teacher and model have different tokenizers", at: teacher.config, why: why)
+        let bridge = try TokenBridge(from: Tokenizer.load(path), to: Tokenizer.load(teacher.path))
+        let limits = bridge.limits
+        let sizes = "the teacher has a vocabulary of \(theirs), the model one of \(own), their tokenizer"
+        guard !bridge.isIdentity else {
+            guard own == theirs || limits.source <= min(own, theirs) else {
+                throw RetortError.badData("\(sizes) \(limits.source)", at: teacher.config, why: why)
+            }
+            return TeacherTokens(count: own == theirs ? nil : limits.source)
         }
-        return own == theirs ? nil : tokenizer.idLimit
+        guard examples.masking == nil else {
+            throw RetortError.badData(
+                "teacher and model have different tokenizers", at: teacher.config, why: "tokens are masked by their ids"
+            )
+        }
+        let tokens = try TeacherTokens(
+            bridge, count: nil, names: (path.displayable, teacher.path.displayable), [examples.corpus])
+        guard tokens.renumbering != nil else {
+            throw RetortError.badData(
+                "teacher and model have different tokenizers", at: teacher.config, why: "\(why): \(tokens.finding)",
+                help: "measure each alone; with --generate what they write is compared")
+        }
+        guard limits.source <= own, limits.target <= theirs else {
+            throw RetortError.badData(
+                "\(sizes)s have \(limits.target) and \(limits.source) ids", at: teacher.config, why: why)
+        }
+        return tokens
     }
 
     /// - Throws: `RetortError` 65 for examples that the model cannot read.

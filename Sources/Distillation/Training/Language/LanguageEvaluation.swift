@@ -15,6 +15,7 @@ struct LanguageEvaluation: Sendable {
     /// Against the teacher, or the mean of several teachers' probabilities; nil without one.
     private(set) var comparison: Comparison?
 
+    /// Means over the tokens that the teacher can predict: all, unless it counts tokens otherwise and does not know some.
     struct Comparison: Sendable {
         /// Mean of KL(teacher ‖ student) and of KL(student ‖ teacher).
         var forward = 0.0
@@ -27,7 +28,9 @@ struct LanguageEvaluation: Sendable {
 
     var perplexity: Double { exp(crossEntropy) }
 
-    /// - Parameter data: all of its first epoch is looked at, a batch at a time.
+    /// - Parameters:
+    ///   - data: all of its first epoch is looked at, a batch at a time.
+    ///   - teachers: models; or one of which a cache has these texts: the classes that it does not keep are one outcome then.
     init(
         _ model: any LanguageModel, _ data: LanguageBatches, teachers: [LanguageTeacher] = [], on device: Device
     ) throws {
@@ -46,18 +49,21 @@ struct LanguageEvaluation: Sendable {
             teachers.isEmpty
             ? nil
             : Comparison(
-                forward: sums.forward / count, reverse: sums.reverse / count, agreement: Double(sums.same) / count,
-                bins: sums.byEntropy.bins)
+                forward: sums.forward / sums.comparedCount, reverse: sums.reverse / sums.comparedCount,
+                agreement: Double(sums.same) / sums.comparedCount, bins: sums.byEntropy.bins)
     }
 
     private struct Sums {
         var tokens = 0
         var crossEntropy = 0.0
         var hits = 0
+        /// Tokens that the teacher can predict.
+        var compared = 0
         var forward = 0.0
         var reverse = 0.0
         var same = 0
         var byEntropy = EntropySums()
+        var comparedCount: Double { Double(max(1, compared)) }
 
         mutating func add(
             _ batch: LanguageBatch, _ model: any LanguageModel, _ teachers: [LanguageTeacher], on device: Device
@@ -70,23 +76,36 @@ struct LanguageEvaluation: Sendable {
             let count = targets.count
             guard count > 0 else { return }
             let hidden = try states.reshaped([batch.targets.count, head.hidden]).rows(at: places)
-            let classes = LanguageTeacher.classes(of: teachers, beside: head.classes)
-            let taught = try LanguageTeacher.mean(teachers, of: ids, classes: classes, at: places, on: device)
-            // Logits by chunks, of at most 64 MiB.
-            let rows = max(1, (16 << 20) / max(1, head.classes))
-            let space = try taught.map { try device.compute.empty([min(rows, count), $0.classes]) }
+            if let cache = teachers.first?.cache {
+                let kept = try cache.lesson(batch, capturing: [], on: device)
+                return try add(hidden, head, targets, kept.predictions, kept.likeliest, on: device)
+            }
+            let classes = ComparedClasses(teachers, beside: head.classes)
+            let taught = try LanguageTeacher.mean(teachers, of: batch, ids, classes: classes, at: places, on: device)
+            // Of each place the class that follows, where teachers can predict it.
+            let known = targets.enumerated().map { number, target -> Int32? in
+                guard taught?.isRead?[places.map { Int($0[number]) } ?? number] ?? true else { return nil }
+                return classes.map { $0.place(of: target) } ?? target
+            }
+            let rows = Self.rows(head)
+            let space = try taught.map { try device.compute.empty([min(rows, count), $0.logits.classes]) }
             for start in stride(from: 0, to: count, by: rows) {
                 let range = start..<min(count, start + rows)
                 let logits = try head.logits(Tensor(view: hidden.view.slice(range), on: device))
-                try add(logits, Array(targets[range]), classes, on: device) {
-                    try taught?.logits(range, in: space?.slice(0..<range.count))
+                try add(logits, Array(targets[range]), Array(known[range]), classes, on: device) {
+                    try taught?.logits.logits(range, in: space?.slice(0..<range.count))
                 }
             }
         }
 
-        private mutating func add(
-            _ logits: Tensor, _ targets: [Int32], _ classes: Int?, on device: Device, teacher: () throws -> View?
-        ) throws {
+        /// Rows of a chunk of logits, which has at most 64 MiB.
+        private static func rows(_ head: OutputHead) -> Int { max(1, (16 << 20) / max(1, head.classes)) }
+
+        /// What a model says by itself.
+        /// - Returns: the rows that are learned, and of all rows the likeliest class.
+        private mutating func add(_ logits: Tensor, _ targets: [Int32], on device: Device) throws -> (
+            places: [Int], best: [Int32]
+        ) {
             let labels = try device.compute.view(targets, [targets.count], .i32)
             let places = targets.indices.filter { targets[$0] != LanguageBatch.ignored }
             let losses = try logits.crossEntropyPerRow(labels).values()
@@ -96,17 +115,55 @@ struct LanguageEvaluation: Sendable {
                 crossEntropy += Double(losses[place])
                 if best[place] == targets[place] { hits += 1 }
             }
+            return (places, best)
+        }
+
+        /// Beside what was kept of a teacher.
+        /// - Parameter likeliest: of each row the class that the teacher finds likeliest.
+        private mutating func add(
+            _ hidden: Tensor, _ head: OutputHead, _ targets: [Int32], _ kept: SparseTeacher, _ likeliest: [Int32],
+            on device: Device
+        ) throws {
+            for start in stride(from: 0, to: targets.count, by: Self.rows(head)) {
+                let range = start..<min(targets.count, start + Self.rows(head))
+                let logits = try head.logits(Tensor(view: hidden.view.slice(range), on: device))
+                let own = Array(targets[range])
+                let (places, best) = try add(logits, own, on: device)
+                let weights = try device.compute.view(
+                    own.map { $0 == LanguageBatch.ignored ? 0 : 1 } as [Float], [own.count])
+                func divergence(_ kind: DivergenceKind) throws -> [Float] {
+                    try logits.divergence(
+                        SparseDivergence(kind), teacher: kept.slice(range), rowWeights: weights
+                    ).perRow.values()
+                }
+                let (there, back) = (try divergence(.forwardKL), try divergence(.reverseKL))
+                compared += places.count
+                for place in places {
+                    forward += Double(there[place])
+                    reverse += Double(back[place])
+                    if best[place] == likeliest[range.lowerBound + place] { same += 1 }
+                }
+            }
+        }
+
+        /// - Parameter known: the classes of the targets that teachers can predict.
+        private mutating func add(
+            _ logits: Tensor, _ targets: [Int32], _ known: [Int32?], _ classes: ComparedClasses?, on device: Device,
+            teacher: () throws -> View?
+        ) throws {
+            let (places, best) = try add(logits, targets, on: device)
             guard let taught = try teacher() else { return }
             let theirs = try device.compute.read(Tensor(view: taught, on: device).argmax(-1), as: Int32.self)
-            let logits = try classes.map { try logits.narrowed(axis: 1, 0..<$0) } ?? logits
+            let logits = try classes.map { try $0.columns(of: logits) } ?? logits
             let there = try logits.divergence(Divergence(.forwardKL), teacher: taught).perRow.values()
             let back = try logits.divergence(Divergence(.reverseKL), teacher: taught).perRow.values()
             // −Σ P ln P: what the teacher's prediction costs itself.
             let entropy = try Tensor(view: taught, on: device).divergence(
                 Divergence(.forwardCrossEntropy), teacher: taught
             ).perRow.values()
-            for place in places {
-                let agrees = best[place] == theirs[place]
+            for place in places where known[place] != nil {
+                let agrees = best[place] == (classes.map { $0.ids[Int(theirs[place])] } ?? theirs[place])
+                compared += 1
                 forward += Double(there[place])
                 reverse += Double(back[place])
                 if agrees { same += 1 }

@@ -13,6 +13,8 @@ final class LanguageLoss {
     let terms: [Term]
     private let model: any LanguageModel
     private let teachers: [LanguageTeacher]
+    /// By the teachers that losses compare token by token, where not all classes are compared as they are.
+    private let classes: [[String]: ComparedClasses]
     private let device: Device
 
     /// - Parameters:
@@ -26,6 +28,11 @@ final class LanguageLoss {
         self.model = model
         self.teachers = teachers
         self.device = device
+        classes = terms.reduce(into: [:]) { classes, term in
+            guard term.objective.reading == nil, classes[term.teachers] == nil else { return }
+            classes[term.teachers] = ComparedClasses(
+                teachers.filter { term.teachers.contains($0.name) }, beside: model.vocabulary)
+        }
         self.terms = try terms.enumerated().map { index, term in
             let taught = teachers.first { $0.name == term.teachers.first }
             let context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
@@ -41,6 +48,19 @@ final class LanguageLoss {
     func asked(of teacher: LanguageTeacher, among: (LanguageArmTerm) -> Bool = { _ in true }) -> Set<String> {
         terms.filter { $0.spec.teachers.contains(teacher.name) && among($0.spec) }.reduce(into: []) {
             $0.formUnion($1.loss.signals.teacher)
+        }
+    }
+
+    /// - Throws: `RetortError` 78 for losses of what models hide beside a teacher that may read more or fewer tokens than the student.
+    func checkPlaces(at place: RetortError.Location?) throws {
+        for teacher in teachers {
+            guard let renumbering = teacher.tokens.renumbering, !renumbering.isOneToOne,
+                let path = asked(of: teacher).min()
+            else { continue }
+            throw RetortError.recipe(
+                "the teacher does not know all of the student's tokens, and a loss compares \(path) token by token",
+                at: place, why: "a token that it does not know it reads in several of its own",
+                help: "compare predictions alone: forward-kl, jsd, hinton and others")
         }
     }
 
@@ -92,22 +112,26 @@ final class LanguageLoss {
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
         var views: [TermPlaces: PlacedRows] = [:]
+        var compared: [Comparison: ComparedRows] = [:]
         let losses = try counting.map { term, factor in
-            let classes = self.classes(of: term)
-            let taught = term.spec.teachers.compactMap {
-                lessons[Subject(teacher: $0, reading: term.spec.objective.reading, classes: classes)]
-            }
+            let taught = term.spec.teachers.compactMap { lessons[subject($0, of: term.spec)] }
             let rows =
                 try views[term.spec.places]
                 ?? PlacedRows(
                     PredictedPlaces(term.spec.places, of: batch, learned: targets, size: size), states.last, device)
             views[term.spec.places] = rows
+            let classes = classes(of: term.spec)
+            let comparison = Comparison(places: term.spec.places, teachers: classes == nil ? [] : term.spec.teachers)
+            let own =
+                try compared[comparison]
+                ?? ComparedRows(rows, head, classes, isRead: [Bool].inAll(taught.map(\.isRead)), device)
+            compared[comparison] = own
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
-                    hidden: rows.hidden, head: classes.map { try head.narrowed(to: $0) } ?? head,
-                    teachers: taught.map { try $0.predictions(at: rows.known.places) }, labels: rows.labels,
-                    targets: rows.known.targets, weights: rows.weights, weight: rows.known.weight,
+                    hidden: rows.hidden, head: own.head,
+                    teachers: taught.map { try $0.predictions(at: rows.known.places) }, labels: own.labels,
+                    targets: own.targets, weights: own.weights, weight: rows.known.weight, labelled: own.labelled,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: signals,
                     taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights,
                     progress: progress, isCausal: model.isCausal))
@@ -132,18 +156,66 @@ final class LanguageLoss {
         }
     }
 
+    /// What is compared with whom.
+    private struct Comparison: Hashable {
+        let places: TermPlaces
+        /// Empty where all classes are compared.
+        let teachers: [String]
+    }
+
+    /// The rows of a loss as far as teachers can say something of them: what follows is a token that they know, and they have read what
+    /// stands before.
+    private struct ComparedRows {
+        let head: OutputHead
+        /// Classes of the head.
+        let labels: View
+        let targets: [Int32]
+        let weights: View
+        let labelled: LabelledRows?
+
+        init(
+            _ rows: PlacedRows, _ head: OutputHead, _ classes: ComparedClasses?, isRead: [Bool]?, _ device: Device
+        ) throws {
+            guard let classes else {
+                (self.head, labels, targets, weights) = (head, rows.labels, rows.known.targets, rows.weights)
+                labelled = nil
+                return
+            }
+            self.head = try head.restricted(to: classes.ids)
+            let ignored = LanguageBatch.ignored
+            targets = rows.known.targets.enumerated().map { number, label in
+                let place = rows.known.places.map { Int($0[number]) } ?? number
+                return isRead?[place] ?? true ? classes.place(of: label) ?? ignored : ignored
+            }
+            let isAll = zip(targets, rows.known.targets).allSatisfy { ($0 == ignored) == ($1 == ignored) }
+            labels = try device.compute.view(targets, [targets.count], .i32)
+            weights =
+                isAll
+                ? rows.weights
+                : try device.compute.view(
+                    zip(targets, rows.known.weights).map { $0 == ignored ? 0 : $1 }, [targets.count])
+            labelled =
+                classes.isWhole && isAll ? nil : LabelledRows(head: head, labels: rows.labels, weights: rows.weights)
+        }
+    }
+
     /// Who is asked, and how it reads.
     private struct Subject: Hashable {
         let teacher: String
         let reading: TokenAlignment?
-        let classes: Int?
+        /// Those with whom it shares the classes that are compared; empty: all classes are.
+        let others: [String]
     }
 
-    /// The classes over which a loss compares the models; nil: all, or those of a loss that compares in another way.
-    private func classes(of term: Term) -> Int? {
-        guard term.spec.objective.reading == nil else { return nil }
-        return LanguageTeacher.classes(
-            of: teachers.filter { term.spec.teachers.contains($0.name) }, beside: model.vocabulary)
+    private func subject(_ teacher: String, of term: LanguageArmTerm) -> Subject {
+        Subject(
+            teacher: teacher, reading: term.objective.reading,
+            others: classes(of: term) == nil ? [] : term.teachers)
+    }
+
+    /// nil for a loss that compares all classes as they are, or in another way.
+    private func classes(of term: LanguageArmTerm) -> ComparedClasses? {
+        term.objective.reading == nil ? classes[term.teachers] : nil
     }
 
     /// What each teacher that a loss looks at has to say: it reads the batch once in each way that is asked for.
@@ -155,11 +227,10 @@ final class LanguageLoss {
             let own = terms.filter { $0.spec.teachers.contains(teacher.name) }
             let paths = own.reduce(into: SignalRequest()) { $0.add($1.loss.signals) }.teacher
             for term in own {
-                let subject = Subject(
-                    teacher: teacher.name, reading: term.spec.objective.reading, classes: classes(of: term))
+                let subject = subject(teacher.name, of: term.spec)
                 guard lessons[subject] == nil else { continue }
                 lessons[subject] = try teacher.lesson(
-                    batch, tokens, subject.reading, classes: subject.classes, capturing: paths, on: device)
+                    batch, tokens, subject.reading, classes: classes(of: term.spec), capturing: paths, on: device)
             }
         }
         return lessons

@@ -31,8 +31,11 @@ struct LanguageRecipe: Sendable {
         /// Those of the recipe's teachers that are asked while the student is trained, in the recipe's order.
         let teachers: [String]
         /// What is minimised and on which texts, a line each.
-        var contract: [String] {
-            terms.map(\.contract) + (rollouts.map { ["on " + $0.contract] } ?? [])
+        var contract: [String] { contract(by: \.contract) }
+        /// The same where a run knows more of it.
+        /// - Parameter term: what a loss minimises, in words.
+        func contract(by term: (LanguageArmTerm) -> String) -> [String] {
+            terms.map(term) + (rollouts.map { ["on " + $0.contract] } ?? [])
                 + [scheme.contract].filter { !$0.isEmpty }
         }
     }

@@ -13,16 +13,17 @@ extension LanguageRun {
             let model = try live.make(
                 vocabulary: data.tokenizer?.tokens, settings: nil, pad: data.pad, seed: 0, trains: false, on: device
             ).model
-            return LanguageTeacher(model, spec.name, tokens: data.tokenizer?.tokens, on: device)
+            return LanguageTeacher(model, spec.name, tokens: TeacherTokens(count: data.tokenizer?.tokens), on: device)
         }
-        let known = teachers.first { !$0.isForeign }
+        let known = teachers.first(where: \.readsStudents)
         let student = try recipe.student.make(
             vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad, seed: 0,
             on: device
         ).model
         try check("student", student, data, at: recipe.student.location)
         for (spec, teacher) in zip(recipe.teachers, teachers) {
-            if let model = teacher.model, !teacher.isForeign { try check("teacher", model, data, at: spec.location) }
+            if let model = teacher.model, teacher.readsStudents { try check("teacher", model, data, at: spec.location) }
+            if teacher.tokens.renumbering != nil { try checkTokens(teacher, student, at: spec.location) }
         }
         for train in recipe.arms.map(\.train) + recipe.teachers.compactMap(\.train) {
             _ = try data.training(batch: train.batch, seed: 0)
@@ -56,6 +57,7 @@ extension LanguageRun {
                     at: arm.rollouts?.location, help: "remove the teacher's `device`")
             }
             let loss = try LanguageLoss(student, arm.terms, teachers: asked, name: arm.name, on: device)
+            try loss.checkPlaces(at: recipe.student.location)
             try loss.checkCaches(at: recipe.teachers.first { $0.cache != nil }?.location)
             // A cache knows whole texts, those of the training data.
             let text =
@@ -86,7 +88,7 @@ extension LanguageRun {
         let looking = arm.terms.filter { $0.teachers.contains(teacher.name) }
         let readers = looking.filter { $0.objective.reading != nil }
         let across = "across tokenizers there are the losses uld and gold"
-        if teacher.isForeign, arm.rollouts?.teacher == teacher.name {
+        if !teacher.readsStudents, arm.rollouts?.teacher == teacher.name {
             throw RetortError.recipe(
                 "the teacher writes in other tokens than the student's", at: arm.rollouts?.location,
                 help: "let it write texts with `retort generate`, and train on them")
@@ -94,24 +96,38 @@ extension LanguageRun {
         if looking.count > readers.count, teacher.isForeign {
             throw RetortError.recipe(
                 "teacher and student have different tokenizers", at: place,
-                why: "their predictions cannot be compared token by token", help: across)
+                why: "their predictions cannot be compared token by token: " + teacher.tokens.finding,
+                help: across)
         }
-        if !teacher.isForeign, teacher.vocabulary != student.vocabulary {
+        if !teacher.readsStudents, looking.contains(where: { $0.objective.needs != .any }) {
+            throw RetortError.recipe(
+                "the teacher counts its tokens otherwise, and the arm \(arm.name) rewards tokens by what it says of them",
+                at: place,
+                help: "compare predictions: forward-kl, reverse-kl, jsd and others, on the student's texts too")
+        }
+        if teacher.readsStudents, teacher.vocabulary != student.vocabulary {
             try checkSizes(arm, teacher, student, at: place)
         }
-        guard !readers.isEmpty, let bridge = teacher.bridge else { return }
-        for (who, tokens, rows) in [
-            ("student", bridge.limits.source, student.vocabulary),
-            ("teacher", bridge.limits.target, teacher.vocabulary),
-        ] where tokens > rows {
-            throw RetortError.badData(
-                "the \(who)'s tokenizer has \(tokens) tokens, its model a vocabulary of \(rows)", at: place)
-        }
+        guard !readers.isEmpty, let bridge = teacher.tokens.bridge else { return }
+        try checkTokens(teacher, student, at: place)
         guard try ReadingCoverage(bridge, data.train).compared > 0 else {
             throw RetortError.badData(
                 "the teacher's tokenizer writes no text as it reads it", at: place,
                 why: "no token of the training data could be compared",
                 help: "take a teacher with a tokenizer that keeps the text")
+        }
+    }
+
+    /// - Throws: `RetortError` 65 for a head that has no row for some token.
+    private static func checkTokens(
+        _ teacher: LanguageTeacher, _ student: any LanguageModel, at place: RetortError.Location?
+    ) throws {
+        guard let limits = teacher.tokens.bridge?.limits else { return }
+        for (who, tokens, rows) in [
+            ("student", limits.source, student.vocabulary), ("teacher", limits.target, teacher.vocabulary),
+        ] where tokens > rows {
+            throw RetortError.badData(
+                "the \(who)'s tokenizer has \(tokens) tokens, its model a vocabulary of \(rows)", at: place)
         }
     }
 
@@ -121,7 +137,8 @@ extension LanguageRun {
         at place: RetortError.Location?
     ) throws {
         let sizes = "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)"
-        guard teacher.model != nil, let tokens = teacher.tokens, tokens <= min(teacher.vocabulary, student.vocabulary)
+        guard teacher.model != nil, let tokens = teacher.tokens.count,
+            tokens <= min(teacher.vocabulary, student.vocabulary)
         else {
             throw RetortError.recipe(
                 sizes, at: place,

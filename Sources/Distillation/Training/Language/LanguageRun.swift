@@ -18,9 +18,9 @@ final class LanguageRun: RecipeRun {
     private let findings: [String]
     /// Teachers from directories and caches, the same for all seeds; nil for one that each seed trains.
     private let loaded: [LanguageTeacher?]
+    /// Of each teacher how its tokens stand to the data's.
+    private let teacherTokens: [TeacherTokens]
     /// What those of directories were measured to be, once they were.
-    /// Of each teacher, where its tokens may be others than the data's.
-    private let bridges: [TokenBridge?]
     private var loadedResults: [String: SeedResult] = [:]
     private let clock = ContinuousClock()
     /// As the progress line shows it between two measurements.
@@ -45,9 +45,11 @@ final class LanguageRun: RecipeRun {
         self.tokenizer = tokenizer
         let pad = data.pad
         answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
-        let bridges = try recipe.bridges(from: data)
-        self.bridges = bridges
-        let loaded = try zip(recipe.teachers, bridges).map { try $0.load(for: data, bridge: $1, beside: device) }
+        let teacherTokens = try recipe.teacherTokens(beside: data)
+        self.teacherTokens = teacherTokens
+        let loaded = try zip(recipe.teachers, teacherTokens).map {
+            try $0.load(for: data, tokens: $1, beside: device)
+        }
         self.loaded = loaded
         try Self.rehearse(recipe, data, loaded, on: device)
         let caches = loaded.compactMap { $0?.cache }
@@ -68,15 +70,26 @@ final class LanguageRun: RecipeRun {
             "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
                 + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
         for line in findings { try say(line) }
-        for cache in loaded.compactMap({ $0?.cache }) { for line in cache.words { try say(line) } }
-        for (teacher, bridge) in zip(recipe.teachers, bridges) {
-            guard let bridge, !bridge.isIdentity else { continue }
+        for teacher in loaded.compactMap({ $0 }) {
+            guard let cache = teacher.cache else { continue }
+            for line in cache.words { try say(line) }
+            if !teacher.knowsHeldOut { try say(cache.lackWords(data.test.count)) }
+        }
+        if loaded.count > 1, loaded.allSatisfy({ $0?.cache != nil }) {
+            try say("agreement and divergence are not measured: of what was kept of several teachers there is no mean")
+        }
+        for (teacher, tokens) in zip(recipe.teachers, teacherTokens) {
+            guard let bridge = tokens.bridge, !bridge.isIdentity else { continue }
+            guard tokens.isForeign else {
+                try say("\(teacher.role): \(tokens.finding)")
+                continue
+            }
             try say(
-                "\(teacher.role): has a tokenizer of its own; \(try ReadingCoverage(bridge, data.train).words); "
-                    + "agreement and divergence are not measured")
+                "\(teacher.role): has a tokenizer of its own (\(tokens.finding)); "
+                    + "\(try ReadingCoverage(bridge, data.train).words); agreement and divergence are not measured")
         }
         for arm in recipe.arms {
-            for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
+            for term in arm.terms { try say("\(arm.name): minimise \(contract(of: term))") }
             if let rollouts = arm.rollouts { try say("\(arm.name): learn from \(rollouts.contract)") }
             if !arm.scheme.contract.isEmpty { try say("\(arm.name): \(arm.scheme.contract)") }
         }
@@ -102,12 +115,43 @@ final class LanguageRun: RecipeRun {
                     seeds: results)
             }
         }
-        return RunResults(
+        var results = RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
             classes: [],
             arms: taught
-                + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
+                + zip(recipe.arms, armResults).map {
+                    ArmResult(role: $0.name, contract: $0.contract(by: contract(of:)), seeds: $1)
+                },
             timeUnit: .step)
+        results.notes = comparisonNotes
+        return results
+    }
+
+    /// What agreement and divergence of this run are, where they are not over all classes.
+    private var comparisonNotes: [String] {
+        let teachers = loaded.compactMap { $0 }.filter { !$0.isForeign }
+        guard loaded.allSatisfy({ $0 != nil }) else { return [] }
+        return teachers.measures.compactMap { teacher in
+            if let cache = teacher.cache { return cache.measuringWords }
+            return teacher.tokens.renumbering.map {
+                "agreement and divergences from \(teacher.name): among the \(NumberFormat.grouped($0.shared.count)) tokens that both "
+                    + "vocabularies have, where the next token is one of them"
+            }
+        }
+    }
+
+    /// What a loss minimises, with the tokens that are compared where these are not all of both.
+    private func contract(of term: LanguageArmTerm) -> String {
+        let renumbered = zip(recipe.teachers, teacherTokens).filter {
+            term.teachers.contains($0.0.name) && $0.1.renumbering != nil
+        }
+        guard term.objective.reading == nil, let first = renumbered.first?.1.renumbering else { return term.contract }
+        let count =
+            renumbered.count == 1
+            ? NumberFormat.grouped(first.shared.count) + " " : ""
+        return term.contract + ", p and q softmaxes over the \(count)tokens that both vocabularies have"
+            + (renumbered.allSatisfy { $0.1.renumbering?.knowsAll ?? true }
+                ? "" : "; hard labels among all of the student's")
     }
 
     /// - Returns: no result for a teacher of which there are only predictions.
@@ -118,7 +162,11 @@ final class LanguageRun: RecipeRun {
             guard let model = teacher.model, let device = teacher.device, !teacher.isForeign else {
                 return (teacher, nil)
             }
-            var result = try loadedResults[spec.name] ?? measure(model, seed: seed, on: device)
+            var result =
+                try loadedResults[spec.name]
+                ?? measure(
+                    model, on: data.measuring(readAs: teacher.tokens, longest: model.maxPositions),
+                    answering: teacher.readsStudents ? answers : nil, seed: seed, on: device)
             result.seed = seed
             loadedResults[spec.name] = result
             return (teacher, result)
@@ -131,7 +179,7 @@ final class LanguageRun: RecipeRun {
             let model = try live.load(folder, on: device, teaches: false)
             return (
                 LanguageTeacher(
-                    model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device), done
+                    model, spec.name, tokens: teacherTokens[index], on: device), done
             )
         }
         // Each teacher starts from weights of its own.
@@ -141,7 +189,7 @@ final class LanguageRun: RecipeRun {
         model.freeze()
         return (
             LanguageTeacher(
-                model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device), result
+                model, spec.name, tokens: teacherTokens[index], on: device), result
         )
     }
 
@@ -193,7 +241,7 @@ final class LanguageRun: RecipeRun {
 
     private func fit(_ goal: Fitting) throws -> (model: any LanguageModel, result: SeedResult) {
         let (start, role, seed) = (clock.now, goal.role, goal.seed)
-        let known = goal.compared.first
+        let known = goal.compared.first(where: \.readsStudents)
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
             try goal.spec.make(
                 vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad,
@@ -245,8 +293,9 @@ final class LanguageRun: RecipeRun {
                 try model.mergeAdapters()
             }
             result = try measure(
-                model, seed: seed, curve: training.curve, tokens: trainer.tokens, trained: arena.count,
-                against: goal.compared.filter { $0.model != nil }, on: device)
+                model, on: test, answering: answers, seed: seed, curve: training.curve, tokens: trainer.tokens,
+                trained: arena.count,
+                against: goal.compared.measures, on: device)
         } catch let error as RetortError where error.exit == .stopped {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
             try training.writeDown()
@@ -298,12 +347,17 @@ final class LanguageRun: RecipeRun {
     }
 
     private func measure(
-        _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve? = nil, tokens: Int = 0, trained: Int? = nil,
-        against teachers: [LanguageTeacher] = [], on device: Device
+        _ model: any LanguageModel, on test: LanguageBatches, answering answers: WrittenAnswers?, seed: UInt64,
+        curve: TrainingCurve? = nil, tokens: Int = 0, trained: Int? = nil, against teachers: [LanguageTeacher] = [],
+        on device: Device
     ) throws -> SeedResult {
         let evaluation = try LanguageEvaluation(model, test, teachers: teachers, on: device)
         var metrics = evaluation.metrics
-        if let answers { metrics.merge(try answers.metrics(model, teachers: teachers, on: device)) { $1 } }
+        if let answers {
+            // A cache has the data's texts alone.
+            let readers = teachers.filter { $0.model != nil }
+            metrics.merge(try answers.metrics(model, teachers: readers, on: device)) { $1 }
+        }
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
         metrics[.latency] = try forwardLatency(model, test, on: device)

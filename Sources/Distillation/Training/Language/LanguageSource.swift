@@ -203,6 +203,35 @@ struct LanguageExamples: Sendable {
     }
 }
 
+extension LanguageExamples {
+    /// The test examples as a teacher reads them.
+    /// - Parameter longest: tokens that it can read of one.
+    func measuring(readAs tokens: TeacherTokens, longest: Int) throws -> LanguageBatches {
+        guard let renumbering = tokens.renumbering else { return try measuring() }
+        return try LanguageBatches(measuring: test.read(by: renumbering, longest: longest), pad: 0)
+    }
+}
+
+extension TokenizedCorpus {
+    /// The same texts in other ids: what is learned of a token is learned of those that it is read as.
+    func read(by renumbering: TokenRenumbering, longest: Int) throws -> TokenizedCorpus {
+        try TokenizedCorpus(
+            (0..<count).map { number in
+                let example = example(number)
+                let (tokens, places) = renumbering.read(example.tokens)
+                var isTarget = [Bool](repeating: false, count: tokens.count)
+                // The first token of a text has no predecessor, whatever the other puts in front of it.
+                for (place, isLearned) in example.isTarget.enumerated().dropFirst() where isLearned {
+                    for own in (places[place - 1] + 1)..<max(places[place - 1], places[place]) + 1 {
+                        isTarget[Int(own)] = true
+                    }
+                }
+                return TokenizedExample(
+                    tokens: Array(tokens.prefix(longest)), isTarget: Array(isTarget.prefix(longest)))
+            })
+    }
+}
+
 extension LanguageBatches {
     /// What a model is measured on: about a thousand tokens at a time, one example a row. A run's table and `retort eval` look at the same
     /// batches, so that they have the same numbers.

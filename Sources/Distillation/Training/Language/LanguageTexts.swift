@@ -12,7 +12,8 @@ extension LanguageRun {
         let name = rollouts.teacher ?? terms.first { $0.objective.needs != .any }?.teachers.first
         let teacher = teachers.first { $0.name == name }
         let models = [student] + teachers.filter { !$0.isForeign }.compactMap(\.model)
-        let ends = try models.reduce(into: Set([tokenizer?.special("eos")?.id].compactMap { $0 })) {
+        let speakers = [student] + teachers.filter(\.readsStudents).compactMap(\.model)
+        let ends = try speakers.reduce(into: Set([tokenizer?.special("eos")?.id].compactMap { $0 })) {
             $0.formUnion(try EndTokens.named(in: $1.config))
         }
         func writer(seed: UInt64) -> RolloutWriter {

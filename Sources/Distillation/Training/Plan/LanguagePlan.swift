@@ -10,7 +10,7 @@ struct LanguagePlan {
     private let device: Device
     private let rates: DeviceRates
     private let data: LanguageExamples
-    private let bridges: [TokenBridge?]
+    private let teacherTokens: [TeacherTokens]
     /// What was found while the data were read.
     let findings: [String]
 
@@ -26,9 +26,11 @@ struct LanguagePlan {
         let data = try recipe.data.load(tokenizers: recipe.tokenizers) { findings.append($0) }
         self.data = data
         self.findings = findings
-        bridges = try recipe.bridges(from: data)
+        teacherTokens = try recipe.teacherTokens(beside: data)
         let planned = Rehearsal(of: device, rates).device
-        let loaded = try zip(recipe.teachers, bridges).map { try $0.load(for: data, bridge: $1, beside: planned) }
+        let loaded = try zip(recipe.teachers, teacherTokens).map {
+            try $0.load(for: data, tokens: $1, beside: planned)
+        }
         try LanguageRun.rehearse(recipe, data, loaded, on: planned)
     }
 
@@ -245,11 +247,13 @@ struct LanguagePlan {
         let present = try training.present.map { try teacher($0, on: here) }
         let teaching = rehearsal.memory.byPurpose
         let test = try longest(of: data.test)
-        let compared = present.filter { $0.model != nil && !$0.isForeign }
+        let compared = present.filter { !$0.isForeign }.measures
         for (index, teacher) in zip(training.present, present) where recipe.teachers[index].train == nil {
-            if let model = teacher.model, !teacher.isForeign { _ = try LanguageEvaluation(model, test, on: here) }
+            guard let model = teacher.model, !teacher.isForeign else { continue }
+            let own = try longest(of: data.test, readBy: teacher)
+            _ = try LanguageEvaluation(model, own, on: here)
         }
-        let known = present.first { !$0.isForeign }
+        let known = present.first(where: \.readsStudents)
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
             try training.model.make(
                 vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad,
@@ -312,21 +316,26 @@ struct LanguagePlan {
     /// One of the recipe's teachers as it is there while students are trained.
     private func teacher(_ index: Int, on device: Device) throws -> LanguageTeacher {
         let spec = recipe.teachers[index]
-        if let loaded = try spec.load(for: data, bridge: bridges[index], beside: device) { return loaded }
+        if let loaded = try spec.load(for: data, tokens: teacherTokens[index], beside: device) { return loaded }
         guard let live = spec.live else { throw RetortError.internalBug("a teacher that nothing stands for") }
         let model = try live.make(
             vocabulary: data.tokenizer?.tokens, settings: nil, pad: data.pad, seed: seed, on: device
         ).model
         model.freeze()
         return LanguageTeacher(
-            model, spec.name, bridge: bridges[index], tokens: data.tokenizer?.tokens, on: device)
+            model, spec.name, tokens: teacherTokens[index], on: device)
     }
 
     /// The examples that measuring takes most memory for.
-    private func longest(of corpus: TokenizedCorpus) throws -> LanguageBatches {
+    /// - Parameter teacher: whose tokens they are read in; nil: the student's.
+    private func longest(of corpus: TokenizedCorpus, readBy teacher: LanguageTeacher? = nil) throws -> LanguageBatches {
         let rows = max(1, 1024 / max(1, corpus.summary.longest))
         let order = (0..<corpus.count).sorted { (corpus.length(of: $1), $0) < (corpus.length(of: $0), $1) }
-        return try data.measuring(TokenizedCorpus(order.prefix(rows).map { corpus.example($0) }))
+        let chosen = try TokenizedCorpus(order.prefix(rows).map { corpus.example($0) })
+        guard let model = teacher?.model, let renumbering = teacher?.tokens.renumbering else {
+            return try data.measuring(chosen)
+        }
+        return try LanguageBatches(measuring: chosen.read(by: renumbering, longest: model.maxPositions), pad: 0)
     }
 
     private func writer(_ rollouts: RolloutSpec, _ training: Training, for models: [any LanguageModel]) -> RolloutWriter
