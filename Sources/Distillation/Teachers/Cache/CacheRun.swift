@@ -67,16 +67,21 @@ public final class CacheRun {
         }
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
+        guard let corpus = examples.train.answered else {
+            throw RetortError.recipe(
+                "a cache is of the teacher's predictions of answers, and the data have none",
+                at: recipe.data.location, why: examples.train.whereFirst,
+                help: "let the teacher sit beside its student: give it a `path`, and the arms `rollouts`")
+        }
         let dtype = teacher?.dtype ?? .f32
         let model = try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
-        try Self.check(model, examples, at: teacher?.location)
+        try Self.check(model, corpus, at: teacher?.location)
         let signals = try recipe.cachedSignals(of: model, states, on: device)
         let identity = CacheIdentity(
             teacher: try LanguageModelDirectory.digest(folder, dtype: dtype), tokenizer: try examples.tokenizerDigest(),
             vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, signals: signals,
             config: model.json)
         let writer = try TeacherCacheWriter(path, identity: identity)
-        let corpus = examples.train
         self.path = path
         self.writer = writer
         self.batch = batch
@@ -94,16 +99,16 @@ public final class CacheRun {
     }
 
     private static func check(
-        _ model: any LanguageModel, _ data: LanguageExamples, at place: RetortError.Location?
+        _ model: any LanguageModel, _ data: TokenizedCorpus, at place: RetortError.Location?
     ) throws {
-        guard data.train.summary.longest <= model.maxPositions else {
+        guard data.summary.longest <= model.maxPositions else {
             throw RetortError.recipe(
-                "the longest example has \(data.train.summary.longest) tokens, the teacher \(model.maxPositions) positions",
+                "the longest example has \(data.summary.longest) tokens, the teacher \(model.maxPositions) positions",
                 at: place)
         }
-        guard Int(data.train.largestToken) < model.vocabulary else {
+        guard Int(data.largestToken) < model.vocabulary else {
             throw RetortError.recipe(
-                "the data has the token \(data.train.largestToken), the teacher a vocabulary of \(model.vocabulary)",
+                "the data has the token \(data.largestToken), the teacher a vocabulary of \(model.vocabulary)",
                 at: place)
         }
     }

@@ -10,7 +10,8 @@ final class LanguageRun: RecipeRun {
     let directory: RunDirectory
     let progress: Progress
     let data: LanguageExamples
-    private let test: LanguageBatches
+    /// The test examples that have an answer; nil: none has.
+    private let test: LanguageBatches?
     /// nil where nobody knows how tokens become text.
     let tokenizer: Tokenizer?
     private let answers: WrittenAnswers?
@@ -33,18 +34,16 @@ final class LanguageRun: RecipeRun {
         self.device = device
         self.progress = progress
         var findings: [String] = []
-        let data = try recipe.data.load(
-            tokenizers: recipe.tokenizers
-        ) { findings.append($0) }
+        let data = try recipe.examples { findings.append($0) }
         self.data = data
         self.findings = findings
-        test = try data.measuring()
+        test = try data.test.answered.map(data.measuring)
         let folders = [data.tokenizer?.folder, recipe.student.origin] + recipe.teachers.map { $0.live?.directory }
         let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
             Tokenizer.load)
         self.tokenizer = tokenizer
         let pad = data.pad
-        answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
+        answers = recipe.answers.map { WrittenAnswers($0, data.test.asked, tokenizer: tokenizer, pad: pad) }
         let bridges = try recipe.bridges(from: data)
         self.bridges = bridges
         let loaded = try zip(recipe.teachers, bridges).map { try $0.load(for: data, bridge: $1, beside: device) }
@@ -65,14 +64,20 @@ final class LanguageRun: RecipeRun {
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         try say(
-            "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
-                + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
-        for line in findings { try say(line) }
+            "data: \(NumberFormat.grouped(data.train.asked.count)) examples to learn from, "
+                + "\(NumberFormat.grouped(data.test.asked.count)) to measure on, of up to \(data.longest) tokens")
+        for line in findings + data.words(for: recipe.arms) { try say(line) }
+        if test == nil {
+            try say(
+                "no test example has an answer: accuracy, perplexity, and agreement with a teacher on the data's texts are not measured"
+            )
+        }
+        if let limits = answers?.limits { try say(limits) }
         for cache in loaded.compactMap({ $0?.cache }) { for line in cache.words { try say(line) } }
         for (teacher, bridge) in zip(recipe.teachers, bridges) {
             guard let bridge, !bridge.isIdentity else { continue }
             try say(
-                "\(teacher.role): has a tokenizer of its own; \(try ReadingCoverage(bridge, data.train).words); "
+                "\(teacher.role): has a tokenizer of its own; \(try ReadingCoverage(bridge, data.train.asked).words); "
                     + "agreement and divergence are not measured")
         }
         for arm in recipe.arms {
@@ -137,7 +142,10 @@ final class LanguageRun: RecipeRun {
         // Each teacher starts from weights of its own.
         let start = seed ^ 0x7eac_4e12 &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
         let (model, result) = try fit(
-            Fitting(role: spec.role, spec: live, terms: recipe.teacherTerms, train: train, seed: seed, start: start))
+            Fitting(
+                role: spec.role, spec: live, terms: recipe.teacherTerms, train: train,
+                corpus: try data.train(.ofTeacher),
+                seed: seed, start: start))
         model.freeze()
         return (
             LanguageTeacher(
@@ -151,6 +159,8 @@ final class LanguageRun: RecipeRun {
         let spec: LanguageModelSpec
         let terms: [LanguageArmTerm]
         let train: LanguageTrainSpec
+        /// The data that it goes through.
+        let corpus: TokenizedCorpus
         var rollouts: RolloutSpec?
         var decay: Double?
         let seed: UInt64
@@ -169,9 +179,9 @@ final class LanguageRun: RecipeRun {
     /// Trains an arm's student, by all generations that it has.
     private func fit(_ arm: LanguageRecipe.Arm, seed: UInt64, teachers: [LanguageTeacher]) throws -> SeedResult {
         var goal = Fitting(
-            role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train, rollouts: arm.rollouts,
-            seed: seed,
-            start: seed, teachers: teachers.filter { arm.teachers.contains($0.name) },
+            role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train,
+            corpus: try data.train(arm.answerNeed), rollouts: arm.rollouts, seed: seed, start: seed,
+            teachers: teachers.filter { arm.teachers.contains($0.name) },
             compared: teachers.filter { !$0.isForeign })
         switch arm.scheme {
         case .offline: break
@@ -211,11 +221,13 @@ final class LanguageRun: RecipeRun {
             teachers.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: device))
         }
         let texts = try goal.rollouts.map {
-            try self.texts($0, role, goal.train, goal.terms, seed: seed, student: model, teachers: teachers)
+            try self.texts(
+                $0, to: goal.corpus, role, goal.train, goal.terms, seed: seed, student: model, teachers: teachers)
         }
         let trainer = try LanguageTrainer(
             model, arena, terms: goal.terms, teachers: teachers,
-            data: texts?.data ?? data.training(batch: goal.train.batch, seed: seed), rollouts: texts?.source,
+            data: texts?.data ?? data.training(goal.corpus, batch: goal.train.batch, seed: seed),
+            rollouts: texts?.source,
             plain: data.plain?.batches(goal.train.batch, pad: data.pad, seed: seed), spec: goal.train, name: role,
             seed: seed, on: device)
         let checkpoints = Checkpoints(
@@ -227,9 +239,9 @@ final class LanguageRun: RecipeRun {
         let result: SeedResult
         do {
             try training.train(points: 20) {
-                try LanguageEvaluation(model, test, on: device).accuracy
+                try test.map { try LanguageEvaluation(model, $0, on: device).accuracy }
             } report: {
-                try record($0, goal, trainer.steps)
+                try record($0, isMeasured: $1, goal, trainer.steps)
             }
             if let learned = texts?.source?.learned {
                 try say(
@@ -262,9 +274,8 @@ final class LanguageRun: RecipeRun {
             try training.writeDown()
         }
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
-        try say(
-            "\(role) seed \(seed): perplexity \(NumberFormat.significant(result.metrics[Metric.perplexity.rawValue] ?? .nan)), "
-                + "\(trainer.step) steps in \(time)")
+        let quality = result.metrics[Metric.perplexity.rawValue].map { "perplexity \(NumberFormat.significant($0)), " }
+        try say("\(role) seed \(seed): \(quality ?? "")\(trainer.step) steps in \(time)")
         return (model, result)
     }
 
@@ -281,32 +292,30 @@ final class LanguageRun: RecipeRun {
     }
 
     /// One part of a training: a line of metrics.jsonl, and the progress line.
-    private func record(_ point: CurvePoint, _ goal: Fitting, _ steps: Int) throws {
+    private func record(_ point: CurvePoint, isMeasured: Bool, _ goal: Fitting, _ steps: Int) throws {
         let (role, seed) = (goal.role, goal.seed)
-        if let accuracy = point.accuracy {
-            try directory.record(
-                [("arm", .string(role)), ("seed", .int(Int(seed)))]
-                    + (goal.generation.map { [("generation", .int($0))] } ?? []) + [
-                        ("step", .int(point.step)), ("train/loss", .double(point.loss)),
-                        ("eval/accuracy", .double(accuracy)),
-                    ])
-            lastAccuracy = NumberFormat.percent(accuracy)
+        if isMeasured {
+            var members: [(key: String, value: JSON)] = [("arm", .string(role)), ("seed", .int(Int(seed)))]
+            if let generation = goal.generation { members.append(("generation", .int(generation))) }
+            members += [("step", .int(point.step)), ("train/loss", .double(point.loss))]
+            if let accuracy = point.accuracy { members.append(("eval/accuracy", .double(accuracy))) }
+            try directory.record(members)
         }
+        if let accuracy = point.accuracy { lastAccuracy = NumberFormat.percent(accuracy) }
         progress.status(
-            "\(role) seed \(seed)  step \(point.step)/\(steps)  loss \(NumberFormat.significant(point.loss))  "
-                + "accuracy \(lastAccuracy)")
+            "\(role) seed \(seed)  step \(point.step)/\(steps)  loss \(NumberFormat.significant(point.loss))"
+                + (test == nil ? "" : "  accuracy \(lastAccuracy)"))
     }
 
     private func measure(
         _ model: any LanguageModel, seed: UInt64, curve: TrainingCurve? = nil, tokens: Int = 0, trained: Int? = nil,
         against teachers: [LanguageTeacher] = [], on device: Device
     ) throws -> SeedResult {
-        let evaluation = try LanguageEvaluation(model, test, teachers: teachers, on: device)
-        var metrics = evaluation.metrics
+        var metrics = try test.map { try LanguageEvaluation(model, $0, teachers: teachers, on: device).metrics } ?? [:]
         if let answers { metrics.merge(try answers.metrics(model, teachers: teachers, on: device)) { $1 } }
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
-        metrics[.latency] = try forwardLatency(model, test, on: device)
+        metrics[.latency] = try forwardLatency(model, data.measuring(data.test.asked), on: device)
         if let trained, trained != model.parameterCount { metrics[.trainableParameters] = Double(trained) }
         if let curve, let last = curve.points.last {
             metrics[.peakBytes] = Double(curve.peakBytes)
