@@ -114,6 +114,64 @@ struct RetrievalRunTests {
         #expect(try SmallEncoders.facts(small.start("run", "seeds=[0]").run()) == facts)
     }
 
+    @Test("eval of what was saved has the run's numbers", arguments: TestBackend.fast)
+    func evaluated(_ backend: TestBackend) throws {
+        let recipe = Self.recipe.replacing("scores: scores, ", with: "").replacing(
+            "student: {model",
+            with:
+                "teacher: {model: {kind: distilbert, hidden: 24, intermediate: 48, layers: 2, heads: 2, positions: 32}, tokenizer: teacher, train: {steps: 20}}\nstudent: {model",
+        ).replacing("[{loss: listwise-kl}]", with: "[{loss: listwise-kl, candidates: batch}]")
+        let small = try Self.small(backend, recipe)
+        let results = try small.start("run", "seeds=[0]").run()
+        let data = RetrievalEvaluationData(small.folder.path("ranked.jsonl"), every: 4)
+        func final(_ role: String) -> String { small.folder.path("run/\(role)/seed-0/final") }
+        for role in ["student", "listwise"] {
+            let report = try evaluate(
+                retriever: final(role), teacher: final("teacher"), on: data, device: backend.device())
+            #expect(report.results.arms.map(\.role) == ["teacher", "student"])
+            #expect(report.counts.map(\.count) == [8, 24])
+            for (found, name) in zip(report.results.arms, ["teacher", role]) {
+                let said = try #require(results.arms.first { $0.role == name }).seeds[0].metrics
+                for key in ["recall@10", "ndcg@10", "mrr@10", "spearman_to_teacher", "parameters", "bytes"] {
+                    #expect(found.seeds[0].metrics[key] == said[key], "\(name) \(key)")
+                }
+                #expect(said["ndcg@10"] != nil && (said["spearman_to_teacher"] != nil) == (name == role))
+            }
+        }
+        // Other rows, other names, no teacher.
+        let text = try String(contentsOfFile: small.folder.path("ranked.jsonl"), encoding: .utf8)
+        try small.folder.write(
+            text.replacing("\"query\"", with: "\"question\"").replacing("\"passages\"", with: "\"texts\""),
+            to: "other.jsonl")
+        let other = try evaluate(
+            retriever: final("student"), teacher: nil,
+            on: RetrievalEvaluationData(
+                small.folder.path("other.jsonl"), fields: ["query": "question", "passages": "texts"], limit: 5),
+            device: backend.device())
+        #expect(other.counts.map(\.count) == [5, 15] && other.results.arms.count == 1)
+        #expect(other.table.contains("MRR@10 %") && other.json["queries"] == 5)
+    }
+
+    @Test("what cannot be searched with, and what is no query")
+    func evalRefusals() throws {
+        let place = try LetterEncoder()
+        let small = try Self.small(.cpu)
+        let device = try TestBackend.cpu.device()
+        func refused(_ folder: String, _ data: RetrievalEvaluationData, _ exit: ExitCode, _ words: String) {
+            let error = thrown(RetortError.self) {
+                _ = try evaluate(retriever: folder, teacher: nil, on: data, device: device)
+            }
+            #expect(error?.exit == exit && "\(error!)".contains(words), "\(String(describing: error))")
+        }
+        let file = small.folder.path("ranked.jsonl")
+        refused(place.folder.path, RetrievalEvaluationData(file), .usage, "is a classifier")
+        let teacher = small.folder.path("teacher")
+        refused(teacher, RetrievalEvaluationData(file, fields: ["querry": "q"]), .usage, "'query'")
+        refused(teacher, RetrievalEvaluationData(file, every: 1), .usage, "--test-every is 1")
+        refused(teacher, RetrievalEvaluationData(file, fields: ["query": "q"]), .badData, "ranked.jsonl:1")
+        refused(teacher, RetrievalEvaluationData(small.folder.path("none")), .missingInput, "none")
+    }
+
     @Test("texts read in parts leave the weights as the whole batch does")
     func microBatches() throws {
         let small = try Self.small(.cpu)
