@@ -9,13 +9,18 @@ public enum ModelDirectory {
     static let largestConfig = 1 << 20
 
     /// Writes the files; each appears whole or not at all.
+    /// - Parameter region: what the model sees of each example.
     /// - Throws: `RetortError` 73 or 74.
-    public static func save(_ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, to path: String) throws
-    {
+    public static func save(
+        _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, region: InputRegion = InputRegion(),
+        to path: String
+    ) throws {
         try Folder.createWithParents(path)
-        if let preprocessing {
-            try AtomicFile.write(
-                preprocessing.json.text(.pretty) + "\n", to: path + "/" + Preprocessing.fileName)
+        var inputs = JSONObject()
+        if case .object(let members)? = preprocessing?.json { inputs = members }
+        if !region.isWhole { inputs.set(InputRegion.key, region.json) }
+        if inputs.count > 0 {
+            try AtomicFile.write(JSON.object(inputs).text(.pretty) + "\n", to: path + "/" + Preprocessing.fileName)
         }
         try saveWeights(of: model, to: path + "/model.safetensors")
         try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
@@ -61,6 +66,10 @@ public enum ModelDirectory {
     /// What becomes of raw inputs before this model sees them; nil where the directory does not say.
     /// - Throws: `RetortError` 65 for a file that lies.
     public static func preprocessing(_ path: String) throws -> Preprocessing? { try Preprocessing(in: path) }
+
+    /// What this model sees of each example.
+    /// - Throws: `RetortError` 65 for a file that lies.
+    public static func region(_ path: String) throws -> InputRegion { try InputRegion(in: path) }
 
     /// Fills a module that is on its device from a safetensors file.
     /// - Throws: `RetortError` 65 for a file that does not fit, 66 when it is missing.

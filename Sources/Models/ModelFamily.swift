@@ -8,6 +8,8 @@ public enum ModelFamily: Sendable, CaseIterable {
     case encoder
     /// Names the class of a picture or of a row of a table: `ModelRegistry`.
     case classifier
+    /// Ranks items for users: `RecommenderModelRegistry`.
+    case recommender
 
     /// - Throws: `RetortError` 66 when there is no directory or no config.json, 65 when that is malformed or names no model that is known.
     public init(of folder: String) throws {
@@ -31,6 +33,7 @@ public enum ModelFamily: Sendable, CaseIterable {
         case .language: LanguageModelRegistry.all.flatMap { $0.modelTypes }
         case .encoder: EncoderModelRegistry.all.flatMap { $0.modelTypes }
         case .classifier: ModelRegistry.all.map { $0.architecture.kind }
+        case .recommender: RecommenderModelRegistry.all.map { $0.architecture.kind }
         }
     }
 }

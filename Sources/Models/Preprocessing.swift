@@ -51,6 +51,7 @@ extension Preprocessing: CustomStringConvertible {
     }
 
     static let fileName = "preprocessor_config.json"
+    static let limits = JSON.Limits(bytes: 1 << 20, depth: 32, values: 100_000)
     private static let byteScale = 1.0 / 255
 
     /// As the file holds it.
@@ -80,13 +81,14 @@ extension Preprocessing: CustomStringConvertible {
     init?(in folder: String) throws {
         let path = folder + "/" + Self.fileName
         guard FileManager.default.fileExists(atPath: path) else { return nil }
-        let root = JSONCursor(
-            try JSON.read(path, limits: .init(bytes: 1 << 20, depth: 32, values: 100_000)), file: path)
+        let root = try JSONCursor.read(path, limits: Self.limits)
         let rescales = try root.optional("do_rescale")?.bool() ?? true
         let factor = rescales ? try root.optional("rescale_factor")?.double(in: 1e-9...1e9) : 1
         let mean = try Self.numbers(root, "image_mean", in: -1e6...1e6)
         let deviation = try Self.numbers(root, "image_std", in: 1e-9...1e6)
         guard let mean, let deviation else {
+            // A file that speaks of other things says nothing of scales.
+            guard try root.optional("do_rescale") != nil || root.optional("rescale_factor") != nil else { return nil }
             self = .features(scale: factor ?? 1)
             return
         }

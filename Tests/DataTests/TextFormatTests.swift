@@ -125,6 +125,8 @@ struct TextFormatTests {
         let text = "\u{FEFF}one\r\ntwo\r\n\r\n \t\r\nthree\r\nfour"
         let lines = try contents(text, TextOptions(format: .lines))
         #expect(lines == [.text("one"), .text("two"), .text("three"), .text("four")])
+        let prompts = try contents(text, TextOptions(format: .promptLines))
+        #expect(prompts == [.prompt("one"), .prompt("two"), .prompt("three"), .prompt("four")])
         let paragraphs = try contents(text, TextOptions(format: .paragraphs))
         #expect(paragraphs == [.text("one\ntwo"), .text("three\nfour")])
         let whole = try contents(text, TextOptions(format: .document))

@@ -35,9 +35,9 @@ struct CheckpointTests {
             if case .movingAverage(let decay) = arm.scheme {
                 teachers.append(.averaging(model, arena, into: try make(), decay: decay, on: device))
             }
-            var (learned, heldOut) = (data.train, LanguageBatches?.none)
+            var (learned, heldOut) = (data.train.asked, LanguageBatches?.none)
             if case .replay(let spec)? = arm.rollouts?.kind {
-                let parts = try data.train.parted(every: spec.heldOut)
+                let parts = try data.train.asked.parted(every: spec.heldOut)
                 learned = parts.others
                 heldOut = try LanguageBatches(measuring: parts.each, pad: 0)
             }

@@ -265,6 +265,18 @@ struct CrossTokenizerTests {
             log.firstMatch(of: /its own \(.*\); ([0-9.]+) % of the learned tokens are compared/))
         #expect(try #require(Double(compared.1)) > 85, "all but the end of each text")
 
+        // Prompts alone are enough where the student writes.
+        try folder.write(
+            (0..<12).map { "{\"prompt\": \"The \(words[$0 % 8]) saw\"}\n" }.joined(), to: "prompts.jsonl")
+        try folder.write(
+            recipe(
+                "  on-policy: {objective: [{loss: gold, beta: 1}], rollouts: {kind: student, share: 1, max-new-tokens: 6}}\n"
+            )
+            .replacing("text.jsonl", with: "prompts.jsonl"), to: "prompts.yaml")
+        let asked = try start("prompts.yaml", "asked").arms[0].seeds[0]
+        #expect(asked.curve.last.map { $0.step == 12 && $0.loss.isFinite } == true)
+        #expect(try String(contentsOfFile: folder.path("asked/log.txt"), encoding: .utf8).contains("its own; "))
+
         for (arms, words) in [
             ("  a: {objective: [{loss: forward-kl}]}\n", "different tokenizers"),
             ("  a: {objective: [{loss: hidden-states}]}\n", "different tokenizers"),

@@ -170,7 +170,9 @@ struct MaskedRunTests {
         let language = try #require(recipe as? LanguageRecipe)
         var said: [String] = []
         let examples = try language.data.load(tokenizers: language.tokenizers) { said.append($0) }
-        #expect(examples.test.count == 2 && examples.train.count == 2 && said[0].hasPrefix("2 texts"), "\(said)")
+        #expect(
+            examples.test.asked.count == 2 && examples.train.asked.count == 2 && said[0].hasPrefix("2 texts"), "\(said)"
+        )
         #expect(
             thrown(RetortError.self) { try examples.checkWholeTexts() }?.exit == .recipe, "nothing to keep of masks")
     }

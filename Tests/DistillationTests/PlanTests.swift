@@ -237,6 +237,18 @@ struct PlanTests {
         try compare(cached, in: folder, backend)
     }
 
+    @Test("prompts without answers", arguments: TestBackend.fast)
+    func prompts(_ backend: TestBackend) throws {
+        let place = try PromptPlace()
+        let recipe = PromptPlace.recipe("prompts.jsonl, test: {every: 4}", more: "seeds: [0]")
+        try compare(recipe, in: place.folder, backend)
+        // Beside an arm that learns answers, and with a test that has some.
+        let arms = PromptPlace.arms + "  student-alone: {objective: [{loss: cross-entropy}]}\n"
+        let mixed = PromptPlace.recipe(
+            "mixed.jsonl, template: llama2, test: {path: mixed.jsonl}", arms: arms, more: "seeds: [0]")
+        try compare(mixed, in: place.folder, backend)
+    }
+
     @Test("several teachers, and students that teach", arguments: TestBackend.fast)
     func teachers(_ backend: TestBackend) throws {
         let model = "kind: llama, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16"

@@ -73,9 +73,10 @@ struct RankingLossTests {
     }
 
     /// The objective's value and gradient, with a factor behind it so that the gradient that arrives is not 1.
-    private func evaluate(_ recipe: String, _ s: [Float], _ t: [Float], _ label: [Int], _ device: Device) throws -> (
-        value: Float, gradient: [Float]
-    ) {
+    /// - Parameter counted: 0 for false negatives; nil: there are none.
+    private func evaluate(
+        _ recipe: String, _ s: [Float], _ t: [Float], _ label: [Int], counted: [Float]? = nil, _ device: Device
+    ) throws -> (value: Float, gradient: [Float]) {
         let shape = [label.count, s.count / label.count]
         let (student, leaf) = try Tensor.variable(s, shape, on: device)
         var relevant = [Float](repeating: 0, count: s.count)
@@ -85,11 +86,16 @@ struct RankingLossTests {
             TermContext(
                 models: ModelPair(student: catalog, teacher: catalog), student: [:], teacher: [:], classes: shape[1],
                 examples: 1, name: "a", seed: 0, device: device))
+        let mask = try counted.map { try Tensor($0, shape, on: device) }
+        func seen(_ scores: Tensor) throws -> Tensor {
+            try mask.map { try RankingSignals.excluding(scores, $0) } ?? scores
+        }
+        var signals = [RankingSignals.relevant: try Tensor(relevant, shape, on: device)]
+        signals[RankingSignals.counted] = mask
         let loss = try term.loss(
             ObjectiveInput(
-                student: ModelOutput(
-                    logits: student, signals: [RankingSignals.relevant: Tensor(relevant, shape, on: device)]),
-                teachers: [ModelOutput(logits: Tensor(t, shape, on: device))],
+                student: ModelOutput(logits: seen(student), signals: signals),
+                teachers: [ModelOutput(logits: seen(Tensor(t, shape, on: device)))],
                 labels: try device.compute.view(label.map(Int32.init), [label.count], .i32)))
         let value = try loss.item()
         if loss.needsGradient { try (loss * 1.5).backward() }
@@ -119,6 +125,105 @@ struct RankingLossTests {
         let expected = Float64Reference.gradient(s, reference)
         expectClose(result.gradient, expected, absolute: 2e-6, relative: 3e-5)
         #expect((expected.map(abs).max() ?? 0) > 0.05)
+    }
+
+    /// Losses of other tasks that look at scores too.
+    static let others: [Case] = [
+        Case(
+            recipe: "loss: reverse-kl, temperature: 2, alpha: 1, t-squared: false",
+            reference: { s, t, _ in
+                Float64Reference.mean(
+                    zip(s, t).map {
+                        Float64Reference.divergence(
+                            Float64Reference.softmax($0, temperature: 2),
+                            Float64Reference.logSoftmax($1, temperature: 2))
+                    })
+            }),
+        Case(
+            recipe: "loss: jsd, beta: 0.3, temperature: 0.4, alpha: 1, t-squared: false",
+            reference: { s, t, _ in
+                Float64Reference.mean(
+                    zip(s, t).map {
+                        let q = Float64Reference.softmax($0, temperature: 0.4)
+                        let p = Float64Reference.softmax($1, temperature: 0.4)
+                        let m = zip(p, q).map { 0.3 * $0 + 0.7 * $1 }.map { log($0) }
+                        return 0.3 * Float64Reference.divergence(p, m) + 0.7 * Float64Reference.divergence(q, m)
+                    })
+            }),
+        Case(
+            recipe: "loss: logit-mse, alpha: 2, temperature: 1.5",
+            reference: { s, t, _ in
+                2 / 2.25
+                    * Float64Reference.mean(zip(s.joined(), t.joined()).map { ($0 - $1) * ($0 - $1) })
+            }),
+    ]
+
+    @Test(
+        "false negatives are not among the candidates: the loss of the others, no gradient of them",
+        arguments: cases + others, TestBackend.available)
+    func falseNegatives(_ test: Case, _ backend: TestBackend) throws {
+        let device = try backend.device()
+        let count = Self.queries * Self.candidates
+        let (own, theirs, label) = (numbers(0, count), numbers(100, count), [0, 3, 4, 1])
+        // One is left out, none, all but one and the passage itself, two; also such that the student and the teacher find best.
+        let counted: [Float] = [
+            1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1,
+        ]
+        func kept(_ x: [Double]) -> [[Double]] {
+            (0..<Self.queries).map { row in
+                (0..<Self.candidates).map { row * Self.candidates + $0 }.filter { counted[$0] == 1 }.map { x[$0] }
+            }
+        }
+        let places = label.enumerated().map { row, place in
+            Int(counted[(row * Self.candidates)..<(row * Self.candidates + place)].reduce(0, +))
+        }
+        let t = kept(theirs.map(Double.init))
+        func reference(_ s: [Double]) -> Double { test.reference(kept(s), t, places) }
+        let result = try evaluate(test.recipe, own, theirs, label, counted: counted, device)
+        let s = own.map(Double.init)
+        expectClose([result.value], [reference(s)], absolute: 0, relative: 1e-5)
+        let expected = Float64Reference.gradient(s, reference)
+        expectClose(result.gradient, expected, absolute: 3e-6, relative: 1e-4)
+        #expect((expected.map(abs).max() ?? 0) > 0.02)
+        for (place, mark) in counted.enumerated() where mark == 0 { #expect(result.gradient[place] == 0) }
+        let all = try evaluate(test.recipe, own, theirs, label, device).value
+        #expect(abs(all - result.value) > 1e-3, "they would have counted")
+    }
+
+    @Test("a row with its passage alone teaches nothing and spoils nothing")
+    func alone() throws {
+        let device = try TestBackend.cpu.device()
+        for test in Self.cases {
+            let result = try evaluate(
+                test.recipe, [0.3, 0.9, -0.2], [0.1, 2, 0.4], [0], counted: [1, 0, 0], device)
+            expectClose([result.value] + result.gradient, [0, 0, 0, 0], absolute: 1e-6)
+        }
+    }
+
+    @Test("candidates that the teacher finds as good as the passage are left out", arguments: TestBackend.available)
+    func margin(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let (own, label) = (numbers(0, 12), [1, 0, 2])
+        // Above, equal, within the margin, below; far below; all above.
+        let theirs: [Float] = [0.9, 0.5, 0.5, 0.45, 0.8, 0.1, 0.2, 0.3, 0.6, 0.7, 0.4, 0.5]
+        for (margin, kept) in [("0", [[1, 2, 3], [0, 1, 2, 3], [2]]), ("0.1", [[1], [0, 1, 2, 3], [2]])] {
+            func reference(_ s: [Double]) -> Double {
+                Float64Reference.mean(
+                    kept.enumerated().map { row, places in
+                        let logs = Float64Reference.logSoftmax(places.map { s[row * 4 + $0] }, temperature: 0.5)
+                        return -logs[places.firstIndex(of: label[row])!]
+                    })
+            }
+            let result = try evaluate(
+                "loss: info-nce, temperature: 0.5, false-negative-margin: \(margin)", own, theirs, label, device)
+            expectClose([result.value], [reference(own.map(Double.init))], absolute: 1e-6, relative: 3e-6)
+            expectClose(
+                result.gradient, Float64Reference.gradient(own.map(Double.init), reference), absolute: 2e-6,
+                relative: 3e-5)
+        }
+        #expect(try objective("loss: info-nce, false-negative-margin: 0.1").needsTeacher)
+        #expect(try objective("loss: info-nce, false-negative-margin: 0.1").contract.contains("t⁺ − 0.1"))
+        #expect(try !objective("loss: info-nce").needsTeacher)
     }
 
     @Test("laws: zero at equality, never negative, the same for scores that all move by one number", arguments: cases)

@@ -141,6 +141,55 @@ struct RecommenderRunTests {
         #expect(try models(stopped) == models(small.folder.path("whole")))
     }
 
+    @Test(
+        "eval of what was saved has the run's numbers", arguments: TestBackend.fast,
+        ["matrix-factorization", "lightgcn"])
+    func evaluated(_ backend: TestBackend, _ kind: String) throws {
+        let teacher =
+            kind == "lightgcn"
+            ? "{kind: lightgcn, dimension: 8, layers: 2}" : "{kind: \(kind), dimension: 16, bias: item}"
+        let small = try SmallRecommender(
+            backend,
+            SmallRecommender.recipe.replacing("{kind: matrix-factorization, dimension: 16, bias: item}", with: teacher))
+        let results = try small.start("run", "seeds=[0]").run()
+        func final(_ role: String) -> String { small.folder.path("run/\(role)/seed-0/final") }
+        for role in ["student-alone", "student", "ranking"] {
+            let report = try evaluate(
+                recommender: final(role), teacher: final("teacher"),
+                recipe: small.folder.path("run/recipe.resolved.yaml"), device: backend.device())
+            #expect(report.results.arms.map(\.role) == ["teacher", "student"])
+            for (found, name) in zip(report.results.arms, ["teacher", role]) {
+                let said = try #require(results.arms.first { $0.role == name }).seeds[0].metrics
+                for key in ["recall@10", "recall@20", "ndcg@10", "ndcg@20", "parameters", "bytes"] {
+                    #expect(found.seeds[0].metrics[key] == said[key] && said[key] != nil, "\(name) \(key)")
+                }
+            }
+            #expect(report.table.contains("NDCG@10 %") && report.json["users"] == .int(report.counts[0].count))
+        }
+    }
+
+    @Test("eval of a recommender needs its recipe, and refuses other interactions")
+    func evalRefusals() throws {
+        let small = try SmallRecommender(.cpu)
+        _ = try small.start("run", "seeds=[0]", "train.epochs=1", "teacher.train.epochs=1").run()
+        let model = small.folder.path("run/student/seed-0/final")
+        func refused(_ recipe: String, _ overrides: [String], _ exit: ExitCode, _ words: String) {
+            let error = thrown(RetortError.self) {
+                _ = try evaluate(
+                    recommender: model, teacher: nil, recipe: small.folder.path(recipe), overrides: overrides,
+                    device: TestBackend.cpu.device())
+            }
+            #expect(error?.exit == exit && "\(error!)".contains(words), "\(String(describing: error))")
+        }
+        refused("ratings.csv", [], .usage, "recipe.resolved.yaml")
+        refused("none.yaml", [], .missingInput, "none.yaml")
+        try small.folder.write(SmallLanguage.recipe, to: "language.yaml")
+        refused("language.yaml", [], .usage, "another kind of model")
+        // Another split would measure on what was learned.
+        refused("run/recipe.resolved.yaml", ["data.test={split: last}"], .badData, "interactions_sha256")
+        refused("run/recipe.resolved.yaml", ["data.path=none.csv"], .missingInput, "none.csv")
+    }
+
     @Test("a teacher from a directory; one of other interactions is refused")
     func teacherFromDirectory() throws {
         let small = try SmallRecommender(.cpu)

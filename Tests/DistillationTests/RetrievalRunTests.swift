@@ -114,6 +114,64 @@ struct RetrievalRunTests {
         #expect(try SmallEncoders.facts(small.start("run", "seeds=[0]").run()) == facts)
     }
 
+    @Test("eval of what was saved has the run's numbers", arguments: TestBackend.fast)
+    func evaluated(_ backend: TestBackend) throws {
+        let recipe = Self.recipe.replacing("scores: scores, ", with: "").replacing(
+            "student: {model",
+            with:
+                "teacher: {model: {kind: distilbert, hidden: 24, intermediate: 48, layers: 2, heads: 2, positions: 32}, tokenizer: teacher, train: {steps: 20}}\nstudent: {model",
+        ).replacing("[{loss: listwise-kl}]", with: "[{loss: listwise-kl, candidates: batch}]")
+        let small = try Self.small(backend, recipe)
+        let results = try small.start("run", "seeds=[0]").run()
+        let data = RetrievalEvaluationData(small.folder.path("ranked.jsonl"), every: 4)
+        func final(_ role: String) -> String { small.folder.path("run/\(role)/seed-0/final") }
+        for role in ["student", "listwise"] {
+            let report = try evaluate(
+                retriever: final(role), teacher: final("teacher"), on: data, device: backend.device())
+            #expect(report.results.arms.map(\.role) == ["teacher", "student"])
+            #expect(report.counts.map(\.count) == [8, 24])
+            for (found, name) in zip(report.results.arms, ["teacher", role]) {
+                let said = try #require(results.arms.first { $0.role == name }).seeds[0].metrics
+                for key in ["recall@10", "ndcg@10", "mrr@10", "spearman_to_teacher", "parameters", "bytes"] {
+                    #expect(found.seeds[0].metrics[key] == said[key], "\(name) \(key)")
+                }
+                #expect(said["ndcg@10"] != nil && (said["spearman_to_teacher"] != nil) == (name == role))
+            }
+        }
+        // Other rows, other names, no teacher.
+        let text = try String(contentsOfFile: small.folder.path("ranked.jsonl"), encoding: .utf8)
+        try small.folder.write(
+            text.replacing("\"query\"", with: "\"question\"").replacing("\"passages\"", with: "\"texts\""),
+            to: "other.jsonl")
+        let other = try evaluate(
+            retriever: final("student"), teacher: nil,
+            on: RetrievalEvaluationData(
+                small.folder.path("other.jsonl"), fields: ["query": "question", "passages": "texts"], limit: 5),
+            device: backend.device())
+        #expect(other.counts.map(\.count) == [5, 15] && other.results.arms.count == 1)
+        #expect(other.table.contains("MRR@10 %") && other.json["queries"] == 5)
+    }
+
+    @Test("what cannot be searched with, and what is no query")
+    func evalRefusals() throws {
+        let place = try LetterEncoder()
+        let small = try Self.small(.cpu)
+        let device = try TestBackend.cpu.device()
+        func refused(_ folder: String, _ data: RetrievalEvaluationData, _ exit: ExitCode, _ words: String) {
+            let error = thrown(RetortError.self) {
+                _ = try evaluate(retriever: folder, teacher: nil, on: data, device: device)
+            }
+            #expect(error?.exit == exit && "\(error!)".contains(words), "\(String(describing: error))")
+        }
+        let file = small.folder.path("ranked.jsonl")
+        refused(place.folder.path, RetrievalEvaluationData(file), .usage, "is a classifier")
+        let teacher = small.folder.path("teacher")
+        refused(teacher, RetrievalEvaluationData(file, fields: ["querry": "q"]), .usage, "'query'")
+        refused(teacher, RetrievalEvaluationData(file, every: 1), .usage, "--test-every is 1")
+        refused(teacher, RetrievalEvaluationData(file, fields: ["query": "q"]), .badData, "ranked.jsonl:1")
+        refused(teacher, RetrievalEvaluationData(small.folder.path("none")), .missingInput, "none")
+    }
+
     @Test("texts read in parts leave the weights as the whole batch does")
     func microBatches() throws {
         let small = try Self.small(.cpu)
@@ -158,12 +216,116 @@ struct RetrievalRunTests {
         #expect(lesson.chosen(0, epoch: 1).map(\.text) == lesson.chosen(0, epoch: 1).map(\.text))
     }
 
+    /// Two rows of one query, two queries with one passage, and a passage that one row of a query calls relevant and another does not.
+    private static let doubled: [RankedTexts.Row] = [
+        ("q", ["a", "x"]), ("q", ["b", "y"]), ("r", ["a", "z"]), ("s", ["c", "c"]), ("q", ["x", "w"]),
+    ].enumerated().map { number, row in
+        RankedTexts.Row(
+            query: row.0, passages: row.1, labels: [1, 0], scores: nil, place: .init(file: "f", line: number + 1))
+    }
+
+    @Test("what is relevant for a query is no negative of it, whichever row says so", arguments: TestBackend.fast)
+    func falseNegatives(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let more = (0..<4).map {
+            RankedTexts.Row(
+                query: "t\($0)", passages: ["d\($0)"], labels: [1], scores: nil, place: .init(file: "f"))
+        }
+        let data = try RetrievalData(Self.doubled + more, more, candidates: 2, hasScores: false, nil)
+        let lesson = try #require(try data.lesson(for: .student, teacher: nil, seed: 3, on: device) as? RetrievalLesson)
+        func text(_ number: Int32) -> String { data.texts.texts[Int(number)][0] }
+        let relevant: [String: Set<String>] = ["q": ["a", "b", "x"], "r": ["a"], "s": ["c"]]
+        let examples: [Int32] = [0, 1, 2, 3, 4]
+        for epoch in 0..<8 {
+            let texts = lesson.texts(of: examples, epoch: epoch)
+            for (row, example) in examples.enumerated() {
+                let own = texts[1][(2 * row)..<(2 * row + 2)].map(text)
+                let answers = try #require(relevant[text(texts[0][row])])
+                #expect(answers.contains(own[0]) && !answers.contains(own[1]), "drawn: \(own), row \(example)")
+            }
+            let labels = examples.map { 2 * $0 }
+            let counted = try #require(lesson.counted(texts[1], examples, .batch, labels))
+            for (row, query) in texts[0].enumerated() {
+                for (column, passage) in texts[1].enumerated() {
+                    let isFalse = column != 2 * row && relevant[text(query)]!.contains(text(passage))
+                    #expect(counted[row * 10 + column] == (isFalse ? 0 : 1), "\(text(query)) \(text(passage))")
+                }
+            }
+            #expect(counted.count { $0 == 0 } >= 8)
+            #expect(lesson.counted(texts[1], examples, .own, examples.map { _ in 0 }) == nil)
+
+            // The loss and its gradient, of vectors, against the rule in double.
+            let values = Philox(seed: UInt64(epoch), stream: 9).normals(15 * 3, deviation: 1)
+            let (vectors, leaf) = try Tensor.variable(values, [15, 3], on: device)
+            let input = try lesson.input(
+                ModelOutput(logits: vectors), texts, examples, .batch, TrainingProgress(epoch: epoch, epochs: 8))
+            let node = try RecipeReader.readValue(
+                "{loss: info-nce, temperature: 0.7}", .variant(key: "loss", RetrievalTask.losses))
+            let objective = try #require(try EncoderArmTerm(node, RetrievalTask.self).objective as? any LogitObjective)
+            let loss = try objective.loss(input)
+            func reference(_ x: [Double]) -> Double {
+                Float64Reference.mean(
+                    (0..<5).map { row in
+                        let columns = (0..<10).filter {
+                            $0 == 2 * row || !relevant[text(texts[0][row])]!.contains(text(texts[1][$0]))
+                        }
+                        let scores = columns.map { column in
+                            (0..<3).reduce(0.0) { $0 + x[row * 3 + $1] * x[(5 + column) * 3 + $1] }
+                        }
+                        let place = columns.firstIndex(of: 2 * row)!
+                        return -Float64Reference.logSoftmax(scores, temperature: 0.7)[place]
+                    })
+            }
+            let x = values.map(Double.init)
+            expectClose([try loss.item()], [reference(x)], absolute: 1e-6, relative: 1e-5)
+            try loss.backward()
+            expectClose(try leaf.gradientValues(), Float64Reference.gradient(x, reference), absolute: 5e-6)
+        }
+        // With scores of the file what the file says stays, and does not count.
+        let scored = Self.doubled.map {
+            RankedTexts.Row(
+                query: $0.query, passages: $0.passages, labels: $0.labels, scores: [1, 0], place: $0.place)
+        }
+        let own = try #require(
+            try RetrievalData(scored, more, candidates: 2, hasScores: true, nil).lesson(
+                for: .student, teacher: nil, seed: 3, on: device) as? RetrievalLesson)
+        let texts = own.texts(of: examples, epoch: 0)
+        #expect(own.counted(texts[1], examples, .own, examples.map { _ in 0 }) == [1, 0, 1, 1, 1, 1, 1, 0, 1, 1])
+    }
+
+    @Test("rows of one query are measured as one, with what is relevant in any of them")
+    func merged() throws {
+        let small = try Self.small(.cpu)
+        func metrics(_ lines: [String]) throws -> [String: Double] {
+            try small.folder.write(lines.joined(separator: "\n"), to: "test.jsonl")
+            let path = small.folder.path("small.yaml")
+            let results = try readRecipe(
+                path, overrides: ["data.test={path: \(small.folder.path("test.jsonl"))}", "seeds=[0]", "train.steps=2"]
+            ).start(
+                on: TestBackend.cpu.device(), output: small.folder.path("run-\(UUID().uuidString)"),
+                progress: Progress(quiet: true)
+            ).run()
+            let found = results.arms[1].seeds[0].metrics
+            return found.filter { ["recall@10", "ndcg@10", "mrr@10"].contains($0.key) }
+        }
+        let others = (0..<14).map { "{\"query\": \"k\($0)\", \"passages\": [\"n\($0) o\"]}" }
+        let apart = try metrics(
+            [
+                "{\"query\": \"ab c\", \"passages\": [\"de f\"]}",
+                "{\"query\": \"ab c\", \"passages\": [\"gh i\", \"de f\"]}",
+            ]
+                + others)
+        let together = try metrics(
+            ["{\"query\": \"ab c\", \"passages\": [\"de f\", \"gh i\"], \"labels\": [1, 1]}"] + others)
+        #expect(apart == together && apart.count == 3)
+    }
+
     @Test("pairs whose scores are compared with a teacher's: all, or some, however many there are")
     func pairs() {
-        let few = RetrievalData.pairs(3, 4)
+        let few = RetrievalTest.pairs(3, 4)
         #expect(few.count == 12 && Set(few.map { "\($0)" }).count == 12)
         for (queries, passages) in [(200, 300), (100_000, 200_000)] {
-            let some = RetrievalData.pairs(queries, passages, most: 400)
+            let some = RetrievalTest.pairs(queries, passages, most: 400)
             #expect(some.count == 400 && Set(some.map { "\($0)" }).count > 350)
             #expect(some.allSatisfy { $0.query < queries && $0.passage < passages })
             #expect(some.contains { $0.query > queries / 2 } && some.contains { $0.passage > passages / 2 })

@@ -26,6 +26,7 @@ struct RolloutTests {
         #expect(prompt(".xxxxx") == 1 && prompt(".xxxxx", 4) == 4)
         #expect(prompt(".xxxxx", 100) == 5, "one token is left to write")
         #expect(prompt("...xxx", 2) == 3)
+        #expect(prompt("....") == 4 && prompt(".", 3) == 1, "without an answer all of it is asked")
     }
 
     @Test("texts side by side: each token of an answer is predicted from the place before it")

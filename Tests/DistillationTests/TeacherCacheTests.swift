@@ -87,7 +87,7 @@ struct TeacherCacheTests {
         let device = cached.device
         let teacher = try LanguageModelDirectory.load(cached.teacher, on: device, trains: false).model
         let data = try cached.examples()
-        let batch = try data.training(batch: 8, seed: 1).epoch(0).batch(2)
+        let batch = try data.training(data.train.asked, batch: 8, seed: 1).epoch(0).batch(2)
         let count = batch.tokens.count
         var random = Philox(seed: 4, stream: 4)
         let student = (0..<(count * 24)).map { 3 * (Float(random.word(UInt64($0))) / 0x1p32 - 0.5) }
@@ -180,13 +180,14 @@ struct TeacherCacheTests {
             }
             return found
         }
-        let plain = try rows(cache, LanguageBatches(data.train, batch: 8, seed: 1))
+        let plain = try rows(cache, LanguageBatches(data.train.asked, batch: 8, seed: 1))
         #expect(plain.count == 40)
-        #expect(try plain == rows(cache, LanguageBatches(data.train, batch: 3, seed: 2)))
+        #expect(try plain == rows(cache, LanguageBatches(data.train.asked, batch: 3, seed: 2)))
         #expect(
-            try plain == rows(cache, LanguageBatches(data.train, batch: 2, packing: .examples, length: 32, seed: 3)))
+            try plain
+                == rows(cache, LanguageBatches(data.train.asked, batch: 2, packing: .examples, length: 32, seed: 3)))
         // The numbers of another batch may differ in the last place before they are rounded.
-        let others = try rows(other, LanguageBatches(data.train, batch: 8, seed: 1))
+        let others = try rows(other, LanguageBatches(data.train.asked, batch: 8, seed: 1))
         #expect(Set(others.keys) == Set(plain.keys))
     }
 
@@ -338,8 +339,8 @@ struct TeacherCacheTests {
         let cache = try TeacherCache(cached.small.folder.path("mass"))
         let data = try cached.examples()
         var counts: Set<Int> = []
-        for number in 0..<data.train.count {
-            let record = try #require(try cache.record(cache.address(data.train.example(number).tokens)))
+        for number in 0..<data.train.asked.count {
+            let record = try #require(try cache.record(cache.address(data.train.asked.example(number).tokens)))
             for row in record.rows {
                 counts.insert(row.ids.count)
                 let isEnough = row.residual(at: 1) <= 0.52 || row.ids.count == 16
@@ -367,8 +368,8 @@ struct TeacherCacheTests {
             let cache = try TeacherCache(cached.small.folder.path("cache-\(dtype)"))
             #expect(cache.identity.signals.paths == paths && cache.identity.signals.dtype == dtype)
             for batches in [
-                try LanguageBatches(data.train, batch: 8, seed: 1),
-                try LanguageBatches(data.train, batch: 2, packing: .examples, length: 32, seed: 3),
+                try LanguageBatches(data.train.asked, batch: 8, seed: 1),
+                try LanguageBatches(data.train.asked, batch: 2, packing: .examples, length: 32, seed: 3),
             ] {
                 let batch = batches.epoch(0).batch(1)
                 let kept = try cache.lesson(batch, capturing: paths, on: cached.device).signals

@@ -91,8 +91,32 @@ struct EncoderTrainTests {
             arms: {student-alone: {objective: [{loss: info-nce}]}}
             \(shared.replacing("heads: 2, positions: 32}}", with: "heads: 2, positions: 32}, tokenizer: teacher}"))
             """, to: "q.yaml")
-        let run = try Child.retort(["train", folder.path("q.yaml"), "--device", "cpu", "--output", folder.path("q")])
+        func train(_ output: String) -> [String] {
+            ["train", folder.path("q.yaml"), "--device", "cpu", "--output", folder.path(output)]
+        }
+        let run = try Child.retort(train("q"))
         #expect(run.exit == 0 && run.stdout.contains("MRR@10 %"), "\(run.stderr)")
+        let found = [
+            "eval", folder.path("q/student-alone/seed-0/final"), "--data", folder.path("rows.jsonl"), "--test-every",
+            "4", "--device", "cpu",
+        ]
+        func metrics(_ arguments: [String]) throws -> JSONCursor {
+            let child = try Child.retort(arguments + ["--json"])
+            #expect(child.exit == 0, "\(child.stderr)")
+            let rows = try JSONCursor(JSON.parse(Array(child.stdout.utf8), file: "stdout"), file: "stdout").member(
+                "rows")
+            return try #require(try rows.elements().last).member("metrics")
+        }
+        let (trained, measured) = (try metrics(train("again")), try metrics(found + ["--retrieval"]))
+        for key in ["recall@10", "ndcg@10", "mrr@10", "parameters"] {
+            #expect(try trained.member(key).value == measured.member(key).value, "\(key)")
+        }
+        for words in [
+            ["--masked", "--retrieval"], ["--retrieval", "--label", "x"], ["--retrieval", "--format", "text"],
+        ] {
+            #expect(try Child.retort(found + words).exit == 64, "\(words)")
+        }
+        #expect(try Child.retort(found + ["--retrieval", "data.path=x"]).exit == 64)
         try folder.write(
             """
             data: {kind: labelled-texts, path: rows.jsonl, text: query, label: class, test: {every: 4}}

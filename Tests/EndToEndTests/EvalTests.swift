@@ -82,6 +82,17 @@ struct EvalTests {
                 "{kind: images, path: pictures/train, height: 12, width: 10, test: {every: 3}}", "pictures/train",
                 ["--test-every", "3"], cnn.0, cnn.1
             ),
+            // Models that see a part of each example, each its own.
+            "halves": (
+                "{kind: csv, path: rows.csv, label: label, test: {every: 5}}", "rows.csv", ["--test-every", "5"],
+                "{kind: mlp, layers: [2, 8, 3]}, sees: {columns: [0, 1]}",
+                "{kind: mlp, layers: [3, 3]}, sees: {columns: [1, 3]}"
+            ),
+            "upper": ("{kind: idx, path: idx}", "idx", [], cnn.0, cnn.1 + ", sees: {rows: [0, 6]}"),
+            "corner": (
+                "{kind: images, path: pictures, height: 12, width: 10, channels: 1}", "pictures", [],
+                cnn.0 + ", sees: {columns: [5, 9]}", cnn.1 + ", sees: {rows: [2, 9], columns: [1, 7], channels: [0, 0]}"
+            ),
             "table": (
                 "{kind: csv, path: rows.csv, label: label, scale: 0.0625, test: {every: 5}}", "rows.csv",
                 ["--test-every", "5"], "{kind: mlp, layers: [4, 8, 3]}", "{kind: mlp, layers: [4, 3]}"
@@ -111,6 +122,46 @@ struct EvalTests {
         #expect(
             try JSONCursor(trained[2], file: name).member("metrics").member("kl_to_teacher").member("mean").double() > 0
         )
+    }
+
+    @Test("a recommender on its run's recipe has the run's numbers", arguments: devices)
+    func recommender(_ device: String) throws {
+        let folder = try ScratchFolder()
+        let synth = try Child.retort(
+            ["synth", "interactions", "ratings.csv", "--users", "40", "--items", "60", "--per-user", "12"],
+            in: folder.path)
+        #expect(synth.exit == 0, "\(synth.stderr)")
+        try folder.write(
+            """
+            data: {kind: interactions, path: ratings.csv, user: userId, item: movieId, rating: rating, timestamp: timestamp, threshold: 3, test: {split: every, n: 4}}
+            teacher: {model: {kind: matrix-factorization, dimension: 8}}
+            student: {model: {kind: matrix-factorization, dimension: 3}}
+            arms: {student: {objective: [{loss: bpr}]}}
+            train: {epochs: 3, batch: 64, optimizer: {kind: adam, lr: 0.02}}
+            """, to: "r.yaml")
+        let train = try Child.retort(
+            ["train", "r.yaml", "--device", device, "--output", "run", "--json", "--quiet"], in: folder.path)
+        #expect(train.exit == 0, "\(train.stderr)")
+        func eval(_ words: String...) throws -> Child {
+            try Child.retort(["eval", "run/student/seed-0/final", "--device", device] + words, in: folder.path)
+        }
+        let child = try eval("--data", "run/recipe.resolved.yaml", "--teacher", "run/teacher/seed-0/final", "--json")
+        #expect(child.exit == 0, "\(child.stderr)")
+        let (trained, measured) = (try Workplace.rows(train), try Workplace.rows(child))
+        try #require(measured.count == 2 && trained.count == 2)
+        for key in ["recall@10", "recall@20", "ndcg@10", "ndcg@20", "parameters", "bytes"] {
+            for row in 0...1 {
+                #expect(measured[row]["metrics"]?[key] == trained[row]["metrics"]?[key], "\(row) \(key)")
+                #expect(trained[row]["metrics"]?[key] != nil)
+            }
+        }
+        // Of the recipe as it was written too; moved data is named.
+        try FileManager.default.moveItem(atPath: folder.path("ratings.csv"), toPath: folder.path("moved.csv"))
+        expect(try eval("--data", "r.yaml"), .missingInput, "ratings.csv")
+        #expect(try eval("data.path=moved.csv", "--data", "r.yaml").exit == 0)
+        expect(try eval("--data", "moved.csv"), .usage, "recipe.resolved.yaml")
+        expect(try eval("--data", "r.yaml", "--split", "test"), .usage, "--split", "recommenders")
+        expect(try eval("--data", "r.yaml", "--retrieval"), .usage, "--retrieval", "encoders")
     }
 
     @Test("other inputs than in training are other numbers; options override what the model says")
@@ -165,6 +216,24 @@ struct EvalTests {
         try FileManager.default.removeItem(atPath: place.folder.path("pictures/test/class1"))
         expect(try place.eval(model, "--data", "pictures"), .badData, "3 classes", "data has 2", "cannot be told")
         try Self.grey.writeFolder(place.folder, "pictures", train: 40, test: 25)
+        // Parts that the data does not have.
+        let seen = try place.train(
+            "seen", Self.cases["upper"]!.data, teacher: Self.cnn.0, student: Self.cases["upper"]!.student, device: "cpu"
+        )
+        #expect(seen.count == 3)
+        let sees = place.folder.path("seen/student/seed-0/final/preprocessor_config.json")
+        let kept = try String(contentsOfFile: sees, encoding: .utf8)
+        for (range, exit, word) in [
+            ("0, 12", ExitCode.badData, "have 12 rows"), ("6, 0", .badData, "sees.rows"), ("0", .badData, "sees.rows"),
+            ("0, 5", .badData, "of it the model sees rows 0 to 5"),
+        ] {
+            let text = kept.replacing(/"rows": \[[^\]]*\]/, with: "\"rows\": [\(range)]")
+            #expect(text != kept)
+            try text.write(toFile: sees, atomically: true, encoding: .utf8)
+            expect(try place.eval("seen/student/seed-0/final", "--data", "idx"), exit, word)
+        }
+        try kept.replacing("\"rows\"", with: "\"row\"").write(toFile: sees, atomically: true, encoding: .utf8)
+        expect(try place.eval("seen/student/seed-0/final", "--data", "idx"), .badData, "row", "rows")
         // What the model does not say.
         let config = place.folder.path(model + "/preprocessor_config.json")
         let good = try String(contentsOfFile: config, encoding: .utf8)

@@ -104,6 +104,35 @@ struct ResumeTests {
         try Self.trainInPieces("goes on from step", on: device, in: folder)
     }
 
+    @Test("a student that writes to prompts without answers", arguments: devices)
+    func prompts(_ device: String) throws {
+        let folder = try ScratchFolder()
+        let tokenizer = Project.root + "/Tests/Fixtures/tokenizers/stories260K"
+        try folder.write((1...20).map { "How many after \($0)?\n" }.joined(), to: "prompts.txt")
+        let sizes = "{kind: llama, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 64}"
+        try folder.write(
+            """
+            data: {kind: text, path: prompts.txt, format: lines, test: {every: 5}, tokenizer: \(tokenizer)}
+            student: {model: \(sizes)}
+            arms: {a: {objective: [{loss: cross-entropy}]}}
+            train: {steps: 20, batch: 4, optimizer: {kind: adamw, lr: 0.01}}
+            """, to: "teacher.yaml")
+        let teacher = try Child.retort(["train", "teacher.yaml", "--device", "cpu", "--output", "t"], in: folder.path)
+        #expect(teacher.exit == 0, "\(teacher.stderr)")
+        try folder.write(
+            """
+            data: {kind: text, path: prompts.txt, format: prompt-lines, test: {every: 5}, tokenizer: \(tokenizer)}
+            teacher: {path: t/a/seed-0/final}
+            student: {model: \(sizes)}
+            arms:
+              texts: {objective: [{loss: cross-entropy}], rollouts: {kind: teacher, max-new-tokens: 6}}
+              minillm: {objective: [{loss: minillm}], rollouts: {kind: mixed, collect: 8, epochs: 2, max-new-tokens: 6}}
+            train: {steps: \(device == "cpu" ? 200 : 40), batch: 4, optimizer: {kind: adamw, lr: 0.01}}
+            answers: {max-new-tokens: 6}
+            """, to: "r.yaml")
+        try Self.trainInPieces("goes on from step", on: device, in: folder)
+    }
+
     /// Stops a training again and again, and compares it with one that nobody stopped.
     /// - Parameter words: what is said where it goes on.
     private static func trainInPieces(_ words: String, on device: String, in folder: ScratchFolder) throws {

@@ -1,3 +1,4 @@
+import Foundation
 import RetortSupport
 import TestSupport
 import Testing
@@ -45,6 +46,30 @@ struct PreprocessingTests {
             try images(#"{"image_mean": [0.4], "image_std": [0.2], "size": {"shortest_edge": 256}}"#)?.height == nil)
         // A feature extractor of another kind.
         #expect(try read(#"{"do_rescale": false}"#) == .features(scale: 1))
+    }
+
+    @Test("the part of an example that a model sees stands beside what becomes of its inputs, or alone")
+    func region() throws {
+        let folder = try ScratchFolder()
+        var region = InputRegion()
+        #expect(try region.isWhole && InputRegion(in: folder.path) == region)
+        (region.rows, region.columns) = (2...9, 0...0)
+        for preprocessing in [nil, Preprocessing.features(scale: 0.5), .images(.init(mean: [0.5], deviation: [0.25]))] {
+            let model = MLP([4, 3])
+            _ = try model.materialize(on: TestBackend.cpu.device(), seed: 0)
+            try ModelDirectory.save(model, preprocessing: preprocessing, region: region, to: folder.path)
+            #expect(try ModelDirectory.region(folder.path) == region)
+            #expect(try ModelDirectory.preprocessing(folder.path) == preprocessing)
+        }
+        for (text, words) in [
+            (#"{"sees": []}"#, "sees"), (#"{"sees": {"lines": [0, 1]}}"#, "lines"),
+            (#"{"sees": {"rows": [1]}}"#, "sees.rows"), (#"{"sees": {"rows": [3, 1]}}"#, "sees.rows"),
+            (#"{"sees": {"rows": [-1, 1]}}"#, "sees.rows[0]"),
+        ] {
+            try folder.write(text, to: "preprocessor_config.json")
+            let error = thrown(RetortError.self) { _ = try InputRegion(in: folder.path) }
+            #expect(error?.exit == .badData && error?.description.contains(words) == true, "\(text)")
+        }
     }
 
     @Test("files that lie")

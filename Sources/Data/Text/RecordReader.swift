@@ -20,7 +20,8 @@ struct RecordReader: Sendable {
     ) throws(RetortError) -> TextRecord {
         let place = TextRecord.Place(file: file, line: origin.line, column: origin.column)
         if format.isPlainText {
-            return TextRecord(.text(try Self.plainText(bytes, file, origin)), place: place)
+            let text = try Self.plainText(bytes, file, origin)
+            return TextRecord(format == .promptLines ? .prompt(text) : .text(text), place: place)
         }
         let cursor = try JSONCursor.parse(bytes, file: file, limits: Self.limits(limits), origin: origin)
         return try record(cursor, place: place)
@@ -104,7 +105,7 @@ struct RecordReader: Sendable {
             return .preference(
                 prompt: try shareGPT(cursor), chosen: [try shareGPTAnswer(cursor, "chosen")],
                 rejected: [try shareGPTAnswer(cursor, "rejected")])
-        case .lines, .paragraphs, .document:
+        case .lines, .promptLines, .paragraphs, .document:
             throw .internalBug("an object was read as \(format.rawValue)")
         }
     }

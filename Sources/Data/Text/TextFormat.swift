@@ -23,6 +23,8 @@ public enum TextFormat: String, Sendable, CaseIterable {
     case shareGPTPreference = "sharegpt-preference"
     /// Plain text: each line that is not blank.
     case lines
+    /// Plain text: each line that is not blank is a prompt without an answer.
+    case promptLines = "prompt-lines"
     /// Plain text: what stands between blank lines.
     case paragraphs
     /// Plain text: the whole file.
@@ -31,7 +33,7 @@ public enum TextFormat: String, Sendable, CaseIterable {
     /// False for JSON.
     public var isPlainText: Bool {
         switch self {
-        case .lines, .paragraphs, .document: true
+        case .lines, .promptLines, .paragraphs, .document: true
         default: false
         }
     }
@@ -47,7 +49,7 @@ public enum TextFormat: String, Sendable, CaseIterable {
         case .text: ["text"]
         case .preference: ["chosen", "rejected"]
         case .shareGPTPreference: ["conversations", "chosen", "rejected"]
-        case .lines, .paragraphs, .document: []
+        case .lines, .promptLines, .paragraphs, .document: []
         }
     }
 

@@ -21,7 +21,7 @@ struct TextIndex {
         var window = try ScanWindow(reader)
         if window.hasByteOrderMark { summary.byteOrderMarks += 1 }
         switch format {
-        case .lines: try addLines(window)
+        case .lines, .promptLines: try addLines(window)
         case .paragraphs:
             var scanner = ParagraphScanner(window, limit: options.limits.recordBytes)
             try addAll(&scanner, path)
@@ -48,7 +48,7 @@ struct TextIndex {
                 "the format of \(window.path.quoted(limit: 200)) cannot be told",
                 at: RetortError.Location(file: window.path, line: 1, column: 1),
                 why: "it is neither JSON lines nor a JSON array\n" + SourcePosition(offset: 0, in: head).excerpt,
-                help: "For plain text name the format: lines, paragraphs or document.")
+                help: "For plain text name the format: lines, prompt-lines, paragraphs or document.")
         }
         try addLines(window)
     }

@@ -29,6 +29,15 @@ public struct TextRecord: Sendable, Equatable {
         case conversation([TextMessage])
         /// The better and the worse answer to the same turns.
         case preference(prompt: [TextMessage], chosen: [TextMessage], rejected: [TextMessage])
+
+        /// Whether it ends where an answer is to begin: a prompt, and a conversation whose last turn is the user's or a tool's.
+        public var isQuestion: Bool {
+            switch self {
+            case .prompt: true
+            case .conversation(let turns): turns.last.map { [.user, .tool].contains($0.role) } ?? false
+            case .text, .completion, .preference: false
+            }
+        }
     }
 
     /// Where a record begins.

@@ -90,9 +90,11 @@ struct ReadingCoverage {
         shared = bridge.shared.count
         for number in 0..<min(200, corpus.count) {
             let example = corpus.example(number)
+            // Of a prompt without an answer its own tokens show how the tokenizers fit.
+            let isPrompt = example.targetCount == 0
             let text = BatchText(
                 range: 0..<example.count, tokens: example.tokens[...],
-                isLearned: Array(example.isTarget.dropFirst()) + [false])
+                isLearned: example.isTarget.dropFirst().map { $0 || isPrompt } + [false])
             let groups = try TokenAlignment.bytes.groups(text, bridge.translate(example.tokens), longest: .max)
             learned += text.learned.count
             compared += groups.reduce(0) { $0 + $1.source.count }

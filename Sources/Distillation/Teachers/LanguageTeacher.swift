@@ -255,7 +255,7 @@ extension LanguageTeacherSpec {
     func load(for data: LanguageExamples, tokens: TeacherTokens, beside device: Device) throws -> LanguageTeacher? {
         let isPlanned = device.compute.plan != nil
         if let cache = try openCache(for: data, readingTeacher: !isPlanned) {
-            return LanguageTeacher(name, .cache(cache), knowsHeldOut: cache.has(data.test))
+            return LanguageTeacher(name, .cache(cache), knowsHeldOut: data.test.answered.map(cache.has))
         }
         guard let live, let folder = live.directory else { return nil }
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }
@@ -289,7 +289,7 @@ extension LanguageTeacherSpec {
         }
         return try TeacherTokens(
             bridge, count: count, names: (own.folder.displayable, (itsOwn ?? own.folder).displayable),
-            [data.train, data.test, data.plain?.rows].compactMap { $0 })
+            [data.train.asked, data.test.asked, data.plain?.rows].compactMap { $0 })
     }
 }
 

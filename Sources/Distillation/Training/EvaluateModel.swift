@@ -16,7 +16,7 @@ public func evaluate(
             "teacher and model differ in classes: \(teacher.model.classes) and \(student.model.classes)",
             at: .init(file: teacher.config))
     }
-    let loaded = try data.load(for: student.model.task, student.preprocessing)
+    let loaded = try data.load(for: student.model.task, student.preprocessing, seeing: student.view)
     var rows: (data: DeviceRows, inputs: Preprocessing?)?
     func measure(_ role: String, _ entry: EvaluatedModel, against teacher: Evaluation?) throws -> (
         ArmResult, Evaluation
@@ -33,7 +33,7 @@ public func evaluate(
                 try loaded.examples.treated(by: inputs), normalization: inputs?.normalization, on: device)
             rows = (own, inputs)
         }
-        let evaluation = try Evaluation(entry.model, own, on: device)
+        let evaluation = try Evaluation(entry.model, own, seeing: entry.view, on: device)
         return (try entry.result(role, evaluation, teacher, own, on: device), evaluation)
     }
     var arms: [ArmResult] = []
@@ -57,24 +57,34 @@ private struct EvaluatedModel {
     let path: String
     let model: any Model
     let preprocessing: Preprocessing?
+    /// What it sees of each example.
+    let view: InputView
 
     init(_ path: String, on device: Device) throws {
         self.path = path
         model = try ModelDirectory.load(path, on: device).model
         preprocessing = try ModelDirectory.preprocessing(path)
+        view = InputView(try ModelDirectory.region(path))
     }
 
     var config: String { path + "/config.json" }
 
     /// - Throws: `RetortError` 65 when the model is for other data.
     func check(_ data: EvaluationData.Loaded) throws {
-        let sample = data.examples.sample
+        let all = data.examples.sample
+        let sample: [Int]
+        do {
+            sample = try view.shape(of: all)
+        } catch let error as RetortError {
+            throw RetortError.badData(
+                "the model sees \(view.contract) of each example, and the data has \(Self.words(all))",
+                at: .init(file: path + "/preprocessor_config.json"), why: error.what)
+        }
         guard model.accepts(sample) else {
-            let takes =
-                model.task.sample.count == 1
-                ? "\(model.inputs) features" : "images of \(Self.shape(model.task.sample))"
-            let has = sample.count == 1 ? "\(sample[0]) features" : "images of \(Self.shape(sample))"
-            throw RetortError.badData("the model takes \(takes), the data has \(has)", at: .init(file: config))
+            let seen = view.isWhole ? "" : "; of it the model sees \(view.contract)"
+            throw RetortError.badData(
+                "the model takes \(Self.words(model.task.sample)), the data has \(Self.words(all))\(seen)",
+                at: .init(file: config))
         }
         let classes = data.classNames.count
         guard data.hasAllClasses ? classes == model.classes : classes <= model.classes else {
@@ -82,6 +92,10 @@ private struct EvaluatedModel {
                 "the model knows \(model.classes) classes, the data has \(classes)", at: .init(file: config),
                 why: classes < model.classes ? "which of the model's classes they are cannot be told" : "")
         }
+    }
+
+    private static func words(_ sample: [Int]) -> String {
+        sample.count == 1 ? "\(sample[0]) features" : "images of \(shape(sample))"
     }
 
     /// "3 channels, 32 × 32 pixels".
@@ -126,7 +140,8 @@ private struct EvaluatedModel {
     ) throws -> ArmResult {
         let metrics: [Metric: Double] = [
             .parameters: Double(model.parameterCount),
-            .bytes: Double(model.parameterCount * 4), .latency: try forwardLatency(model, rows, on: device),
+            .bytes: Double(model.parameterCount * 4),
+            .latency: try forwardLatency(model, rows, seeing: view, on: device),
         ]
         return ArmResult(
             role: role, contract: ["from \(path)"],

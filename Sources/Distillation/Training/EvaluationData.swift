@@ -56,11 +56,12 @@ public struct EvaluationData: Sendable {
     /// - Parameters:
     ///   - task: the model's.
     ///   - preprocessing: the model's, for sizes.
+    ///   - view: what the model sees of each example.
     /// - Throws: `RetortError` 64 for options that contradict the data, 65 and 66 for the data.
-    func load(for task: ClassificationTask, _ preprocessing: Preprocessing?) throws -> Loaded {
+    func load(for task: ClassificationTask, _ preprocessing: Preprocessing?, seeing view: InputView) throws -> Loaded {
         let kind = try kind ?? Self.detect(path)
         try check(kind)
-        guard let (source, hasTest) = try source(kind, task, preprocessing) else { return try table() }
+        guard let (source, hasTest) = try source(kind, task, preprocessing, view) else { return try table() }
         let wanted = split ?? (hasTest ? .test : .train)
         guard hasTest || split == nil else {
             throw RetortError.usage(
@@ -86,7 +87,7 @@ public struct EvaluationData: Sendable {
 
     /// A source of images and whether it has a test part; nil for a table.
     private func source(
-        _ kind: Kind, _ task: ClassificationTask, _ preprocessing: Preprocessing?
+        _ kind: Kind, _ task: ClassificationTask, _ preprocessing: Preprocessing?, _ view: InputView
     ) throws -> (kind: DataSource.Kind, hasTest: Bool)? {
         switch kind {
         case .csv: return nil
@@ -98,17 +99,17 @@ public struct EvaluationData: Sendable {
         case .images:
             let test: ImageFolder.Options.Test =
                 testEvery.map { .every($0) } ?? (Folder.exists(path + "/train") ? .folder("test") : .none)
-            return (.folder(try folderOptions(test, task, preprocessing)), test != .none)
+            return (.folder(try folderOptions(test, task, preprocessing, view)), test != .none)
         }
     }
 
-    /// Sizes: as asked for, else the model's inputs, else what its directory says of preprocessing.
+    /// Sizes: as asked for, else the model's inputs where it sees whole images, else what its directory says of preprocessing.
     private func folderOptions(
-        _ test: ImageFolder.Options.Test, _ task: ClassificationTask, _ preprocessing: Preprocessing?
+        _ test: ImageFolder.Options.Test, _ task: ClassificationTask, _ preprocessing: Preprocessing?, _ view: InputView
     ) throws -> ImageFolder.Options {
         var sizes: [Int?] = [channels, height, width]
         var known: [Int?] = [nil, nil, nil]
-        if task.sample.count == 3 {
+        if task.sample.count == 3, view.isWhole {
             known = task.sample
         } else if case .images(let images) = preprocessing {
             known = [images.channels, images.height, images.width]
@@ -116,7 +117,7 @@ public struct EvaluationData: Sendable {
         for index in sizes.indices where sizes[index] == nil { sizes[index] = known[index] }
         guard let channels = sizes[0], let height = sizes[1], let width = sizes[2] else {
             throw RetortError.usage(
-                "the model takes rows of numbers and does not say of which images",
+                "the model does not say which images its inputs are taken from",
                 help: "give --height, --width and --channels")
         }
         return ImageFolder.Options(

@@ -5,15 +5,23 @@ import RetortSupport
 /// The part of an example that a model sees, so that teacher and student can learn from two modalities of the same examples: some
 /// features of a table, or a region or some channels of images. Positions count from 0; both ends are meant.
 public struct InputView: Sendable {
-    private let ranges: [(key: String, range: ClosedRange<Int>)]
+    /// As a model's directory keeps it.
+    public let region: InputRegion
     private let location: RetortError.Location?
 
     /// Everything.
-    public static let whole = InputView()
+    public static let whole = InputView(InputRegion())
 
-    private init() {
-        ranges = []
+    /// What a model's directory says.
+    public init(_ region: InputRegion) {
+        self.region = region
         location = nil
+    }
+
+    private var ranges: [(key: String, range: ClosedRange<Int>)] {
+        [("channels", region.channels), ("rows", region.rows), ("columns", region.columns)].compactMap { key, range in
+            range.map { (key, $0) }
+        }
     }
 
     static let field = RecipeField(
@@ -31,18 +39,23 @@ public struct InputView: Sendable {
 
     /// - Throws: `RetortError` 78 when a last position comes before its first.
     init(_ node: RecipeNode?) throws {
-        ranges = try ["channels", "rows", "columns"].compactMap { key in
+        func range(_ key: String) throws -> ClosedRange<Int>? {
             guard let list = node?[key]?.list.map(\.integer) else { return nil }
             guard list[0] <= list[1] else {
                 throw RetortError.recipe(
                     "sees.\(key) ends at \(list[1]), before it begins at \(list[0])", at: node?[key]?.location)
             }
-            return (key, list[0]...list[1])
+            return list[0]...list[1]
         }
+        var region = InputRegion()
+        (region.channels, region.rows, region.columns) = (
+            try range("channels"), try range("rows"), try range("columns")
+        )
+        self.region = region
         location = node?.location
     }
 
-    public var isWhole: Bool { ranges.isEmpty }
+    public var isWhole: Bool { region.isWhole }
 
     /// In words: "columns 0 to 31"; "" for everything.
     var contract: String {

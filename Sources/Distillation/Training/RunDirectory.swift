@@ -134,13 +134,15 @@ public final class RunDirectory {
     }
 
     /// Writes the model, then the result: a result on disk means that the model is there too.
-    /// - Parameter preprocessing: what becomes of raw inputs before this model sees them.
+    /// - Parameters:
+    ///   - preprocessing: what becomes of raw inputs before this model sees them.
+    ///   - view: the part of them that it sees.
     func save(
-        _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, _ result: SeedResult, role: String,
-        projectors: ProjectorSet? = nil
+        _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, seeing view: InputView = .whole,
+        _ result: SeedResult, role: String, projectors: ProjectorSet? = nil
     ) throws {
         try save(result, role: role, projectors: projectors) {
-            try ModelDirectory.save(model, preprocessing: preprocessing, to: $0)
+            try ModelDirectory.save(model, preprocessing: preprocessing, region: view.region, to: $0)
         }
     }
 

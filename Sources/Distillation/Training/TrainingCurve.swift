@@ -47,11 +47,11 @@ struct TrainingCurve {
     ///   - points: how many measurements are affordable; between 8 and 60 are made, as far as there are passes.
     ///   - pass: trains one epoch, or one round of several.
     ///   - step: steps taken so far.
-    ///   - measure: the quality on the test, 0 to 1.
+    ///   - measure: the quality on the test, 0 to 1; nil: there is nothing to measure it on.
     ///   - report: called after each pass with what was seen so far; the quality only where it was measured.
     mutating func train(
         passes: Int, epoch: (Int) -> Int = { $0 }, kind: (Int) -> [Double] = { _ in [] }, points affordable: Double,
-        on device: Device, pass: (Int) throws -> Pass, step: () -> Int, measure: () throws -> Double,
+        on device: Device, pass: (Int) throws -> Pass, step: () -> Int, measure: () throws -> Double?,
         report told: (CurvePoint, TrainingCurve) throws -> Void
     ) throws {
         let compute = device.compute

@@ -300,7 +300,8 @@ public final class TrainingRun: RecipeRun {
             throw try session.stopped()
         }
         try directory.save(
-            trained, preprocessing: examples.preprocessing, result, role: role, projectors: session.projectors)
+            trained, preprocessing: examples.preprocessing, seeing: view, result, role: role,
+            projectors: session.projectors)
         place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(

@@ -27,7 +27,11 @@ public struct MarginMSEObjective: LogitObjective {
         let errors = try scores - input.teacher().logits.detached
         let own = try (errors * relevant).sum(1, keepingDimension: true)
         let (rows, others) = (Float(scores.shape[0]), Float(scores.shape[1] - 1))
-        return try (own - errors).squared().sum() * (alpha / (rows * others))
+        let margins = try (own - errors).squared()
+        guard let counted = input.student.signals[RankingSignals.counted] else {
+            return try margins.sum() * (alpha / (rows * others))
+        }
+        return try (margins * counted).sum() / (counted - relevant).sum().map(.clampMinimum(1)) * alpha
     }
 }
 
@@ -35,4 +39,14 @@ public struct MarginMSEObjective: LogitObjective {
 enum RankingSignals {
     /// `[queries, candidates]`: 1 for the passage that is relevant, else 0.
     static let relevant = "relevant"
+    /// `[queries, candidates]`: 1 for those that count, 0 for false negatives; absent where all count. The scores of false negatives are
+    /// `excluded`, the teacher's too: no softmax sees them.
+    static let counted = "counted"
+    /// So low that nothing is left of it in a softmax at any temperature, and finite, so that 0 times it is 0.
+    static let excluded: Float = -1e9
+
+    /// Scores, and `excluded` where `counted` is 0; without a gradient there.
+    static func excluding(_ scores: Tensor, _ counted: Tensor) throws -> Tensor {
+        try scores * counted + (counted - .full(1, counted.shape, on: counted.device)) * -excluded
+    }
 }

@@ -26,7 +26,11 @@ public struct RankNetObjective: LogitObjective {
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
         let taught = try Self.differences(input.teacher().logits.detached)
-        let counts = try taught.isPositive()
+        var counts = try taught.isPositive()
+        if let counted = input.student.signals[RankingSignals.counted] {
+            let (rows, columns) = (counted.shape[0], counted.shape[1])
+            counts = try counts * counted.reshaped([rows, columns, 1]) * counted.reshaped([rows, 1, columns])
+        }
         let losses = try (Self.differences(input.student.logits) * -scale).map(.softplus)
         return try (losses * counts).sum() / counts.sum().map(.clampMinimum(1)) * alpha
     }

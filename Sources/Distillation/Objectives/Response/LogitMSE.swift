@@ -24,8 +24,11 @@ public struct LogitMSEObjective: RowObjective {
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
-        try input.student.logits.logitRegression(teacher: input.teacher().logits, temperature: temperature.now(input))
-            * alpha
+        let error = try input.student.logits.logitRegression(
+            teacher: input.teacher().logits, temperature: temperature.now(input))
+        // Of a retriever: what does not count is the same in both, and leaves the mean.
+        guard let counted = input.student.signals[RankingSignals.counted] else { return try error * alpha }
+        return try error * (alpha * Float(counted.count)) / counted.sum()
     }
 }
 

@@ -71,16 +71,22 @@ public final class CacheRun {
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
         try Self.checkTokenizer(folder, examples, at: teacher?.location)
+        guard let corpus = examples.train.answered else {
+            throw RetortError.recipe(
+                "a cache is of the teacher's predictions of answers, and the data have none",
+                at: recipe.data.location, why: examples.train.whereFirst,
+                help: "let the teacher sit beside its student: give it a `path`, and the arms `rollouts`")
+        }
         let dtype = teacher?.dtype ?? .f32
         let model = try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
-        try Self.check(model, examples, at: teacher?.location)
+        try Self.check(model, [corpus, examples.test.answered].compactMap { $0 }, at: teacher?.location)
         let signals = try recipe.cachedSignals(of: model, states, on: device)
         let identity = CacheIdentity(
             teacher: try LanguageModelDirectory.digest(folder, dtype: dtype), tokenizer: try examples.tokenizerDigest(),
             vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, signals: signals,
             config: model.json)
         let writer = try TeacherCacheWriter(path, identity: identity)
-        let texts = CachedTexts(train: examples.train, heldOut: examples.test)
+        let texts = CachedTexts(train: corpus, heldOut: examples.test.answered)
         self.path = path
         self.writer = writer
         self.batch = batch
@@ -117,14 +123,14 @@ public final class CacheRun {
     }
 
     private static func check(
-        _ model: any LanguageModel, _ data: LanguageExamples, at place: RetortError.Location?
+        _ model: any LanguageModel, _ data: [TokenizedCorpus], at place: RetortError.Location?
     ) throws {
-        let longest = max(data.train.summary.longest, data.test.summary.longest)
+        let longest = data.map(\.summary.longest).max() ?? 0
         guard longest <= model.maxPositions else {
             throw RetortError.recipe(
                 "the longest example has \(longest) tokens, the teacher \(model.maxPositions) positions", at: place)
         }
-        let largest = max(data.train.largestToken, data.test.largestToken)
+        let largest = data.map(\.largestToken).max() ?? 0
         guard Int(largest) < model.vocabulary else {
             throw RetortError.recipe(
                 "the data has the token \(largest), the teacher a vocabulary of \(model.vocabulary)", at: place)
@@ -212,24 +218,27 @@ public final class CacheRun {
 /// The texts of a recipe, those to learn from and then those that are held out.
 private struct CachedTexts {
     let train: TokenizedCorpus
-    let test: TokenizedCorpus
+    /// nil: no text that is held out has an answer.
+    let test: TokenizedCorpus?
 
-    init(train: TokenizedCorpus, heldOut test: TokenizedCorpus) {
+    init(train: TokenizedCorpus, heldOut test: TokenizedCorpus?) {
         self.train = train
         self.test = test
     }
 
-    var count: Int { train.count + test.count }
-    var heldOut: Int { test.count }
+    var count: Int { train.count + heldOut }
+    var heldOut: Int { test?.count ?? 0 }
     /// Learned tokens.
-    var targets: Int { train.summary.targets + test.summary.targets }
+    var targets: Int { train.summary.targets + (test?.summary.targets ?? 0) }
 
     func length(of text: Int) -> Int {
-        text < train.count ? train.length(of: text) : test.length(of: text - train.count)
+        guard text >= train.count, let test else { return train.length(of: text) }
+        return test.length(of: text - train.count)
     }
 
     func example(_ text: Int) -> TokenizedExample {
-        text < train.count ? train.example(text) : test.example(text - train.count)
+        guard text >= train.count, let test else { return train.example(text) }
+        return test.example(text - train.count)
     }
 }
 

@@ -52,7 +52,7 @@ extension LanguageTeacherSpec {
                 why: "config.json, weights or their dtype have changed since it was made",
                 help: "Make the cache again with `retort cache --output` and another directory.")
         }
-        try cache.check(data.train, "training data")
+        if let answered = data.train.answered { try cache.check(answered, "training data") }
         return cache
     }
 }

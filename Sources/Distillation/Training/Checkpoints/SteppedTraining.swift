@@ -51,10 +51,12 @@ final class SteppedTraining {
     ///
     /// - Parameters:
     ///   - points: how many measurements are affordable.
-    ///   - measure: the quality on the test, 0 to 1.
-    ///   - report: called after each part; the quality only where it was measured.
+    ///   - measure: the quality on the test, 0 to 1; nil: there is nothing to measure it on.
+    ///   - report: called after each part, with whether it was time to measure; the quality only then.
     /// - Throws: `RetortError` 75 when a signal asked to stop: `writeDown` then keeps all steps that were taken.
-    func train(points: Double, measure: () throws -> Double, report: (CurvePoint) throws -> Void) throws {
+    func train(
+        points: Double, measure: () throws -> Double?, report: (_ point: CurvePoint, _ isMeasured: Bool) throws -> Void
+    ) throws {
         try curve.train(
             passes: (trainer.steps + part - 1) / part, epoch: { min(trainer.steps, $0 * part) }, points: points,
             on: device,
@@ -71,7 +73,7 @@ final class SteppedTraining {
                 return .init(losses, taken: wanted - known)
             }, step: { trainer.step }, measure: measure,
             report: { point, soFar in
-                try report(point)
+                try report(point, soFar.points.last?.step == point.step)
                 (seen, losses) = (soFar, [])
             })
     }

@@ -261,8 +261,8 @@ final class EncoderRun: RecipeRun {
         do {
             try training.train(points: 10) {
                 try data.quality(model, as: reads, teacher: teacher)
-            } report: {
-                try record($0, role, seed, trainer.steps)
+            } report: { point, _ in
+                try record(point, role, seed, trainer.steps)
             }
             result = try measure(
                 model, as: reads, seed: seed, trainer: trainer, curve: training.curve, teacher: teacher)

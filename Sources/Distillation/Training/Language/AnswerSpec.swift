@@ -1,4 +1,5 @@
 import RetortModels
+import RetortSupport
 
 /// `answers` of a recipe: what models write to the prompts of the test examples is measured too.
 struct AnswerSpec: Sendable {
@@ -10,6 +11,8 @@ struct AnswerSpec: Sendable {
     let promptTokens: Int
     /// Where in a text its answer stands; nil: all of it is compared.
     let rule: AnswerRule?
+    /// Where `answer` stands.
+    let rulePlace: RetortError.Location?
 
     /// - Throws: `RetortError` 78 for a pattern that is none.
     init(_ node: RecipeNode) throws {
@@ -17,6 +20,7 @@ struct AnswerSpec: Sendable {
         count = node.required("max-new-tokens").integer
         promptTokens = node.required("prompt-tokens").integer
         rule = try AnswerRule.find(node)
+        rulePlace = node["answer"]?.location
     }
 
     static let field = RecipeField(

@@ -35,7 +35,10 @@ extension LanguageSource {
                     RecipeSection(
                         "test", "What is measured.",
                         [
-                            RecipeField("path", .text, .optional, "a file of its own, of the same form"),
+                            RecipeField("path", .text, .optional, "a file of its own"),
+                            RecipeField(
+                                "format", .choice(TextFormat.allCases.map(\.rawValue)), .optional,
+                                "what the records of path are (default: as data.format, else as the first one tells)"),
                             RecipeField(
                                 "every", .integer(2...1_000_000), .optional,
                                 "each n-th record, the first among them, which is then not learned"),

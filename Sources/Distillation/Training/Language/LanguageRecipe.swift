@@ -30,6 +30,8 @@ struct LanguageRecipe: Sendable {
         let train: LanguageTrainSpec
         /// Those of the recipe's teachers that are asked while the student is trained, in the recipe's order.
         let teachers: [String]
+        /// What it wants the data's answers for; nil: prompts are enough.
+        let answerNeed: AnswerNeed?
         /// What is minimised and on which texts, a line each.
         var contract: [String] { contract(by: \.contract) }
         /// The same where a run knows more of it.
@@ -103,6 +105,7 @@ extension LanguageRecipe.Arm {
         let losses = node.required("objective").list
         let terms = try losses.map { try LanguageArmTerm($0, teachers: names, scheme, isMasked: isMasked) }
         self.terms = terms
+        answerNeed = AnswerNeed.of(rollouts, terms, losses, at: node)
         let asked = Set(terms.flatMap(\.teachers)).union([rollouts?.teacher].compactMap { $0 })
         self.teachers = names.filter(asked.contains)
         guard !names.isEmpty || scheme.bringsTeacher || !terms.contains(where: { $0.objective.needsTeacher }),

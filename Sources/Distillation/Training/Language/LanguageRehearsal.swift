@@ -26,7 +26,7 @@ extension LanguageRun {
             if teacher.tokens.renumbering != nil { try checkTokens(teacher, student, at: spec.location) }
         }
         for train in recipe.arms.map(\.train) + recipe.teachers.compactMap(\.train) {
-            _ = try data.training(batch: train.batch, seed: 0)
+            _ = try data.training(data.train.asked, batch: train.batch, seed: 0)
             _ = try data.plain?.batches(train.batch, pad: data.pad, seed: 0)
             guard !train.drawsWithReplacement || data.packing == .none else {
                 throw RetortError.recipe(
@@ -61,7 +61,8 @@ extension LanguageRun {
             try loss.checkCaches(at: recipe.teachers.first { $0.cache != nil }?.location)
             // A cache knows whole texts, those of the training data.
             let text =
-                asked.contains { $0.cache != nil } ? data.train.example(0) : data.test.example(0).beginning(8)
+                asked.contains { $0.cache != nil }
+                ? try data.train(arm.answerNeed).example(0) : data.test.asked.example(0).repeated(to: 2).beginning(8)
             try loss.rehearse(LanguageBatches(TokenizedCorpus([text]), batch: 1, seed: nil).batch(of: [0]))
         }
     }
@@ -110,7 +111,7 @@ extension LanguageRun {
         }
         guard !readers.isEmpty, let bridge = teacher.tokens.bridge else { return }
         try checkTokens(teacher, student, at: place)
-        guard try ReadingCoverage(bridge, data.train).compared > 0 else {
+        guard try ReadingCoverage(bridge, data.train.asked).compared > 0 else {
             throw RetortError.badData(
                 "the teacher's tokenizer writes no text as it reads it", at: place,
                 why: "no token of the training data could be compared",

@@ -10,7 +10,8 @@ final class LanguageRun: RecipeRun {
     let directory: RunDirectory
     let progress: Progress
     let data: LanguageExamples
-    private let test: LanguageBatches
+    /// The test examples that have an answer; nil: none has.
+    private let test: LanguageBatches?
     /// nil where nobody knows how tokens become text.
     let tokenizer: Tokenizer?
     private let answers: WrittenAnswers?
@@ -33,18 +34,16 @@ final class LanguageRun: RecipeRun {
         self.device = device
         self.progress = progress
         var findings: [String] = []
-        let data = try recipe.data.load(
-            tokenizers: recipe.tokenizers
-        ) { findings.append($0) }
+        let data = try recipe.examples { findings.append($0) }
         self.data = data
         self.findings = findings
-        test = try data.measuring()
+        test = try data.test.answered.map(data.measuring)
         let folders = [data.tokenizer?.folder, recipe.student.origin] + recipe.teachers.map { $0.live?.directory }
         let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
             Tokenizer.load)
         self.tokenizer = tokenizer
         let pad = data.pad
-        answers = recipe.answers.map { WrittenAnswers($0, data.test, tokenizer: tokenizer, pad: pad) }
+        answers = recipe.answers.map { WrittenAnswers($0, data.test.asked, tokenizer: tokenizer, pad: pad) }
         let teacherTokens = try recipe.teacherTokens(beside: data)
         self.teacherTokens = teacherTokens
         let loaded = try zip(recipe.teachers, teacherTokens).map {
@@ -67,13 +66,19 @@ final class LanguageRun: RecipeRun {
         var armResults = recipe.arms.map { _ in [SeedResult]() }
         try say("device: \(device.summary)")
         try say(
-            "data: \(NumberFormat.grouped(data.train.count)) examples to learn from, "
-                + "\(NumberFormat.grouped(data.test.count)) to measure on, of up to \(data.longest) tokens")
-        for line in findings { try say(line) }
+            "data: \(NumberFormat.grouped(data.train.asked.count)) examples to learn from, "
+                + "\(NumberFormat.grouped(data.test.asked.count)) to measure on, of up to \(data.longest) tokens")
+        for line in findings + data.words(for: recipe.arms) { try say(line) }
+        if test == nil {
+            try say(
+                "no test example has an answer: accuracy, perplexity, and agreement with a teacher on the data's texts are not measured"
+            )
+        }
+        if let limits = answers?.limits { try say(limits) }
         for teacher in loaded.compactMap({ $0 }) {
             guard let cache = teacher.cache else { continue }
             for line in cache.words { try say(line) }
-            if !teacher.knowsHeldOut { try say(cache.lackWords(data.test.count)) }
+            if let heldOut = data.test.answered, !teacher.knowsHeldOut { try say(cache.lackWords(heldOut.count)) }
         }
         if loaded.count > 1, loaded.allSatisfy({ $0?.cache != nil }) {
             try say("agreement and divergence are not measured: of what was kept of several teachers there is no mean")
@@ -86,7 +91,8 @@ final class LanguageRun: RecipeRun {
             }
             try say(
                 "\(teacher.role): has a tokenizer of its own (\(tokens.finding)); "
-                    + "\(try ReadingCoverage(bridge, data.train).words); agreement and divergence are not measured")
+                    + "\(try ReadingCoverage(bridge, data.train.asked).words); agreement and divergence are not measured"
+            )
         }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(contract(of: term))") }
@@ -185,7 +191,10 @@ final class LanguageRun: RecipeRun {
         // Each teacher starts from weights of its own.
         let start = seed ^ 0x7eac_4e12 &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
         let (model, result) = try fit(
-            Fitting(role: spec.role, spec: live, terms: recipe.teacherTerms, train: train, seed: seed, start: start))
+            Fitting(
+                role: spec.role, spec: live, terms: recipe.teacherTerms, train: train,
+                corpus: try data.train(.ofTeacher),
+                seed: seed, start: start))
         model.freeze()
         return (
             LanguageTeacher(
@@ -199,6 +208,8 @@ final class LanguageRun: RecipeRun {
         let spec: LanguageModelSpec
         let terms: [LanguageArmTerm]
         let train: LanguageTrainSpec
+        /// The data that it goes through.
+        let corpus: TokenizedCorpus
         var rollouts: RolloutSpec?
         var decay: Double?
         let seed: UInt64
@@ -217,9 +228,9 @@ final class LanguageRun: RecipeRun {
     /// Trains an arm's student, by all generations that it has.
     private func fit(_ arm: LanguageRecipe.Arm, seed: UInt64, teachers: [LanguageTeacher]) throws -> SeedResult {
         var goal = Fitting(
-            role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train, rollouts: arm.rollouts,
-            seed: seed,
-            start: seed, teachers: teachers.filter { arm.teachers.contains($0.name) },
+            role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train,
+            corpus: try data.train(arm.answerNeed), rollouts: arm.rollouts, seed: seed, start: seed,
+            teachers: teachers.filter { arm.teachers.contains($0.name) },
             compared: teachers.filter { !$0.isForeign })
         switch arm.scheme {
         case .offline: break
@@ -259,11 +270,13 @@ final class LanguageRun: RecipeRun {
             teachers.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: device))
         }
         let texts = try goal.rollouts.map {
-            try self.texts($0, role, goal.train, goal.terms, seed: seed, student: model, teachers: teachers)
+            try self.texts(
+                $0, to: goal.corpus, role, goal.train, goal.terms, seed: seed, student: model, teachers: teachers)
         }
         let trainer = try LanguageTrainer(
             model, arena, terms: goal.terms, teachers: teachers,
-            data: texts?.data ?? data.training(batch: goal.train.batch, seed: seed), rollouts: texts?.source,
+            data: texts?.data ?? data.training(goal.corpus, batch: goal.train.batch, seed: seed),
+            rollouts: texts?.source,
             plain: data.plain?.batches(goal.train.batch, pad: data.pad, seed: seed), spec: goal.train, name: role,
             seed: seed, on: device)
         let checkpoints = Checkpoints(
@@ -275,9 +288,9 @@ final class LanguageRun: RecipeRun {
         let result: SeedResult
         do {
             try training.train(points: 20) {
-                try LanguageEvaluation(model, test, on: device).accuracy
+                try test.map { try LanguageEvaluation(model, $0, on: device).accuracy }
             } report: {
-                try record($0, goal, trainer.steps)
+                try record($0, isMeasured: $1, goal, trainer.steps)
             }
             if let learned = texts?.source?.learned {
                 try say(
@@ -311,9 +324,8 @@ final class LanguageRun: RecipeRun {
             try training.writeDown()
         }
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
-        try say(
-            "\(role) seed \(seed): perplexity \(NumberFormat.significant(result.metrics[Metric.perplexity.rawValue] ?? .nan)), "
-                + "\(trainer.step) steps in \(time)")
+        let quality = result.metrics[Metric.perplexity.rawValue].map { "perplexity \(NumberFormat.significant($0)), " }
+        try say("\(role) seed \(seed): \(quality ?? "")\(trainer.step) steps in \(time)")
         return (model, result)
     }
 
@@ -330,29 +342,27 @@ final class LanguageRun: RecipeRun {
     }
 
     /// One part of a training: a line of metrics.jsonl, and the progress line.
-    private func record(_ point: CurvePoint, _ goal: Fitting, _ steps: Int) throws {
+    private func record(_ point: CurvePoint, isMeasured: Bool, _ goal: Fitting, _ steps: Int) throws {
         let (role, seed) = (goal.role, goal.seed)
-        if let accuracy = point.accuracy {
-            try directory.record(
-                [("arm", .string(role)), ("seed", .int(Int(seed)))]
-                    + (goal.generation.map { [("generation", .int($0))] } ?? []) + [
-                        ("step", .int(point.step)), ("train/loss", .double(point.loss)),
-                        ("eval/accuracy", .double(accuracy)),
-                    ])
-            lastAccuracy = NumberFormat.percent(accuracy)
+        if isMeasured {
+            var members: [(key: String, value: JSON)] = [("arm", .string(role)), ("seed", .int(Int(seed)))]
+            if let generation = goal.generation { members.append(("generation", .int(generation))) }
+            members += [("step", .int(point.step)), ("train/loss", .double(point.loss))]
+            if let accuracy = point.accuracy { members.append(("eval/accuracy", .double(accuracy))) }
+            try directory.record(members)
         }
+        if let accuracy = point.accuracy { lastAccuracy = NumberFormat.percent(accuracy) }
         progress.status(
-            "\(role) seed \(seed)  step \(point.step)/\(steps)  loss \(NumberFormat.significant(point.loss))  "
-                + "accuracy \(lastAccuracy)")
+            "\(role) seed \(seed)  step \(point.step)/\(steps)  loss \(NumberFormat.significant(point.loss))"
+                + (test == nil ? "" : "  accuracy \(lastAccuracy)"))
     }
 
     private func measure(
-        _ model: any LanguageModel, on test: LanguageBatches, answering answers: WrittenAnswers?, seed: UInt64,
+        _ model: any LanguageModel, on test: LanguageBatches?, answering answers: WrittenAnswers?, seed: UInt64,
         curve: TrainingCurve? = nil, tokens: Int = 0, trained: Int? = nil, against teachers: [LanguageTeacher] = [],
         on device: Device
     ) throws -> SeedResult {
-        let evaluation = try LanguageEvaluation(model, test, teachers: teachers, on: device)
-        var metrics = evaluation.metrics
+        var metrics = try test.map { try LanguageEvaluation(model, $0, teachers: teachers, on: device).metrics } ?? [:]
         if let answers {
             // A cache has the data's texts alone.
             let readers = teachers.filter { $0.model != nil }
@@ -360,7 +370,7 @@ final class LanguageRun: RecipeRun {
         }
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)
-        metrics[.latency] = try forwardLatency(model, test, on: device)
+        metrics[.latency] = try forwardLatency(model, data.measuring(data.test.asked), on: device)
         if let trained, trained != model.parameterCount { metrics[.trainableParameters] = Double(trained) }
         if let curve, let last = curve.points.last {
             metrics[.peakBytes] = Double(curve.peakBytes)

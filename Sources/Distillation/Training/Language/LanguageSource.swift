@@ -7,6 +7,8 @@ struct LanguageSource: Sendable {
     let path: String
     private let node: RecipeNode
     private let testPath: String?
+    /// Of a test file that has another format than the training's.
+    private let testFormat: TextFormat?
     private let plainPath: String?
     private let settings: TextSettings
     /// Of texts whose tokens are masked, all there is to say; nil: tokens are predicted from those before them.
@@ -19,11 +21,17 @@ struct LanguageSource: Sendable {
         let kind = node.required("kind").text
         masked = kind == MaskedSource.section.name ? try MaskedSource(node, resolve) : nil
         guard kind == "text" else {
-            (testPath, plainPath, settings) = (nil, nil, TextSettings())
+            (testPath, testFormat, plainPath, settings) = (nil, nil, nil, TextSettings())
             return
         }
         plainPath = node["plain"].map { resolve($0.required("path").text) }
         let test = node.required("test")
+        testFormat = test["format"].flatMap { TextFormat(rawValue: $0.text) }
+        if let format = test["format"], test["path"] == nil {
+            throw RetortError.recipe(
+                "data.test.format is of a file of its own, and there is none", at: format.location,
+                help: "say data.format, or give data.test a path")
+        }
         switch (test["path"], test["every"]) {
         case (let path?, nil): testPath = resolve(path.text)
         case (nil, _?): testPath = nil
@@ -47,6 +55,9 @@ struct LanguageSource: Sendable {
             tokenizer: node["tokenizer"].map { resolve($0.text) }, template: node["template"]?.text)
     }
 
+    /// Where it stands in the recipe.
+    var location: RetortError.Location? { node.location }
+
     /// Whether models are encoders that guess masked tokens.
     var isMasked: Bool { masked != nil }
 
@@ -56,15 +67,16 @@ struct LanguageSource: Sendable {
     /// Reads the examples.
     /// - Parameters:
     ///   - tokenizers: directories that may hold the tokenizer where the recipe names none, the first that does counts.
+    ///   - asking: whether prompts without an answer are wanted beside examples that have one.
     ///   - say: told what was read, in words.
     /// - Throws: `RetortError` 65, 66, 69, 74, 78.
-    func load(tokenizers: [String], say: (String) throws -> Void) throws -> LanguageExamples {
+    func load(tokenizers: [String], asking: Bool = false, say: (String) throws -> Void) throws -> LanguageExamples {
         if let masked { return try masked.load(tokenizers: tokenizers, say: say) }
         if node.required("kind").text == "tokens" {
             let file = try SafeTensors(path: path)
             return LanguageExamples(
-                train: try Self.rows(file, node.required("train").text),
-                test: try Self.rows(file, node.required("test").text),
+                train: PromptedCorpus(try Self.rows(file, node.required("train").text)),
+                test: PromptedCorpus(try Self.rows(file, node.required("test").text)),
                 plain: try node["plain"].map {
                     .init(rows: try Self.rows(file, $0.required("tensor").text), length: nil)
                 },
@@ -78,9 +90,10 @@ struct LanguageSource: Sendable {
         let tokenizer = try Tokenizer.load(folder)
         let packing = Packing(rawValue: node.required("packing").text) ?? .none
         let encoder = try settings.encoder(tokenizer)
-        func corpus(_ records: some TextRecords, _ what: String) throws -> TokenizedCorpus {
-            let corpus = try TokenizedCorpus(records, encoder, threads: 2)
-            try say("\(what): \(corpus.summary.words)")
+        func corpus(_ records: some TextRecords, _ what: String) throws -> PromptedCorpus {
+            let corpus = try PromptedCorpus(records, encoder, asking: asking, threads: 2)
+            if let answered = corpus.answered { try say("\(what): \(answered.summary.words)") }
+            if corpus.prompts > 0 { try say("prompts of the \(what): \(corpus.asked.summary.promptWords)") }
             return corpus
         }
         let all = try TextSource.open([path], settings.source)
@@ -100,7 +113,9 @@ struct LanguageSource: Sendable {
             }
             return try examples(chosen(false), chosen(true))
         }
-        let test = try TextSource.open([testPath], settings.source)
+        var source = settings.source
+        source.format = testFormat ?? source.format
+        let test = try TextSource.open([testPath], source)
         for line in test.summary.words { try say("\(testPath.displayable): \(line)") }
         return try examples(all, test)
     }
@@ -143,8 +158,8 @@ struct LanguageSource: Sendable {
 
 /// What training and measuring look at.
 struct LanguageExamples: Sendable {
-    let train: TokenizedCorpus
-    let test: TokenizedCorpus
+    let train: PromptedCorpus
+    let test: PromptedCorpus
     var plain: Plain?
     var packing = Packing.none
     /// Tokens of a packed row.
@@ -182,33 +197,33 @@ struct LanguageExamples: Sendable {
     /// Tokens of the longest row.
     var longest: Int {
         max(
-            packing == .none ? train.summary.longest : length ?? 0, test.summary.longest,
+            packing == .none ? train.longest : length ?? 0, test.longest,
             plain.map { $0.length ?? $0.rows.summary.longest } ?? 0)
     }
     var largestToken: Int32 {
         max(train.largestToken, test.largestToken, plain?.rows.largestToken ?? 0)
     }
 
-    /// - Parameter corpus: nil: all training examples.
-    func training(_ corpus: TokenizedCorpus? = nil, batch: Int, seed: UInt64) throws -> LanguageBatches {
+    /// - Parameter corpus: of the training examples some or all, or what was written to their prompts.
+    func training(_ corpus: TokenizedCorpus, batch: Int, seed: UInt64) throws -> LanguageBatches {
         try LanguageBatches(
-            corpus ?? train, batch: batch, packing: packing, length: length, pad: pad, seed: seed,
+            corpus, batch: batch, packing: packing, length: length, pad: pad, seed: seed,
             masking: masking.map { TokenMasking($0, seed: seed) })
     }
 
-    /// The test examples, about a thousand tokens at a time, one example a row.
-    /// - Parameter corpus: nil: all test examples.
-    func measuring(_ corpus: TokenizedCorpus? = nil) throws -> LanguageBatches {
-        try LanguageBatches(measuring: corpus ?? test, pad: pad, masking: masking)
+    /// Test examples, about a thousand tokens at a time, one example a row.
+    func measuring(_ corpus: TokenizedCorpus) throws -> LanguageBatches {
+        try LanguageBatches(measuring: corpus, pad: pad, masking: masking)
     }
 }
 
 extension LanguageExamples {
-    /// The test examples as a teacher reads them.
+    /// The test examples that have an answer, as a teacher reads them; nil: none has.
     /// - Parameter longest: tokens that it can read of one.
-    func measuring(readAs tokens: TeacherTokens, longest: Int) throws -> LanguageBatches {
-        guard let renumbering = tokens.renumbering else { return try measuring() }
-        return try LanguageBatches(measuring: test.read(by: renumbering, longest: longest), pad: 0)
+    func measuring(readAs tokens: TeacherTokens, longest: Int) throws -> LanguageBatches? {
+        guard let answered = test.answered else { return nil }
+        guard let renumbering = tokens.renumbering else { return try measuring(answered) }
+        return try LanguageBatches(measuring: answered.read(by: renumbering, longest: longest), pad: 0)
     }
 }
 
@@ -270,6 +285,18 @@ extension TokenizedCorpus.Summary {
         if cut > 0 { parts.append("\(grouped(cut)) cut") }
         if tooLong > 0 { parts.append("\(grouped(tooLong)) too long and left out") }
         if withoutTarget > 0 { parts.append("\(grouped(withoutTarget)) left out with nothing to learn") }
+        return parts.joined(separator: "; ")
+    }
+
+    /// Of what is asked.
+    var promptWords: String {
+        let grouped = NumberFormat.grouped
+        var parts = [
+            "\(grouped(examples)), \(grouped(prompts)) of them without an answer, median length \(medianLength), longest "
+                + "\(longest)" + (prompts < examples ? ", with the answers that are there" : "")
+        ]
+        if cut > 0 { parts.append("\(grouped(cut)) cut") }
+        if tooLong > 0 { parts.append("\(grouped(tooLong)) too long and left out") }
         return parts.joined(separator: "; ")
     }
 }

@@ -4,8 +4,10 @@ import RetortSupport
 
 extension LanguageRun {
     /// The texts of an arm that learns from what models write: the examples it goes through, and what gives its steps others.
+    /// - Parameter asked: of the data, what it goes through.
     func texts(
-        _ rollouts: RolloutSpec, _ role: String, _ training: LanguageTrainSpec, _ terms: [LanguageArmTerm],
+        _ rollouts: RolloutSpec, to asked: TokenizedCorpus, _ role: String, _ training: LanguageTrainSpec,
+        _ terms: [LanguageArmTerm],
         seed: UInt64, student: any LanguageModel, teachers: [LanguageTeacher]
     ) throws -> (data: LanguageBatches, source: RolloutSource?) {
         // Who writes, or rewards what is written.
@@ -31,9 +33,9 @@ extension LanguageRun {
             guard let model = teacher?.model else {
                 throw RetortError.internalBug("texts of a teacher that is not there")
             }
-            return (try batches(teacherTexts(rollouts, spec, role, writer, seed: seed, teacher: model)), nil)
+            return (try batches(teacherTexts(rollouts, spec, to: asked, role, writer, seed: seed, teacher: model)), nil)
         case .replay(let spec):
-            let (learned, heldOut) = try data.train.parted(every: spec.heldOut)
+            let (learned, heldOut) = try asked.parted(every: spec.heldOut)
             let all = try batches(learned)
             return (
                 all,
@@ -43,7 +45,7 @@ extension LanguageRun {
                     wantsSignals: false, on: device)
             )
         case .student, .mixed, .pairs:
-            let all = try batches(data.train)
+            let all = try batches(asked)
             return (
                 all,
                 RolloutSource(
@@ -55,16 +57,16 @@ extension LanguageRun {
 
     /// What the teacher wrote, or writes now. A teacher that is the same for all seeds writes once.
     private func teacherTexts(
-        _ rollouts: RolloutSpec, _ spec: TeacherTextSpec, _ role: String, _ writer: (UInt64) -> RolloutWriter,
-        seed: UInt64, teacher: any LanguageModel
+        _ rollouts: RolloutSpec, _ spec: TeacherTextSpec, to asked: TokenizedCorpus, _ role: String,
+        _ writer: (UInt64) -> RolloutWriter, seed: UInt64, teacher: any LanguageModel
     ) throws -> TokenizedCorpus {
         let isLoaded = recipe.teachers.first { $0.name == rollouts.teacher }?.live?.directory != nil
         let (folder, writerSeed) =
             !isLoaded ? (directory.folder(role, seed), seed) : ("\(directory.path)/\(role)", 0)
         try Folder.createWithParents(folder)
         let texts = TeacherTexts(writer(writerSeed), rollouts, spec, teacher: teacher, tokenizer: tokenizer)
-        let total = data.train.count * spec.samples
-        let result = try texts.write(data.train, to: folder + "/texts.jsonl") {
+        let total = asked.count * spec.samples
+        let result = try texts.write(asked, to: folder + "/texts.jsonl") {
             progress.status("\(role) seed \(seed)  the teacher writes  \($0)/\(total)")
         }
         let grouped = NumberFormat.grouped

@@ -89,8 +89,9 @@ struct MaskedSource: Sendable {
             return corpus
         }
         return LanguageExamples(
-            train: try corpus(train, "training text"), test: try corpus(test, "test text"), length: settings.length,
-            pad: tokenizer.fillingToken, tokenizer: .init(folder: folder, tokens: tokenizer.idLimit), masking: rule)
+            train: PromptedCorpus(try corpus(train, "training text")),
+            test: PromptedCorpus(try corpus(test, "test text")), length: settings.length, pad: tokenizer.fillingToken,
+            tokenizer: .init(folder: folder, tokens: tokenizer.idLimit), masking: rule)
     }
 }
 

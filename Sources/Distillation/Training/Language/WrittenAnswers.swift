@@ -7,13 +7,16 @@ import RetortSupport
 struct WrittenAnswers {
     private let spec: AnswerSpec
     private let prompts: [[Int32]]
-    private let references: [[Int32]]
+    /// What the data answer; nil: nothing.
+    private let references: [[Int32]?]
     private let tokenizer: Tokenizer?
     private let pad: Int32
     /// Prompts that are answered side by side.
     static let rows = 16
 
-    /// - Parameter tokenizer: nil: words are not compared.
+    /// - Parameters:
+    ///   - test: what is asked, prompts without an answer too.
+    ///   - tokenizer: nil: words are not compared.
     init(_ spec: AnswerSpec, _ test: TokenizedCorpus, tokenizer: Tokenizer?, pad: Int32) {
         self.spec = spec
         self.tokenizer = tokenizer
@@ -21,7 +24,19 @@ struct WrittenAnswers {
         let examples = (0..<min(spec.rows ?? .max, test.count)).map { test.example($0) }
         let prompts = examples.map { RolloutText.prompt(of: $0, least: spec.promptTokens) }
         self.prompts = prompts
-        references = zip(examples, prompts).map { Array($0.tokens.dropFirst($1.count)) }
+        references = zip(examples, prompts).map {
+            $0.targetCount == 0 ? nil : Array($0.tokens.dropFirst($1.count))
+        }
+    }
+
+    /// What of it cannot be measured, in words; nil: nothing.
+    var limits: String? {
+        let count = references.count { $0 != nil }
+        guard count < references.count else { return nil }
+        return count == 0
+            ? "answers: no test prompt has an answer to compare with: ROUGE-L and exact match are not measured"
+            : "answers: ROUGE-L and exact match are measured on the \(NumberFormat.grouped(count)) of "
+                + "\(NumberFormat.grouped(references.count)) test prompts that have an answer"
     }
 
     /// - Parameter teachers: empty: only words are compared.
@@ -31,21 +46,25 @@ struct WrittenAnswers {
     {
         let ends = try EndTokens.named(in: model.config).union([tokenizer?.special("eos")?.id].compactMap { $0 })
         var metrics: [Metric: Double] = [:]
-        if let tokenizer {
+        let compared = references.indices.filter { references[$0] != nil }
+        if let tokenizer, !compared.isEmpty {
             var (rouge, exact) = (0.0, 0)
-            for (written, reference) in zip(try write(model, TokenSampling(), ends), references) {
+            for (written, reference) in zip(
+                try write(compared, model, TokenSampling(), ends), references.compactMap(\.self))
+            {
                 let said = try tokenizer.decode(written.answer, skippingSpecialTokens: true)
                 let wanted = try tokenizer.decode(Array(reference.prefix(spec.count)), skippingSpecialTokens: true)
                 rouge += RougeL(said, reference: wanted).f
                 let whole = try tokenizer.decode(reference, skippingSpecialTokens: true)
                 if try AnswerRule.isSame(said, whole, by: spec.rule) { exact += 1 }
             }
-            metrics[.rougeL] = rouge / Double(prompts.count)
-            if spec.rule != nil { metrics[.exactMatch] = Double(exact) / Double(prompts.count) }
+            metrics[.rougeL] = rouge / Double(compared.count)
+            if spec.rule != nil { metrics[.exactMatch] = Double(exact) / Double(compared.count) }
         }
         if !teachers.isEmpty {
             let texts = try write(
-                model, TokenSampling(temperature: 1, seed: 1), ends, readBy: teachers.compactMap(\.model))
+                Array(prompts.indices), model, TokenSampling(temperature: 1, seed: 1), ends,
+                readBy: teachers.compactMap(\.model))
             let corpus = try TokenizedCorpus(texts.map(\.example))
             let own = try LanguageEvaluation(
                 model, LanguageBatches(measuring: corpus, pad: pad), teachers: teachers, on: device)
@@ -54,13 +73,14 @@ struct WrittenAnswers {
         return metrics
     }
 
+    /// - Parameter numbers: of the prompts.
     private func write(
-        _ model: any LanguageModel, _ sampling: TokenSampling, _ ends: Set<Int32>,
+        _ numbers: [Int], _ model: any LanguageModel, _ sampling: TokenSampling, _ ends: Set<Int32>,
         readBy others: [any LanguageModel] = []
     ) throws -> [RolloutText] {
         let writer = RolloutWriter(
             count: spec.count, sampling: sampling, ends: ends, models: [model] + others, rows: Self.rows)
-        return try writer.answers(to: prompts, by: model, numbers: Array(prompts.indices))
+        return try writer.answers(to: numbers.map { prompts[$0] }, by: model, numbers: numbers)
     }
 }
 

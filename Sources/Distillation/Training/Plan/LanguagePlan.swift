@@ -23,9 +23,9 @@ struct LanguagePlan {
         self.device = device
         self.rates = rates
         var findings: [String] = []
-        let data = try recipe.data.load(tokenizers: recipe.tokenizers) { findings.append($0) }
+        let data = try recipe.examples { findings.append($0) }
         self.data = data
-        self.findings = findings
+        self.findings = findings + data.words(for: recipe.arms)
         teacherTokens = try recipe.teacherTokens(beside: data)
         let planned = Rehearsal(of: device, rates).device
         let loaded = try zip(recipe.teachers, teacherTokens).map {
@@ -44,6 +44,7 @@ struct LanguagePlan {
                 try role(
                     Training(
                         name: teacher.role, model: live, terms: recipe.teacherTerms, spec: train,
+                        corpus: try data.train(.ofTeacher),
                         present: present.map(\.offset), isTeacher: true)))
         }
         for arm in recipe.arms {
@@ -51,7 +52,8 @@ struct LanguagePlan {
                 try role(
                     Training(
                         name: arm.name, model: recipe.student, terms: arm.terms, spec: arm.train,
-                        rollouts: arm.rollouts, scheme: arm.scheme, asked: arm.teachers,
+                        corpus: try data.train(arm.answerNeed), rollouts: arm.rollouts, scheme: arm.scheme,
+                        asked: arm.teachers,
                         present: Array(recipe.teachers.indices), isTeacher: false)))
         }
         return roles
@@ -63,6 +65,8 @@ struct LanguagePlan {
         let model: LanguageModelSpec
         let terms: [LanguageArmTerm]
         let spec: LanguageTrainSpec
+        /// Of the data, what it goes through.
+        let corpus: TokenizedCorpus
         var rollouts: RolloutSpec?
         var scheme = LanguageScheme.offline
         /// Names of the teachers that are asked.
@@ -84,7 +88,7 @@ struct LanguagePlan {
     }
 
     private func role(_ training: Training) throws -> PlannedRole {
-        var corpus = data.train
+        var corpus = training.corpus
         var notes: [String] = []
         if data.masking != nil {
             notes.append("how many tokens are masked is drawn: what losses take differs a little from step to step")
@@ -97,7 +101,7 @@ struct LanguagePlan {
             notes.append(
                 "texts that a model writes are taken to be \(rollouts.count) tokens long, the most they can be")
             if case .teacher(let spec) = rollouts.kind {
-                corpus = try written(rollouts, spec)
+                corpus = try written(to: corpus, rollouts, spec)
                 if spec.keep != .all { notes.append("all of the teacher's texts are taken to be kept") }
             }
             if case .replay = rollouts.kind {
@@ -127,7 +131,7 @@ struct LanguagePlan {
         guard let outcome else { throw RetortError.internalBug("a training without steps") }
         if case .teacher(let spec)? = training.rollouts?.kind {
             let passes =
-                Double(data.train.count * spec.samples) / Double(training.spec.microBatch ?? training.spec.batch)
+                Double(training.corpus.count * spec.samples) / Double(training.spec.microBatch ?? training.spec.batch)
             work = work + outcome.writing * passes
         }
         let (rows, part) = (training.spec.batch, training.spec.microBatch ?? training.spec.batch)
@@ -150,9 +154,11 @@ struct LanguagePlan {
     }
 
     /// The teacher's texts, as long as they can be: what they say does not matter.
-    private func written(_ rollouts: RolloutSpec, _ spec: TeacherTextSpec) throws -> TokenizedCorpus {
-        let texts = (0..<data.train.count).flatMap { number -> [TokenizedExample] in
-            let prompt = RolloutText.prompt(of: data.train.example(number), least: rollouts.promptTokens)
+    private func written(to asked: TokenizedCorpus, _ rollouts: RolloutSpec, _ spec: TeacherTextSpec) throws
+        -> TokenizedCorpus
+    {
+        let texts = (0..<asked.count).flatMap { number -> [TokenizedExample] in
+            let prompt = RolloutText.prompt(of: asked.example(number), least: rollouts.promptTokens)
             let answer = [Int32](repeating: 0, count: rollouts.count)
             return Array(repeating: RolloutText(prompt: prompt, answer: answer).example, count: spec.samples)
         }
@@ -246,12 +252,11 @@ struct LanguagePlan {
         let compute = here.compute
         let present = try training.present.map { try teacher($0, on: here) }
         let teaching = rehearsal.memory.byPurpose
-        let test = try longest(of: data.test)
+        let test = try data.test.answered.map { try longest(of: $0) }
         let compared = present.filter { !$0.isForeign }.measures
         for (index, teacher) in zip(training.present, present) where recipe.teachers[index].train == nil {
-            guard let model = teacher.model, !teacher.isForeign else { continue }
-            let own = try longest(of: data.test, readBy: teacher)
-            _ = try LanguageEvaluation(model, own, on: here)
+            guard let model = teacher.model, let texts = data.test.answered, !teacher.isForeign else { continue }
+            _ = try LanguageEvaluation(model, try longest(of: texts, readBy: teacher), on: here)
         }
         let known = present.first(where: \.readsStudents)
         func make(trains: Bool = true) throws -> (model: any LanguageModel, arena: ParameterArena) {
@@ -264,7 +269,7 @@ struct LanguagePlan {
         if case .bornAgain = training.scheme {
             former = try make()
             // It was measured, and keeps its tables of positions too.
-            try former.map { _ = try LanguageEvaluation($0.model, test, on: here) }
+            if let former, let test { _ = try LanguageEvaluation(former.model, test, on: here) }
         }
         let (model, arena) = try make()
         var asked = present.filter { training.asked.contains($0.name) }
@@ -272,7 +277,8 @@ struct LanguagePlan {
             asked.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: here))
         }
         let rows =
-            data.packing == .none ? try TokenizedCorpus(examples.map { corpus.example(Int($0)) }) : corpus
+            data.packing == .none
+            ? try TokenizedCorpus(examples.map { corpus.example(Int($0)) }, keepingPrompts: true) : corpus
         let batches = try data.training(rows, batch: training.spec.batch, seed: seed)
         var writing = Rehearsal.Work()
         if let rollouts = training.rollouts, case .teacher = rollouts.kind,
@@ -295,7 +301,7 @@ struct LanguagePlan {
             compute.resetPeakMemory()
             turn = try rehearsal.work { _ = try trainer.train(steps: steps) }
             if rehearsal.memory.peak > memory.peak { memory = rehearsal.memory }
-            _ = try LanguageEvaluation(model, test, teachers: compared, on: here)
+            if let test { _ = try LanguageEvaluation(model, test, teachers: compared, on: here) }
             if let answers = recipe.answers { try answer(answers, model) }
         }
         withExtendedLifetime((present, former)) {}
@@ -356,7 +362,7 @@ struct LanguagePlan {
         let name = rollouts.teacher ?? training.terms.first { $0.objective.needs != .any }?.teachers.first
         let models = [student] + teachers.filter { !$0.isForeign }.compactMap(\.model)
         var heldOut: LanguageBatches?
-        if case .replay = rollouts.kind { heldOut = try longest(of: data.train) }
+        if case .replay = rollouts.kind { heldOut = try longest(of: training.corpus) }
         return RolloutSource(
             rollouts, writer(rollouts, training, for: models), student: student,
             teacher: teachers.first { $0.name == name }, data: batches, heldOut: heldOut, batch: training.spec.batch,
@@ -376,10 +382,10 @@ struct LanguagePlan {
 
     /// The answers to the longest prompts, as they are measured after training.
     private func answer(_ answers: AnswerSpec, _ model: any LanguageModel) throws {
-        let lengths = data.test.promptLengths(least: answers.promptTokens)
+        let lengths = data.test.asked.promptLengths(least: answers.promptTokens)
         let order = lengths.indices.sorted { (lengths[$1], $0) < (lengths[$0], $1) }
         let prompts = order.prefix(WrittenAnswers.rows).map {
-            RolloutText.prompt(of: data.test.example($0), least: answers.promptTokens)
+            RolloutText.prompt(of: data.test.asked.example($0), least: answers.promptTokens)
         }
         _ = try model.generate(Array(prompts), WritingOptions(count: answers.count))
     }

@@ -51,6 +51,21 @@ public struct RankingEvaluation: Sendable {
     private static func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
 }
 
+/// What tables show of a recommender: how it ranks, how large it is, how long a user's ranking takes.
+func rankingMetrics(_ model: any RecommenderModel, _ split: InteractionSplit, on device: Device) throws -> [Metric:
+    Double]
+{
+    model.setTraining(false)
+    let tables = try RecommenderRun.constant(model)
+    let evaluation = try RankingEvaluation(tables, split, on: device)
+    var metrics: [Metric: Double] = [
+        .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
+        .latency: try rankingLatency(tables, on: device),
+    ]
+    for metric in RankingEvaluation.metrics { metrics[metric] = evaluation[metric] }
+    return metrics
+}
+
 /// Median time in microseconds of ranking all items for one user: his scores with every item, enqueued and waited for.
 func rankingLatency(_ tables: EmbeddingTables, on device: Device) throws -> Double {
     try medianMicroseconds(on: device) { _ = try Autograd.withoutGradients { try tables.scores(ofAllItems: [0]) } }

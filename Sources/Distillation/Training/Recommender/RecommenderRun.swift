@@ -181,12 +181,7 @@ public final class RecommenderRun: RecipeRun {
     }
 
     private func measure(_ model: any RecommenderModel, seed: UInt64, curve: TrainingCurve?) throws -> SeedResult {
-        let evaluation = try evaluate(model)
-        var metrics: [Metric: Double] = [
-            .parameters: Double(model.parameterCount), .bytes: Double(model.parameterCount * 4),
-            .latency: try rankingLatency(Self.constant(model), on: device),
-        ]
-        for metric in RankingEvaluation.metrics { metrics[metric] = evaluation[metric] }
+        var metrics = try rankingMetrics(model, split, on: device)
         if let curve {
             metrics[.peakBytes] = Double(curve.peakBytes)
             metrics[.stepTime] = curve.stepMicroseconds

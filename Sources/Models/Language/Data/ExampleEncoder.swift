@@ -106,6 +106,25 @@ public struct ExampleEncoder: Sendable {
         }
     }
 
+    /// A record that ends where an answer is to begin: the tokens that one follows, none of them learned. nil for a record that has its answer,
+    /// and for a text.
+    ///
+    /// One that is too long is left out unless its beginning may be cut off: a prompt without its end asks something else.
+    /// - Throws: `RetortError` 65, with the record's place, for turns that the template cannot write and for a prompt without tokens.
+    public func question(_ record: TextRecord) throws -> Outcome? {
+        guard record.content.isQuestion else { return nil }
+        let tokens = try prompt(record)
+        guard !tokens.isEmpty else {
+            throw RetortError.badData(
+                "the prompt is empty", at: record.place?.location,
+                why: "the tokenizer puts no token in front of a text")
+        }
+        let whole = TokenizedExample(tokens: tokens, isTarget: tokens.map { _ in false })
+        guard let limit = options.maxLength, whole.count > limit else { return .example(whole, isCut: false) }
+        guard options.truncation == .left else { return .tooLong(tokens: whole.count) }
+        return .example(whole.cut(to: limit, from: .left), isCut: true)
+    }
+
     /// Errors of the encoding say which record it was.
     private func placed<Value>(_ record: TextRecord, _ body: () throws -> Value) throws -> Value {
         do {

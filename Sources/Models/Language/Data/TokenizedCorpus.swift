@@ -16,6 +16,8 @@ public final class TokenizedCorpus: Sendable {
         public internal(set) var tooLong = 0
         /// Records left out because nothing of them would be learned.
         public internal(set) var withoutTarget = 0
+        /// Examples of which nothing is learned, for they are prompts that a model answers.
+        public internal(set) var prompts = 0
         public internal(set) var tokens = 0
         /// Tokens that are learned.
         public internal(set) var targets = 0
@@ -46,26 +48,21 @@ public final class TokenizedCorpus: Sendable {
         _ source: some TextRecords, _ encoder: ExampleEncoder, threads: Int = 1,
         onProgress: (_ done: Int) -> Void = { _ in }
     ) throws {
-        var builder = CorpusBuilder()
-        let wave = max(1, threads) * Self.blockRecords
-        for start in stride(from: 0, to: source.count, by: wave) {
-            guard !StopSignal.isRequested else {
-                throw RetortError.stopped("stopped while the data were encoded", why: "nothing was trained yet")
-            }
-            let end = min(start + wave, source.count)
-            for block in try Self.blocks(source, encoder, start..<end) { builder.add(block) }
-            onProgress(end)
-        }
-        try self.init(builder)
+        try self.init(
+            CorpusBuilder(count: source.count, threads: threads, onProgress: onProgress) { number, block in
+                block.add(try encoder.encode(source.record(number)), record: number)
+            })
     }
 
     /// A corpus of given examples.
+    /// - Parameter keepingPrompts: also those of which nothing is learned.
     /// - Throws: `RetortError` 65 when there is none.
-    public convenience init(_ examples: [TokenizedExample]) throws {
+    public convenience init(_ examples: [TokenizedExample], keepingPrompts: Bool = false) throws {
         var builder = CorpusBuilder()
         var block = CorpusBlock()
         for (number, example) in examples.enumerated() {
-            block.add(example.targetCount > 0 ? .example(example, isCut: false) : .withoutTarget, record: number)
+            let isKept = keepingPrompts || example.targetCount > 0
+            block.add(isKept ? .example(example, isCut: false) : .withoutTarget, record: number)
         }
         builder.add(block)
         try self.init(builder)
@@ -80,35 +77,13 @@ public final class TokenizedCorpus: Sendable {
         return (try part(false), try part(true))
     }
 
-    private init(_ builder: CorpusBuilder) throws {
+    /// - Throws: `RetortError` 65 when no example is left.
+    init(_ builder: CorpusBuilder) throws {
         guard builder.records.count > 0 else { throw builder.emptiness }
         summary = builder.finishedSummary
         records = builder.records
         marked = builder.marked
         offsets = builder.offsets
-    }
-
-    private static let blockRecords = 128
-
-    /// The blocks of a range of records, encoded at once, in order.
-    private static func blocks(
-        _ source: some TextRecords, _ encoder: ExampleEncoder, _ range: Range<Int>
-    ) throws -> [CorpusBlock] {
-        let count = (range.count + blockRecords - 1) / blockRecords
-        let blocks = Mutex([Result<CorpusBlock, any Error>?](repeating: nil, count: count))
-        DispatchQueue.concurrentPerform(iterations: count) { index in
-            let start = range.lowerBound + index * blockRecords
-            let block = Result {
-                var block = CorpusBlock()
-                for number in start..<min(start + blockRecords, range.upperBound) {
-                    block.add(try encoder.encode(source.record(number)), record: number)
-                }
-                return block
-            }
-            blocks.withLock { $0[index] = block }
-        }
-        // The first error in the order of the records, whichever thread was first.
-        return try blocks.withLock { try $0.compactMap { try $0?.get() } }
     }
 
     /// Tokens of an example.
@@ -145,6 +120,8 @@ struct CorpusBlock: Sendable {
     fileprivate var lengths: [Int] = []
     fileprivate var records: [Int32] = []
     fileprivate var summary = TokenizedCorpus.Summary()
+    /// Numbers of records that whoever adds them wants to know.
+    var noted: [Int32] = []
 
     mutating func add(_ outcome: ExampleEncoder.Outcome, record: Int) {
         summary.records += 1
@@ -159,16 +136,62 @@ struct CorpusBlock: Sendable {
             lengths.append(example.count)
             records.append(Int32(clamping: record))
             summary.targets += example.targetCount
+            if example.targetCount == 0 { summary.prompts += 1 }
         }
     }
 }
 
 /// Puts blocks together.
-private struct CorpusBuilder {
-    var marked: [Int32] = []
-    var offsets = [0]
-    var records: [Int32] = []
+struct CorpusBuilder {
+    fileprivate var marked: [Int32] = []
+    fileprivate var offsets = [0]
+    fileprivate var records: [Int32] = []
     var summary = TokenizedCorpus.Summary()
+    private(set) var noted: [Int32] = []
+
+    var isEmpty: Bool { records.isEmpty }
+
+    init() {}
+
+    /// Encodes so many records, some at once, in order.
+    /// - Parameters:
+    ///   - threads: how many encode at once; the result does not depend on it.
+    ///   - onProgress: called now and then with the records done, on the calling thread.
+    ///   - encode: adds the record of a number to a block.
+    /// - Throws: the first error in the order of the records, whichever thread was first; `RetortError` 75 when a signal asked to stop.
+    init(
+        count: Int, threads: Int, onProgress: (_ done: Int) -> Void = { _ in },
+        _ encode: @Sendable (_ number: Int, _ block: inout CorpusBlock) throws -> Void
+    ) throws {
+        let wave = max(1, threads) * Self.blockRecords
+        for start in stride(from: 0, to: count, by: wave) {
+            guard !StopSignal.isRequested else {
+                throw RetortError.stopped("stopped while the data were encoded", why: "nothing was trained yet")
+            }
+            let end = min(start + wave, count)
+            for block in try Self.blocks(start..<end, encode) { add(block) }
+            onProgress(end)
+        }
+    }
+
+    private static let blockRecords = 128
+
+    private static func blocks(
+        _ range: Range<Int>, _ encode: @Sendable (Int, inout CorpusBlock) throws -> Void
+    ) throws -> [CorpusBlock] {
+        let count = (range.count + blockRecords - 1) / blockRecords
+        let blocks = Mutex([Result<CorpusBlock, any Error>?](repeating: nil, count: count))
+        DispatchQueue.concurrentPerform(iterations: count) { index in
+            let start = range.lowerBound + index * blockRecords
+            let block = Result {
+                var block = CorpusBlock()
+                for number in start..<min(start + blockRecords, range.upperBound) { try encode(number, &block) }
+                return block
+            }
+            blocks.withLock { $0[index] = block }
+        }
+        return try blocks.withLock { try $0.compactMap { try $0?.get() } }
+    }
 
     mutating func add(_ block: CorpusBlock) {
         marked += block.marked
@@ -179,6 +202,8 @@ private struct CorpusBuilder {
         summary.tooLong += block.summary.tooLong
         summary.withoutTarget += block.summary.withoutTarget
         summary.targets += block.summary.targets
+        summary.prompts += block.summary.prompts
+        noted += block.noted
     }
 
     var finishedSummary: TokenizedCorpus.Summary {

@@ -21,6 +21,13 @@ public struct TokenizedExample: Sendable, Equatable {
             tokens: Array(tokens.prefix(length)), isTarget: tokens.prefix(length).indices.map { $0 == 1 })
     }
 
+    /// As many tokens at least: a prompt may have one alone.
+    public func repeated(to least: Int) -> TokenizedExample {
+        guard count < least, !tokens.isEmpty else { return self }
+        let repeated = (0..<least).map { tokens[$0 % count] }
+        return TokenizedExample(tokens: repeated, isTarget: repeated.map { _ in false })
+    }
+
     /// The first tokens, or the last.
     func cut(to length: Int, from side: TextSide) -> TokenizedExample {
         guard count > length else { return self }

@@ -24,10 +24,11 @@ struct RolloutText: Sendable {
         self.isTeachers = isTeachers
     }
 
-    /// What an example asks: the tokens before the last that are learned in a row, of plain text its beginning.
+    /// What an example asks: the tokens before the last that are learned in a row, of plain text its beginning, and all of one of which nothing
+    /// is learned.
     /// - Parameter least: tokens of a prompt at least, as far as the example has more than that.
     static func prompt(of example: TokenizedExample, least: Int) -> [Int32] {
-        let last = example.isTarget.lastIndex(of: true) ?? example.count - 1
+        guard let last = example.isTarget.lastIndex(of: true) else { return example.tokens }
         let start = example.isTarget[..<last].lastIndex(of: false).map { $0 + 1 } ?? 0
         return Array(example.tokens.prefix(max(1, min(max(start, least), example.count - 1))))
     }
