@@ -231,7 +231,8 @@ struct PlanTests {
         let cached = recipe.replacing("{path: other}", with: "{path: run/teacher/seed-0/final, cache: cache}")
             .replacing("loss: akl", with: "loss: jsd")
         _ = try CacheRun(
-            readRecipe(folder.write(cached, to: "cached.yaml")), output: nil, kept: .top(9), bits: 8, states: .f16,
+            readRecipe(folder.write(cached, to: "cached.yaml")), output: folder.path("cache"), kept: .top(9), bits: 8,
+            states: .f16,
             batch: 4, on: backend.device(), progress: Progress(quiet: true)
         ).run()
         try compare(cached, in: folder, backend)

@@ -44,7 +44,10 @@ struct CacheTests {
         #expect(again.exit == 0 && again.stdout.contains("0 tokens read now"), "\(again.stdout)\(again.stderr)")
         let train = try Child.retort(
             ["train", folder.path("recipe.yaml"), data, "--device", "cpu", "--output", folder.path("run")])
-        #expect(train.exit == 0 && !train.stdout.contains("teacher "), "\(train.stdout)\(train.stderr)")
+        let lines = train.stdout.split(separator: "\n")
+        #expect(train.exit == 0 && !lines.contains { $0.hasPrefix("teacher ") }, "\(train.stdout)\(train.stderr)")
+        // Students are measured by what was kept, and the table says so.
+        #expect(train.stdout.contains("agreement %") && train.stdout.contains("over the 9 likeliest classes"))
     }
 
     @Test("what is wrong is said, with its exit code")
