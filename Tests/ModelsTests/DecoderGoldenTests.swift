@@ -199,7 +199,8 @@ struct DecoderGoldenTests {
             (#""vocab_size": 95"#, #""vocab_size": 96"#, "shape"),
             (#""vocab_size": 95"#, #""vocab_size": 99999999999"#, "vocab_size"),
             (#""num_hidden_layers": 3"#, #""num_hidden_layers": 2"#, "belongs to no parameter"),
-            (#""rope_type": "default""#, #""rope_type": "yarn""#, "yarn"),
+            (#""rope_type": "default""#, #""rope_type": "longrope""#, "longrope"),
+            (#""rope_type": "default""#, #""rope_type": "yarn""#, "factor"),
             (#""attention_dropout": 0.0"#, #""attention_dropout": 1.0"#, "dropout"),
         ]
         for (piece, replacement, word) in cases {

@@ -112,8 +112,11 @@ public struct DecoderConfiguration: Sendable {
 
     private static func yarn(_ scaling: JSONCursor, positions: Int) throws -> RotaryTable.YaRN {
         func number(_ key: String) throws -> Double? { try scaling.optional(key)?.double(in: 0...1e9) }
-        let original = try scaling.optional("original_max_position_embeddings")?.int(in: 1...(1 << 28)) ?? positions
-        let factor = try scaling.optional("factor")?.double(in: 1e-6...1e9) ?? Double(positions) / Double(original)
+        let given = try scaling.optional("original_max_position_embeddings")?.int(in: 1...(1 << 28))
+        let original = given ?? positions
+        let factor =
+            try given == nil || scaling.optional("factor") != nil
+            ? scaling.member("factor").double(in: 1e-6...1e9) : Double(positions) / Double(original)
         var yarn = RotaryTable.YaRN(factor: factor, originalPositions: original)
         // 0 is as good as nothing, as in transformers.
         if let fast = try number("beta_fast"), fast > 0 { yarn.fast = fast }
