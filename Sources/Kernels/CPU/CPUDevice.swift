@@ -86,10 +86,13 @@ public final class CPUDevice: Sendable {
         parallelParts(count, work: work) { body($1, $2) }
     }
 
+    /// Elements of row-kernel work, about 5 µs of it, that are worth sharing.
+    private static let leastShared = 1 << 14
+
     /// The same, also telling `body` which of at most `threads` parts a range is: what a part needs to itself goes by that number.
     func parallelParts(_ count: Int, work: Int, _ body: (_ part: Int, Int, Int) -> Void) {
         guard !isRehearsal else { return }
-        guard threads > 1, count > 1, work >= 65_536 else { return body(0, 0, count) }
+        guard threads > 1, count > 1, work >= Self.leastShared else { return body(0, 0, count) }
         let parts = min(count, threads)
         withoutActuallyEscaping(body) { body in
             var share: (Int) -> Void = { body($0, count * $0 / parts, count * ($0 + 1) / parts) }
