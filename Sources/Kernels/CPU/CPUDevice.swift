@@ -81,7 +81,7 @@ public final class CPUDevice: Sendable {
     }
 
     /// Calls `body` on ranges that together cover `0..<count`, in parallel when the work is worth waking a thread.
-    /// - Parameter work: elements of row-kernel work in the whole call; sharing it costs about 2 µs where the threads are awake.
+    /// - Parameter work: elements of row-kernel work in the whole call; sharing costs 0.24 µs where the threads are awake, 54 where they sleep.
     func parallel(_ count: Int, work: Int, _ body: (Int, Int) -> Void) {
         parallelParts(count, work: work) { body($1, $2) }
     }
