@@ -207,12 +207,12 @@ INLINE void conv_copy_row(GLOBAL const float *row, int width, int column, int n,
     if (step == 2 && spread == 1) {
         for (; i + 8 <= n && column + 2 * i + 16 <= width; i += 8) {
             real v = LOAD(from + 2 * i);
-            CONV_STORE_HALF(to + i, v.even);
+            CONV_STORE_HALF(to + i, even_lanes(v));
         }
         // The last eight begin one element earlier, where the row ends with them.
         if (i < n && n >= 8 && column + 2 * (n - 8) > 0) {
             real v = LOAD(from + 2 * (n - 8) - 1);
-            CONV_STORE_HALF(to + n - 8, v.odd);
+            CONV_STORE_HALF(to + n - 8, odd_lanes(v));
             return;
         }
     }

@@ -109,6 +109,8 @@ INLINE float lane_max(real v) {
     real2 c = __builtin_elementwise_max(b.lo, b.hi);
     return c.x > c.y ? c.x : c.y;
 }
+INLINE real8 even_lanes(real v) { return v.even; }
+INLINE real8 odd_lanes(real v) { return v.odd; }
 // p · 2^n for whole n in [-126, 128]; n = -126 gives 0, so that nothing subnormal comes about. NaN stays NaN.
 INLINE real v_scale(real p, real n) {
 #if CROWS_LEVEL >= 4
