@@ -131,7 +131,9 @@ public final class Arena: Sendable {
             state.report.byPurpose[block.purpose, default: 0] -= block.bytes
             guard let region = block.region else { return }
             var range = block.offset..<(block.offset + block.bytes)
-            var free = state.regions[region].free
+            // Taken out while it changes, or it would be copied.
+            var free: [Range<Int>] = []
+            swap(&free, &state.regions[region].free)
             var at = free.firstIndex { $0.lowerBound > range.lowerBound } ?? free.count
             if at < free.count, free[at].lowerBound == range.upperBound {
                 range = range.lowerBound..<free[at].upperBound

@@ -18,16 +18,16 @@ public enum ComputeDevice: Sendable {
     }
 
     /// A fresh contiguous view. Its content is undefined.
-    public func empty(_ shape: [Int], _ dtype: DType = .f32, for purpose: Purpose = .activations) throws -> View {
-        View(storage: try allocate(shape.reduce(1, *), dtype, for: purpose), shape: shape, dtype: dtype)
+    public func empty(_ shape: Dimensions, _ dtype: DType = .f32, for purpose: Purpose = .activations) throws -> View {
+        View(storage: try allocate(shape.product, dtype, for: purpose), shape: shape, dtype: dtype)
     }
 
     /// A view that holds `values`; T is the host type of `dtype` (Float for f32, Int32 for i32, UInt16 for f16 and bf16, …).
     public func view<T: BitwiseCopyable>(
-        _ values: [T], _ shape: [Int], _ dtype: DType = .f32, for purpose: Purpose = .data
+        _ values: [T], _ shape: Dimensions, _ dtype: DType = .f32, for purpose: Purpose = .data
     ) throws -> View {
         precondition(
-            values.count == shape.reduce(1, *) && MemoryLayout<T>.size == dtype.size, "\(values.count) \(shape)")
+            values.count == shape.product && MemoryLayout<T>.size == dtype.size, "\(values.count) \(shape)")
         let view = try empty(shape, dtype, for: purpose)
         try write(values, to: view)
         return view

@@ -19,11 +19,13 @@ public struct View: Sendable {
     public let storage: Storage
     /// First element, counted from the start of the block.
     public let offset: Int
-    public let shape: [Int]
-    public let strides: [Int]
+    public let shape: Dimensions
+    public let strides: Dimensions
     public let dtype: DType
 
-    public init(storage: Storage, offset: Int = 0, shape: [Int], strides: [Int]? = nil, dtype: DType = .f32) {
+    public init(
+        storage: Storage, offset: Int = 0, shape: Dimensions, strides: Dimensions? = nil, dtype: DType = .f32
+    ) {
         self.storage = storage
         self.offset = offset
         self.shape = shape
@@ -31,15 +33,15 @@ public struct View: Sendable {
         self.dtype = dtype
     }
 
-    public static func contiguousStrides(_ shape: [Int]) -> [Int] {
-        var strides = [Int](repeating: 1, count: shape.count)
+    public static func contiguousStrides(_ shape: Dimensions) -> Dimensions {
+        var strides = Dimensions(repeating: 1, count: shape.count)
         for i in stride(from: shape.count - 2, through: 0, by: -1) { strides[i] = strides[i + 1] * shape[i + 1] }
         return strides
     }
 
     public var rank: Int { shape.count }
     /// Number of elements; 1 for a scalar.
-    public var count: Int { shape.reduce(1, *) }
+    public var count: Int { shape.product }
 
     /// Whether the elements follow each other without gaps, row-major. True of a view without elements.
     public var isContiguous: Bool {
@@ -73,8 +75,8 @@ public struct View: Sendable {
     }
 
     /// The same bytes under another shape of equally many elements. The view must be contiguous.
-    public func reshaped(_ shape: [Int]) -> View {
-        precondition(isContiguous && shape.reduce(1, *) == count, "reshape \(self.shape) to \(shape)")
+    public func reshaped(_ shape: Dimensions) -> View {
+        precondition(isContiguous && shape.product == count, "reshape \(self.shape) to \(shape)")
         return View(storage: storage, offset: offset, shape: shape, dtype: dtype)
     }
 
@@ -107,9 +109,9 @@ public struct View: Sendable {
     public var transposed: View { transposed(rank - 2, rank - 1) }
 
     /// The view repeated along dimensions of size 1 (or missing ones) up to `shape`, with stride 0; nil when it does not fit.
-    public func broadcast(to target: [Int]) -> View? {
+    public func broadcast(to target: Dimensions) -> View? {
         guard target.count >= rank else { return nil }
-        var strides = [Int](repeating: 0, count: target.count)
+        var strides = Dimensions(repeating: 0, count: target.count)
         for i in 0..<rank {
             let t = target.count - rank + i
             if shape[i] == target[t] {
@@ -138,7 +140,8 @@ public struct View: Sendable {
     public func permuted(_ axes: [Int]) -> View {
         precondition(axes.sorted() == Array(shape.indices), "\(axes) of \(shape)")
         return View(
-            storage: storage, offset: offset, shape: axes.map { shape[$0] }, strides: axes.map { strides[$0] },
+            storage: storage, offset: offset, shape: Dimensions(axes.map { shape[$0] }),
+            strides: Dimensions(axes.map { strides[$0] }),
             dtype: dtype)
     }
 }

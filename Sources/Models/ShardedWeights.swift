@@ -13,8 +13,8 @@ struct SavedArray {
 
     /// The parameters, then the buffers.
     static func all(of module: any Module) -> [SavedArray] {
-        module.parameters.map { p in SavedArray(name: p.name, shape: p.shape, values: p.values) }
-            + module.buffers.map { b in SavedArray(name: b.name, shape: b.shape, values: b.values) }
+        module.parameters.map { p in SavedArray(name: p.name, shape: Array(p.shape), values: p.values) }
+            + module.buffers.map { b in SavedArray(name: b.name, shape: Array(b.shape), values: b.values) }
     }
 
     /// Writes one safetensors file.

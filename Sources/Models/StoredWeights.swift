@@ -27,8 +27,8 @@ struct StoredWeights {
     ) throws {
         self.files = files
         let arrays: [(name: String, shape: [Int], assign: Assignment)] =
-            module.parameters.map { p in (p.name, p.shape, { try p.assign(pieces: $0) }) }
-            + module.buffers.map { b in (b.name, b.shape, { try b.assign(pieces: $0) }) }
+            module.parameters.map { p in (p.name, Array(p.shape), { try p.assign(pieces: $0) }) }
+            + module.buffers.map { b in (b.name, Array(b.shape), { try b.assign(pieces: $0) }) }
         entries = try arrays.compactMap { array in
             let held = storedNames(array.name).first(where: files.holds)
             if begins(array.name, held != nil) { return nil }

@@ -37,7 +37,7 @@ final class Node {
 
     /// Order of creation; backward runs from high to low.
     let id: Int
-    let shape: [Int]
+    let shape: Dimensions
     let device: ComputeDevice
     let inputs: [Node]
     /// Sends a gradient on to the inputs. nil for leaves and once backward has passed.
@@ -49,7 +49,7 @@ final class Node {
     private(set) var isBeginning = false
 
     init(
-        shape: [Int], device: ComputeDevice, inputs: [Node] = [], slot: GradientSlot? = nil,
+        shape: Dimensions, device: ComputeDevice, inputs: [Node] = [], slot: GradientSlot? = nil,
         vjp: ((Gradient) throws -> Void)? = nil
     ) {
         id = Self.counter.add(1, ordering: .relaxed).newValue
@@ -61,7 +61,7 @@ final class Node {
     }
 
     /// The beginning of a tape that is made again in backward.
-    convenience init(beginning shape: [Int], device: ComputeDevice) {
+    convenience init(beginning shape: Dimensions, device: ComputeDevice) {
         self.init(shape: shape, device: device)
         isBeginning = true
     }
@@ -71,7 +71,7 @@ final class Node {
     ///   - source: what the part is computed from; nil where that needs no gradient.
     ///   - part: makes the part's tape again: its beginning, and its end.
     static func recomputing(
-        from source: Node?, shape: [Int], device: ComputeDevice,
+        from source: Node?, shape: Dimensions, device: ComputeDevice,
         part: @escaping () throws -> (beginning: Node?, end: Node?)
     ) -> Node {
         Node(shape: shape, device: device, inputs: source.map { [$0] } ?? []) { gradient in
@@ -155,7 +155,7 @@ final class GradientSlot {
 }
 
 extension View {
-    func reshapedIfNeeded(_ shape: [Int]) -> View { self.shape == shape ? self : reshaped(shape) }
+    func reshapedIfNeeded(_ shape: Dimensions) -> View { self.shape == shape ? self : reshaped(shape) }
 }
 
 extension Tensor {

@@ -87,7 +87,7 @@ struct EncoderHiddenTests {
 
         /// A signal of a text alone, in double: there is no padding.
         func signal(_ model: AnsweringEncoder, _ path: String, _ number: Int32) throws -> (
-            values: [Double], shape: [Int]
+            values: [Double], shape: Dimensions
         ) {
             model.model.setTraining(false)
             let signals = try Autograd.withoutGradients { try model.answer([number], capturing: [path]).signals }

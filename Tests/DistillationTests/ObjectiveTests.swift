@@ -55,7 +55,7 @@ struct ObjectiveTests {
         on device: Device,
         then: (Tensor) throws -> Tensor = { $0 }
     ) throws -> (loss: Float, gradient: [Float]) {
-        let shape = [labels.count, classes]
+        let shape: Dimensions = [labels.count, classes]
         let (x, leaf) = try Tensor.variable(student, shape, on: device)
         let input = ObjectiveInput(
             student: x, teacher: objective.needsTeacher ? try Tensor(teacher, shape, on: device) : nil,

@@ -77,7 +77,7 @@ struct RankingLossTests {
     private func evaluate(
         _ recipe: String, _ s: [Float], _ t: [Float], _ label: [Int], counted: [Float]? = nil, _ device: Device
     ) throws -> (value: Float, gradient: [Float]) {
-        let shape = [label.count, s.count / label.count]
+        let shape: Dimensions = [label.count, s.count / label.count]
         let (student, leaf) = try Tensor.variable(s, shape, on: device)
         var relevant = [Float](repeating: 0, count: s.count)
         for (row, label) in label.enumerated() { relevant[row * shape[1] + label] = 1 }

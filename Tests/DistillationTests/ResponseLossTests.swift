@@ -23,7 +23,7 @@ struct ResponseLossTests {
         loss: Float, gradient: [Float]
     ) {
         let device = try backend.device()
-        let shape = [Self.rows, Self.classes]
+        let shape: Dimensions = [Self.rows, Self.classes]
         let (x, leaf) = try Tensor.variable(numbers("student"), shape, on: device)
         let input = ObjectiveInput(
             student: .init(logits: x), teachers: try teachers.map { .init(logits: try Tensor($0, shape, on: device)) },

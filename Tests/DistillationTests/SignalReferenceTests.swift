@@ -13,12 +13,12 @@ import Testing
 struct SignalReferenceTests {
     /// Compares value and gradient of a function of the student's features with a reference in double.
     private func compare(
-        _ shape: [Int], teacher teacherShape: [Int], _ backend: TestBackend, tolerance: Double = 2e-6,
+        _ shape: Dimensions, teacher teacherShape: Dimensions, _ backend: TestBackend, tolerance: Double = 2e-6,
         _ loss: (Tensor, Tensor) throws -> Tensor, reference: ([Double], [Double]) -> Double
     ) throws {
         let device = try backend.device()
-        let student = SignalSample.random("student", shape.reduce(1, *), 1.5)
-        let teacher = SignalSample.random("teacher", teacherShape.reduce(1, *), 1.5)
+        let student = SignalSample.random("student", shape.product, 1.5)
+        let teacher = SignalSample.random("teacher", teacherShape.product, 1.5)
         let (x, leaf) = try Tensor.variable(student, shape, on: device)
         let value = try loss(x, Tensor(teacher, teacherShape, on: device))
         let number = try value.item()

@@ -21,11 +21,11 @@ struct SignalSample {
     static let labels: [Int32] = [0, 3, 1, 3]
     static let ids: [Int32] = [7, 0, 11, 4]
 
-    static let studentShapes: [String: [Int]] = [
+    static let studentShapes: [String: Dimensions] = [
         "s1": [3, 8, 8], "s2": [4, 4, 4], "s3": [5, 2, 2], "p1": [3, 8, 8], "p2": [4, 4, 4], "p3": [5, 2, 2],
         "e": [6], "cam": [5, 4, 4],
     ]
-    static let otherShapes: [String: [Int]] = [
+    static let otherShapes: [String: Dimensions] = [
         "s1": [4, 8, 8], "s2": [6, 4, 4], "s3": [7, 2, 2], "p1": [4, 8, 8], "p2": [6, 4, 4], "p3": [7, 2, 2],
         "e": [9], "cam": [5, 4, 4],
     ]
@@ -37,7 +37,7 @@ struct SignalSample {
     let device: Device
     /// How many teachers the loss sees.
     let teacherCount: Int
-    private let teacherShapes: [String: [Int]]
+    private let teacherShapes: [String: Dimensions]
     private let projectors: Projectors
     private let arena: ParameterArena
 
@@ -56,8 +56,10 @@ struct SignalSample {
         var all = (0..<Int32(Self.examples)).map { $0 % Int32(Self.classes) }
         for (id, label) in zip(Self.ids, Self.labels) { all[Int(id)] = label }
         let context = TermContext(
-            models: models, student: Self.studentShapes.filter { [request] in request.student.contains($0.key) },
-            teacher: teacherShapes.filter { [request] in request.teacher.contains($0.key) }, classes: Self.classes,
+            models: models,
+            student: Self.studentShapes.filter { [request] in request.student.contains($0.key) }.mapValues(Array.init),
+            teacher: teacherShapes.filter { [request] in request.teacher.contains($0.key) }.mapValues(Array.init),
+            classes: Self.classes,
             examples: Self.examples, labels: try device.compute.view(all, [Self.examples], .i32), name: "term", seed: 3,
             device: device)
         term = try objective.term(context)
@@ -88,9 +90,9 @@ struct SignalSample {
     }
 
     private func teacher(_ name: String, agreeingWith values: Values?, spread: Float) throws -> ModelOutput {
-        func tensor(_ path: String, _ shape: [Int]) throws -> Tensor {
-            let shape = [Self.rows] + shape
-            let own = Self.random(name + path, shape.reduce(1, *), spread)
+        func tensor(_ path: String, _ shape: Dimensions) throws -> Tensor {
+            let shape: Dimensions = [Self.rows] + shape
+            let own = Self.random(name + path, shape.product, spread)
             return try Tensor(values?[path] ?? own, shape, on: device)
         }
         var signals: [String: Tensor] = [:]
@@ -107,7 +109,7 @@ struct SignalSample {
         ObjectiveInput, leaves: [String: Parameter]
     ) {
         var leaves: [String: Parameter] = [:]
-        func leaf(_ path: String, _ shape: [Int]) throws -> Tensor {
+        func leaf(_ path: String, _ shape: Dimensions) throws -> Tensor {
             let (tensor, parameter) = try Tensor.variable(values[path]!, [Self.rows] + shape, on: device)
             leaves[path] = parameter
             return tensor

@@ -6,7 +6,7 @@ import Testing
 @Suite("Convolution")
 struct Conv2dTests {
     private static func operands(
-        x: [Int], weight: [Int], y: [Int], on device: ComputeDevice
+        x: Dimensions, weight: Dimensions, y: Dimensions, on device: ComputeDevice
     ) throws -> Conv2d.Operands {
         .init(x: try device.empty(x), weight: try device.empty(weight), y: .write(try device.empty(y)))
     }
@@ -26,8 +26,10 @@ struct Conv2dTests {
                 [1, 1, 1, 1], [1, 1, 2, 2], [1, 1, 1, 1], Conv2dGeometry(padding: 1 << 22, dilation: 1 << 23),
                 "padded elements"
             ),
-        ])
-    func refuses(_ x: [Int], _ weight: [Int], _ y: [Int], _ geometry: Conv2dGeometry, _ words: String) throws {
+        ] as [(Dimensions, Dimensions, Dimensions, Conv2dGeometry, String)])
+    func refuses(_ x: Dimensions, _ weight: Dimensions, _ y: Dimensions, _ geometry: Conv2dGeometry, _ words: String)
+        throws
+    {
         let device = ComputeDevice.planned(PlannedDevice())
         let operands = try Self.operands(x: x, weight: weight, y: y, on: device)
         let error = #expect(throws: KernelError.self) { try run(Conv2d(geometry), operands, on: device) }
@@ -50,8 +52,8 @@ struct Conv2dTests {
         let geometry = Conv2dGeometry(padding: 1)
         let results = try [1, 2, 3, 5].map { count in
             let device = ComputeDevice.cpu(try CPUDevice(threads: count))
-            func values(_ shape: [Int], _ step: Int) throws -> View {
-                try device.view((0..<shape.reduce(1, *)).map { Float(($0 * step) % 1021) / 511 - 1 }, shape)
+            func values(_ shape: Dimensions, _ step: Int) throws -> View {
+                try device.view((0..<shape.product).map { Float(($0 * step) % 1021) / 511 - 1 }, shape)
             }
             let (x, dy) = (try values([9, 20, 16, 16], 7), try values([9, 24, 16, 16], 13))
             let weight = try values([24, 20, 3, 3], 11)

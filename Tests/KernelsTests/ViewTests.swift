@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Views")
 struct ViewTests {
-    private func view(_ shape: [Int], strides: [Int]? = nil, offset: Int = 0) throws -> View {
+    private func view(_ shape: Dimensions, strides: Dimensions? = nil, offset: Int = 0) throws -> View {
         let plan = ComputeDevice.planned(PlannedDevice())
         return View(storage: try plan.allocate(10_000, for: .data), offset: offset, shape: shape, strides: strides)
     }
@@ -23,7 +23,7 @@ struct ViewTests {
 
     @Test("rows: what has one pitch is a matrix")
     func rows() throws {
-        func rows(_ shape: [Int], _ strides: [Int]? = nil) throws -> [Int]? {
+        func rows(_ shape: Dimensions, _ strides: Dimensions? = nil) throws -> [Int]? {
             try view(shape, strides: strides).rows.map { [$0.rows, $0.columns, $0.pitch] }
         }
         #expect(try rows([5, 7]) == [5, 7, 7])
@@ -76,7 +76,7 @@ struct ViewTests {
 
     @Test("a matrix layout has a leading dimension, by rows or by columns")
     func matrixLayout() throws {
-        func layout(_ shape: [Int], _ strides: [Int]) throws -> (Bool, Int)? {
+        func layout(_ shape: Dimensions, _ strides: Dimensions) throws -> (Bool, Int)? {
             MatrixLayout(try view(shape, strides: strides)).map { ($0.transposed, $0.leading) }
         }
         #expect(try layout([5, 7], [7, 1])! == (false, 7))
@@ -92,7 +92,7 @@ struct ViewTests {
 
     @Test("dimensions merge where every operand steps evenly")
     func merging() {
-        func merged(_ shape: [Int], _ strides: [[Int]]) -> [[Int]] {
+        func merged(_ shape: Dimensions, _ strides: [Dimensions]) -> [Dimensions] {
             let result = mergeDimensions(shape, strides)
             return [result.sizes] + result.strides
         }
@@ -157,7 +157,8 @@ struct MatmulPlanTests {
 
 @Suite("Batches of products")
 struct MatmulBatchTests {
-    private func operands(_ a: [Int], _ b: [Int], _ c: [Int], padding: Int = 0) throws -> Matmul.Operands {
+    private func operands(_ a: Dimensions, _ b: Dimensions, _ c: Dimensions, padding: Int = 0) throws -> Matmul.Operands
+    {
         let plan = ComputeDevice.planned(PlannedDevice())
         var strides = View.contiguousStrides(c)
         if padding > 0 { strides[0] += padding }

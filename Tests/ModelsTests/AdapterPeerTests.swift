@@ -37,7 +37,7 @@ struct AdapterPeerTests {
                         ids.map(Int64.init).withUnsafeBytes { Array($0) }
                     ),
                     (
-                        .init(name: "output", type: .float32, shape: output.shape),
+                        .init(name: "output", type: .float32, shape: Array(output.shape)),
                         try output.values().withUnsafeBytes { Array($0) }
                     ),
                 ])

@@ -16,7 +16,7 @@ struct ChunkedHeadTests {
         let next = ids.indices.map { $0 % 6 == 5 ? Int32(-100) : ids[$0 + 1] }
         let labels = try device.compute.view(next, [ids.count], .i32)
         let weights = try Tensor.tokenWeights(labels, divisor: 10, on: device)
-        let shape = [ids.count, model.vocabulary]
+        let shape: Dimensions = [ids.count, model.vocabulary]
         let teacher = try Tensor(
             (0..<(shape[0] * shape[1])).map { Float($0 * 37 % 101) * 0.04 - 2 }, shape, on: device)
         let op = Divergence(.forwardKL, temperature: 2, softWeight: 2, hardWeight: 0.5)

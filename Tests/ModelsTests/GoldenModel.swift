@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 import TestSupport
@@ -23,7 +24,7 @@ struct GoldenModel {
     func labels() throws -> [Int32] { try tensors.int64s("labels").map(Int32.init) }
 
     func tensor(_ key: String, on device: Device) throws -> Tensor {
-        try Tensor(floats(key), shape(key), on: device)
+        try Tensor(floats(key), Dimensions(shape(key)), on: device)
     }
 
     /// The error a float32 implementation may have: 8 times the reference's own, and a rounding of its largest number.

@@ -108,7 +108,7 @@ struct RoundTripTests {
         if let types { add("token_type_ids", types.map(Int64.init)) }
         tensors.append(
             (
-                .init(name: "output", type: .float32, shape: output.shape),
+                .init(name: "output", type: .float32, shape: Array(output.shape)),
                 try output.values().withUnsafeBytes { Array($0) }
             ))
         try SafeTensorsWriter.write(path: target + "/expected.safetensors", tensors: tensors)

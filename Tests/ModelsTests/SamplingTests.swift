@@ -1,5 +1,6 @@
 import Foundation
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 import TestSupport
@@ -46,7 +47,7 @@ struct SamplingTests {
         for golden in cases {
             let name = try golden.member("name").string()
             let sampling = try sampling(golden.member("params"))
-            let shape = try tensors.tensor(name + "/in/logits").shape
+            let shape = Dimensions(try tensors.tensor(name + "/in/logits").shape)
             let logits = try Tensor(tensors.floats(name + "/in/logits"), shape, on: device)
             let previous = try tensors.int64s(name + "/in/prev").map(Int32.init)
             let expected = try tensors.floats(name + "/out/filtered")

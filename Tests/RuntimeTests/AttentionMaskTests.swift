@@ -87,9 +87,9 @@ struct AttentionMaskTests {
             #expect(thrown(TensorError.self) { _ = try mask.sight(batch: 1, queries: 4, keys: 4, on: compute) } != nil)
             #expect(thrown(TensorError.self) { _ = try mask.bias(batch: 1, queries: 4, keys: 4, on: compute) } != nil)
         }
-        func error(_ q: [Int], _ k: [Int], scale: Float = 1, spans: [Int32]? = nil) throws -> String {
-            func zeros(_ shape: [Int]) throws -> Tensor {
-                try Tensor([Float](repeating: 0, count: shape.reduce(1, *)), shape, on: device)
+        func error(_ q: Dimensions, _ k: Dimensions, scale: Float = 1, spans: [Int32]? = nil) throws -> String {
+            func zeros(_ shape: Dimensions) throws -> Tensor {
+                try Tensor([Float](repeating: 0, count: shape.product), shape, on: device)
             }
             let spans = try spans.map {
                 AttentionSpans(view: try compute.view($0, [1, $0.count / 2, 2], .i32), pairs: 1)

@@ -50,7 +50,7 @@ struct AutogradTests {
     func sumDoesNotShare(_ backend: TestBackend) throws {
         let device = try backend.device()
         let (p, pLeaf) = try Tensor.variable([1, 2, 3], [1, 3], on: device)
-        for (shapeOfB, subtracts) in [([1, 3], false), ([3], false), ([1, 3], true)] {
+        for (shapeOfB, subtracts): (Dimensions, Bool) in [([1, 3], false), ([3], false), ([1, 3], true)] {
             pLeaf.clearGradient()
             let (q, qLeaf) = try Tensor.variable([4, 5, 6], shapeOfB, on: device)
             let b = try q.scaled(1)
@@ -83,10 +83,10 @@ struct AutogradTests {
         let device = try backend.device()
         let matrix: [Float] = [1, 2, 3, 4, 5, 6]
         for (shape, expected) in [
-            ([3], [5, 7, 9] as [Float]), ([1, 3], [5, 7, 9]), ([2, 1], [6, 15]), ([1, 1], [21]), ([], [21]),
-            ([2, 3], matrix),
-        ] {
-            let count = shape.reduce(1, *)
+            ([3], [5, 7, 9]), ([1, 3], [5, 7, 9]), ([2, 1], [6, 15]), ([1, 1], [21]), ([], [21]),
+            ([2, 3], [1, 2, 3, 4, 5, 6]),
+        ] as [(Dimensions, [Float])] {
+            let count = shape.product
             let (small, leaf) = try Tensor.variable([Float](repeating: 2, count: count), shape, on: device)
             let constant = try Tensor(matrix, [2, 3], on: device)
             try (constant * small).sum().backward()

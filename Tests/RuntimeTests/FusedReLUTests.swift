@@ -7,8 +7,8 @@ import Testing
 /// is not taken for a negative number.
 @Suite("Fused ReLU")
 struct FusedReLUTests {
-    private func numbers(_ shape: [Int], _ purpose: String, nan: [Int] = [], on device: Device) throws -> Tensor {
-        var values = Philox(seed: 5, stream: Philox.stream(purpose)).uniforms(shape.reduce(1, *), -1, 1)
+    private func numbers(_ shape: Dimensions, _ purpose: String, nan: [Int] = [], on device: Device) throws -> Tensor {
+        var values = Philox(seed: 5, stream: Philox.stream(purpose)).uniforms(shape.product, -1, 1)
         for at in nan { values[at] = .nan }
         return try Tensor(values, shape, on: device)
     }
@@ -49,8 +49,8 @@ struct FusedReLUTests {
             ([1, 2, 7, 5], [3, 2, 2, 3], Conv2dGeometry(stride: 2)),
             ([2, 6, 8, 8], [6, 1, 3, 3], Conv2dGeometry(padding: 1, groups: 6)),
             ([2, 4, 6, 6], [6, 2, 3, 3], Conv2dGeometry(padding: 1, groups: 2)),
-        ], TestBackend.available)
-    func convolution(_ sample: ([Int], [Int], Conv2dGeometry), _ backend: TestBackend) throws {
+        ] as [(Dimensions, Dimensions, Conv2dGeometry)], TestBackend.available)
+    func convolution(_ sample: (Dimensions, Dimensions, Conv2dGeometry), _ backend: TestBackend) throws {
         let device = try backend.device()
         let (xs, ws, geometry) = sample
         let x = try numbers(xs, "x", nan: [xs[2] * xs[3] / 2], on: device)

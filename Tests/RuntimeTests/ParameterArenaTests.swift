@@ -57,7 +57,7 @@ struct ParameterArenaTests {
     @Test("values that come in pieces are those that come at once", arguments: TestBackend.available)
     func pieces(_ backend: TestBackend) throws {
         let device = try backend.device()
-        for shape in [[3, 200_000], [5, 17], [1_300_001], [0]] {
+        for shape: Dimensions in [[3, 200_000], [5, 17], [1_300_001], [0]] {
             let parameter = Parameter("p", shape, .zeros)
             let arena = try ParameterArena([parameter], on: device.compute, seed: nil)
             let values = (0..<parameter.count).map { Float($0 % 1009) }

@@ -26,8 +26,8 @@ struct TransposedConv2dTests {
     @Test("two groups are two transposed convolutions side by side", arguments: TestBackend.available)
     func groups(_ backend: TestBackend) throws {
         let device = try backend.device()
-        func numbers(_ shape: [Int]) throws -> Tensor {
-            try Tensor((0..<shape.reduce(1, *)).map { Float($0 % 13) - 6 }, shape, on: device)
+        func numbers(_ shape: Dimensions) throws -> Tensor {
+            try Tensor((0..<shape.product).map { Float($0 % 13) - 6 }, shape, on: device)
         }
         let (x, weight) = (try numbers([2, 4, 3, 5]), try numbers([4, 3, 3, 2]))
         let geometry = Conv2dGeometry(stride: 2, padding: 1)
@@ -67,13 +67,14 @@ struct TransposedConv2dTests {
             ([1, 3, 1, 1], [3, 2, 2, 2], nil, Conv2dGeometry(padding: 1), 0, "padding 1"),
             ([1, 3, 4, 4], [3, 2, 0, 2], nil, Conv2dGeometry(), 0, "[3, 2, 0, 2]"),
             ([1, 3, 4, 4], [3, 2, 2, 2], [3], Conv2dGeometry(), 0, "bias [3] must be [2]"),
-        ] as [([Int], [Int], [Int]?, Conv2dGeometry, Int, String)])
+        ] as [(Dimensions, Dimensions, Dimensions?, Conv2dGeometry, Int, String)])
     func refused(
-        _ x: [Int], _ weight: [Int], _ bias: [Int]?, _ geometry: Conv2dGeometry, _ extra: Int, _ words: String
+        _ x: Dimensions, _ weight: Dimensions, _ bias: Dimensions?, _ geometry: Conv2dGeometry, _ extra: Int,
+        _ words: String
     ) throws {
         let device = try TestBackend.cpu.device()
-        func zeros(_ shape: [Int]) throws -> Tensor {
-            try Tensor([Float](repeating: 0, count: shape.reduce(1, *)), shape, on: device)
+        func zeros(_ shape: Dimensions) throws -> Tensor {
+            try Tensor([Float](repeating: 0, count: shape.product), shape, on: device)
         }
         let error = #expect(throws: TensorError.self) {
             _ = try zeros(x).transposedConv2d(

@@ -133,7 +133,8 @@ struct BenchRandom {
         }
     }
 
-    mutating func view(_ shape: [Int], deviation: Float = 1, on device: ComputeDevice) throws -> View {
-        try device.view(floats(shape.reduce(1, *), deviation: deviation), shape)
+    mutating func view(_ sizes: some Sequence<Int>, deviation: Float = 1, on device: ComputeDevice) throws -> View {
+        let shape = Dimensions(sizes)
+        return try device.view(floats(shape.product, deviation: deviation), shape)
     }
 }

@@ -26,9 +26,9 @@ enum ConvCases {
             [n, channels, size, size, outputs, kernel, stride] + (groups == 1 ? [] : [groups])
         }
         var geometry: Conv2dGeometry { Conv2dGeometry(stride: stride, padding: kernel / 2, groups: groups) }
-        var x: [Int] { [n, channels, size, size] }
-        var weight: [Int] { [outputs, channels / groups, kernel, kernel] }
-        var y: [Int] {
+        var x: Dimensions { [n, channels, size, size] }
+        var weight: Dimensions { [outputs, channels / groups, kernel, kernel] }
+        var y: Dimensions {
             let side = (size + 2 * (kernel / 2) - kernel) / stride + 1
             return [n, outputs, side, side]
         }
@@ -66,7 +66,8 @@ enum ConvCases {
             let y = try compute.empty(layer.y)
             let (op, operands) = (Conv2d(layer.geometry), Conv2d.Operands(x: x, weight: weight, y: .write(y)))
             return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [y], tolerance: tolerance(layer.weight[1...]),
+                on: compute, cost: op.cost(operands), outputs: [y],
+                tolerance: tolerance([layer.channels / layer.groups, layer.kernel, layer.kernel]),
                 run: { try run(op, operands, on: compute) },
                 reference: { _ in
                     let (a, b): ([Float], [Float]) = (try compute.read(x), try compute.read(weight))
@@ -132,7 +133,7 @@ enum ConvCases {
 }
 
 extension ConvCases.Layer {
-    private func at(_ values: [Float], _ shape: [Int], _ a: Int, _ b: Int, _ c: Int, _ d: Int) -> Double {
+    private func at(_ values: [Float], _ shape: Dimensions, _ a: Int, _ b: Int, _ c: Int, _ d: Int) -> Double {
         Double(values[((a * shape[1] + b) * shape[2] + c) * shape[3] + d])
     }
 

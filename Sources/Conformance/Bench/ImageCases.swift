@@ -14,7 +14,7 @@ enum ImageCases {
             let compute = device.compute
             let channels = sizes[1]
             let (weights, biases) = (random.floats(channels), random.floats(channels))
-            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(sizes))
+            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(Dimensions(sizes)))
             let operands = BatchNorm.Operands(
                 x: x, weight: try compute.view(weights, [channels]), bias: try compute.view(biases, [channels]), y: y,
                 mean: try compute.empty([channels]), rstd: try compute.empty([channels]))
@@ -46,7 +46,7 @@ enum ImageCases {
             let (x, dy) = (try random.view(sizes, on: compute), try random.view(sizes, on: compute))
             // Half of what ReLU let through is 0.
             let y = try random.view(sizes, on: compute)
-            let dx = try compute.empty(sizes)
+            let dx = try compute.empty(Dimensions(sizes))
             let (dWeight, dBias) = (try compute.empty([channels]), try compute.empty([channels]))
             let means = random.floats(channels, deviation: 0.1)
             let rstds = random.floats(channels, deviation: 0.1).map { 1 + $0 }
@@ -84,7 +84,7 @@ enum ImageCases {
             let compute = device.compute
             let (planes, height, width) = (sizes[0] * sizes[1], sizes[2], sizes[3])
             let x = try random.view(sizes, on: compute)
-            let shape = [sizes[0], sizes[1], height / 2, width / 2]
+            let shape: Dimensions = [sizes[0], sizes[1], height / 2, width / 2]
             let (y, indices) = (try compute.empty(shape), try compute.empty(shape, .i32))
             let window = PoolWindow.regular(kernel: 2, stride: 2)
             let op = MaxPool(rows: window, columns: window)

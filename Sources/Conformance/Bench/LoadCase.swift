@@ -60,7 +60,7 @@ final class WeightFolder {
         try AtomicFile.write(decoder.json.text(.pretty) + "\n", to: path + "/config.json")
         let writer = try SafeTensorsWriter(
             path: path + "/model.safetensors",
-            tensors: parameters.map { .init(name: $0.name, type: .float32, shape: $0.shape) })
+            tensors: parameters.map { .init(name: $0.name, type: .float32, shape: Array($0.shape)) })
         for parameter in parameters { try writer.write(Self.values(parameter)) }
         try writer.commit()
     }

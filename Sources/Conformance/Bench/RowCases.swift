@@ -38,7 +38,7 @@ enum RowCases {
         BenchCase(group, kernel, sizes) { device, random in
             let compute = device.compute
             let x = try random.view(sizes, deviation: deviation, on: compute)
-            let y = try compute.empty(sizes)
+            let y = try compute.empty(Dimensions(sizes))
             let operands = Unary.Operands(x: x, y: .write(y))
             return BenchSet(
                 on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
@@ -85,7 +85,7 @@ enum RowCases {
             let (rows, classes) = (sizes[0], sizes[1])
             let logits = try random.view(sizes, deviation: 3, on: compute)
             let labels = (0..<rows).map { _ in Int32(random.integer(below: classes)) }
-            let (loss, gradient) = (try compute.empty([rows]), try compute.empty(sizes))
+            let (loss, gradient) = (try compute.empty([rows]), try compute.empty(Dimensions(sizes)))
             let op = CrossEntropy(scale: 1 / Float(rows))
             let operands = CrossEntropy.Operands(
                 logits: logits, labels: try compute.view(labels, [rows], .i32), loss: loss, gradient: gradient)
@@ -112,7 +112,7 @@ enum RowCases {
             let compute = device.compute
             let (rows, columns) = (sizes[0], sizes[1])
             let (weights, biases) = (random.floats(columns), random.floats(columns))
-            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(sizes))
+            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(Dimensions(sizes)))
             let operands = LayerNorm.Operands(
                 x: x, weight: try compute.view(weights, [columns]), bias: try compute.view(biases, [columns]), y: y,
                 mean: try compute.empty([rows]), rstd: try compute.empty([rows]))
@@ -141,7 +141,7 @@ enum RowCases {
             let compute = device.compute
             let (rows, columns) = (sizes[0], sizes[1])
             let weights = random.floats(columns)
-            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(sizes))
+            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(Dimensions(sizes)))
             let operands = RMSNorm.Operands(
                 x: x, weight: try compute.view(weights, [columns]), y: y, rstd: try compute.empty([rows]))
             let op = RMSNorm()
@@ -203,7 +203,7 @@ enum RowCases {
             let compute = device.compute
             let table = try random.view([rows, sizes[1]], on: compute)
             let ids = (0..<sizes[0]).map { _ in Int32(random.integer(below: rows)) }
-            let y = try compute.empty(sizes)
+            let y = try compute.empty(Dimensions(sizes))
             let operands = Gather.Operands(table: table, ids: try compute.view(ids, [ids.count], .i32), y: y)
             return BenchSet(
                 on: compute, cost: Gather().cost(operands), outputs: [y], tolerance: 0,

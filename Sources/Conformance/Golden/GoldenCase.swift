@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortSupport
 
 /// One case of a suite, as its JSON describes it: which tensors go in, which come out, and how exactly.
@@ -6,13 +7,18 @@ struct GoldenCase {
     /// A tensor of the suite's safetensors file, with what the JSON says of it.
     struct Entry {
         let tensor: String
-        let shape: [Int]
+        let shape: Dimensions
         let type: String
 
         init(_ cursor: JSONCursor) throws {
             try cursor.expectKeys(["tensor", "shape", "dtype"])
             tensor = try cursor.member("tensor").string()
-            shape = try cursor.member("shape").elements().map { try $0.int(in: 0...Int.max) }
+            let sizes = try cursor.member("shape")
+            let elements = try sizes.elements()
+            guard elements.count <= Dimensions.most else {
+                throw sizes.failure("\(elements.count) dimensions; at most \(Dimensions.most) are supported")
+            }
+            shape = Dimensions(try elements.map { try $0.int(in: 0...Int.max) })
             type = try cursor.member("dtype").string()
         }
     }

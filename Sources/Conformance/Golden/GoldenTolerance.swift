@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortSupport
 
 /// What a float32 implementation may be off: eight times the error of the reference's own float32 run, plus 2e-6 of the
@@ -16,7 +17,7 @@ struct GoldenTolerance: Sendable {
 
     /// Compares element by element: finite numbers within the bound, the others equal in place and kind.
     /// - Returns: the worst place, or nil when all agree.
-    func mismatch(_ actual: [Double], _ expected: [Double], shape: [Int], tensor: String) -> GoldenFailure? {
+    func mismatch(_ actual: [Double], _ expected: [Double], shape: Dimensions, tensor: String) -> GoldenFailure? {
         var wrong = 0
         var worst = (index: 0, excess: -1.0)
         for (index, (a, e)) in zip(actual, expected).enumerated() {
@@ -35,7 +36,7 @@ struct GoldenTolerance: Sendable {
     }
 
     /// The coordinates of an element from its row-major position.
-    private static func position(_ flat: Int, in shape: [Int]) -> [Int] {
+    private static func position(_ flat: Int, in shape: Dimensions) -> [Int] {
         var rest = flat
         var coordinates: [Int] = []
         for size in shape.reversed() where size > 0 {

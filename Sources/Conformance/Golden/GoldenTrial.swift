@@ -21,8 +21,8 @@ final class GoldenTrial {
 
     private enum Computed {
         case tensor(Tensor)
-        case numbers([Float], shape: [Int])
-        case integers([Int], shape: [Int])
+        case numbers([Float], shape: Dimensions)
+        case integers([Int], shape: Dimensions)
     }
 
     init(_ golden: GoldenCase, _ tensors: SafeTensors, on device: Device, constants: Set<String>) {
@@ -41,7 +41,7 @@ final class GoldenTrial {
     /// The results the reference holds.
     var outputNames: [String] { golden.outputs.keys.sorted() }
 
-    func shape(_ input: String) throws -> [Int] { try entry(input).shape }
+    func shape(_ input: String) throws -> Dimensions { try entry(input).shape }
 
     /// A float input; a leaf of the tape when its gradient is compared.
     func tensor(_ name: String) throws -> Tensor {
@@ -55,7 +55,7 @@ final class GoldenTrial {
     func tensor(ifPresent name: String) throws -> Tensor? { has(name) ? try tensor(name) : nil }
 
     /// A float input on the host.
-    func numbers(_ name: String) throws -> (values: [Float], shape: [Int]) {
+    func numbers(_ name: String) throws -> (values: [Float], shape: Dimensions) {
         let entry = try entry(name)
         guard entry.type == "F32" else { throw RetortError.badData("the input \(name) is \(entry.type), not F32") }
         try check(entry)
@@ -81,7 +81,7 @@ final class GoldenTrial {
     // MARK: What a family computed
 
     func give(_ name: String, _ tensor: Tensor) { results[name] = .tensor(tensor) }
-    func give(_ name: String, _ values: [Float], shape: [Int]) { results[name] = .numbers(values, shape: shape) }
+    func give(_ name: String, _ values: [Float], shape: Dimensions) { results[name] = .numbers(values, shape: shape) }
 
     /// Indices, compared exactly.
     func give(_ name: String, indices: View) throws {
@@ -159,7 +159,8 @@ final class GoldenTrial {
         }
     }
 
-    private func compareNumbers(_ name: String, _ values: [Float], _ shape: [Int], _ entry: GoldenCase.Entry) throws
+    private func compareNumbers(_ name: String, _ values: [Float], _ shape: Dimensions, _ entry: GoldenCase.Entry)
+        throws
         -> [GoldenFailure]
     {
         let label = "out/" + name
@@ -186,7 +187,7 @@ final class GoldenTrial {
         return try compare(label, try leaf.gradientValues(), leaf.shape, entry)
     }
 
-    private func compare(_ label: String, _ values: [Float], _ shape: [Int], _ entry: GoldenCase.Entry) throws
+    private func compare(_ label: String, _ values: [Float], _ shape: Dimensions, _ entry: GoldenCase.Entry) throws
         -> [GoldenFailure]
     {
         guard entry.type == "F32" else { return [GoldenFailure(tensor: label, message: "is \(entry.type), not F32")] }
@@ -231,7 +232,7 @@ final class GoldenTrial {
     /// The JSON and the safetensors file must tell the same story.
     private func check(_ entry: GoldenCase.Entry) throws {
         let stored = try tensors.tensor(entry.tensor)
-        guard stored.shape == entry.shape, stored.type.rawValue == entry.type else {
+        guard stored.shape == Array(entry.shape), stored.type.rawValue == entry.type else {
             throw RetortError.badData(
                 "the tensor \(entry.tensor.quoted(limit: 200)) is \(stored.type.rawValue) \(stored.shape), "
                     + "the case says \(entry.type) \(entry.shape)"
@@ -240,9 +241,9 @@ final class GoldenTrial {
     }
 
     /// The reference stores some single numbers as [1] and others as [].
-    private static func alike(_ a: [Int], _ b: [Int]) -> Bool { (a == [1] ? [] : a) == (b == [1] ? [] : b) }
+    private static func alike(_ a: Dimensions, _ b: Dimensions) -> Bool { (a == [1] ? [] : a) == (b == [1] ? [] : b) }
 
-    private func wrongShape(_ label: String, _ shape: [Int], _ expected: [Int]) -> GoldenFailure {
+    private func wrongShape(_ label: String, _ shape: Dimensions, _ expected: Dimensions) -> GoldenFailure {
         GoldenFailure(tensor: label, message: "has shape \(shape), expected \(expected)")
     }
 }

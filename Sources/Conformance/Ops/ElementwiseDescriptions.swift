@@ -307,7 +307,7 @@ private struct BinarySample {
     func spread(_ values: [Float], _ own: [Int]) -> [Float] {
         let shape = shape
         let own = padded(own, shape.count)
-        let strides = View.contiguousStrides(own)
+        let strides = View.contiguousStrides(Dimensions(own))
         return (0..<shape.elements).map { index in
             var rest = index
             var at = 0

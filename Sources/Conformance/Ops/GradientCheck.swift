@@ -62,7 +62,7 @@ public struct GradientCheck {
     private static func gradients(
         _ description: GradientDescription, _ inputs: [[Float]], _ weights: [Float], _ device: Device
     ) throws -> (output: [Float], gradients: [[Float]]) {
-        let variables = try zip(inputs, description.shapes).map { try Tensor.variable($0, $1, on: device) }
+        let variables = try zip(inputs, description.shapes).map { try Tensor.variable($0, Dimensions($1), on: device) }
         let z = try description.tensor(variables.map(\.0), device)
         let w = try Tensor(weights, z.shape, on: device)
         let scalar = try (z * w + z.squared() * 0.5).sum()

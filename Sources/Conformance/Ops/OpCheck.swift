@@ -49,8 +49,8 @@ struct OpCheck {
             try writeBits(memory, to: whole, device)
             wholes[array.name] = whole
             views[array.name] = View(
-                storage: whole.storage, offset: fence + array.layout.offset, shape: array.shape, strides: array.strides,
-                dtype: array.dtype)
+                storage: whole.storage, offset: fence + array.layout.offset, shape: Dimensions(array.shape),
+                strides: Dimensions(array.strides), dtype: array.dtype)
         }
         return (OperandViews(device: device, views: views), wholes)
     }

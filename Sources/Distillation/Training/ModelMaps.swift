@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 
@@ -37,11 +38,11 @@ struct ModelMaps {
 
     /// A map for each picture from a signal `[rows, channels, height, width]`.
     private static func maps(
-        of signal: Tensor?, _ count: Int, _ map: (ArraySlice<Float>, [Int], Int) -> HeatMap
+        of signal: Tensor?, _ count: Int, _ map: (ArraySlice<Float>, Dimensions, Int) -> HeatMap
     ) throws -> [HeatMap?] {
         guard let signal else { return [HeatMap?](repeating: nil, count: count) }
         let values = try signal.values()
-        let size = signal.shape.dropFirst().reduce(1, *)
+        let size = signal.shape.dropFirst().product
         return (0..<count).map { map(values[($0 * size)..<(($0 + 1) * size)], signal.shape, $0) }
     }
 }

@@ -16,7 +16,7 @@ extension MixImages {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let box: [KernelArgument] = sizes(o).map { .int($0) }
         try device.launchRows(
-            "augment.cl", "mix_images", rows: o.x.shape[0], columns: o.x.shape.dropFirst().reduce(1, *),
+            "augment.cl", "mix_images", rows: o.x.shape[0], columns: o.x.shape.dropFirst().product,
             o.x.arguments() + o.pool.arguments() + o.partners.arguments() + o.y.arguments()
                 + [.int(o.pool.shape[0])] + box + [.float(weight)])
     }

@@ -130,7 +130,7 @@ public struct MixImages: Op {
         try require(o.partners.count == o.x.shape[0], "\(o.partners.count) partners of \(o.x.shape[0]) pictures")
         try require(weight >= 0 && weight <= 1, "weight \(weight) is outside [0, 1]")
         try require(
-            o.x.shape.dropFirst().reduce(1, *) <= Int(Int32.max) && o.pool.shape[0] <= Int(Int32.max),
+            o.x.shape.dropFirst().product <= Int(Int32.max) && o.pool.shape[0] <= Int(Int32.max),
             "x \(o.x.shape) or pool \(o.pool.shape) is too large")
         if let box {
             try require(

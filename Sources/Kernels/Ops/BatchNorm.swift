@@ -205,7 +205,7 @@ struct Channels {
             throw operandError(
                 op.name, "x is contiguous f32 [n, channels, ...], not \(x.dtype) \(x.shape), strides \(x.strides)")
         }
-        (samples, channels, inner) = (x.shape[0], x.shape[1], x.shape.dropFirst(2).reduce(1, *))
+        (samples, channels, inner) = (x.shape[0], x.shape[1], x.shape.dropFirst(2).product)
         guard channels > 0, inner > 0, channels * inner <= Int(Int32.max) / 2 else {
             throw operandError(op.name, "x \(x.shape) needs 1 to \(Int32.max / 2) elements per sample")
         }

@@ -69,32 +69,32 @@ public struct DivideBackward: Op {
 /// Operands repeated to one shape, with neighbouring dimensions merged where every operand's strides allow it; four remain at most.
 struct Broadcast {
     let count: Int
-    let sizes: [Int]
-    let strides: [[Int]]
+    let sizes: Dimensions
+    let strides: [Dimensions]
 
-    init(_ views: [View], to shape: [Int], _ op: some Op) throws {
+    init(_ views: [View], to shape: Dimensions, _ op: some Op) throws {
         let repeated = try views.map { view in
             guard let view = view.broadcast(to: shape) else {
                 throw operandError(op.name, "shape \(view.shape) does not broadcast to \(shape)")
             }
             return view.strides
         }
-        count = shape.reduce(1, *)
+        count = shape.product
         (sizes, strides) = mergeDimensions(shape, repeated)
         guard sizes.count <= 4 else {
             throw operandError(op.name, "shapes \(views.map(\.shape)) need \(sizes.count) dimensions; 4 are supported")
         }
     }
 
-    /// Sizes and strides padded in front to four dimensions.
-    var paddedSizes: [Int] { [Int](repeating: 1, count: 4 - sizes.count) + sizes }
-    func padded(_ operand: Int) -> [Int] { [Int](repeating: 0, count: 4 - sizes.count) + strides[operand] }
+    /// Sizes and strides padded in front to four dimensions, as kernels take them.
+    var paddedSizes: [Int] { sizes.padded(with: 1, to: 4) }
+    func padded(_ operand: Int) -> [Int] { strides[operand].padded(with: 0, to: 4) }
 }
 
 /// Drops dimensions of size 1 and merges neighbours that every operand steps through evenly.
-func mergeDimensions(_ shape: [Int], _ strides: [[Int]]) -> (sizes: [Int], strides: [[Int]]) {
-    var sizes: [Int] = []
-    var merged = strides.map { _ in [Int]() }
+func mergeDimensions(_ shape: Dimensions, _ strides: [Dimensions]) -> (sizes: Dimensions, strides: [Dimensions]) {
+    var sizes: Dimensions = []
+    var merged = [Dimensions](repeating: [], count: strides.count)
     for i in shape.indices where shape[i] != 1 {
         let continues = !sizes.isEmpty && strides.indices.allSatisfy { merged[$0].last! == strides[$0][i] * shape[i] }
         if continues {
@@ -106,4 +106,11 @@ func mergeDimensions(_ shape: [Int], _ strides: [[Int]]) -> (sizes: [Int], strid
         }
     }
     return (sizes, merged)
+}
+
+extension Dimensions {
+    /// With so much of `value` in front that there are `count`.
+    func padded(with value: Int, to count: Int) -> [Int] {
+        [Int](repeating: value, count: count - self.count) + self
+    }
 }

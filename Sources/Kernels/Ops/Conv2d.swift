@@ -231,7 +231,7 @@ extension Op {
 
     /// Two operations for each product of the convolution; every operand once, an accumulated output twice.
     fileprivate func convolutionCost(_ y: View, _ weight: View, reading: Int, writing output: Output) -> Cost {
-        let products = Double(y.count) * Double(weight.shape.dropFirst().reduce(1, *))
+        let products = Double(y.count) * Double(weight.shape.dropFirst().product)
         let written = Double(output.view.count) * (output.mode == .accumulate ? 2 : 1)
         return Cost(flops: 2 * products, bytes: 4 * (Double(reading) + written))
     }
@@ -241,7 +241,7 @@ extension View {
     /// Whether everything behind the first dimension is one contiguous row.
     fileprivate var hasContiguousRows: Bool {
         let row = View(
-            storage: storage, offset: offset, shape: Array(shape.dropFirst()), strides: Array(strides.dropFirst()),
+            storage: storage, offset: offset, shape: shape.dropFirst(), strides: strides.dropFirst(),
             dtype: dtype)
         return row.isContiguous && (shape[0] < 2 || strides[0] >= row.count)
     }

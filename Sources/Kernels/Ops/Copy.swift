@@ -54,18 +54,16 @@ struct CopyPlan {
     init(_ o: Copy.Operands, _ op: some Op) throws {
         count = o.x.count
         let flat = o.x.shape != o.y.view.shape
-        let shape = flat ? [count] : o.x.shape
-        let strides = flat ? [[1], [1]] : [o.x.strides, o.y.view.strides]
-        let (sizes, merged) = mergeDimensions(shape, strides)
+        let (sizes, merged) = mergeDimensions(
+            flat ? [count] : o.x.shape, flat ? [[1], [1]] : [o.x.strides, o.y.view.strides])
         guard sizes.count <= 6 else { throw operandError(op.name, "more than six dimensions remain of \(o.x.shape)") }
-        let padding = 6 - sizes.count
-        self.sizes = [Int](repeating: 1, count: padding) + sizes
-        x = [Int](repeating: 0, count: padding) + merged[0]
-        y = [Int](repeating: 0, count: padding) + merged[1]
+        self.sizes = sizes.padded(with: 1, to: 6)
+        x = merged[0].padded(with: 0, to: 6)
+        y = merged[1].padded(with: 0, to: 6)
         transpose = o.x.dtype == .f32 ? Self.transpose(sizes, merged[0], merged[1]) : nil
     }
 
-    private static func transpose(_ sizes: [Int], _ x: [Int], _ y: [Int]) -> Transpose? {
+    private static func transpose(_ sizes: Dimensions, _ x: Dimensions, _ y: Dimensions) -> Transpose? {
         guard sizes.count == 2 || sizes.count == 3 else { return nil }
         let (r, c) = (sizes.count - 2, sizes.count - 1)
         guard sizes[r] >= 8, sizes[c] >= 8 else { return nil }

@@ -146,7 +146,7 @@ extension View {
         }
         guard kept < rank - 1 else { return self }
         return View(
-            storage: storage, offset: offset, shape: Array(shape[..<kept]) + [columns],
-            strides: Array(strides[..<kept]) + [1], dtype: dtype)
+            storage: storage, offset: offset, shape: shape.prefix(kept) + [columns],
+            strides: strides.prefix(kept) + [1], dtype: dtype)
     }
 }

@@ -151,13 +151,13 @@ extension View {
     /// A matrix of a batch, so many elements behind the first.
     fileprivate func matrix(_ elements: Int) -> View {
         View(
-            storage: storage, offset: offset + elements, shape: Array(shape.suffix(2)),
-            strides: Array(strides.suffix(2)),
+            storage: storage, offset: offset + elements, shape: shape.suffix(2),
+            strides: strides.suffix(2),
             dtype: dtype)
     }
 
-    fileprivate static func workspace(_ shape: [Int], on device: CPUDevice) throws -> View {
-        let block = try device.arena.allocate(shape.reduce(1, *) * DType.f32.size, for: .workspace)
+    fileprivate static func workspace(_ shape: Dimensions, on device: CPUDevice) throws -> View {
+        let block = try device.arena.allocate(shape.product * DType.f32.size, for: .workspace)
         return View(storage: .host(block), shape: shape)
     }
 
@@ -199,7 +199,7 @@ extension View {
     /// Without the first dimension, which is 1.
     private var dropped: View {
         View(
-            storage: storage, offset: offset, shape: Array(shape.dropFirst()), strides: Array(strides.dropFirst()),
+            storage: storage, offset: offset, shape: shape.dropFirst(), strides: strides.dropFirst(),
             dtype: dtype)
     }
 }

@@ -54,7 +54,7 @@ public struct Matmul: Op {
         try require(
             b.shape[b.rank - 2] == k && c.shape.suffix(2) == [m, n],
             "a \(a.shape) · b \(b.shape) does not give c \(c.shape)")
-        let batch = Array(c.shape.dropLast(2))
+        let batch = c.shape.dropLast(2)
         try require(
             View.batch(a)?.broadcast(to: batch) != nil && View.batch(b)?.broadcast(to: batch) != nil,
             "leading dimensions of a \(a.shape) and b \(b.shape) do not broadcast to c \(c.shape)")
@@ -112,8 +112,8 @@ extension View {
     static func batch(_ view: View) -> View? {
         guard view.rank >= 2 else { return nil }
         return View(
-            storage: view.storage, offset: view.offset, shape: Array(view.shape.dropLast(2)),
-            strides: Array(view.strides.dropLast(2)), dtype: view.dtype)
+            storage: view.storage, offset: view.offset, shape: view.shape.dropLast(2),
+            strides: view.strides.dropLast(2), dtype: view.dtype)
     }
 }
 
@@ -126,7 +126,7 @@ struct MatmulBatch {
 
     /// The fewest runs that cover the batch of `o`.
     static func runs(_ o: Matmul.Operands) -> [MatmulBatch] {
-        let shape = Array(o.c.view.shape.dropLast(2))
+        let shape = o.c.view.shape.dropLast(2)
         let a = View.batch(o.a)!.broadcast(to: shape)!.strides
         let b = View.batch(o.b)!.broadcast(to: shape)!.strides
         let c = View.batch(o.c.view)!.strides

@@ -26,7 +26,7 @@ struct PoolGeometry {
     let inputs: Int
     let outputs: Int
 
-    init(_ image: [Int], _ rows: PoolWindow, _ columns: PoolWindow, _ op: some Op) throws {
+    init(_ image: Dimensions, _ rows: PoolWindow, _ columns: PoolWindow, _ op: some Op) throws {
         guard image.count >= 2, let height = rows.count(of: image[image.count - 2]),
             let width = columns.count(of: image[image.count - 1])
         else { throw operandError(op.name, "images \(image) have no windows \(rows) by \(columns)") }
@@ -36,7 +36,7 @@ struct PoolGeometry {
         guard max(inputs, outputs, axes[0].0 * height, axes[1].0 * width) < Int(Int32.max) / 2 else {
             throw operandError(op.name, "images \(image) are too large")
         }
-        planes = image.dropLast(2).reduce(1, *)
+        planes = image.dropLast(2).product
         numbers = axes.flatMap { length, count, window in
             switch window {
             case .regular(let kernel, let stride, let padding): [length, count, kernel, stride, padding]

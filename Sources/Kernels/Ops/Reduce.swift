@@ -27,7 +27,7 @@ struct Axis {
     let n: Int
     let inner: Int
 
-    init(_ shape: [Int], _ axis: Int) {
+    init(_ shape: Dimensions, _ axis: Int) {
         let before = shape[..<axis].reduce(1, *)
         let behind = shape[(axis + 1)...].reduce(1, *)
         n = shape[axis]

@@ -72,7 +72,7 @@ struct ResizeGeometry {
                 op.name,
                 "takes contiguous f32 [..., height, width]; \(x.dtype) \(x.shape) and \(y.dtype) \(y.shape) differ")
         }
-        planes = x.shape.dropLast(2).reduce(1, *)
+        planes = x.shape.dropLast(2).product
         (height, width) = (x.shape[x.rank - 2], x.shape[x.rank - 1])
         (outHeight, outWidth) = (y.shape[y.rank - 2], y.shape[y.rank - 1])
         // Places are computed as whole numbers of 1 / (2 · outputs), and planes are counted in 32 bits.

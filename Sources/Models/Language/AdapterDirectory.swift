@@ -11,7 +11,8 @@ public enum AdapterDirectory {
         let layers = model.adaptableLayers.filter { $0.adapter != nil }
         try Folder.createWithParents(folder)
         let arrays = layers.compactMap(\.adapter).flatMap(\.parameters).map { parameter in
-            SavedArray(name: "base_model.model." + parameter.name, shape: parameter.shape, values: parameter.values)
+            SavedArray(
+                name: "base_model.model." + parameter.name, shape: Array(parameter.shape), values: parameter.values)
         }
         try SavedArray.write(arrays, to: folder + "/adapter_model.safetensors")
         let targets = adaptation.targets ?? LowRankAdaptation.shortNames(of: layers)

@@ -124,7 +124,7 @@ final class Embedding: Module {
 
     var parameters: [Parameter] { [weight] }
 
-    func callAsFunction(_ ids: [Int32], shape: [Int]) throws -> Tensor {
+    func callAsFunction(_ ids: [Int32], shape: Dimensions) throws -> Tensor {
         try weight.tensor.gatherRows(
             ids, shape: shape, paddingIndex: paddingIndex, storedAs: weight.activations)
     }

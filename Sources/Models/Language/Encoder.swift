@@ -137,7 +137,7 @@ public final class Encoder: EncoderModel {
 
     private func embed(_ batch: EncoderBatch) throws -> Tensor {
         let (rows, length) = (batch.tokens.rows, batch.tokens.length)
-        let shape = [rows, length]
+        let shape: Dimensions = [rows, length]
         let places = (0..<rows).flatMap { _ in (0..<length).map(Int32.init) }
         var x = try words(batch.tokens.ids, shape: shape) + positions(places, shape: shape)
         if let types {

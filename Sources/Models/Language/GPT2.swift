@@ -73,7 +73,7 @@ public final class GPT2: LanguageModel {
         guard reached <= maxPositions else {
             throw TensorError("\(reached) tokens, but the model has \(maxPositions) positions")
         }
-        let shape = [batch.rows, batch.length]
+        let shape: Dimensions = [batch.rows, batch.length]
         var x = try dropout(tokens(batch.ids, shape: shape) + positions(places, shape: shape))
         recorder.keep("embeddings", x)
         let pass = try AttentionPass(

@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -96,7 +97,7 @@ public struct EmbeddingTables {
 
     /// The scores of each user with a list of items of his own: `ids` `[rows]`, `lists` `[rows, count]` → `[rows, count]`.
     public func scores(_ ids: [Int32], lists: [Int32]) throws -> Tensor {
-        let shape = [ids.count, lists.count / max(1, ids.count)]
+        let shape: Dimensions = [ids.count, lists.count / max(1, ids.count)]
         let user = try users.gatherRows(ids, shape: [ids.count, 1])
         let products = try (user * items.gatherRows(lists, shape: shape)).sum(-1)
         guard let itemBias else { return products }

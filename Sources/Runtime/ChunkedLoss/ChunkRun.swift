@@ -43,7 +43,7 @@ struct ChunkRun {
     func chunks(_ kernel: Kernel) throws -> View {
         let loss = try device.empty([rows])
         // The same memory for every chunk: the queue is in order.
-        let shape = [rowsOfChunk, classes]
+        let shape: Dimensions = [rowsOfChunk, classes]
         let logits = try device.empty(shape, for: .logits)
         let spaces = try teachers.map {
             $0.needsSpace ? try device.empty([rowsOfChunk, $0.classes], for: .logits) : nil
@@ -126,7 +126,7 @@ struct ChunkGradients {
     var areWanted: Bool { hidden != nil || weight != nil || bias != nil }
 
     /// - Parameter shape: `[rows, hidden]`.
-    fileprivate init(_ states: Tensor, _ head: OutputHead, shape: [Int], _ mode: HeadGradient) throws {
+    fileprivate init(_ states: Tensor, _ head: OutputHead, shape: Dimensions, _ mode: HeadGradient) throws {
         let records = Autograd.isRecording
         device = states.device
         node = states.node

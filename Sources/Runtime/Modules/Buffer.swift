@@ -6,17 +6,17 @@ import RetortKernels
 public final class Buffer {
     /// Path in the model, the key in its safetensors file: "bn1.running_mean".
     public let name: String
-    public let shape: [Int]
+    public let shape: Dimensions
     private let initial: Float
     private var placed: (view: View, device: ComputeDevice)?
 
-    public init(_ name: String, _ shape: [Int], initial: Float) {
+    public init(_ name: String, _ shape: Dimensions, initial: Float) {
         self.name = name
         self.shape = shape
         self.initial = initial
     }
 
-    public var count: Int { shape.reduce(1, *) }
+    public var count: Int { shape.product }
 
     func place(on device: ComputeDevice) throws {
         let view = try device.empty(shape, for: .parameters)

@@ -19,7 +19,7 @@ public final class Convolution2d: Module {
         precondition(
             geometry.groups > 0 && inputs % geometry.groups == 0 && outputs % geometry.groups == 0,
             "\(name): \(geometry.groups) groups do not divide \(inputs) inputs and \(outputs) outputs")
-        let shape = [outputs, inputs / geometry.groups, kernel.vertical, kernel.horizontal]
+        let shape: Dimensions = [outputs, inputs / geometry.groups, kernel.vertical, kernel.horizontal]
         let bound = 1 / Float(shape[1] * shape[2] * shape[3]).squareRoot()
         weight = Parameter(name + ".weight", shape, initializer ?? .uniform(bound: bound))
         self.bias = bias ? Parameter(name + ".bias", [outputs], .uniform(bound: bound)) : nil

@@ -17,7 +17,7 @@ public enum Initializer: Sendable, Equatable {
 public final class Parameter {
     /// Path in the model, the key in its safetensors file: "layers.0.weight".
     public let name: String
-    public let shape: [Int]
+    public let shape: Dimensions
     /// What the value is before training; may be changed until the model is on a device.
     public var initializer: Initializer
     /// False for a frozen model (a teacher, or what adapters adapt): no tape, no gradient.
@@ -37,7 +37,7 @@ public final class Parameter {
         let leaf: Node?
     }
 
-    public init(_ name: String, _ shape: [Int], _ initializer: Initializer) {
+    public init(_ name: String, _ shape: Dimensions, _ initializer: Initializer) {
         self.name = name
         self.shape = shape
         self.initializer = initializer
@@ -51,7 +51,7 @@ public final class Parameter {
         place(value: value, gradient: try device.empty(shape, for: .gradients), on: device)
     }
 
-    public var count: Int { shape.reduce(1, *) }
+    public var count: Int { shape.product }
 
     /// - Parameter gradient: nil freezes it for good.
     func place(value: View, gradient: View?, on device: ComputeDevice) {

@@ -146,7 +146,7 @@ public final class ParameterArena {
     /// A parameter's window as the matrix it is kept as: its first dimension by all others.
     private static func matrix(_ window: View) -> View {
         guard window.rank > 2 else { return window }
-        let columns = window.shape.dropFirst().reduce(1, *)
+        let columns = window.shape.dropFirst().product
         return View(
             storage: window.storage, offset: window.offset, shape: [window.shape[0], columns],
             strides: [window.strides[0], 1])
@@ -162,7 +162,7 @@ public final class ParameterArena {
     private static func rows(_ parameter: Parameter) -> Int { parameter.shape.count < 2 ? 1 : parameter.shape[0] }
 
     private static func columns(_ parameter: Parameter) -> Int {
-        parameter.shape.count < 2 ? parameter.count : parameter.shape.dropFirst().reduce(1, *)
+        parameter.shape.count < 2 ? parameter.count : parameter.shape.dropFirst().product
     }
 
     private static func pitch(_ parameter: Parameter) -> Int {

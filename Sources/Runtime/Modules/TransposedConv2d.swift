@@ -18,7 +18,7 @@ public final class TransposedConvolution2d: Module {
         precondition(
             geometry.groups > 0 && inputs % geometry.groups == 0 && outputs % geometry.groups == 0,
             "\(name): \(geometry.groups) groups do not divide \(inputs) inputs and \(outputs) outputs")
-        let shape = [inputs, outputs / geometry.groups, kernel.vertical, kernel.horizontal]
+        let shape: Dimensions = [inputs, outputs / geometry.groups, kernel.vertical, kernel.horizontal]
         let start = Initializer.uniform(bound: 1 / Float(shape[1] * shape[2] * shape[3]).squareRoot())
         weight = Parameter(name + ".weight", shape, start)
         self.bias = bias ? Parameter(name + ".bias", [outputs], start) : nil

@@ -3,7 +3,7 @@ import RetortKernels
 /// Constants made on the device: nothing is sent from the host, so a step does not wait.
 extension Tensor {
     /// One number everywhere.
-    public static func full(_ value: Float, _ shape: [Int], on device: ComputeDevice) throws -> Tensor {
+    public static func full(_ value: Float, _ shape: Dimensions, on device: ComputeDevice) throws -> Tensor {
         let y = try device.empty(shape)
         try run(Fill(value), .init(y: y), on: device)
         return Tensor(y, device)

@@ -89,9 +89,9 @@ extension Tensor {
 }
 
 /// The shape two shapes broadcast to, or nil.
-func broadcastShape(_ a: [Int], _ b: [Int]) -> [Int]? {
+func broadcastShape(_ a: Dimensions, _ b: Dimensions) -> Dimensions? {
     let rank = max(a.count, b.count)
-    var shape = [Int](repeating: 1, count: rank)
+    var shape = Dimensions(repeating: 1, count: rank)
     for i in 0..<rank {
         let x = i < rank - a.count ? 1 : a[i - (rank - a.count)]
         let y = i < rank - b.count ? 1 : b[i - (rank - b.count)]

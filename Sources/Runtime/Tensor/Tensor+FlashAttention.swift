@@ -67,7 +67,7 @@ extension Tensor {
         let (wide, y) = (
             (q: try device.wide(q), k: try device.wide(k), v: try device.wide(v)), try device.empty(q.shape)
         )
-        let logSumExp = try device.empty(Array(q.shape.prefix(3)))
+        let logSumExp = try device.empty(q.shape.prefix(3))
         try run(
             FlashAttention(scale: scale),
             .init(q: wide.q, k: wide.k, v: wide.v, spans: spans, y: y, logSumExp: logSumExp), on: device)

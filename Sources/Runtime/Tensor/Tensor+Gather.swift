@@ -15,9 +15,9 @@ extension Tensor {
     /// - `hostIDs`: the same ids on the host; backward needs them sorted to add in a fixed order.
     /// - Parameter dtype: what the rows are stored as; nil: as the table is.
     public func gatherRows(
-        _ hostIDs: [Int32], shape idShape: [Int], paddingIndex: Int32? = nil, storedAs dtype: DType? = nil
+        _ hostIDs: [Int32], shape idShape: Dimensions, paddingIndex: Int32? = nil, storedAs dtype: DType? = nil
     ) throws -> Tensor {
-        guard rank == 2, hostIDs.count == idShape.reduce(1, *) else {
+        guard rank == 2, hostIDs.count == idShape.product else {
             throw TensorError("gather \(hostIDs.count) rows as \(idShape) from shape \(shape)")
         }
         if let wrong = hostIDs.first(where: { $0 < 0 || Int($0) >= shape[0] }) {

@@ -5,7 +5,7 @@ extension Tensor {
     /// The product is stored as a is.
     public func matmul(_ b: Tensor) throws -> Tensor {
         guard rank >= 2, b.rank >= 2, shape[rank - 1] == b.shape[b.rank - 2],
-            let batch = broadcastShape(Array(shape.dropLast(2)), Array(b.shape.dropLast(2)))
+            let batch = broadcastShape(shape.dropLast(2), b.shape.dropLast(2))
         else { throw TensorError("cannot multiply \(shape) by \(b.shape)") }
         let (av, bv) = (view, b.view)
         let c = try device.empty(batch + [shape[rank - 2], b.shape[b.rank - 1]], dtype)
@@ -31,7 +31,7 @@ extension Tensor {
             throw TensorError("linear: bias \(bias.shape) does not fit weight \(weight.shape) [out, in]")
         }
         let out = weight.shape[0]
-        let shapeOut = Array(shape.dropLast()) + [out]
+        let shapeOut = shape.dropLast() + [out]
         if let residual, residual.shape != shapeOut {
             throw TensorError("linear: residual \(residual.shape) beside an output of \(shapeOut)")
         }
@@ -76,7 +76,7 @@ extension Tensor {
 }
 
 extension Output {
-    func reshaped(_ shape: [Int]) throws -> Output { Output(view.reshapedIfNeeded(shape), mode) }
+    func reshaped(_ shape: Dimensions) throws -> Output { Output(view.reshapedIfNeeded(shape), mode) }
 }
 
 extension MatmulActivation {
@@ -97,7 +97,7 @@ extension MatmulActivation {
 extension Node {
     /// Adds a · b to this node's gradient, summed over the batch dimensions its value was repeated along.
     func addProduct(_ a: View, _ b: View) throws {
-        let batch = broadcastShape(Array(a.shape.dropLast(2)), Array(b.shape.dropLast(2)))!
+        let batch = broadcastShape(a.shape.dropLast(2), b.shape.dropLast(2))!
         let full = batch + [a.shape[a.rank - 2], b.shape[b.rank - 1]]
         if full == shape { return try run(Matmul(), .init(a: a, b: b, c: try sink()), on: device) }
         let product = try device.empty(full)

@@ -32,8 +32,8 @@ extension Tensor {
     /// The means of height × width windows that cover `[n, channels, height, width]` evenly, whatever its size.
     public func adaptiveAveragePool2d(height: Int, width: Int) throws -> Tensor {
         if height == 1, width == 1, rank == 4 {
-            return try reshaped(Array(shape.prefix(2)) + [shape[2] * shape[3]]).mean(-1)
-                .reshaped(Array(shape.prefix(2)) + [1, 1])
+            return try reshaped(shape.prefix(2) + [shape[2] * shape[3]]).mean(-1)
+                .reshaped(shape.prefix(2) + [1, 1])
         }
         return try averagePooled(AveragePool(rows: .adaptive(height), columns: .adaptive(width), countsPadding: false))
     }
@@ -48,7 +48,7 @@ extension Tensor {
         }
     }
 
-    private func pooledShape(_ rows: PoolWindow, _ columns: PoolWindow) throws -> [Int] {
+    private func pooledShape(_ rows: PoolWindow, _ columns: PoolWindow) throws -> Dimensions {
         guard rank == 4, let height = rows.count(of: shape[2]), let width = columns.count(of: shape[3]) else {
             throw TensorError("pooling windows \(rows) by \(columns) of a tensor of shape \(shape)")
         }

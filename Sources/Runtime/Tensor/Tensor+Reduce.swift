@@ -76,7 +76,7 @@ extension Tensor {
     public func topK(_ k: Int) throws -> (values: Tensor, indices: View) {
         guard rank >= 1, k >= 1, k <= shape[rank - 1] else { throw TensorError("top \(k) of shape \(shape)") }
         let x = try contiguousView()
-        let outShape = Array(shape.dropLast()) + [k]
+        let outShape = shape.dropLast() + [k]
         let values = try device.empty(outShape)
         let indices = try device.empty(outShape, .i32)
         try run(TopK(), .init(x: x, values: values, indices: indices), on: device)

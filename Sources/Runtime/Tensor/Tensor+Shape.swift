@@ -2,8 +2,8 @@ import RetortKernels
 
 extension Tensor {
     /// The same elements under another shape of equally many. Copies only when they are not adjacent.
-    public func reshaped(_ shape: [Int]) throws -> Tensor {
-        guard shape.reduce(1, *) == count else { throw TensorError("cannot reshape \(self.shape) to \(shape)") }
+    public func reshaped(_ shape: Dimensions) throws -> Tensor {
+        guard shape.product == count else { throw TensorError("cannot reshape \(self.shape) to \(shape)") }
         let y = try contiguousView().reshaped(shape)
         let original = self.shape
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in

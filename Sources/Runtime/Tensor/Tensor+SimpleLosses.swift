@@ -47,7 +47,7 @@ extension Tensor {
         try requireAlike(other)
         let product = try (self * other).sum(-1, keepingDimension: true)
         let cosine = try product / (length(epsilon) * other.length(epsilon))
-        return try cosine.reshaped(Array(shape.dropLast()))
+        return try cosine.reshaped(shape.dropLast())
     }
 
     /// Mean of 1 − cosine over all vectors of the last dimension: PyTorch's cosine embedding loss with target +1, which

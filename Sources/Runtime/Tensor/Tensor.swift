@@ -15,8 +15,8 @@ public struct Tensor {
     }
 
     /// A constant from host values, row-major.
-    public init(_ values: [Float], _ shape: [Int], on device: Device) throws {
-        guard values.count == shape.reduce(1, *) else {
+    public init(_ values: [Float], _ shape: Dimensions, on device: Device) throws {
+        guard values.count == shape.product else {
             throw TensorError("\(values.count) values do not fill shape \(shape)")
         }
         self.init(try device.compute.view(values, shape), device.compute)
@@ -26,7 +26,8 @@ public struct Tensor {
     public init(view: View, on device: Device) { self.init(view, device.compute) }
 
     /// A leaf that collects a gradient without belonging to a model; for tests and input gradients.
-    public static func variable(_ values: [Float], _ shape: [Int], on device: Device) throws -> (Tensor, Parameter) {
+    public static func variable(_ values: [Float], _ shape: Dimensions, on device: Device) throws -> (Tensor, Parameter)
+    {
         try Tensor(values, shape, on: device).leaf()
     }
 
@@ -36,7 +37,7 @@ public struct Tensor {
         return (parameter.tensor, parameter)
     }
 
-    public var shape: [Int] { view.shape }
+    public var shape: Dimensions { view.shape }
     public var rank: Int { view.rank }
     public var count: Int { view.count }
     /// Whether `backward` reaches parameters through this tensor.

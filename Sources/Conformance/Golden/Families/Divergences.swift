@@ -19,7 +19,7 @@ extension GoldenFamilies {
                 kind, temperature: try trial.parameters.float("T"), scale: try scale(trial, student.shape))
             let loss = try student.divergence(op, teacher: teacher.view)
             guard let perRow = loss.divergence else { throw RetortError.badData("no divergence per row") }
-            trial.give("per_row", try perRow.reshaped(Array(student.shape.dropLast())))
+            trial.give("per_row", try perRow.reshaped(student.shape.dropLast()))
             trial.give("loss", loss.total)
         },
         GoldenWay("composed") { trial in
@@ -38,13 +38,13 @@ extension GoldenFamilies {
     ])
 
     /// What the sum over all rows is multiplied by.
-    private static func scale(_ trial: GoldenTrial, _ shape: [Int]) throws -> Float {
+    private static func scale(_ trial: GoldenTrial, _ shape: Dimensions) throws -> Float {
         let reduction = try trial.parameters.word("reduction")
         switch reduction {
         case "sum": return 1
         case "batchmean": return 1 / Float(shape[0])
-        case "rowmean": return 1 / Float(shape.dropLast().reduce(1, *))
-        case "mean": return 1 / Float(shape.reduce(1, *))
+        case "rowmean": return 1 / Float(shape.dropLast().product)
+        case "mean": return 1 / Float(shape.product)
         default: throw GoldenParameters.unknownValue("reduction", reduction)
         }
     }
@@ -81,7 +81,7 @@ extension GoldenFamilies {
 
     /// What the sum over unmasked rows is multiplied by: TRL's batchmean counts unmasked tokens when there are labels,
     /// else the first dimension; mean counts unmasked elements; a given number of items replaces the count.
-    private static func jsdScale(_ trial: GoldenTrial, _ shape: [Int]) throws -> Float {
+    private static func jsdScale(_ trial: GoldenTrial, _ shape: Dimensions) throws -> Float {
         let classes = shape[shape.count - 1]
         let labels = trial.has("labels") ? try trial.labels("labels") : nil
         let valid = labels.map { $0.count { $0 != -100 } }
@@ -90,7 +90,7 @@ extension GoldenFamilies {
         switch reduction {
         case "sum": return 1
         case "batchmean": return 1 / Float(valid ?? shape[0])
-        case "mean": return 1 / Float((valid ?? shape.dropLast().reduce(1, *)) * classes)
+        case "mean": return 1 / Float((valid ?? shape.dropLast().product) * classes)
         default: throw GoldenParameters.unknownValue("reduction", reduction)
         }
     }

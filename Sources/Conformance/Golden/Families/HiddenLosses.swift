@@ -95,7 +95,7 @@ extension GoldenFamilies {
                     try student.scoreDistance(
                         teacher, weights: Tensor(weights, [rows, length, length], on: trial.device)))
             case "hid_mse":
-                let shape = Array(student.shape.prefix(2))
+                let shape = student.shape.prefix(2)
                 let mask = mask ?? [Int32](repeating: 1, count: shape[0] * shape[1])
                 let real = Float(mask.count { $0 != 0 })
                 let weights = try Tensor(mask.map { $0 == 0 ? 0 : 1 / real }, shape, on: trial.device)

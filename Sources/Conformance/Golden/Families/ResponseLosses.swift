@@ -73,7 +73,7 @@ extension GoldenFamilies {
         if trial.has("n") {
             let weights = try trial.tensor("weights")
             let device = trial.device.compute
-            let shape = Array(weights.shape.dropFirst())
+            let shape = weights.shape.dropFirst()
             let mean = try device.empty(shape)
             try FedAvg.average(
                 (0..<weights.shape[0]).map { weights.view.slice($0..<($0 + 1)).reshaped(shape) },
@@ -96,6 +96,6 @@ extension GoldenFamilies {
     /// The slices of an input's first dimension.
     private static func stack(_ trial: GoldenTrial, _ name: String) throws -> [Tensor] {
         let all = try trial.tensor(name)
-        return try (0..<all.shape[0]).map { try all.slice($0..<($0 + 1)).reshaped(Array(all.shape.dropFirst())) }
+        return try (0..<all.shape[0]).map { try all.slice($0..<($0 + 1)).reshaped(all.shape.dropFirst()) }
     }
 }

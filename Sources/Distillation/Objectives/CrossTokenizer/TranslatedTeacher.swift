@@ -106,7 +106,7 @@ struct GroupedDistributions {
             (0..<most).map { range.count > $0 ? numbers[range.lowerBound + $0] ?? 0 : 0 }
         }
         let counts = others.flatMap { range in (0..<most).map { Float(range.count > $0 ? 1 : 0) } }
-        let shape = [others.count, most]
+        let shape: Dimensions = [others.count, most]
         return try
             (logs.reshaped([logs.count, 1]).gatherRows(places, shape: [places.count]).reshaped(shape)
             * Tensor(counts, shape, on: Device(logs.device))).sum(-1).exp()

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 
@@ -72,7 +73,7 @@ public struct MaskedFeatureObjective: SignalObjective {
                     let stream = Philox.stream("\(name).\(i)/mask") &+ UInt64(input.progress.step)
                     let generated = try part.generator(student) { aligned in
                         let shape = aligned.shape
-                        let places =
+                        let places: Dimensions =
                             objective.hidesChannels ? [shape[0], shape[1], 1, 1] : [shape[0], 1, shape[2], shape[3]]
                         // Dropout scales what it keeps; the authors do not.
                         let kept = try Tensor.full(1 - objective.mask, places, on: aligned.device)

@@ -71,7 +71,7 @@ extension LanguageInput {
     }
 
     /// `tokenWeights` as a tensor.
-    func weightsOfTokens(_ shape: [Int]) -> Tensor {
+    func weightsOfTokens(_ shape: Dimensions) -> Tensor {
         Tensor(view: tokenWeights.reshaped(shape), on: Device(hidden.device))
     }
 }

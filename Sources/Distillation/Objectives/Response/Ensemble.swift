@@ -129,7 +129,7 @@ extension Tensor {
 
     /// The slices of the first dimension.
     private func rows() throws -> [Tensor] {
-        try (0..<shape[0]).map { try slice($0..<($0 + 1)).reshaped(Array(shape.dropFirst())) }
+        try (0..<shape[0]).map { try slice($0..<($0 + 1)).reshaped(shape.dropFirst()) }
     }
 
     /// −Σ p ln p in nats at T = 1, `[rows]`. Excluded classes (−∞) add nothing.

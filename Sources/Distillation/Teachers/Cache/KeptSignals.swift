@@ -113,7 +113,7 @@ extension KeptSignals {
 
     /// Stored vectors as a tensor of fp32.
     /// - Parameter bytes: row-major `shape`.
-    func tensor(_ bytes: [UInt8], _ shape: [Int], on device: Device) throws -> Tensor {
+    func tensor(_ bytes: [UInt8], _ shape: Dimensions, on device: Device) throws -> Tensor {
         let (compute, count) = (device.compute, bytes.count / dtype.size)
         func host<T: BitwiseCopyable>(_: T.Type) -> [T] {
             [T](unsafeUninitializedCapacity: count) { buffer, filled in

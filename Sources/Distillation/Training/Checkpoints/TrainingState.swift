@@ -26,7 +26,7 @@ struct TrainingState {
     static let format = "retort-checkpoint-1"
 
     mutating func add(_ name: String, _ values: View) {
-        arrays.append(Stored(name: name, shape: values.shape, values: .device(values)))
+        arrays.append(Stored(name: name, shape: Array(values.shape), values: .device(values)))
     }
     mutating func add(_ name: String, _ values: [Int32], _ shape: [Int]) {
         arrays.append(Stored(name: name, shape: shape, values: .integers(values)))
@@ -112,7 +112,7 @@ struct StoredState {
     /// - Throws: `RetortError` 65 for an array that is not there, or of another shape.
     func fill(_ values: View, with name: String, on device: ComputeDevice) throws {
         let stored = try file.tensor(name)
-        guard stored.shape == values.shape else {
+        guard stored.shape == Array(values.shape) else {
             throw isOther("\(name) is \(stored.shape) there and \(values.shape) here")
         }
         try device.write(try file.floats(name), to: values)

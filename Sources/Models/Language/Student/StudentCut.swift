@@ -42,15 +42,15 @@ public struct StudentCut {
             of: teacher.module, in: CheckpointFiles(folder: folder), storedNames: teacher.storedNames,
             passesOver: teacher.passesOver, begins: { [teacher] in !$1 && teacher.mayLack($0) })
         let shapes = Dictionary(
-            teacher.module.parameters.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
+            teacher.module.parameters.map { ($0.name, Array($0.shape)) }, uniquingKeysWith: { first, _ in first })
         return try student.module.parameters.compactMap { parameter in
             let source = original(of: parameter.name)
             guard weights.holds(source) else { return nil }
             guard let shape = shapes[source], shape.count == parameter.shape.count,
                 zip(shape, parameter.shape).allSatisfy({ $0 >= $1 })
             else { throw RetortError.internalBug("\(parameter.name) cannot be cut out of the teacher's \(source)") }
-            let cut = WeightCut(source, from: shape, to: parameter.shape, sharing)
-            return SavedArray(name: parameter.name, shape: parameter.shape) { cut(try weights.floats(source)) }
+            let cut = WeightCut(source, from: shape, to: Array(parameter.shape), sharing)
+            return SavedArray(name: parameter.name, shape: Array(parameter.shape)) { cut(try weights.floats(source)) }
         }
     }
 

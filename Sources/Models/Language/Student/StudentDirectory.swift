@@ -24,7 +24,7 @@ public struct StudentDirectory: Sendable {
     ) throws -> StudentDirectory {
         let plan = try TextModelPlan(ModelDirectory.configuration(file))
         let arrays = plan.module.parameters.map { parameter in
-            SavedArray(name: parameter.name, shape: parameter.shape) { parameter.initialValues(seed: seed) }
+            SavedArray(name: parameter.name, shape: Array(parameter.shape)) { parameter.initialValues(seed: seed) }
         }
         let beside = file.contains("/") ? String(file[..<file.lastIndex(of: "/")!]) : "."
         try write(arrays, plan.json, tokenizer, orFrom: beside.isEmpty ? "/" : beside, to: folder)
