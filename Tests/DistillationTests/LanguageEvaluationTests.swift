@@ -121,6 +121,64 @@ struct LanguageEvaluationTests {
         }
     }
 
+    @Test("logits of a large vocabulary come in chunks: every place is compared with itself")
+    func chunks() throws {
+        let device = try TestBackend.cpu.device()
+        // Of so many classes 16 places fill a chunk; a text alone is in one.
+        let classes = 1 << 20
+        func model(_ vocabulary: Int, seed: UInt64) throws -> any LanguageModel {
+            let config: JSON = [
+                "model_type": "llama", "vocab_size": .int(vocabulary), "hidden_size": 8, "intermediate_size": 16,
+                "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16,
+                "initializer_range": 0.4, "tie_word_embeddings": false,
+            ]
+            let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
+            _ = try model.materialize(on: device, seed: seed)
+            return model
+        }
+        let texts = (0..<3).map { text in
+            TokenizedExample(
+                tokens: (0..<12).map { Int32((text * 12 + $0 + 1) * 290_123 % classes) },
+                isTarget: [Bool](repeating: true, count: 12))
+        }
+        let corpus = try TokenizedCorpus(texts)
+        let (together, apart) = (
+            try LanguageBatches(corpus, batch: 3, seed: nil), try LanguageBatches(corpus, batch: 1, seed: nil)
+        )
+        let (student, other) = (try model(classes, seed: 1), try model(classes + 8, seed: 2))
+        // What was kept of the student itself.
+        let identity = CacheIdentity(
+            teacher: String(repeating: "0a", count: 32), tokenizer: "none", vocabulary: classes, kept: .top(4),
+            bits: 12, config: [:])
+        let folder = try ScratchFolder()
+        let writer = try TeacherCacheWriter(folder.path("cache"), identity: identity)
+        let batch = together.batch(of: [0, 1, 2])
+        student.setTraining(false)
+        let records = try TeacherReading(model: student, kept: .top(4), device: device).records(batch)
+        for (text, record) in zip(batch.texts, records) {
+            try writer.add(record, at: writer.cache.address(text.tokens))
+        }
+        try writer.finish()
+        let kept = LanguageTeacher("kept", .cache(try TeacherCache(folder.path("cache"))), knowsHeldOut: true)
+        // One of which half of the classes are the student's.
+        let half = LanguageTeacher(other, tokens: TeacherTokens(count: classes / 2), on: device)
+
+        func measure(_ batches: LanguageBatches, _ teacher: LanguageTeacher) throws -> LanguageEvaluation.Comparison {
+            let found = try LanguageEvaluation(student, batches, teachers: [teacher], on: device)
+            #expect(found.tokens == 33)
+            return try #require(found.comparison)
+        }
+        let (itself, alone) = (try measure(together, kept), try measure(apart, kept))
+        #expect(itself.agreement == 1 && itself.forward < 0.01 && abs(itself.forward - alone.forward) < 1e-6)
+        let (all, each) = (try measure(together, half), try measure(apart, half))
+        let compared = texts.reduce(0) { $0 + $1.tokens.dropFirst().count { $0 < classes / 2 } }
+        #expect(compared > 10 && compared < 23)
+        #expect(all.bins.map(\.tokens) == each.bins.map(\.tokens))
+        #expect(all.bins.reduce(0) { $0 + $1.tokens } == compared)
+        #expect(each.forward > 0.1 && abs(all.forward - each.forward) < 1e-5 * each.forward)
+        #expect(abs(all.reverse - each.reverse) < 1e-5 * each.reverse)
+    }
+
     @Test("borders belong to the interval above them; an empty interval has no mean")
     func borders() {
         var sums = EntropySums()

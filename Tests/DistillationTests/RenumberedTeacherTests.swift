@@ -182,7 +182,20 @@ struct RenumberedTeacherTests {
             toPath: foreign + "/tokenizer.json")
         let few = try #require(try place.refused(forward, teacher: foreign))
         #expect(few.exit == .recipe && few.why.contains("stories260K") && few.why.contains("foreign"), "\(few.why)")
-        #expect(few.help.contains("gold"))
+        #expect(few.help.contains("gold") && few.why.contains("too few"), "\(few.why)")
+        // Cut alike as far as both can; but a token that the student alone has is in every text.
+        let merged = place.text.folder.path("merged")
+        try RenumberedDirectory.write(
+            Project.root + "/Tests/Fixtures/tokenizers/stories260K", to: merged, order: { $0 + ["any"] })
+        guard case .object(var longer) = try JSON.read(merged + "/tokenizer.json"),
+            case .object(var pairs)? = longer["model"], case .array(let known)? = pairs["merges"]
+        else { return }
+        pairs.set("merges", .array(known + [["an", "y"]]))
+        longer.set("model", .object(pairs))
+        try JSON.object(longer).text().write(toFile: merged + "/tokenizer.json", atomically: true, encoding: .utf8)
+        try place.write(fewer, forward, tokenizer: merged)
+        let rare = try #require(thrown(RetortError.self) { _ = try place.run("refused") })
+        #expect(rare.exit == .recipe && rare.why.contains("tokens that") && rare.why.contains(" has "), "\(rare.why)")
         let shuffled = place.text.folder.path("shuffled")
         try FileManager.default.copyItem(atPath: place.text.teacher, toPath: shuffled)
         guard case .object(var file) = try JSON.read(shuffled + "/tokenizer.json"),

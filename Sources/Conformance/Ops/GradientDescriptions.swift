@@ -269,16 +269,17 @@ extension GradientDescription {
         }
     }
 
-    private static let norms: [GradientDescription] = [(true, true), (true, false), (false, false)].map {
-        weight, bias in
+    private static let norms: [GradientDescription] = [
+        (true, true, 7), (true, false, 7), (false, false, 7), (true, true, 19),
+    ].map { weight, bias, columns in
         GradientDescription(
-            "layerNorm", "5x7" + (weight ? " weight" : "") + (bias ? " bias" : ""),
-            [[5, 7]] + (weight ? [[7]] : []) + (bias ? [[7]] : []),
+            "layerNorm", "5x\(columns)" + (weight ? " weight" : "") + (bias ? " bias" : ""),
+            [[5, columns]] + (weight ? [[columns]] : []) + (bias ? [[columns]] : []),
             tensor: { x, _ in try x[0].layerNorm(weight: weight ? x[1] : nil, bias: bias ? x[2] : nil) },
             reference: { x in
-                rowsOf(x[0], 7).flatMap { row in
-                    let mean = row.reduce(0, +) / 7
-                    let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 7
+                rowsOf(x[0], columns).flatMap { row in
+                    let mean = row.reduce(0, +) / Double(columns)
+                    let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
                     return row.enumerated().map { i, v in
                         (v - mean) / (variance + Double(Float(1e-5))).squareRoot() * (weight ? x[1][i] : 1)
                             + (bias ? x[2][i] : 0)
@@ -288,13 +289,14 @@ extension GradientDescription {
     }
 
     private static let transformer: [GradientDescription] =
-        [true, false].map { weight in
+        [(true, 7), (false, 7), (true, 19)].map { weight, columns in
             GradientDescription(
-                "rmsNorm", "5x7" + (weight ? " weight" : ""), [[5, 7]] + (weight ? [[7]] : []),
+                "rmsNorm", "5x\(columns)" + (weight ? " weight" : ""),
+                [[5, columns]] + (weight ? [[columns]] : []),
                 tensor: { x, _ in try x[0].rmsNorm(weight: weight ? x[1] : nil, epsilon: 1e-5) },
                 reference: { x in
-                    rowsOf(x[0], 7).flatMap { row in
-                        let square = row.reduce(0) { $0 + $1 * $1 } / 7
+                    rowsOf(x[0], columns).flatMap { row in
+                        let square = row.reduce(0) { $0 + $1 * $1 } / Double(columns)
                         return row.enumerated().map { i, v in
                             v / (square + Double(Float(1e-5))).squareRoot() * (weight ? x[1][i] : 1)
                         }

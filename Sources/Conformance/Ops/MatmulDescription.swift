@@ -261,6 +261,11 @@ private let shapes: [OpSample] = {
         samples.append(MatmulSample(m: 301, n: 257, k: 513, transposed: transposed, integers: true))
         // More than one packed block of depth; of rows and of columns on two threads.
         samples.append(MatmulSample(m: 205, n: 715, k: 769, transposed: transposed, integers: true))
+        // What follows a product follows its last block of depth.
+        samples.append(
+            MatmulSample(
+                m: 25, n: 43, k: 1543, transposed: transposed, integers: true, bias: true, residual: true,
+                activation: .relu, keepsPreactivation: true, padding: 1))
         samples.append(
             MatmulSample(
                 m: 203, n: 1409, k: 768, transposed: transposed, bias: true, residual: true, activation: .relu,
