@@ -656,7 +656,9 @@ __kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE
 #define ATTENTION_CHUNK 8
 #endif
 #define ATTENTION_SHARED (2 * ATTENTION_STEP * ATTENTION_LD)  // floats; ATTENTION_CHUNK · WIDE is less
+#ifndef ATTENTION_INLINE
 #define ATTENTION_INLINE __attribute__((always_inline))
+#endif
 #define ATTENTION_UNROLL _Pragma("unroll")
 #define ATTENTION_UNROLL_4 _Pragma("unroll 4")  // enough to hide a loop's own work
 

@@ -25,10 +25,10 @@ for family in ${FAMILIES:-vector simt}; do
     family_failed=0
     # Oclgrind adds up the local memory of all kernels of a program, hence the size; make lint checks 32 KiB per kernel.
     # Buffers of their own show every access beyond an operand; it also loses track of what is written into parts of a buffer.
-    # Optimised code holds an instruction (freeze) that its interpreter does not know; prefetching is another, and what inlined
-    # functions with restrict leave behind a third.
+    # Optimised code holds an instruction (freeze) that its interpreter does not know; prefetching is another, and what
+    # functions leave behind that are inlined without optimisation (noalias scopes) a third.
     RETORT_OPENCL_LIBRARY=$runtime RETORT_FAMILY=$family RETORT_KERNEL_CACHE=$work/cache \
-        RETORT_KERNEL_OPTIONS="-cl-opt-disable -DWITHOUT_PREFETCH -Drestrict=" RETORT_ISOLATED_BUFFERS=1 \
+        RETORT_KERNEL_OPTIONS="-cl-opt-disable -DWITHOUT_PREFETCH -DATTENTION_INLINE=" RETORT_ISOLATED_BUFFERS=1 \
         oclgrind --data-races --uninitialized --check-api --local-mem-size 262144 --log "$log" \
         .build/release/retort test-ops test --tiny --device opencl:0 "$@" || status=$?
     if [ "$status" -ne 0 ]; then
