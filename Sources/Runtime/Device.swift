@@ -36,7 +36,9 @@ public struct Device: Sendable, CustomStringConvertible {
             if let device = devices.first(where: { $0.type == type }) { return device }
         }
         let matching = devices.filter { "\($0.platform) \($0.name)".lowercased().contains(name.lowercased()) }
-        guard let device = matching.first else { throw KernelError(.device, "no device is called \(name)", help: help) }
+        guard let device = matching.first else {
+            throw KernelError(.device, "no device is called '\(name)'", help: help)
+        }
         guard matching.count == 1 else {
             throw KernelError(.device, "\(matching.count) devices are called \(name)", help: help)
         }

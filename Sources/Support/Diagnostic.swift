@@ -121,7 +121,8 @@ extension RetortError {
     public static func internalBug(_ what: String, why: String = "") -> RetortError {
         RetortError(
             exit: .internalBug, what: what, why: why,
-            help: "This is a bug in retort. Please report it with the output of `retort env`.")
+            help:
+                "This is a bug in retort. Please report it with the command and the output of `retort devices --json`.")
     }
 
     /// Exit 73: output that cannot be created.

@@ -7,9 +7,11 @@ private let firstSignal = Atomic<Int32>(0)
 /// Stopping politely: the first SIGINT or SIGTERM only sets a flag that the training loop polls after each step; the
 /// second ends the process at once with 130 or 143.
 public enum StopSignal {
-    /// Installs the handlers and ignores SIGPIPE. Call once, first thing in the program.
+    /// Installs the handlers and ignores SIGPIPE and SIGXFSZ. Call once, first thing in the program.
     public static func install() {
         ignoreBrokenPipe()
+        // A file beyond `ulimit -f` is an error of one write, like a full disk.
+        signal(SIGXFSZ, SIG_IGN)
         // Initialises the global before a handler can run.
         firstSignal.store(0, ordering: .relaxed)
         var action = sigaction()

@@ -13,7 +13,7 @@ struct Embed: ParsableCommand {
 
     @Argument(help: "A model directory.", completion: .directory)
     var model: String
-    @Option(help: "A text; may be given several times.")
+    @Option(parsing: .unconditionalSingleValue, help: "A text; may be given several times.")
     var text: [String] = []
     @Option(help: "A file with a text in each line.", completion: .file())
     var input: String?

@@ -19,6 +19,7 @@ struct EvalAnswerOptions: ParsableArguments {
     )
     var answer: Answer?
     @Option(
+        parsing: .unconditional,
         help: "Writing: a regular expression (PCRE2) for --answer regex; \\K forgets what stands before the answer.")
     var pattern: String?
     @Option(help: "Writing: a new file that gets a JSON line for each answer as it comes.", completion: .file())

@@ -27,7 +27,9 @@ struct EvalTextOptions: ParsableArguments {
     var truncation: LongExamplePolicy?
     @Option(help: "Text: the tokens that count: answers, last-answer or everything (default: answers).")
     var targets: ExampleTargets?
-    @Option(help: "Text: what stands between a prompt and its completion (default: nothing).")
+    @Option(
+        parsing: .unconditional,
+        help: "Text: what stands between a prompt and its completion (default: nothing).")
     var separator: String?
     @Flag(inversion: .prefixedNo, help: "Text: the end token behind texts and completions (default: yes).")
     var appendsEnd: Bool?

@@ -16,13 +16,13 @@ struct Generate: ParsableCommand {
 
     @Argument(help: "A model directory.", completion: .directory)
     var model: String
-    @Option(help: "The text to go on from.")
+    @Option(parsing: .unconditional, help: "The text to go on from.")
     var prompt: String?
     @Flag(help: "The prompt is what a user says: write it in the model's chat template.")
     var chat = false
     @Option(help: "The chat template: \(ChatTemplate.names.joined(separator: ", ")) (default: the tokenizer's own).")
     var template: String?
-    @Option(help: "Tokens to write at most.")
+    @Option(parsing: .unconditional, help: "Tokens to write at most.")
     var maxNewTokens: Int = 128
     @Flag(help: "Go on after the model's end-of-text token.")
     var ignoreEnd = false
@@ -75,7 +75,7 @@ struct PromptFileOptions: ParsableArguments {
     var fields: FieldNames?
     @Option(help: "A further member of each record to hand on; may be repeated.")
     var keep: [String] = []
-    @Option(help: "Between a plain prompt and its answer (default: nothing).")
+    @Option(parsing: .unconditional, help: "Between a plain prompt and its answer (default: nothing).")
     var separator: String?
 
     func validate() throws {

@@ -310,7 +310,7 @@ struct RecipeTests {
             ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1 is -1"),
             ("  alone:", "  teacher:", "'teacher' cannot be a name"),
             ("  alone:", "  ../alone:", "'../alone' cannot be a name"),
-            ("  alone:", "  a b:", "'a b' cannot be a name"),
+            ("  alone:", "  a b:", "'a b' cannot be a name"), ("  alone:", "  \"\":", "'' cannot be a name"),
             ("lr: 0.01", "lr: 0.01, epsilon: 0", "train.optimizer.epsilon is 0"),
         ])
     func impossible(_ piece: String, _ replacement: String, _ what: String) {
@@ -340,6 +340,28 @@ struct RecipeTests {
         }
         #expect(all.contains("r.yaml:4:") && all.contains("r.yaml:11:") && all.contains("r.yaml:12:"), "\(all)")
         #expect(all.contains("and 4 more"), "\(all)")
+    }
+
+    /// What stands in the message already is not listed again, and a place that is none is not made up.
+    @Test("one message: no list twice, no invented places")
+    func brevity() {
+        let e = error(override: "train.epochs=0", "train.batch=0", "data.kind=csvv", "data.foo=1")
+        let all = e?.description ?? ""
+        #expect(all.contains("  command line: ") && !all.contains(":0:0"), "\(all)")
+        #expect(error("batch: 8", "xyzzy: 8")?.help == "")
+        #expect(error("batch: 8", "xyzzy: 8")?.why.contains("keys here: rows, epochs, batch") == true)
+        #expect(error(override: "arms={}")?.what == "arms is an empty section")
+    }
+
+    @Test("a byte order mark; a tab; a control character")
+    func oddCharacters() throws {
+        #expect(try read("\u{FEFF}" + Self.good)["seeds"] != nil)
+        let tab = error("teacher:\n", "teacher:\n\tx: 1\n")
+        #expect(tab?.help.contains("tab") == true)
+        #expect(error("seeds: [0, 1]", "seeds: [0, 1")?.help == "")
+        let control = error("label: label", "label: la\u{0}bel")
+        #expect(brief(control) == "78 r.yaml:1:44 this is not YAML: control characters are not allowed")
+        #expect(control?.why == "")
     }
 
     @Test("text that is not YAML, with its place")
@@ -403,6 +425,11 @@ struct RecipeTests {
         #expect(error("seeds: [0, 1]", "seeds: " + deep)?.exit == .recipe)
         let many = "[" + [String](repeating: "1", count: 20_000).joined(separator: ", ") + "]"
         #expect(error("seeds: [0, 1]", "seeds: " + many)?.exit == .recipe)
+        // Beyond the limit everything is: it is said once.
+        let arms = (0..<3000).map { "  a\($0): {objective: [{loss: cross-entropy}]}\n" }.joined()
+        let full = error("  alone:", arms + "  alone:")
+        #expect(full?.what == "the recipe has more than 10000 values, the limit")
+        #expect(full?.location?.line ?? 0 > 500 && full?.why == "", "\(String(describing: full))")
     }
 
     @Test("a file that is not there, not text, a directory")

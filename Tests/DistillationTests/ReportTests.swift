@@ -223,6 +223,7 @@ struct ReportTests {
         let accuracies = ChartAxis("", covering: [81.2, 97.9], limits: 0...100)
         #expect(accuracies.ticks.map(\.label) == ["80", "85", "90", "95", "100"])
         #expect(ChartAxis("", covering: [100], limits: 0...100).upper == 100)
+        #expect(ChartAxis("", covering: [0, 2], whole: true).ticks.map(\.label) == ["0", "1", "2"])
         #expect(ChartAxis("", covering: [-3, 4]).ticks.map(\.label) == ["−4", "−2", "0", "2", "4"])
         for values in [[], [.nan], [0], [5, 5], [.infinity, 1], [-1e200, 1e200], [1e-200, 2e-200]] as [[Double]] {
             let axis = ChartAxis("", covering: values)

@@ -278,6 +278,7 @@ struct RolloutRunTests {
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, from: other}}", "no teacher"),
             ("{objective: [{loss: cross-entropy, on: plain}]}", "plain text"),
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, samples: 3}}", "all the same"),
+            ("{objective: [{loss: cross-entropy}], rollouts: {kind: student, temperature: 1e-40}}", "from 0.001"),
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, answer: choice}}", "keep does not ask"),
             ("{objective: [{loss: cross-entropy}], rollouts: {kind: teacher, top-k: 3}}", "nothing is drawn"),
             (

@@ -47,6 +47,25 @@ struct GenerateTests {
         #expect(on["tokens"] == .array(try tokens.map { .int(try $0.int()) }))
     }
 
+    /// Values beyond what 32 bits hold were "a bug in retort" (70), or drew from infinite logits.
+    @Test("temperatures, shares and penalties that cannot be: 64; a prompt may begin with a dash")
+    func sampling() throws {
+        let folder = try ScratchFolder()
+        let model = try model(in: folder)
+        for (flag, value) in [
+            ("--temperature", "1e-300"), ("--temperature", "1e-40"), ("--temperature", "1e300"),
+            ("--temperature", "-1"),
+            ("--temperature", "nan"), ("--repetition-penalty", "1e-300"), ("--repetition-penalty", "1e300"),
+            ("--repetition-penalty", "-1"), ("--top-p", "1e-300"), ("--min-p", "-1"), ("--max-new-tokens", "-1"),
+        ] {
+            let all = [model, "--prompt", "Once", flag, value] + (flag.hasSuffix("-p") ? ["--temperature", "1"] : [])
+            let refused = try run(all)
+            #expect(refused.exit == 64 && refused.error.contains("Error: \(flag) is "), "\(value): \(refused.error)")
+        }
+        let least = try run([model, "--prompt", "- Once", "--max-new-tokens", "4", "--temperature", "0.001", "--json"])
+        #expect(least.exit == 0 && least.out.contains("\"prompt\":\"- Once\""), "\(least.error)")
+    }
+
     @Test("a file of prompts, once and again")
     func file() throws {
         let folder = try ScratchFolder()

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("README")
@@ -17,6 +18,25 @@ struct ReadmeTests {
             let name = line.trimmingCharacters(in: .whitespaces).split(separator: " ").first.map(String.init) ?? ""
             parents = Array(parents.prefix(depth)) + [name]
             return parents.joined()
+        }
+    }
+
+    /// A message that sends its reader to a command that is not there helps nobody.
+    @Test("every `retort verb` that sources and documents name is there")
+    func verbs() throws {
+        let help = try Child.retort(["--help"]).stdout
+        let list = try #require(help.components(separatedBy: "SUBCOMMANDS:").last)
+        let known = Set(list.matches(of: #/\n {2}([a-z-]+) /#).map { String($0.1) }).union(["help"])
+        #expect(known.contains("train"))
+        let folders = ["Sources", "docs", "recipes"].flatMap { folder in
+            (FileManager.default.subpaths(atPath: Self.root.path + "/" + folder) ?? []).map { folder + "/" + $0 }
+        }
+        for file in folders + ["README.md", "CONTRIBUTING.md"]
+        where file.hasSuffix(".swift") || file.hasSuffix(".md") || file.hasSuffix(".yaml") {
+            let text = try String(contentsOfFile: Self.root.path + "/" + file, encoding: .utf8)
+            for match in text.matches(of: #/`retort ([a-z][a-z-]*)/#) {
+                #expect(known.contains(String(match.1)), "\(file) names \(match.0)`")
+            }
         }
     }
 

@@ -81,5 +81,15 @@ struct RotaryScalingTests {
             let failure = thrown(RetortError.self) { _ = try configuration(try JSON.parse(text, file: "config.json")) }
             #expect(failure?.exit == .badData && "\(failure.map { "\($0)" } ?? "")".contains(part), "\(scaling)")
         }
+        // Rotations turn pairs of numbers; a head with an odd number of them is its own mistake, not the file's.
+        let odd = try JSON.parse(
+            #"""
+            {"model_type": "llama", "vocab_size": 8, "hidden_size": 6, "intermediate_size": 8, "num_hidden_layers": 1,
+             "num_attention_heads": 2}
+            """#, file: "config.json")
+        let refused = thrown(RetortError.self) {
+            _ = try DecoderConfiguration(JSONCursor(odd, file: "config.json"))
+        }
+        #expect(refused?.what == "the value of 'num_attention_heads' is wrong", "\(String(describing: refused))")
     }
 }

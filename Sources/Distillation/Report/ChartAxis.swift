@@ -26,9 +26,10 @@ struct ChartAxis {
     /// - Parameters:
     ///   - limits: what the axis never exceeds (a percentage does not go beyond 100).
     ///   - count: about how many steps.
+    ///   - whole: ticks are whole numbers, for what is counted.
     init(
         _ title: String, covering values: [Double], limits: ClosedRange<Double> = -1e300...1e300,
-        steps count: Double = 5
+        steps count: Double = 5, whole: Bool = false
     ) {
         let finite = values.filter { $0.isFinite && abs($0) < 1e300 }
         var low = max(finite.min() ?? 0, limits.lowerBound)
@@ -39,7 +40,7 @@ struct ChartAxis {
             low = max(low - air, limits.lowerBound)
             high = min(max(high, low) + air, limits.upperBound)
         }
-        let step = Self.roundStep((high - low) / count)
+        let step = max(Self.roundStep((high - low) / count), whole ? 1 : 0)
         let first = (low / step + 1e-6).rounded(.down)
         let last = max((high / step - 1e-6).rounded(.up), first + 1)
         let decimals = Self.decimals(step)

@@ -31,7 +31,7 @@ struct LineChart {
         let x =
             showsShare
             ? ChartAxis("share of the arm's training (%)", covering: [0, 100])
-            : ChartAxis(unit.rawValue, covering: [0, Double(longest)])
+            : ChartAxis(unit.rawValue, covering: [0, Double(longest)], whole: true)
         let frame = PlotFrame(x: x, y: y)
         var bands: [Markup] = []
         var curves: [Markup] = []

@@ -86,7 +86,7 @@ let reportStyleSheet = """
     svg text { font-family: inherit; fill: var(--ink); }
     svg .label, svg .title { font-size: 12px; }
     svg .label { fill: var(--faint); font-variant-numeric: tabular-nums; }
-    svg .strong { fill: var(--ink); }
+    svg .strong { fill: var(--ink); paint-order: stroke; stroke: var(--paper); stroke-width: 3; stroke-linejoin: round; }
     svg .tight { font-size: 10px; }
     svg .leader { stroke: var(--faint); stroke-width: .6; }
     svg .faint { font-style: italic; }

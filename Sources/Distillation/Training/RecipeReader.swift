@@ -43,7 +43,9 @@ public struct RecipeReader {
         guard text.utf8.count <= largestFile else {
             throw RetortError.recipe("the recipe is larger than 1 MiB", at: .init(file: file))
         }
-        guard var root = try reader.compose(text, file) else {
+        // A byte order mark is allowed in front of a YAML stream, and stands for nothing.
+        let bare = text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
+        guard var root = try reader.compose(bare, file) else {
             throw RetortError.recipe("the recipe is empty", at: .init(file: file, line: 1, column: 1))
         }
         for override in overrides { root = try reader.apply(override, to: root) }
@@ -81,8 +83,14 @@ public struct RecipeReader {
             switch error {
             case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
                 .composer(_, let problem, let mark, _):
+                let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+                let hasTab = lines.indices.contains(mark.line - 1) && lines[mark.line - 1].contains("\t")
                 throw RetortError.recipe(
-                    "this is not YAML: \(problem)", at: .init(file: file, line: mark.line, column: mark.column))
+                    "this is not YAML: \(problem)", at: .init(file: file, line: mark.line, column: mark.column),
+                    help: hasTab ? "This line has a tab: YAML is indented with spaces." : "")
+            case .reader(let problem, _, _, _):
+                throw RetortError.recipe(
+                    "this is not YAML: \(problem)", at: Self.controlCharacter(in: text, file) ?? .init(file: file))
             case .duplicatedKeysInMapping(let duplicates, let context):
                 let keys = duplicates.joined(separator: ", ")
                 throw RetortError.recipe(
@@ -91,6 +99,20 @@ public struct RecipeReader {
             default: throw RetortError.recipe("this is not YAML: \(error)", at: .init(file: file))
             }
         }
+    }
+
+    /// Where the first character stands that no YAML text may have.
+    private static func controlCharacter(in text: String, _ file: String) -> RetortError.Location? {
+        var (line, column) = (1, 0)
+        for scalar in text.unicodeScalars {
+            column += 1
+            if scalar == "\n" { (line, column) = (line + 1, 0) }
+            guard scalar.properties.generalCategory == .control, !"\t\n\r\u{85}".unicodeScalars.contains(scalar) else {
+                continue
+            }
+            return .init(file: file, line: line, column: column)
+        }
+        return nil
     }
 
     /// The first word `*name` for which there is a `&name` too. Composing a text unfolds its aliases, and a few lines of them are
@@ -181,8 +203,15 @@ public struct RecipeReader {
 
     private mutating func check(_ node: Node, _ type: RecipeType, path: [String], depth: Int) -> RecipeNode? {
         nodes += 1
-        guard depth <= Self.deepest, nodes <= Self.mostNodes else {
-            refuse("the recipe is nested too deeply or has too many values", node, path)
+        guard depth <= Self.deepest else {
+            refuse("the recipe is nested too deeply", node, path, why: "\(Self.deepest) levels are the limit")
+            return nil
+        }
+        guard nodes <= Self.mostNodes else {
+            // Said once, of the first value beyond: all that follow are beyond too.
+            if nodes == Self.mostNodes + 1 {
+                refuse("the recipe has more than \(Self.mostNodes) values, the limit", node, path)
+            }
             return nil
         }
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
@@ -196,13 +225,14 @@ public struct RecipeReader {
             var fields: [(key: String, value: RecipeNode)] = []
             for (keyNode, value) in mapping {
                 guard let key = plainKey(keyNode, path) else { continue }
+                // It becomes the name of a folder, so it must not be empty.
                 let valid = key.unicodeScalars.allSatisfy {
                     $0.properties.isAlphabetic || "0123456789-_".unicodeScalars.contains($0)
                 }
-                if !valid || key == "teacher" || key.utf8.count > 64 {
+                if !valid || key.isEmpty || key == "teacher" || key.utf8.count > 64 {
                     refuse(
                         "\(key.quoted()) cannot be a name", keyNode, path + [key],
-                        why: "a name has letters, digits, - and _, at most 64, and teacher is taken")
+                        why: "a name has letters, digits, - and _, 1 to 64 bytes of them, and teacher is taken")
                 }
                 if let checked = check(value, inner, path: path + [key], depth: depth + 1) {
                     fields.append((key, checked))
@@ -237,7 +267,7 @@ public struct RecipeReader {
             if words.contains(word) { return RecipeNode(.text(word), at: at) }
             refuse(
                 "\(name) is \(word.quoted())", node, path, why: "it must be " + type.phrase + family.remark(on: word),
-                help: EditDistance.suggestion(for: word, among: words))
+                help: nearest(to: word, among: words))
             return nil
         case .flag:
             // Only these two: YAML 1.1's yes, no, on and off surprise people.
@@ -305,7 +335,7 @@ public struct RecipeReader {
                 refuse(
                     "unknown key \(key.quoted())\(place)", keyNode, path + [key],
                     why: "keys here: " + fields.map(\.key).joined(separator: ", "),
-                    help: EditDistance.suggestion(for: key, among: fields.map(\.key)))
+                    help: nearest(to: key, among: fields.map(\.key)))
                 continue
             }
             seen.insert(key)
@@ -337,13 +367,18 @@ public struct RecipeReader {
         return nil
     }
 
+    /// The word that was meant, perhaps. All of them stand in the message already.
+    private func nearest(to word: String, among words: [String]) -> String {
+        EditDistance.nearest(to: word, among: words).map { "Did you mean \($0.quoted())?" } ?? ""
+    }
+
     private mutating func mismatch(_ type: RecipeType, _ node: Node, _ path: [String]) -> RecipeNode? {
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
         let found: String
         switch node {
         case .scalar(let scalar): found = scalar.string.isEmpty ? "empty" : scalar.string.quoted()
         case .sequence: found = "a list"
-        case .mapping: found = "a section"
+        case .mapping(let mapping): found = mapping.isEmpty ? "an empty section" : "a section"
         default: found = "an alias"
         }
         refuse("\(name) is \(found)", node, path, why: "it must be " + type.phrase)
@@ -356,9 +391,11 @@ public struct RecipeReader {
         let others = problems.dropFirst().prefix(20)
         guard !others.isEmpty else { return first }
         let rest = others.map { problem in
-            let place = problem.location.map { "\($0.file):\($0.line ?? 0):\($0.column ?? 0): " } ?? ""
+            let place = problem.location.map { at in
+                ([at.file] + [at.line, at.column].compactMap(\.self).map(String.init)).joined(separator: ":") + ": "
+            }
             let hint = [problem.why, problem.help].filter { !$0.isEmpty }.joined(separator: "; ")
-            return place + problem.what + (hint.isEmpty ? "" : " (\(hint))")
+            return (place ?? "") + problem.what + (hint.isEmpty ? "" : " (\(hint))")
         }
         first.why +=
             (first.why.isEmpty ? "" : "\n") + "and \(problems.count - 1) more:\n" + rest.joined(separator: "\n")

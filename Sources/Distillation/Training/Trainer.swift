@@ -339,7 +339,9 @@ extension RetortError {
                 help: "lower the learning rate, clip the gradient (train.clip), or look for bad values in the data")
         }
         if let bad = losses.firstIndex(where: { !$0.isFinite }) {
-            throw diverged("the loss is \(losses[bad])", step: step - losses.count + bad)
+            // The sign of a NaN says nothing.
+            let loss = losses[bad].isNaN ? "NaN" : "\(losses[bad])"
+            throw diverged("the loss is \(loss)", step: step - losses.count + bad)
         }
         if skipped > 0 {
             throw diverged("\(skipped) steps of this epoch had a gradient that is not finite", step: step - 1)

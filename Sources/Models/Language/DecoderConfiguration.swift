@@ -64,7 +64,10 @@ public struct DecoderConfiguration: Sendable {
             }
             headWidth = hidden / heads
         }
-        guard headWidth % 2 == 0 else { throw config.failure("a head of \(headWidth) numbers has no pairs to turn") }
+        guard headWidth % 2 == 0 else {
+            let cause = try config.optional("head_dim") ?? config.member("num_attention_heads")
+            throw cause.failure("a head of \(headWidth) numbers has no pairs to turn")
+        }
         epsilon = Float(try config.optional("rms_norm_eps")?.double(in: 0...1) ?? 1e-6)
         maxPositions = try config.optional("max_position_embeddings")?.int(in: 1...(1 << 28)) ?? 2048
         (theta, scaling) = try Self.rotary(config, positions: maxPositions)

@@ -4,6 +4,13 @@ import RetortRuntime
 /// How the next token is chosen from its logits: filters in the order of Hugging Face's library (repetition penalty, temperature, top-k,
 /// top-p, min-p), then a draw by counter. All of it on the device; the tokens alone come back.
 public struct TokenSampling: Sendable {
+    /// Temperatures above 0 that can be asked for. Logits are divided by them in f32: far below, they become infinite.
+    public static let temperatures = 1e-3...100.0
+    /// What `topP` and `minP` can be.
+    public static let shares = 1e-6...1.0
+    /// What `repetitionPenalty` can be.
+    public static let penalties = 1e-3...1000.0
+
     /// 0: always the likeliest.
     public var temperature: Double
     /// Only so many of the likeliest; nil: all.

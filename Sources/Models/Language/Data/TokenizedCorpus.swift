@@ -218,6 +218,11 @@ struct CorpusBuilder {
     }
 
     var emptiness: RetortError {
+        guard summary.records > 0 else {
+            return .badData(
+                "there is no record to learn from",
+                help: "Add some: what is kept for the test, the first record and each n-th after it, is not learned.")
+        }
         var reasons: [String] = []
         if summary.tooLong > 0 { reasons.append("\(summary.tooLong) are longer than `max-length`") }
         if summary.withoutTarget > 0 { reasons.append("of \(summary.withoutTarget) nothing would be learned") }

@@ -60,6 +60,12 @@ struct RolloutSpec: Sendable {
             temperature: node.required("temperature").number, topK: node["top-k"]?.integer,
             topP: node["top-p"]?.number, minP: node["min-p"]?.number,
             repetitionPenalty: node.required("repetition-penalty").number)
+        let temperature = node.required("temperature")
+        guard sampling.temperature == 0 || TokenSampling.temperatures.contains(sampling.temperature) else {
+            throw RetortError.recipe(
+                "temperature is \(sampling.temperature)", at: temperature.location ?? location,
+                why: "it must be 0, which takes the likeliest token, or a number from 0.001 to 100")
+        }
         if sampling.temperature == 0, let filter = ["top-k", "top-p", "min-p"].compactMap({ node[$0] }).first {
             throw RetortError.recipe(
                 "a filter of what is drawn, and nothing is drawn", at: filter.location,
@@ -194,12 +200,12 @@ struct RolloutSpec: Sendable {
                 "temperature", .number(0...100), .defaulted(temperature), "of the drawing; 0 takes the likeliest token"),
             RecipeField("top-k", .integer(1...10_000_000), .optional, "draw from so many of the likeliest only"),
             RecipeField(
-                "top-p", .number(1e-6...1), .optional, "draw from the fewest that together are this likely"),
+                "top-p", .number(TokenSampling.shares), .optional, "draw from the fewest that together are this likely"),
             RecipeField(
-                "min-p", .number(1e-6...1), .optional,
+                "min-p", .number(TokenSampling.shares), .optional,
                 "draw from those that are at least this times as likely as the likeliest"),
             RecipeField(
-                "repetition-penalty", .number(1e-3...1000), .defaulted("1"),
+                "repetition-penalty", .number(TokenSampling.penalties), .defaulted("1"),
                 "above 1 makes tokens that were there before less likely"),
         ]
     }
