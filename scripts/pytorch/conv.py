@@ -19,10 +19,11 @@ PASSES = ["forward", "input", "weight"]
 
 
 def preparing(direction):
-    def prepare(shape):
+    def prepare(shape, device):
         n, c, h, w, outputs, kernel, stride, *rest = peer.sizes(shape)
         groups = rest[0] if rest else 1
-        x, weight = torch.randn(n, c, h, w), torch.randn(outputs, c // groups, kernel, kernel)
+        x = torch.randn(n, c, h, w, device=device)
+        weight = torch.randn(outputs, c // groups, kernel, kernel, device=device)
         sizes = {"stride": stride, "padding": kernel // 2, "groups": groups}
         y = torch.nn.functional.conv2d(x, weight, **sizes)
         dy = torch.randn_like(y)
@@ -49,6 +50,7 @@ def preparing(direction):
 
 
 if __name__ == "__main__":
-    options = peer.arguments(__doc__, SHAPES, passes=PASSES)
+    options = peer.arguments(__doc__, SHAPES, choices=[("pass", PASSES)])
+    direction = getattr(options, "pass")
     with torch.inference_mode():
-        peer.run("conv_" + options.direction, options, preparing(options.direction))
+        peer.run("conv_" + direction, options, preparing(direction))

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""PyTorch's fp32 matrix product C[M, N] = A[M, K] . B[K, N], row-major, written into a C that exists already.
+"""PyTorch's matrix product C[M, N] = A[M, K] . B[K, N], row-major, written into a C that exists already.
 
-Prints one JSON object per shape (MxNxK). README.md in this folder says how to install PyTorch.
+--dtype is that of all three; bf16's sums are what PyTorch does by itself. --layout says what is stored transposed: nothing (nn), B (nt, as a
+Linear layer has its weight) or A (tn, as its weight gradient has dy). Prints one JSON object per shape (MxNxK). README.md in this folder
+says how to install PyTorch.
 """
 
 import torch
@@ -9,20 +11,33 @@ import torch
 import peer
 
 SHAPES = ["512x512x512", "1024x1024x1024", "2048x2048x2048", "512x1536x576", "512x576x49152", "512x49152x576"]
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+LAYOUTS = ["nn", "nt", "tn"]
 
 
-def prepare(shape):
-    m, n, k = peer.sizes(shape)
-    a, b, c = torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)
+def preparing(dtype, layout):
+    def prepare(shape, device):
+        m, n, k = peer.sizes(shape)
 
-    def step():
-        torch.mm(a, b, out=c)
+        def matrix(rows, columns, transposed=False):
+            stored = torch.randn((columns, rows) if transposed else (rows, columns), device=device).to(DTYPES[dtype])
+            return stored.t() if transposed else stored
 
-    def facts(samples):
-        return {"gflops": round(2 * m * n * k / (peer.quantile(samples, 0.5) * 1e-6) / 1e9, 1)}
+        a, b = matrix(m, k, layout == "tn"), matrix(k, n, layout == "nt")
+        c = torch.empty(m, n, dtype=DTYPES[dtype], device=device)
 
-    return step, facts
+        def step():
+            torch.mm(a, b, out=c)
+
+        def facts(samples):
+            gflops = 2 * m * n * k / (peer.quantile(samples, 0.5) * 1e-6) / 1e9
+            return {"dtype": dtype, "layout": layout, "gflops": round(gflops, 1)}
+
+        return step, facts
+
+    return prepare
 
 
 if __name__ == "__main__":
-    peer.run("gemm", peer.arguments(__doc__, SHAPES), prepare)
+    options = peer.arguments(__doc__, SHAPES, choices=[("dtype", list(DTYPES)), ("layout", LAYOUTS)])
+    peer.run("gemm", options, preparing(options.dtype, options.layout))

@@ -2,33 +2,27 @@
 """PyTorch's dense distillation of a language model's last layer, eager, with its backward: both heads, log_softmax, softmax, kl_div * T^2.
 
 From hidden states of student and teacher to the gradients of the student's hidden states and head; mean over tokens, T = 2. The shape is
-tokens x student's width x vocabulary x teacher's width. `extra_bytes` is the resident memory at the worst moment of all steps beyond what the
-process held before the first: the logits, and the head's gradient, which is new in every step, less the gradient's own size, which
-every engine needs. README.md in this folder says how to install PyTorch.
+tokens x student's width x vocabulary x teacher's width. `extra_bytes` is the memory (resident, or the GPU's) at the worst moment of all
+steps beyond what was held before the first: the logits, and the head's gradient, which is new in every step, less the gradient's own
+size, which every engine needs. README.md in this folder says how to install PyTorch.
 """
-
-import resource
 
 import torch
 import torch.nn.functional as F
 
 import peer
+from device import ExtraMemory
 
 TEMPERATURE = 2.0
 
 
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def prepare(shape):
+def prepare(shape, device):
     tokens, width, classes, teacher_width = peer.sizes(shape)
-    student = (3 * torch.randn(tokens, width)).requires_grad_()
-    head = (torch.randn(classes, width) / width**0.5).requires_grad_()
-    teacher = 3 * torch.randn(tokens, teacher_width)
-    teacher_head = torch.randn(classes, teacher_width) / teacher_width**0.5
-    before = resident()
+    student = (3 * torch.randn(tokens, width, device=device)).requires_grad_()
+    head = (torch.randn(classes, width, device=device) / width**0.5).requires_grad_()
+    teacher = 3 * torch.randn(tokens, teacher_width, device=device)
+    teacher_head = torch.randn(classes, teacher_width, device=device) / teacher_width**0.5
+    memory = ExtraMemory(device)
 
     def step():
         student.grad = head.grad = None
@@ -40,10 +34,9 @@ def prepare(shape):
 
     def facts(samples):
         seconds = peer.quantile(samples, 0.5) * 1e-6
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {
             "gflops": round(2 * tokens * classes * (3 * width + teacher_width) / seconds / 1e9, 1),
-            "extra_bytes": peak - before - 4 * classes * width,
+            "extra_bytes": memory.bytes() - 4 * classes * width,
             "temperature": TEMPERATURE,
         }
 

@@ -13,10 +13,10 @@ import peer
 TEMPERATURE = 4.0
 
 
-def prepare(shape):
+def prepare(shape, device):
     rows, classes = peer.sizes(shape)
-    teacher = torch.randn(rows, classes)
-    student = torch.randn(rows, classes, requires_grad=True)
+    teacher = torch.randn(rows, classes, device=device)
+    student = torch.randn(rows, classes, device=device, requires_grad=True)
 
     def step():
         student.grad = None

@@ -11,10 +11,10 @@ import language
 import peer
 
 
-def prepare(shape):
+def prepare(shape, device):
     prompt, count = peer.sizes(shape)
-    model = language.decoder().eval()
-    tokens = torch.randint(0, 8192, (1, prompt))
+    model = language.decoder().to(device).eval()
+    tokens = torch.randint(0, 8192, (1, prompt), device=device)
 
     def step():
         with torch.inference_mode():

@@ -21,12 +21,12 @@ def perceptron(*widths):
     return torch.nn.Sequential(*layers)
 
 
-def prepare(shape):
+def prepare(shape, device):
     (batch,) = peer.sizes(shape)
-    teacher = perceptron(784, 2048, 2048, 10).requires_grad_(False)
-    student = perceptron(784, 1024, 1024, 10)
+    teacher = perceptron(784, 2048, 2048, 10).to(device).requires_grad_(False)
+    student = perceptron(784, 1024, 1024, 10).to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3)
-    pixels, labels = torch.randn(batch, 784), torch.randint(0, 10, (batch,))
+    pixels, labels = torch.randn(batch, 784, device=device), torch.randint(0, 10, (batch,), device=device)
 
     def step():
         optimizer.zero_grad()

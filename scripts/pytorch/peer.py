@@ -19,6 +19,8 @@ import time
 
 import torch
 
+import device as devices
+
 WARM_UP = 3
 # glibc hands every large block back to the kernel and faults it in again; these settings make it keep them.
 TUNED_ALLOCATOR = {
@@ -28,15 +30,18 @@ TUNED_ALLOCATOR = {
 }
 
 
-def arguments(description, shapes, tuned=False, passes=None):
-    """Parses the common options. `shapes` are the defaults, `ROWSxCOLUMNS` or `MxNxK`; `passes` the choices of --pass."""
+def arguments(description, shapes, tuned=False, choices=()):
+    """Parses the common options. `shapes` are the defaults, `ROWSxCOLUMNS` or `MxNxK`; `choices` pairs of a further option's name and what
+    it can be, the default first."""
     parser = argparse.ArgumentParser(description=description)
+    devices.add_option(parser)
     parser.add_argument("--shape", action="append", metavar="AxB", help=f"repeatable; default: {' '.join(shapes)}")
     parser.add_argument("--repeat", type=int, default=7, help="timed repetitions of a plain run (default 7)")
     parser.add_argument("--rounds", type=int, help='wait for "go N" lines on stdin; 0 = until it closes')
     parser.add_argument("--threads", type=int, help="threads inside an operation (default: PyTorch's own choice)")
-    if passes:
-        parser.add_argument("--pass", dest="direction", choices=passes, default=passes[0], help="what is computed")
+    parser.add_argument("--calls", type=int, default=1, help="steps of one repetition; times are of one step (default 1)")
+    for option, values in choices:
+        parser.add_argument("--" + option, choices=values, default=values[0], help=f"default {values[0]}")
     if tuned:
         parser.add_argument("--tuned", action="store_true", help="run again with glibc's allocator told to keep memory")
     options = parser.parse_args()
@@ -44,6 +49,8 @@ def arguments(description, shapes, tuned=False, passes=None):
     for shape in options.shape:
         if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape):
             parser.error(f"--shape {shape}: expected numbers joined by x")
+    if options.calls < 1:
+        parser.error(f"--calls {options.calls}: expected 1 or more")
     if options.rounds is not None and len(options.shape) != 1:
         parser.error("--rounds needs exactly one --shape")
     if tuned and options.tuned and any(os.environ.get(k) != v for k, v in TUNED_ALLOCATOR.items()):
@@ -51,6 +58,7 @@ def arguments(description, shapes, tuned=False, passes=None):
         os.execv(sys.executable, [sys.executable, *sys.argv])
     if options.threads:
         torch.set_num_threads(options.threads)
+    devices.prepare(options.device)
     torch.manual_seed(0)
     return options
 
@@ -59,19 +67,16 @@ def sizes(shape):
     return [int(part) for part in shape.split("x")]
 
 
-def resident(field):
-    """Bytes of this process in memory, as Linux counts them: VmRSS now, VmHWM at the worst moment."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        return int(re.search(field + r":\s+(\d+) kB", status.read()).group(1)) << 10
-
-
-def measure(step, count):
-    """Microseconds of `count` calls, one by one."""
+def measure(step, count, options):
+    """Microseconds a step of `count` repetitions, one by one, each from an idle device to an idle device."""
     samples = []
+    devices.wait(options.device)
     for _ in range(count):
         start = time.perf_counter_ns()
-        step()
-        samples.append((time.perf_counter_ns() - start) / 1e3)
+        for _ in range(options.calls):
+            step()
+        devices.wait(options.device)
+        samples.append((time.perf_counter_ns() - start) / 1e3 / options.calls)
     return samples
 
 
@@ -88,7 +93,7 @@ def first_match(pattern, text):
     return found.group(1) if found else None
 
 
-def report(kernel, shape, samples, **more):
+def report(kernel, shape, device, samples, **more):
     configuration = torch.__config__.show()
     print(
         json.dumps(
@@ -101,6 +106,7 @@ def report(kernel, shape, samples, **more):
                 "p80_us": round(quantile(samples, 0.8), 2),
                 "samples": [round(s, 2) for s in samples],
                 "torch": torch.__version__,
+                "device": devices.name(device),
                 "threads": torch.get_num_threads(),
                 "mkl": first_match(r"Math Kernel Library Version ([\w.]+)", configuration),
                 "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -114,13 +120,13 @@ def report(kernel, shape, samples, **more):
 
 
 def run(kernel, options, prepare):
-    """`prepare(shape)` allocates and returns the function to time, and a dictionary of further facts."""
+    """`prepare(shape, device)` allocates on the device and returns the function to time, and a dictionary of further facts."""
     if options.rounds is None:
         for shape in options.shape:
-            step, facts = prepare(shape)
-            measure(step, WARM_UP)
-            samples = measure(step, options.repeat)
-            report(kernel, shape, samples, **facts(samples))
+            step, facts = prepare(shape, options.device)
+            measure(step, WARM_UP, options)
+            samples = measure(step, options.repeat, options)
+            report(kernel, shape, options.device, samples, **facts(samples))
         return
     step = None
     done = 0
@@ -131,10 +137,10 @@ def run(kernel, options, prepare):
         if len(words) != 2 or words[0] != "go" or not words[1].isdigit() or int(words[1]) < 1:
             sys.exit(f"expected 'go N', got {line.strip()!r}")
         if step is None:
-            step, facts = prepare(options.shape[0])
-            measure(step, WARM_UP)
-        samples = measure(step, int(words[1]))
-        report(kernel, options.shape[0], samples, **facts(samples))
+            step, facts = prepare(options.shape[0], options.device)
+            measure(step, WARM_UP, options)
+        samples = measure(step, int(words[1]), options)
+        report(kernel, options.shape[0], options.device, samples, **facts(samples))
         done += 1
         if done == options.rounds:
             break

@@ -42,11 +42,12 @@ def resnet(depth, classes=100):
     return nn.Sequential(*stem, *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-def prepare(shape):
+def prepare(shape, device):
     (batch,) = peer.sizes(shape)
-    teacher, student = resnet(56).eval().requires_grad_(False), resnet(20)
+    teacher, student = resnet(56).to(device).eval().requires_grad_(False), resnet(20).to(device)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    images, labels = torch.randn(batch, 3, 32, 32), torch.randint(0, 100, (batch,))
+    images = torch.randn(batch, 3, 32, 32, device=device)
+    labels = torch.randint(0, 100, (batch,), device=device)
 
     def step():
         optimizer.zero_grad()
