@@ -54,6 +54,11 @@ public struct Device: Sendable, CustomStringConvertible {
         return Device(.cpu(try CPUDevice(profiler: profiler)))
     }
 
+    /// Whether it is a GPU: not `cpu`, and not an OpenCL device that computes on the CPU.
+    public var isGPU: Bool {
+        if case .openCL(let d) = compute { d.info.type == .gpu } else { false }
+    }
+
     /// `cpu`, `opencl:0`.
     public var description: String { compute.name }
 

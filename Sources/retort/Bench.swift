@@ -7,7 +7,8 @@ struct Bench: ParsableCommand {
         abstract: "Measure kernels against this machine's ceilings, and against other engines.",
         discussion: """
             First the ceilings (copy, fp32 multiply-add, launch), then a row per kernel; a kernel whose numbers are wrong is marked and
-            ends the program with 70. Comparisons let two child processes take turns and quote the median of the rounds' ratios.
+            ends the program with 70. A GPU also gets products that take too long elsewhere, and products in bf16. Comparisons let two
+            child processes take turns and quote the median of the rounds' ratios.
             """)
 
     @Argument(help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, start or all.")
@@ -28,7 +29,10 @@ struct Bench: ParsableCommand {
             "Compare products with openblas, divergence rows with a copy, chunked losses with dense, decoding and loading with read, language models in bf16 with fp32; repeatable."
     )
     var against: [Against] = []
-    @Option(help: "Compare with PyTorch, run by this Python interpreter.", completion: .file())
+    @Option(
+        help:
+            "Compare with PyTorch, run by this Python interpreter: on its GPU (CUDA or ROCm) where the device is an OpenCL GPU, else on the CPU.",
+        completion: .file())
     var pytorch: String?
     @Option(help: "The folder of the PyTorch scripts.", completion: .directory)
     var scripts = "scripts/pytorch"

@@ -131,6 +131,10 @@ import Testing
         let measured = BenchAnswer(samples: [1], engine: "retort: cpu", extraBytes: 4096)
         #expect(try BenchAnswer(measured.json(kernel: "kd_chunked", shape: "1").text(), from: "test") == measured)
         #expect(theirs.engine == "PyTorch 2.13, AVX512, 2 threads, allocator tuned")
+        let gpu = """
+            {"samples": [5], "torch": "2.11", "device": "NVIDIA H100", "threads": 2, "cpu_capability": "AVX512"}
+            """
+        #expect(try BenchAnswer(gpu, from: "test").engine == "PyTorch 2.11, NVIDIA H100")
         #expect(throws: RetortError.self) { try BenchAnswer("{}", from: "test") }
         #expect(throws: RetortError.self) { try BenchAnswer("Traceback", from: "test") }
     }
@@ -148,7 +152,7 @@ import Testing
         for (kernel, shape) in [
             ("gem", "1x1x1"), ("gemm", "1x1"), ("gemm", "1x0x1"), ("kd_rows", "axb"), ("kd_chunked", "4x3x2"),
             ("gemm", "1xx1"),
-            ("conv2d", "4x3x8x8x5x3"),
+            ("gemm_nt_bf16", "1x1"), ("gemm_f16", "1x1x1"), ("conv2d", "4x3x8x8x5x3"),
             ("conv2d", "4x3x8x9x5x3x1"), ("conv2d", "4x3x8x8x5x3x1x2"),
         ] {
             #expect(throws: RetortError.self) { try BenchWorker.find(kernel, shape) }
@@ -157,9 +161,11 @@ import Testing
 
     /// What a comparison asks of its child is what the child knows.
     @Test func everyComparedKernelIsKnown() throws {
-        let plans = ComparisonPlan.pyTorch(
-            Set(BenchGroup.allCases), python: "python", scripts: "scripts", device: "cpu")
-        #expect(plans.count > 60)
+        let plans = [PyTorchPeer.Kind.cpu, .cuda].flatMap {
+            ComparisonPlan.pyTorch(
+                Set(BenchGroup.allCases), PyTorchPeer(python: "python", scripts: "scripts", kind: $0), device: "cpu")
+        }
+        #expect(plans.count > 120)
         let own =
             ComparisonPlan.openBLAS(device: "cpu") + ComparisonPlan.copyCeiling(device: "cpu")
             + ComparisonPlan.denseLogits(device: "cpu") + ComparisonPlan.readCeiling(device: "cpu")
@@ -225,6 +231,8 @@ import Testing
         let cases =
             [
                 GemmCases.gemm([17, 33, 65]), GemmCases.gemm([17, 33, 65], .nt), GemmCases.gemm([17, 33, 65], .tn),
+                GemmCases.gemm([17, 33, 65], .nn, .bf16), GemmCases.gemm([17, 33, 65], .nt, .bf16),
+                GemmCases.gemm([17, 33, 65], .tn, .bf16),
                 DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
                 LanguageStepCase.step([2, 16]), DecodeCase.decode([3, 5]), DecodeCase.reading([1, 2]),
                 LoadCase.load([1]),
@@ -238,19 +246,23 @@ import Testing
         }
     }
 
-    @Test func aPoisonedOutputIsWrong() throws {
+    @Test(arguments: ["gemm", "gemm_tn_bf16"]) func aPoisonedOutputIsWrong(_ kernel: String) throws {
         let device = try TestBackend.cpu.device()
         var random = BenchRandom()
-        let set = try GemmCases.gemm([8, 8, 8]).make(device, &random)
+        let set = try BenchWorker.find(kernel, "8x8x8").make(device, &random)
         try set.run()
         try set.poison()
         #expect(try set.error() == .infinity)
     }
 
     @Test func everyGroupHasCases() {
-        let groups = Set(BenchSuite.cases.map(\.group))
-        #expect(groups == Set(BenchGroup.allCases).subtracting([.start]))
-        let keys = BenchSuite.cases.map { "\($0.kernel) \($0.shape) \($0.dtype)" }
-        #expect(Set(keys).count == keys.count)
+        for onGPU in [false, true] {
+            let cases = BenchSuite.cases(onGPU: onGPU)
+            #expect(Set(cases.map(\.group)) == Set(BenchGroup.allCases).subtracting([.start]))
+            let keys = cases.map { "\($0.kernel) \($0.shape) \($0.dtype)" }
+            #expect(Set(keys).count == keys.count)
+            #expect(keys.contains("gemm 4096x4096x4096 f32") == onGPU)
+            #expect(keys.contains("gemm_nt 8192x1536x576 bf16") == onGPU)
+        }
     }
 }

@@ -19,7 +19,7 @@ public struct BenchCase: Sendable {
     let rotates: Bool
     /// Whether the row says how much device memory a run takes beyond its operands.
     let measuresMemory: Bool
-    /// Whether a child process says how much its resident set has grown since the device was opened.
+    /// Whether a child process says what it needed since the device was opened: resident memory, or the GPU's.
     let measuresProcess: Bool
     let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
 
@@ -99,7 +99,14 @@ final class BenchSet {
 
     /// Fills the outputs with NaN, so that an element nobody wrote cannot pass for a result.
     func poison() throws {
-        for output in outputs { try RetortKernels.run(Fill(.nan), .init(y: output), on: device) }
+        for output in outputs {
+            if output.dtype == .bf16 {
+                // Fill knows f32 alone.
+                try device.write([UInt16](repeating: 0x7FC0, count: output.count), to: output)
+            } else {
+                try RetortKernels.run(Fill(.nan), .init(y: output), on: device)
+            }
+        }
     }
 
     var extraBytes: Int? { memory?() }
@@ -133,8 +140,16 @@ struct BenchRandom {
         }
     }
 
-    mutating func view(_ sizes: some Sequence<Int>, deviation: Float = 1, on device: ComputeDevice) throws -> View {
+    /// - Parameter dtype: f32, or bf16, to which the numbers are rounded.
+    mutating func view(
+        _ sizes: some Sequence<Int>, _ dtype: DType = .f32, deviation: Float = 1, on device: ComputeDevice
+    ) throws -> View {
         let shape = Dimensions(sizes)
-        return try device.view(floats(shape.product, deviation: deviation), shape)
+        let values = floats(shape.product, deviation: deviation)
+        let view = try device.empty(shape, dtype, for: .data)
+        try device.write(to: view) { from, piece in
+            for i in piece.indices { piece[i] = values[from + i] }
+        }
+        return view
     }
 }

@@ -38,29 +38,27 @@ public struct BenchSuite {
     private let options: BenchOptions
     private let progress: RetortSupport.Progress
     private let device: Device
+    private let pyTorch: PyTorchPeer?
     private let quiet: QuietWait
 
-    /// - Throws: exit 64 for impossible options, 66 for a missing interpreter, and what opening the device throws.
+    /// - Throws: exit 64 for impossible options, 66 for a missing interpreter, 69 when PyTorch lacks the device to compare with, and what
+    ///   opening the device throws.
     public init(_ options: BenchOptions, progress: RetortSupport.Progress) throws {
         guard options.rounds >= 7 else { throw RetortError.usage("a comparison needs at least 7 rounds") }
         guard options.minimumTime > 0 else { throw RetortError.usage("--min-time is in seconds, above 0") }
-        if let python = options.python {
-            for path in [python, options.scripts + "/gemm.py"] where !FileManager.default.fileExists(atPath: path) {
-                throw RetortError.missingInput(
-                    "\(path.quoted(limit: 200)) is not there",
-                    help: "--pytorch takes a Python interpreter that has torch; run from the repository's folder")
-            }
-        }
         self.options = options
         self.progress = progress
         device = try Device.select(options.device)
+        let kind = PyTorchPeer.Kind(beside: device)
+        pyTorch = options.python.map { PyTorchPeer(python: $0, scripts: options.scripts, kind: kind) }
+        try pyTorch?.check(beside: device.description)
         quiet = QuietWait(budget: options.quietBudget)
     }
 
-    /// Every kernel that a row can be measured for.
-    public static var cases: [BenchCase] {
-        GemmCases.all + ConvCases.all + AttentionCases.all + DivergenceCases.all + ChunkedCases.all + RowCases.softmax
-            + RowCases.rows
+    /// Every kernel that a row can be measured for on that kind of device.
+    public static func cases(onGPU: Bool) -> [BenchCase] {
+        GemmCases.all(onGPU: onGPU) + ConvCases.all + AttentionCases.all + DivergenceCases.all + ChunkedCases.all
+            + RowCases.softmax + RowCases.rows
             + OptimizerCases.all + [
                 StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(),
                 LanguageStepCase.step(dtype: .bf16), DecodeCase.decode(), DecodeCase.decode(dtype: .bf16),
@@ -95,7 +93,7 @@ public struct BenchSuite {
     }
 
     private func measureRows(_ report: inout BenchReport, _ machine: MachineFacts) throws {
-        let kernels = Self.cases.filter { options.groups.contains($0.group) }
+        let kernels = Self.cases(onGPU: device.isGPU).filter { options.groups.contains($0.group) }
         if !kernels.isEmpty {
             let roof = try Roof(device.compute)
             report.roof = roof
@@ -148,9 +146,8 @@ public struct BenchSuite {
         if options.againstFP32, options.groups.contains(.language) {
             plans += ComparisonPlan.reducedPrecision(device: device.description)
         }
-        if let python = options.python {
-            plans += ComparisonPlan.pyTorch(
-                options.groups, python: python, scripts: options.scripts, device: device.description)
+        if let pyTorch {
+            plans += ComparisonPlan.pyTorch(options.groups, pyTorch, device: device.description)
         }
         return plans
     }

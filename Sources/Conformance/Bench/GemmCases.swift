@@ -1,3 +1,4 @@
+import RetortData
 import RetortKernels
 import RetortRuntime
 
@@ -12,23 +13,27 @@ enum GemmCases {
         [512, 49152, 576],
     ]
 
-    static var all: [BenchCase] {
+    static func all(onGPU: Bool) -> [BenchCase] {
         compared.map { gemm($0) }
             + [[128, 1024, 784], [128, 1024, 1024]].flatMap { shape in Layout.allCases.map { gemm(shape, $0) } }
             + [gemm([128, 10, 1024], .nt), gemm([128, 10, 1024])]
+            + (onGPU ? GPUProducts.rows.map(\.bench) : [])
     }
 
-    static func gemm(_ sizes: [Int], _ layout: Layout = .nn) -> BenchCase {
+    static func kernel(_ layout: Layout) -> String { layout == .nn ? "gemm" : "gemm_\(layout)" }
+
+    /// - Parameter dtype: of all three, f32 or bf16.
+    static func gemm(_ sizes: [Int], _ layout: Layout = .nn, _ dtype: DType = .f32) -> BenchCase {
         let (m, n, k) = (sizes[0], sizes[1], sizes[2])
-        return BenchCase(.gemm, layout == .nn ? "gemm" : "gemm_\(layout)", sizes, isProduct: true) { device, random in
+        return BenchCase(.gemm, kernel(layout), sizes, dtype: dtype, isProduct: true) { device, random in
             let compute = device.compute
-            let storedA = try random.view(layout == .tn ? [k, m] : [m, k], on: compute)
-            let storedB = try random.view(layout == .nt ? [n, k] : [k, n], on: compute)
+            let storedA = try random.view(layout == .tn ? [k, m] : [m, k], dtype, on: compute)
+            let storedB = try random.view(layout == .nt ? [n, k] : [k, n], dtype, on: compute)
             let operands = Matmul.Operands(
                 a: layout == .tn ? storedA.transposed : storedA, b: layout == .nt ? storedB.transposed : storedB,
-                c: .write(try compute.empty([m, n])))
+                c: .write(try compute.empty([m, n], dtype)))
             return BenchSet(
-                on: compute, cost: Matmul().cost(operands), outputs: [operands.c.view], tolerance: tolerance(k),
+                on: compute, cost: Matmul().cost(operands), outputs: [operands.c.view], tolerance: tolerance(k, dtype),
                 run: { try run(Matmul(), operands, on: compute) },
                 reference: { _ in try error(operands, storedA, storedB, on: compute) })
         }
@@ -48,8 +53,11 @@ enum GemmCases {
         }
     }
 
-    /// Rounding of sums of k products, with room; a wrong kernel is off by about 1.
-    static func tolerance(_ k: Int) -> Double { 1e-6 * (10 + Double(k).squareRoot()) }
+    /// Rounding of sums of k products, with room, and of the result where that is bf16: half of its last place of eight bits. A wrong
+    /// kernel is off by about 1.
+    static func tolerance(_ k: Int, _ dtype: DType = .f32) -> Double {
+        1e-6 * (10 + Double(k).squareRoot()) + (dtype == .bf16 ? 0x1p-8 : 0)
+    }
 
     /// Four rows × sixteen columns, corners included, against float64.
     private static func error(
@@ -57,10 +65,10 @@ enum GemmCases {
     ) throws -> Double {
         let c = o.c.view
         let (m, n, k) = (c.shape[0], c.shape[1], o.a.shape[1])
-        let (a, b): ([Float], [Float]) = (try device.read(storedA), try device.read(storedB))
+        let (a, b) = (try floats(storedA, on: device), try floats(storedB, on: device))
         var comparison = ErrorScale()
         for i in Set([0, m / 3, 2 * m / 3, m - 1]) {
-            let row: [Float] = try device.read(c.slice(i..<(i + 1)))
+            let row = try floats(c.slice(i..<(i + 1)), on: device)
             for j in Set((0..<16).map { $0 * (n - 1) / 15 }) {
                 var sum = 0.0
                 for p in 0..<k {
@@ -72,6 +80,12 @@ enum GemmCases {
             }
         }
         return comparison.error
+    }
+
+    /// The numbers of a view of f32 or bf16.
+    private static func floats(_ view: View, on device: ComputeDevice) throws -> [Float] {
+        guard view.dtype == .bf16 else { return try device.read(view) }
+        return try device.read(view, as: UInt16.self).map { FloatFormats.float(bfloat16: $0) }
     }
 }
 

@@ -1,27 +1,21 @@
 /// The comparisons of language models: with PyTorch and transformers, and with what reading alone takes.
 extension ComparisonPlan {
-    /// - Parameters: as `pyTorch`; the folder has lm_step.py and lm_decode.py.
-    static func transformers(python: String, scripts: String, device: String) -> [ComparisonPlan] {
+    static func transformers(_ peer: PyTorchPeer, device: String) -> [ComparisonPlan] {
         func plan(
-            _ kernel: String, _ sizes: [Int], tokens: Int, goal: Double, memoryGoal: Double? = nil, tuned: Bool = false
+            _ kernel: String, _ sizes: [Int], tokens: Int, goal: Double, memoryGoal: Double? = nil,
+            words: String = "", options: [String] = []
         ) -> ComparisonPlan {
             let shape = sizes.map(String.init).joined(separator: "x")
             return ComparisonPlan(
-                name: "\(kernel), \(device) / transformers on the CPU" + (tuned ? ", allocator tuned" : ""),
-                shape: shape,
-                ours: .ours(kernel, shape, device),
-                theirs: Engine(
-                    program: python,
-                    arguments: [scripts + "/\(kernel).py", "--shape", shape, "--rounds", "0"]
-                        + (tuned ? ["--tuned"] : [])),
-                goal: goal, memoryGoal: memoryGoal, tokens: tokens)
+                name: "\(kernel), \(device) / transformers \(peer.place)\(words)", shape: shape,
+                ours: .ours(kernel, shape, device), theirs: peer.engine("\(kernel).py", shape, options),
+                goal: peer.goal(goal), memoryGoal: memoryGoal, tokens: tokens)
         }
         let (step, decode) = (LanguageStepCase.shape, DecodeCase.shape)
-        return [
-            plan("lm_step", step, tokens: step[0] * step[1], goal: 1.5, memoryGoal: 0.7),
-            plan("lm_step", step, tokens: step[0] * step[1], goal: 1.5, memoryGoal: 0.7, tuned: true),
-            plan("lm_decode", decode, tokens: decode[1], goal: 2),
-        ]
+        return peer.allocators.map { words, options in
+            plan(
+                "lm_step", step, tokens: step[0] * step[1], goal: 1.5, memoryGoal: 0.7, words: words, options: options)
+        } + [plan("lm_decode", decode, tokens: decode[1], goal: 2)]
     }
 
     /// Decoding against reading the weights once a token, loading against reading the file: the ratio is the share of that ceiling.

@@ -65,7 +65,10 @@ public struct BenchAnswer: Equatable, Sendable {
             let allocator = try json.optional("allocator")?.string() ?? "default"
             let capability = try json.optional("cpu_capability")?.string() ?? "?"
             let threads = try json.member("threads").int()
-            engine = "PyTorch \(try torch.string()), \(capability), \(threads) threads, allocator \(allocator)"
+            let device = try json.optional("device")?.string() ?? "cpu"
+            engine =
+                "PyTorch \(try torch.string()), "
+                + (device == "cpu" ? "\(capability), \(threads) threads, allocator \(allocator)" : device)
         } else {
             engine = try json.member("engine").string()
         }
@@ -77,10 +80,10 @@ public enum BenchWorker {
     /// Cases by the name that the parent uses; `openblas` is the library without our op.
     public static let kernels =
         [
-            "gemm", "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step",
+            "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step",
             "lm_step", "lm_decode", "lm_read", "lm_load", "lm_file",
         ]
-        + convolutions
+        + convolutions + GemmProduct.all([]).keys.sorted()
     private static let convolutions = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
     private static let warmUp = 3
 
@@ -90,25 +93,23 @@ public enum BenchWorker {
         print: (String) -> Void = { TextOutput.standardOutput.writeLine($0) }
     ) throws {
         let measured = try find(kernel, shape)
-        var prepared: (set: BenchSet, device: Device, resident: Int)?
+        var prepared: (set: BenchSet, device: Device, memory: ExtraMemory)?
         while let line = readLine() {
             guard case .go(let count) = try BenchOrder(line) else { break }
-            let (set, device, resident) = try prepared ?? prepare(measured, device)
-            prepared = (set, device, resident)
+            let (set, device, memory) = try prepared ?? prepare(measured, device)
+            prepared = (set, device, memory)
             var samples: [Double] = []
             for _ in 0..<count { samples.append(try time(set, device)) }
             let answer = BenchAnswer(
                 samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary,
-                extraBytes: measured.measuresProcess
-                    ? Double(ResidentMemory.peak - resident) : set.extraBytes.map(Double.init))
+                extraBytes: (measured.measuresProcess ? memory.bytes : set.extraBytes).map(Double.init))
             print(answer.json(kernel: kernel, shape: shape).text())
         }
     }
 
-    /// - Returns: also the bytes of this process before anything was made for the case.
-    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> (BenchSet, Device, Int) {
+    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> (BenchSet, Device, ExtraMemory) {
         let device = try Device.select(name)
-        let resident = ResidentMemory.now
+        let memory = ExtraMemory(device)
         var random = BenchRandom()
         let set = try kernel.make(device, &random)
         for _ in 0..<warmUp { try set.run() }
@@ -119,7 +120,7 @@ public enum BenchWorker {
             throw RetortError.internalBug("\(kernel.kernel) \(kernel.shape) is wrong by \(error) on \(device)")
         }
         try device.compute.synchronize()
-        return (set, device, resident)
+        return (set, device, memory)
     }
 
     /// Microseconds of one call, start to finish.
@@ -140,20 +141,21 @@ public enum BenchWorker {
             }
             return ConvCases.pass(kernel, layer)
         }
+        let product = GemmProduct.all(sizes)[kernel]
         let wanted = [
-            "gemm": 3, "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
+            "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
             "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_step_bf16": 2, "lm_decode": 2, "lm_decode_bf16": 2,
             "lm_read": 2, "lm_load": 1, "lm_file": 1,
         ]
-        guard let rank = wanted[kernel] else {
+        guard let rank = product == nil ? wanted[kernel] : 3 else {
             throw RetortError.usage(
                 "no kernel is called \(kernel.quoted())", help: EditDistance.suggestion(for: kernel, among: kernels))
         }
         guard sizes.count == rank, sizes.allSatisfy({ $0 > 0 && $0 < 1 << 31 }) else {
             throw RetortError.usage("\(shape.quoted()) is no shape for \(kernel): \(rank) numbers joined by x")
         }
+        if let product { return product.bench }
         return switch kernel {
-        case "gemm": GemmCases.gemm(sizes)
         case "openblas": GemmCases.openBLAS(sizes)
         case "kd_rows": DivergenceCases.rows(sizes)
         case "kd_chunked": ChunkedCases.loss(sizes, isChunked: true)

@@ -8,7 +8,7 @@ import RetortRuntime
 /// gathering the batch, the teacher's forward, the student's forward and backward, the loss, SGD with momentum
 /// (scripts/pytorch/resnet_step.py). Epochs of two steps; time per step.
 enum ResNetStepCase {
-    private static let stepsPerEpoch = 2
+    static let stepsPerEpoch = 2
 
     static func step(batch: Int = 64) -> BenchCase {
         BenchCase(.step, "resnet_step", [batch, 3, 32, 32], isProduct: true, rotates: false) { device, _ in
