@@ -505,7 +505,7 @@ gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
 #ifndef VEC
 #define VEC 0
 #endif
-#ifndef BM
+#if !defined(BM) && !defined(MATRIX_UNITS)
 #define BM 128
 #define BN 128
 #define BK 8
@@ -520,10 +520,6 @@ gemm_reduce(int m, int n, int batch, int splits, float alpha, int accumulate,
 #define ITEMS_M (BM / TM)
 #define ITEMS_N (BN / TN)
 #define ITEMS (ITEMS_M * ITEMS_N)
-
-// How many quads of each operand a work-item fetches per step along k.
-#define FETCHES_A (BM * BK / 4 / ITEMS)
-#define FETCHES_B (BN * BK / 4 / ITEMS)
 
 // Rows of the local tiles are padded by one quad: the scattered stores of a transposing fetch then spread over banks.
 #define LD_TILE_A (BM + 4)
@@ -645,33 +641,62 @@ static void finish(Target t, int splits, float4 sum, size_t row, int column, int
     target.ldPartials = (n + 3) / 4 * 4;                                                                               \
     target.partials = workspace + offsetWorkspace + plane * (m * target.ldPartials);
 
-// Fetches this work-item's quads of a tile: ALONG rows (of op(A), or columns of op(B)) x BK steps of k, zero outside of
-// the matrix. K_CONTIGUOUS says in which direction the storage runs, so that each quad is one piece of memory.
-#define FETCH_TILE(quads, LOAD_QUAD, FETCHES, ALONG, K_CONTIGUOUS, source, ld, along0, alongEnd)                                  \
-    _Pragma("unroll") for (int f = 0; f < FETCHES; f++) {                                                              \
-        const int q = item + f * ITEMS;                                                                                \
-        const int i = along0 + (K_CONTIGUOUS ? q / (BK / 4) : q % (ALONG / 4) * 4);                                    \
-        const int kk = kNext + (K_CONTIGUOUS ? q % (BK / 4) * 4 : q / (ALONG / 4));                                    \
-        const size_t at = K_CONTIGUOUS ? (size_t)i * ld + kk : (size_t)kk * ld + i;                                    \
-        const int inside = K_CONTIGUOUS ? (i < alongEnd ? kEnd - kk : 0) : (kk < kEnd ? alongEnd - i : 0);             \
-        quads[f] = LOAD_QUAD(source + at, inside);                                                                     \
-    }
+// The tile of C that a work-group computes, and its share of k. Work-groups that run at the same time should share rows of A and columns of
+// B in the last-level cache: tiles are walked in strips 8 high, top to bottom within a strip.
+#define PLACE_GROUP                                                                                                    \
+    const uint tilesM = (m + BM - 1) / BM, tilesN = (n + BN - 1) / BN;                                                 \
+    const uint group = get_group_id(0), plane = group / (tilesM * tilesN), tile = group % (tilesM * tilesN);           \
+    const uint strip = tile / (8 * tilesN), inStrip = tile % (8 * tilesN);                                             \
+    const uint height = min(tilesM - 8 * strip, 8u), tileColumn = inStrip / height;                                    \
+    const int row0 = (8 * strip + inStrip % height) * BM, column0 = tileColumn * BN;                                   \
+    const size_t z = plane / splits;                                                                                   \
+    const int split = plane % splits, steps = (k + BK - 1) / BK;                                                       \
+    const int kBegin = (int)((long)steps * split / splits) * BK;                                                       \
+    const int kEnd = min((int)((long)steps * (split + 1) / splits) * BK, k);
 
-// Puts the fetched quads into local memory, always k-major: tile[k][row].
-#define STORE_TILE(quads, FETCHES, ALONG, K_CONTIGUOUS, tile, LD)                                                      \
-    _Pragma("unroll") for (int f = 0; f < FETCHES; f++) {                                                              \
-        const int q = item + f * ITEMS;                                                                                \
+// Where this work-item's quad of a tile lies: ALONG rows of op(A), or columns of op(B), x BK steps of k. K_CONTIGUOUS says in which
+// direction the storage runs, so that each quad is one piece of memory.
+#define QUAD_ALONG(ALONG, K_CONTIGUOUS) (K_CONTIGUOUS ? item / (BK / 4) : item % (ALONG / 4) * 4)
+#define QUAD_STEP(ALONG, K_CONTIGUOUS) (K_CONTIGUOUS ? item % (BK / 4) * 4 : item / (ALONG / 4))
+
+// Its place in the matrix.
+#define AT(K_CONTIGUOUS, along, step, ld)                                                                              \
+    (K_CONTIGUOUS ? (along) * (size_t)(ld) + (step) : (step) * (size_t)(ld) + (along))
+
+// How many numbers of a piece are inside of the matrix when its first is at `along`, `step`; not above 0 when none is.
+#define INSIDE(K_CONTIGUOUS, along, alongEnd, step)                                                                    \
+    (K_CONTIGUOUS ? ((along) < alongEnd ? kEnd - (step) : 0) : ((step) < kEnd ? alongEnd - (along) : 0))
+
+// Loads this step's quads, zero outside of the matrix, and moves on to the next. Nearly all tiles are inside as a whole.
+#define FETCH_QUADS                                                                                                    \
+    if (isInside && kNext + BK <= kEnd) {                                                                              \
+        quadA = QUAD_A(nextA);                                                                                         \
+        quadB = QUAD_B(nextB);                                                                                         \
+    } else {                                                                                                           \
+        quadA = load_quad_a(nextA, INSIDE(!TA, row0 + alongA, m, kNext + stepA));                                      \
+        quadB = load_quad_b(nextB, INSIDE(TB, column0 + alongB, n, kNext + stepB));                                    \
+    }                                                                                                                  \
+    nextA += TA ? BK * (size_t)lda : BK;                                                                               \
+    nextB += TB ? BK : BK * (size_t)ldb;
+
+// Puts a fetched quad into local memory, always k-major: tile[k][row].
+#define STORE_QUAD(quad, K_CONTIGUOUS, tile, LD, along, step)                                                          \
+    {                                                                                                                  \
+        __local float *to = tile + (step) * LD + (along);                                                              \
         if (K_CONTIGUOUS) {                                                                                            \
-            __local float *to = tile + q % (BK / 4) * 4 * LD + q / (BK / 4);                                           \
-            to[0] = quads[f].x;                                                                                        \
-            to[LD] = quads[f].y;                                                                                       \
-            to[2 * LD] = quads[f].z;                                                                                   \
-            to[3 * LD] = quads[f].w;                                                                                   \
+            to[0] = quad.x;                                                                                            \
+            to[LD] = quad.y;                                                                                           \
+            to[2 * LD] = quad.z;                                                                                       \
+            to[3 * LD] = quad.w;                                                                                       \
         } else {                                                                                                       \
-            *(__local float4 *)(tile + q / (ALONG / 4) * LD + q % (ALONG / 4) * 4) = quads[f];                         \
+            *(__local float4 *)to = quad;                                                                              \
         }                                                                                                              \
     }
+#define STORE_QUADS(buffer)                                                                                            \
+    STORE_QUAD(quadA, !TA, tileA[buffer], LD_TILE_A, alongA, stepA)                                                    \
+    STORE_QUAD(quadB, TB, tileB[buffer], LD_TILE_B, alongB, stepB)
 
+#if WANTED(gemm_simt) && !defined(MATRIX_UNITS)
 // Launch: one dimension, tilesM * tilesN * splits * batch work-groups of ITEMS work-items. (`batch` is not needed here;
 // it keeps one argument list for all kernels.)
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
@@ -689,26 +714,21 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
     __local float tileB[2][BK * LD_TILE_B] __attribute__((aligned(16)));
 
     const int item = get_local_id(0);
+#if TA == TB
     const int itemN = item % ITEMS_N, itemM = item / ITEMS_N;
+#else
+    // Blocks of 8 x 4 parts for 32 neighbours. Which of the two is faster is the compiler's doing: 127 registers let two work-groups share a
+    // unit of NVIDIA's, and each of them needs 149 for the other forms.
+    const int itemN = item / 32 % (ITEMS_N / 8) * 8 + item % 8, itemM = item / 32 / (ITEMS_N / 8) * 4 + item % 32 / 8;
+#endif
+    PLACE_GROUP
 
-    // Work-groups that run at the same time should share rows of A and columns of B in the last-level cache: walk the
-    // tiles in strips 8 high, top to bottom within a strip.
-    const uint tilesM = (m + BM - 1) / BM, tilesN = (n + BN - 1) / BN;
-    const uint group = get_group_id(0), plane = group / (tilesM * tilesN), tile = group % (tilesM * tilesN);
-    const uint strip = tile / (8 * tilesN), inStrip = tile % (8 * tilesN);
-    const uint height = min(tilesM - 8 * strip, 8u), tileColumn = inStrip / height;
-    const int row0 = (8 * strip + inStrip % height) * BM, column0 = tileColumn * BN;
-
-    // This group's share of k, in whole steps.
-    const size_t z = plane / splits;
-    const int split = plane % splits, steps = (k + BK - 1) / BK;
-    const int kBegin = (int)((long)steps * split / splits) * BK;
-    const int kEnd = min((int)((long)steps * (split + 1) / splits) * BK, k);
-
-    a += offsetA + z * strideA;
-    b += offsetB + z * strideB;
-
-    float4 quadsA[FETCHES_A], quadsB[FETCHES_B];
+    const int alongA = QUAD_ALONG(BM, !TA), stepA = QUAD_STEP(BM, !TA);
+    const int alongB = QUAD_ALONG(BN, TB), stepB = QUAD_STEP(BN, TB);
+    const bool isInside = row0 + BM <= m && column0 + BN <= n;
+    __global const a_t *nextA = a + offsetA + z * strideA + AT(!TA, row0 + alongA, kBegin + stepA, lda);
+    __global const b_t *nextB = b + offsetB + z * strideB + AT(TB, column0 + alongB, kBegin + stepB, ldb);
+    float4 quadA, quadB;
     float4 sum[TM][QUADS_N];
 #pragma unroll
     for (int i = 0; i < TM; i++)
@@ -717,18 +737,15 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
             sum[i][j] = 0.0f;
 
     int buffer = 0, kNext = kBegin;
-    FETCH_TILE(quadsA, load_quad_a, FETCHES_A, BM, !TA, a, lda, row0, m)
-    FETCH_TILE(quadsB, load_quad_b, FETCHES_B, BN, TB, b, ldb, column0, n)
-    STORE_TILE(quadsA, FETCHES_A, BM, !TA, tileA[0], LD_TILE_A)
-    STORE_TILE(quadsB, FETCHES_B, BN, TB, tileB[0], LD_TILE_B)
+    FETCH_QUADS
+    STORE_QUADS(0)
     barrier(CLK_LOCAL_MEM_FENCE);
 
     while (kNext < kEnd) {
         kNext += BK;
         // Start the loads of the next step early; they arrive while this step computes.
         if (kNext < kEnd) {
-            FETCH_TILE(quadsA, load_quad_a, FETCHES_A, BM, !TA, a, lda, row0, m)
-            FETCH_TILE(quadsB, load_quad_b, FETCHES_B, BN, TB, b, ldb, column0, n)
+            FETCH_QUADS
         }
         __local const float *fromA = tileA[buffer] + itemM * 4, *fromB = tileB[buffer] + itemN * 4;
 #pragma unroll
@@ -752,8 +769,7 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
         }
         buffer ^= 1;
         if (kNext < kEnd) {
-            STORE_TILE(quadsA, FETCHES_A, BM, !TA, tileA[buffer], LD_TILE_A)
-            STORE_TILE(quadsB, FETCHES_B, BN, TB, tileB[buffer], LD_TILE_B)
+            STORE_QUADS(buffer)
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }
@@ -770,6 +786,7 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
         }
     }
 }
+#endif
 
 // ---------------------------------------------------------------------------------------------------------------------
 // m <= 8: every element of B is used a few times only, so the time is that of reading B once. No tiles; the work-group
@@ -785,6 +802,7 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
 #define SKINNY_ITEMS (SKINNY_LANES * SKINNY_TEAMS)
 #define SKINNY_COLUMNS (TB ? SKINNY_TEAMS : 4 * SKINNY_LANES)
 
+#if WANTED(gemm_skinny) && !defined(MATRIX_UNITS)
 // Launch: one dimension, ceil(n / SKINNY_COLUMNS) * splits * batch work-groups of 256 work-items.
 __kernel __attribute__((reqd_work_group_size(SKINNY_ITEMS, 1, 1))) void
 gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
@@ -885,6 +903,295 @@ gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
     }
 #endif
 }
+#endif
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Matrix units: B bf16, A bf16 or fp32, sums fp32, on NVIDIA's tensor cores (compute capability 8.0 and up) through inline PTX. OpenCL C
+// has no word for them, so each instruction stands in a macro of its own.
+//
+// The units multiply bf16 by bf16. An fp32 number is exactly the sum of three of bf16, 8 bits of it each, so an A of fp32 becomes three
+// planes and three products: gradients, which are fp32, lose nothing.
+//
+// Tiles travel to local memory 16 bytes at a time, asynchronously (cp.async), STAGES - 1 steps ahead. Work-items of a warp read fragments
+// of 8 x 8 from there (ldmatrix), transposed where k does not run along memory, and multiply 16 x 8 x 16 at a time (mma.sync). Chunks of
+// 16 bytes are permuted within their row of local memory, so that the eight rows of a fragment lie in different banks.
+//
+// Build switches, beside TA and TB:
+//   MATRIX_UNITS      this kernel instead of the two above;  without NVPTX it has the same tiles and edges, but plain arithmetic, for tests
+//   BM, BN, BK        tile of a work-group;  WARP_M, WARP_N  tile of a warp of 32 work-items;  STAGES  tiles in local memory
+//
+// Needs leading dimensions, offsets and batch strides of A and B that are multiples of 16 bytes.
+// ---------------------------------------------------------------------------------------------------------------------
+
+#ifdef MATRIX_UNITS
+
+#ifndef BM
+#define BM 128
+#define BN 128
+#define BK 16
+#define WARP_M 64
+#define WARP_N 32
+#define STAGES 2
+#endif
+
+#define WARPS_M (BM / WARP_M)
+#define MATRIX_ITEMS (32 * WARPS_M * (BN / WARP_N))
+#define CHUNK 8 // bf16 in 16 bytes
+#ifdef A_BF16
+#define PLANES 1
+#else
+#define PLANES 3
+#endif
+#define STAGE ((PLANES * BM + BN) * BK)
+
+// Where a chunk lies in a tile. k along memory: BK / 8 chunks a row of op(A) (a column of op(B)); else `ALONG` / 8 chunks a step of k.
+#define PLACE_K(along, k) ((along) * BK + (((k) / CHUNK ^ (along) / (64 / BK)) & (BK / CHUNK - 1)) * CHUNK)
+#define PLACE_ALONG(ALONG, along, k) ((k) * ALONG + ((along) / CHUNK ^ ((k) & 7)) * CHUNK)
+
+#ifdef NVPTX
+// Copies `bytes` (0...16) and fills the rest of 16 with zeros.
+#define COPY_CHUNK(to, from, bytes)                                                                                    \
+    __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"l"(to), "l"(from), "r"(bytes) : "memory")
+#define COPIES_COMMIT() __asm__ volatile("cp.async.commit_group;" ::: "memory")
+#define COPIES_WAIT(left) __asm__ volatile("cp.async.wait_group %0;" ::"n"(left) : "memory")
+// Four fragments of 8 x 8, one address of a row from each lane.
+#define LOAD_FRAGMENTS(r, from)                                                                                        \
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"                                \
+                     : "=r"((r)[0]), "=r"((r)[1]), "=r"((r)[2]), "=r"((r)[3])                                          \
+                     : "l"(from)                                                                                       \
+                     : "memory")
+#define LOAD_FRAGMENTS_TRANSPOSED(r, from)                                                                             \
+    __asm__ volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"                          \
+                     : "=r"((r)[0]), "=r"((r)[1]), "=r"((r)[2]), "=r"((r)[3])                                          \
+                     : "l"(from)                                                                                       \
+                     : "memory")
+#define MULTIPLY_ADD(d, a, b0, b1)                                                                                     \
+    __asm__ volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "                                            \
+                     "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                                 \
+                     : "+f"((d)[0]), "+f"((d)[1]), "+f"((d)[2]), "+f"((d)[3])                                          \
+                     : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"(b0), "r"(b1))
+// The value of the lane whose number differs in the last bit.
+static float neighbour_lane(float v) {
+    float other;
+    __asm__ volatile("shfl.sync.bfly.b32 %0, %1, 1, 31, 0xffffffff;" : "=f"(other) : "f"(v));
+    return other;
+}
+#else
+#define COPY_CHUNK(to, from, bytes)                                                                                    \
+    for (int e = 0; e < CHUNK; e++)                                                                                    \
+    (to)[e] = 2 * e < bytes ? (from)[e] : 0
+#define COPIES_COMMIT()
+#define COPIES_WAIT(left)
+#endif
+
+// A work-item's first chunk of a tile of ALONG rows of op(A), or columns of op(B), x BK steps of k; the next is a fixed distance on.
+#define CHUNK_ALONG(ALONG, K_CONTIGUOUS) (K_CONTIGUOUS ? item / (BK / CHUNK) : item % (ALONG / CHUNK) * CHUNK)
+#define CHUNK_STEP(ALONG, K_CONTIGUOUS) (K_CONTIGUOUS ? item % (BK / CHUNK) * CHUNK : item / (ALONG / CHUNK))
+#define CHUNK_DISTANCE(ALONG, K_CONTIGUOUS) (MATRIX_ITEMS / ((K_CONTIGUOUS ? BK : ALONG) / CHUNK))
+
+// Starts the copies of a tile from `next` on; BYTES of each chunk are inside of the matrix.
+#define COPY_TILE(tile, ALONG, K_CONTIGUOUS, next, ld, along, step, BYTES)                                             \
+    _Pragma("unroll") for (int f = 0; f < ALONG * BK / CHUNK / MATRIX_ITEMS; f++) {                                    \
+        const int on = f * CHUNK_DISTANCE(ALONG, K_CONTIGUOUS);                                                        \
+        const int alongOn = K_CONTIGUOUS ? on : 0, stepOn = K_CONTIGUOUS ? 0 : on;                                     \
+        COPY_CHUNK((tile) + (K_CONTIGUOUS ? PLACE_K(along, step) + on * BK                                             \
+                                          : PLACE_ALONG(ALONG, along, step) + on * ALONG),                             \
+                   (next) + on * (size_t)(ld), BYTES);                                                                 \
+    }
+#define BYTES_A (2 * clamp(INSIDE(!TA, row0 + alongA + alongOn, m, kNext + stepA + stepOn), 0, CHUNK))
+#define BYTES_B (2 * clamp(INSIDE(TB, column0 + alongB + alongOn, n, kNext + stepB + stepOn), 0, CHUNK))
+
+#ifdef A_BF16
+
+#define FETCHED_A
+#define START_A(toA, BYTES) COPY_TILE(toA, BM, !TA, nextA, lda, alongA, stepA, BYTES)
+#define FINISH_A(toA)
+
+#else
+
+// An fp32 A passes through registers: fetched before a step's products, split and stored behind them.
+#define COPIES_A (BM * BK / CHUNK / MATRIX_ITEMS)
+#define FETCHED_A float4 fetched[COPIES_A][2];
+#define START_A(toA, BYTES)                                                                                            \
+    _Pragma("unroll") for (int f = 0; f < COPIES_A; f++) {                                                             \
+        const int on = f * CHUNK_DISTANCE(BM, !TA), alongOn = TA ? 0 : on, stepOn = TA ? on : 0, bytes = BYTES;        \
+        fetched[f][0] = load_quad(nextA + on * (size_t)lda, bytes / 2);                                                \
+        fetched[f][1] = load_quad(nextA + on * (size_t)lda + 4, bytes / 2 - 4);                                        \
+    }
+#define FINISH_A(toA)                                                                                                  \
+    _Pragma("unroll") for (int f = 0; f < COPIES_A; f++) {                                                             \
+        const int on = f * CHUNK_DISTANCE(BM, !TA);                                                                    \
+        store_planes(fetched[f][0], fetched[f][1],                                                                     \
+                     (toA) + (TA ? PLACE_ALONG(BM, alongA, stepA) + on * BM : PLACE_K(alongA, stepA) + on * BK));      \
+    }
+
+// The first 8 bits of each number, which are taken off it. Of what is not finite nothing is left over.
+static uint4 leading_bits(float4 *v) {
+    const uint4 bits = as_uint4(*v) & 0xFFFF0000u;
+    const int4 finite = (bits & 0x7F800000u) != 0x7F800000u;
+    // NaN stays NaN, whatever bits of it are cut off.
+    const uint4 leading = isnan(*v) ? (uint4)(0x7FC00000u) : bits;
+    *v = select((float4)(0.0f), *v - as_float4(bits), finite);
+    return leading;
+}
+
+// Splits eight numbers into the three planes of a tile.
+static void store_planes(float4 low, float4 high, __local ushort *to) {
+#pragma unroll
+    for (int plane = 0; plane < 3; plane++) {
+        const uint4 a = leading_bits(&low), b = leading_bits(&high);
+        *(__local uint4 *)(to + plane * BM * BK) =
+            (uint4)(a.x >> 16 | a.y, a.z >> 16 | a.w, b.x >> 16 | b.y, b.z >> 16 | b.w);
+    }
+}
+
+#endif
+
+// Starts the transfers of a step and moves on. Nearly all tiles are inside as a whole.
+#define START_STEP(stage)                                                                                              \
+    {                                                                                                                  \
+        __local ushort *toA = tiles + (stage) * STAGE, *toB = toA + PLANES * BM * BK;                                  \
+        if (isInside && kNext + BK <= kEnd) {                                                                          \
+            START_A(toA, 2 * CHUNK)                                                                                    \
+            COPY_TILE(toB, BN, TB, nextB, ldb, alongB, stepB, 2 * CHUNK)                                               \
+        } else if (kNext < kEnd) {                                                                                     \
+            START_A(toA, BYTES_A)                                                                                      \
+            COPY_TILE(toB, BN, TB, nextB, ldb, alongB, stepB, BYTES_B)                                                 \
+        }                                                                                                              \
+        COPIES_COMMIT();                                                                                               \
+        nextA += TA ? BK * (size_t)lda : BK;                                                                           \
+        nextB += TB ? BK : BK * (size_t)ldb;                                                                           \
+        kNext += BK;                                                                                                   \
+    }
+
+// Launch: as gemm_simt, of MATRIX_ITEMS work-items.
+__kernel __attribute__((reqd_work_group_size(MATRIX_ITEMS, 1, 1))) void
+gemm_matrix(int m, int n, int k, int batch, float alpha, int accumulate,
+            __global const a_t *restrict a, ulong offsetA, int lda, ulong strideA,
+            __global const ushort *restrict b, ulong offsetB, int ldb, ulong strideB,
+            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
+            __global const float *bias, ulong offsetBias,
+            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
+            __global const c_t *residual, ulong offsetResidual, int ldResidual,
+            ulong strideResidual, int epilogue,
+            int splits, __global float *workspace, ulong offsetWorkspace) {
+    __local ushort tiles[STAGES * STAGE] __attribute__((aligned(128)));
+
+    const int item = get_local_id(0), lane = item % 32, warp = item / 32;
+    const int warpRow = warp % WARPS_M * WARP_M, warpColumn = warp / WARPS_M * WARP_N;
+    PLACE_GROUP
+
+    const int alongA = CHUNK_ALONG(BM, !TA), stepA = CHUNK_STEP(BM, !TA);
+    const int alongB = CHUNK_ALONG(BN, TB), stepB = CHUNK_STEP(BN, TB);
+    const bool isInside = row0 + BM <= m && column0 + BN <= n;
+    __global const a_t *nextA = a + offsetA + z * strideA + AT(!TA, row0 + alongA, kBegin + stepA, lda);
+    __global const ushort *nextB = b + offsetB + z * strideB + AT(TB, column0 + alongB, kBegin + stepB, ldb);
+
+    float sum[WARP_M / 16][WARP_N / 8][4];
+#pragma unroll
+    for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+        for (int j = 0; j < WARP_N / 8; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                sum[i][j][e] = 0.0f;
+
+    FETCHED_A
+    int kNext = kBegin;
+#pragma unroll
+    for (int stage = 0; stage < STAGES - 1; stage++) {
+        START_STEP(stage)
+        FINISH_A(tiles + stage * STAGE)
+    }
+    int stage = 0;
+    for (int kk = kBegin; kk < kEnd; kk += BK) {
+        // This step's tile has come, and no work-item reads the one of the step before any more: its place is free.
+        COPIES_WAIT(STAGES - 2);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        const int ahead = stage == 0 ? STAGES - 1 : stage - 1;
+        START_STEP(ahead)
+        __local const ushort *fromA = tiles + stage * STAGE, *fromB = fromA + PLANES * BM * BK;
+#ifdef NVPTX
+#pragma unroll
+        for (int piece = 0; piece < BK; piece += 16) {
+            uint left[WARP_M / 16][4], right[WARP_N / 16][4];
+            // Fragments of B: both halves of k of columns 0-7, then of columns 8-15.
+#pragma unroll
+            for (int j = 0; j < WARP_N / 16; j++) {
+                const int along = warpColumn + j * 16;
+                if (TB)
+                    LOAD_FRAGMENTS(right[j], fromB + PLACE_K(along + (lane & 7) + (lane >> 4) * 8,
+                                                             piece + (lane >> 3 & 1) * 8));
+                else
+                    LOAD_FRAGMENTS_TRANSPOSED(right[j], fromB + PLACE_ALONG(BN, along + (lane >> 4) * 8,
+                                                                            piece + (lane & 15)));
+            }
+            // The least bits first.
+#pragma unroll
+            for (int plane = PLANES - 1; plane >= 0; plane--) {
+                // Fragments of A: rows 0-7 and 8-15 of the first 8 of k, then of the second.
+#pragma unroll
+                for (int i = 0; i < WARP_M / 16; i++) {
+                    const int along = warpRow + i * 16;
+                    if (TA)
+                        LOAD_FRAGMENTS_TRANSPOSED(left[i], fromA + plane * BM * BK +
+                                                               PLACE_ALONG(BM, along + (lane >> 3 & 1) * 8,
+                                                                           piece + (lane & 7) + (lane >> 4) * 8));
+                    else
+                        LOAD_FRAGMENTS(left[i],
+                                       fromA + plane * BM * BK + PLACE_K(along + (lane & 15), piece + (lane >> 4) * 8));
+                }
+#pragma unroll
+                for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+                    for (int j = 0; j < WARP_N / 8; j++)
+                        MULTIPLY_ADD(sum[i][j], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]);
+            }
+        }
+#else
+        // Each work-item's four neighbours, as they are stored below.
+        for (int i = 0; i < WARP_M / 16; i++)
+            for (int j = 0; j < WARP_N / 8; j++)
+                for (int e = 0; e < 4; e++) {
+                    const int row = warpRow + i * 16 + lane / 4 + lane % 2 * 8;
+                    const int column = warpColumn + j * 8 + lane % 4 / 2 * 4 + e;
+                    for (int step = 0; step < BK; step++) {
+                        const int placeA = TA ? PLACE_ALONG(BM, row, step) + row % CHUNK : PLACE_K(row, step) + step % CHUNK;
+                        const int placeB =
+                            TB ? PLACE_K(column, step) + step % CHUNK : PLACE_ALONG(BN, column, step) + column % CHUNK;
+                        for (int plane = PLANES - 1; plane >= 0; plane--)
+                            sum[i][j][e] = fma(float_of_bf16(fromA[plane * BM * BK + placeA]),
+                                               float_of_bf16(fromB[placeB]), sum[i][j][e]);
+                    }
+                }
+#endif
+        FINISH_A(tiles + ahead * STAGE)
+        stage = stage == STAGES - 1 ? 0 : stage + 1;
+    }
+
+    MAKE_TARGET
+    // A work-item has two neighbours of a row and the two eight rows below. Neighbouring lanes swap a pair, so that each has four neighbours:
+    // even lanes of the upper row, odd ones of the lower.
+#pragma unroll
+    for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+        for (int j = 0; j < WARP_N / 8; j++) {
+            const int odd = lane & 1, row = row0 + warpRow + i * 16 + lane / 4 + odd * 8;
+            const int column = column0 + warpColumn + j * 8 + lane % 4 / 2 * 4;
+            float4 quad;
+#ifdef NVPTX
+            const float *d = sum[i][j];
+            const float first = neighbour_lane(odd ? d[0] : d[2]), second = neighbour_lane(odd ? d[1] : d[3]);
+            quad = odd ? (float4)(first, second, d[2], d[3]) : (float4)(d[0], d[1], first, second);
+#else
+            quad = vload4(0, sum[i][j]);
+#endif
+            if (row < m && column < n)
+                finish(target, splits, quad, row, column, n - column);
+        }
+}
+
+#endif // MATRIX_UNITS
 
 // Adds up the partial sums of a split k, in ascending order, and runs the epilogue: one work-item per quad of C.
 // Launch: one dimension, ceil(n / 4) * m * batch work-items, rounded up to whole work-groups.

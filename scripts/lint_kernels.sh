@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Keeps the kernels portable without any of the devices: every kernels/*.cl is compiled, for both families, by each clang target
+# Keeps the kernels portable without any of the devices: every kernels/*.cl is compiled, for each family, by each clang target
 # that is installed (nvptx64, amdgcn, spir64), as OpenCL C 1.2 with warnings as errors; then rules that a compiler does not know.
 # CLANG names another compiler; KERNELS another folder (the script's own check uses it).
 set -euo pipefail
@@ -95,7 +95,7 @@ for header in prelude.clh math.clh; do [ ! -e "$kernels/$header" ] || headers+=(
 compiled=0
 targets=
 compile_all() { # name, triple, clang, output flags
-    local name=$1 triple=$2 compiler=$3 family flags
+    local name=$1 triple=$2 compiler=$3 family switches flags
     shift 3
     if ! compiles_opencl "$compiler" -target "$triple" "$@"; then
         echo "lint_kernels: $compiler cannot compile OpenCL C for $name here: skipped"
@@ -108,8 +108,17 @@ compile_all() { # name, triple, clang, output flags
             printf '#line 1 "%s"\n' "$part" >>"$work/all.cl"
             cat "$part" >>"$work/all.cl"
         done
-        for family in VECTOR SIMT; do
-            flags=("${dialect[@]}" -target "$triple" -O1 -DALL "-D$family"
+        for family in VECTOR SIMT NVPTX; do
+            case $family in
+            VECTOR | SIMT) switches=("-D$family") ;;
+            # Inline PTX for the target that has it, what stands in for it elsewhere.
+            NVPTX)
+                switches=(-DSIMT -DMATRIX_UNITS -DB_BF16)
+                [ "$name" != nvptx64 ] || switches+=(-DNVPTX)
+                grep -qE 'MATRIX_UNITS|NVPTX' "$file" || continue
+                ;;
+            esac
+            flags=("${dialect[@]}" -target "$triple" -O1 -DALL "${switches[@]}"
                 -Wall -Werror -Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas -Wno-pass-failed)
             if ! "$compiler" "${flags[@]}" "$@" "$work/all.cl" -o "$work/out" 2>"$work/errors"; then
                 complain "$file: does not compile for $name, family $family ($compiler):"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every kernel of both portable families at tiny odd sizes on Oclgrind, an OpenCL device that checks each memory access:
+# Runs every kernel of both portable families, and the products of nvptx, at tiny odd sizes on Oclgrind, an OpenCL device that checks each memory access:
 # bounds, data races, reads of uninitialised memory, wrong use of the API. Oclgrind itself ends with 0 whatever it saw, so any
 # line in its log is a failure. FAMILIES="simt" runs one; further arguments go to `retort test-ops test`.
 set -euo pipefail
@@ -18,7 +18,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 failed=0
-for family in ${FAMILIES:-vector simt}; do
+for family in ${FAMILIES:-vector simt nvptx}; do
+    # What nvptx has of its own.
+    only=()
+    [ "$family" != nvptx ] || only=(--op matmul)
     log=$work/$family.log
     start=$SECONDS
     status=0
@@ -30,7 +33,7 @@ for family in ${FAMILIES:-vector simt}; do
     RETORT_OPENCL_LIBRARY=$runtime RETORT_FAMILY=$family RETORT_KERNEL_CACHE=$work/cache \
         RETORT_KERNEL_OPTIONS="-cl-opt-disable -DWITHOUT_PREFETCH -DATTENTION_INLINE=" RETORT_ISOLATED_BUFFERS=1 \
         oclgrind --data-races --uninitialized --check-api --local-mem-size 262144 --log "$log" \
-        .build/release/retort test-ops test --tiny --device opencl:0 "$@" || status=$?
+        .build/release/retort test-ops test --tiny --device opencl:0 "${only[@]}" "$@" || status=$?
     if [ "$status" -ne 0 ]; then
         echo "oclgrind: family $family: the program ended with $status" >&2
         family_failed=1

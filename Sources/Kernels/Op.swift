@@ -2,14 +2,19 @@
 public struct Cost: Sendable, Equatable {
     /// Floating point operations; a fused multiply-add counts two.
     public var flops: Double
+    /// Those among them that multiply bf16 by bf16, which matrix units take where there are any.
+    public var matrixFlops: Double
     /// Bytes: every input once, every output once (twice when it accumulates).
     public var bytes: Double
 
-    public init(flops: Double = 0, bytes: Double = 0) {
+    public init(flops: Double = 0, matrixFlops: Double = 0, bytes: Double = 0) {
         self.flops = flops
+        self.matrixFlops = matrixFlops
         self.bytes = bytes
     }
-    public static func + (a: Cost, b: Cost) -> Cost { Cost(flops: a.flops + b.flops, bytes: a.bytes + b.bytes) }
+    public static func + (a: Cost, b: Cost) -> Cost {
+        Cost(flops: a.flops + b.flops, matrixFlops: a.matrixFlops + b.matrixFlops, bytes: a.bytes + b.bytes)
+    }
 }
 
 /// One operation with both of its implementations. Leaving out a backend does not compile.

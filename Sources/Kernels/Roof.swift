@@ -4,13 +4,17 @@ public struct Roof: Sendable {
     public let copyBandwidth: Double
     /// fp32 operations per second of fused multiply-adds in registers; each counts two.
     public let arithmetic: Double
+    /// Operations per second of matrix units multiplying bf16, where the device's kernels use such.
+    public let matrixArithmetic: Double?
     /// Seconds from enqueueing an empty piece of work until it is done.
     public let launch: Double
 
     /// The smaller ceiling's share that this cost reached in this time, 0 to 1 and a little above by noise.
     public func share(_ cost: Cost, seconds: Double) -> Double {
         guard seconds > 0 else { return 0 }
-        return max(cost.flops / arithmetic, cost.bytes / copyBandwidth) / seconds
+        let computing =
+            (cost.flops - cost.matrixFlops) / arithmetic + cost.matrixFlops / (matrixArithmetic ?? arithmetic)
+        return max(computing, cost.bytes / copyBandwidth) / seconds
     }
 }
 
@@ -48,16 +52,27 @@ extension Roof {
             case .openCL(let d):
                 // A GPU needs more items than a CPU to fill it; each does one lane.
                 let wide = d.family == .vector ? items : items * 256
-                if d.family == .simt { lanes = 256 }
+                if d.family != .vector { lanes = 256 }
                 try d.launchElements(
                     "roof.cl", "roof_fma", count: wide, grain: 16, y.arguments() + [.long(steps), .float(0.999)])
             case .planned: break
             }
         }
+        var products: Double?
+        if case .openCL(let d) = device, d.family == .nvptx, d.info.isNVIDIA {
+            let warps = items * 8
+            let time = try Self.best(device) {
+                try d.launchElements(
+                    "roof.cl", "roof_mma", count: warps * 32, y.arguments() + [.long(steps), .float(0.999)])
+            }
+            // Eight chains of 16 × 8 × 16 multiply-adds.
+            products = 8 * 4096 * Double(steps) * Double(warps) / time
+        }
         let nothing = try device.empty([1], for: .workspace)
         let empty = try Self.best(device) { try run(Fill(0), .init(y: nothing), on: device) }
         copyBandwidth = 2 * Double(bytes) / copy
         arithmetic = 2 * 16 * lanes * Double(steps) * Double(items) / fma
+        matrixArithmetic = products
         launch = empty
     }
 

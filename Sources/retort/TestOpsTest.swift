@@ -23,7 +23,7 @@ struct TestOpsTest: ParsableCommand {
         commandName: "test", abstract: "Compare every op with its float64 reference.",
         discussion: """
             Outputs are poisoned before the run, operands are fenced with sentinels, inputs must not change, two runs must give the
-            same bits. "worst error" is a share of the allowed one. RETORT_FAMILY=vector|simt picks the kernels of an OpenCL device.
+            same bits. "worst error" is a share of the allowed one. RETORT_FAMILY=vector|simt|nvptx picks the kernels of an OpenCL device.
             """)
 
     @Flag(help: "Only the smallest odd sizes, for Oclgrind.")

@@ -146,6 +146,12 @@ struct MatmulPlanTests {
         #expect(MatmulPlan.simt(problem(4096, 4096, 4096), units: 64).splits == 1)
         #expect(MatmulPlan.simt(problem(4096, 4096, 64), units: 64).small == false)
         #expect(MatmulPlan.simt(problem(100, 100, 64), units: 64).small)
+        // 256 large tiles are done sooner than 1024 small ones, 64 of them no sooner than 256.
+        #expect(MatmulPlan.simt(problem(2048, 2048, 2048), units: 132).small == false)
+        #expect(MatmulPlan.simt(problem(1024, 1024, 1024), units: 132).small)
+        // Where products take a fraction of the time, adding up their parts is not worth it.
+        #expect(MatmulPlan.simt(problem(128, 1024, 1024), units: 132).splits > 1)
+        #expect(MatmulPlan.simt(problem(128, 1024, 1024), units: 132, by: .matrixUnits).splits == 1)
     }
 
     @Test("a plan is a function of shape and device alone")

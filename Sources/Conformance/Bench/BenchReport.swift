@@ -25,6 +25,9 @@ public struct BenchReport: Sendable {
                 ("fma_gflops", .double(rounded(roof.arithmetic * 1e-9))),
                 ("launch_us", .double(rounded(roof.launch * 1e6))),
             ]
+            if let units = roof.matrixArithmetic {
+                ceilings.append(("matrix_bf16_gflops", .double(rounded(units * 1e-9))))
+            }
         }
         return [
             "ceilings": .object(ceilings), "rows": .array(rows.map(\.json)),
@@ -52,6 +55,7 @@ public struct BenchReport: Sendable {
         if let roof {
             lines.append(
                 "ceilings: copy \(fixed(roof.copyBandwidth * 1e-9, 1)) GB/s, fp32 \(fixed(roof.arithmetic * 1e-9, 0)) GFLOP/s, "
+                    + (roof.matrixArithmetic.map { "bf16 on matrix units \(fixed($0 * 1e-9, 0)) GFLOP/s, " } ?? "")
                     + "launch \(fixed(roof.launch * 1e6, 1)) µs")
         }
         return lines.joined(separator: "\n") + "\n"

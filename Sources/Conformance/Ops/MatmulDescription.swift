@@ -259,6 +259,8 @@ private let shapes: [OpSample] = {
                 activation: .relu, keepsPreactivation: true, padding: 1))
         samples.append(MatmulSample(m: 41, n: 1271, k: 65, transposed: transposed))
         samples.append(MatmulSample(m: 301, n: 257, k: 513, transposed: transposed, integers: true))
+        // Large tiles of a device of two units.
+        samples.append(MatmulSample(m: 253, n: 257, k: 19, transposed: transposed, integers: true))
         // More than one packed block of depth; of rows and of columns on two threads.
         samples.append(MatmulSample(m: 205, n: 715, k: 769, transposed: transposed, integers: true))
         // What follows a product follows its last block of depth.
@@ -364,6 +366,34 @@ private let reducedPrecision: [OpSample] = {
     return samples.map { $0.sample() }
 }()
 
+/// bf16 in whole pieces of 16 bytes, as matrix units take it, with sizes that end within a piece: small tiles, large ones, a long k that is
+/// cut; all that a product can carry.
+private let matrixUnits: [OpSample] = {
+    var samples: [MatmulSample] = []
+    for reduced in ["b", "ab", "abc"] {
+        for transposed in transpositions {
+            func add(
+                _ m: Int, _ n: Int, _ k: Int, integers: Bool, batch: [Int] = [], everything: Bool = false,
+                padding: Int = 3
+            ) {
+                samples.append(
+                    MatmulSample(
+                        m: m, n: n, k: k, transposed: transposed, batch: batch, integers: integers,
+                        alpha: everything ? 2 : 1, accumulate: everything, bias: everything, residual: everything,
+                        activation: everything ? .relu : .none, keepsPreactivation: everything, reduced: reduced,
+                        padding: padding, offset: 8))
+            }
+            add(61, 93, 85, integers: true)
+            add(29, 13, 21, integers: false)
+            add(16, 32, 64, integers: true, padding: 0)
+            add(253, 261, 37, integers: true, everything: reduced == "ab")
+            add(13, 21, 4093, integers: true, everything: true)
+            add(21, 37, 45, integers: false, batch: [3])
+        }
+    }
+    return samples.map { $0.sample() }
+}()
+
 private let performance: [OpSample] = [
     MatmulSample(m: 512, n: 512, k: 512), MatmulSample(m: 1024, n: 1024, k: 1024),
     MatmulSample(m: 512, n: 1536, k: 576), MatmulSample(m: 512, n: 1536, k: 576, transposed: (false, true)),
@@ -377,5 +407,7 @@ private let performance: [OpSample] = [
 
 extension OpDescription {
     static let matmul = OpDescription(
-        "matmul", "Matmul", edges + epilogues + shapes + fewRows + reducedPrecision + performance)
+        "matmul", "Matmul",
+        edges + epilogues + shapes + fewRows + reducedPrecision + matrixUnits
+            + performance)
 }

@@ -18,7 +18,7 @@ public struct OpTarget: Sendable {
 
     /// The largest samples that finish in reasonable time: GPU kernels crawl on a CPU.
     var largest: SampleSize {
-        if case .openCL(let d) = device.compute, d.family == .simt, d.info.type == .cpu { return .small }
+        if case .openCL(let d) = device.compute, d.family != .vector, d.info.type == .cpu { return .small }
         return .large
     }
 
@@ -36,7 +36,7 @@ public struct OpTarget: Sendable {
         if let name { return [OpTarget(try Device.select(name))] }
         var targets = [OpTarget(try Device.select("cpu"))]
         if let first = (try? OpenCLDeviceInfo.all())?.first {
-            for family in KernelFamily.allCases {
+            for family in KernelFamily.candidates(for: first) {
                 targets.append(OpTarget(Device(.openCL(try OpenCLDevice(first, family: family)))))
             }
         }

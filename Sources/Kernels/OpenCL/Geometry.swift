@@ -28,7 +28,7 @@ extension OpenCLDevice {
                 Launch(
                     file, kernel, options: options, range: (count, perItem), arguments,
                     global: ((count + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
-        case .simt:
+        case .simt, .nvptx:
             let groups = min((count + 255) / 256, 4096)
             try enqueue(
                 Launch(
@@ -51,7 +51,7 @@ extension OpenCLDevice {
                 Launch(
                     file, kernel, options: options, range: (rows, perItem), arguments, global: (items, 1, 1),
                     local: (1, 1, 1)))
-        case .simt:
+        case .simt, .nvptx:
             try enqueue(
                 Launch(
                     file, kernel, options: options, range: (rows, 1), arguments, global: (rows * 256, 1, 1),
@@ -80,7 +80,7 @@ extension OpenCLDevice {
     ) throws {
         switch family {
         case .vector: try launchRows(file, kernel, rows: items, columns: max(1, work / max(1, items)), arguments)
-        case .simt: try launchElements(file, kernel, count: results, arguments)
+        case .simt, .nvptx: try launchElements(file, kernel, count: results, arguments)
         }
     }
 
@@ -89,7 +89,7 @@ extension OpenCLDevice {
     func launchTeams(
         _ file: String, _ kernel: String, rows: Int, columns: Int, fewest: Int = 1, _ arguments: [KernelArgument]
     ) throws {
-        guard family == .simt, rows > 0 else {
+        guard family != .vector, rows > 0 else {
             return try launchRows(file, kernel, rows: rows, columns: columns, fewest: fewest, arguments)
         }
         var team = 4

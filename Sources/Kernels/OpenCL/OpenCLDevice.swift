@@ -8,6 +8,15 @@ public enum KernelFamily: String, Sendable, CaseIterable {
     case vector
     /// Any GPU: work-groups with local memory.
     case simt
+    /// `simt`, but products of bf16 run on the tensor cores of NVIDIA's GPUs, through inline PTX. On other devices, when asked for, plain
+    /// arithmetic stands in for the instructions: the tiles around them can be tested without the card.
+    case nvptx
+
+    /// What is worth a probe on a device, the best first.
+    public static func candidates(for info: OpenCLDeviceInfo) -> [KernelFamily] {
+        if info.type == .cpu { return [.vector, .simt] }
+        return info.isNVIDIA ? [.nvptx, .simt] : [.simt, .vector]
+    }
 }
 
 /// An opened OpenCL device: one context, one in-order compute queue, its programs and its memory.
@@ -82,7 +91,7 @@ public final class OpenCLDevice: Sendable {
         rehearsed = nil
 
         let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))
-        let candidates = forced.map { [$0] } ?? (info.type == .cpu ? [.vector, .simt] : [.simt, .vector])
+        let candidates = forced.map { [$0] } ?? KernelFamily.candidates(for: info)
         self.family = try Self.probe(candidates, info, programs, context, queue)
     }
 
@@ -108,7 +117,7 @@ public final class OpenCLDevice: Sendable {
         var reasons: [String] = []
         for family in candidates {
             do {
-                let options = Self.commonOptions + " -D\(family == .vector ? "VECTOR" : "SIMT")=1 -DALL=1"
+                let options = Self.commonOptions + Self.familyOptions(family, info) + " -DALL=1"
                 // The program that the device is going to need anyway.
                 let file = info.isPoCL && family == .vector ? KernelSources.together : "probe.cl"
                 let kernel = try programs.kernel(file, "probe", options: options)
@@ -228,10 +237,18 @@ public final class OpenCLDevice: Sendable {
         return added.isEmpty ? "-cl-std=CL1.2" : "-cl-std=CL1.2 " + added
     }()
 
+    /// Which sections of a kernel file are built.
+    private static func familyOptions(_ family: KernelFamily, _ info: OpenCLDeviceInfo) -> String {
+        switch family {
+        case .vector: " -DVECTOR=1"
+        case .simt: " -DSIMT=1"
+        case .nvptx: info.isNVIDIA ? " -DSIMT=1 -DNVPTX=1" : " -DSIMT=1"
+        }
+    }
+
     private func buildOptions(_ launch: Launch) -> String {
-        var options = Self.commonOptions
-        options += family == .vector ? " -DVECTOR=1 -DALL=1" : " -DSIMT=1"
-        if family == .simt { options += info.type == .cpu ? " -DALL=1" : " -DONLY_\(launch.kernel)=1" }
+        var options = Self.commonOptions + Self.familyOptions(family, info)
+        options += info.type == .cpu || family == .vector ? " -DALL=1" : " -DONLY_\(launch.kernel)=1"
         return launch.options.isEmpty ? options : options + " " + launch.options
     }
 

@@ -31,6 +31,9 @@ public struct OpenCLDeviceInfo: Sendable, Equatable {
     /// PoCL keeps a program cache of its own and never needs ours.
     var isPoCL: Bool { platform == "Portable Computing Language" }
 
+    /// Whether inline PTX can be tried at all: elsewhere it would be a failed build at each start.
+    var isNVIDIA: Bool { platform == "NVIDIA CUDA" }
+
     public static func == (a: Self, b: Self) -> Bool { a.index == b.index && a.deviceID == b.deviceID }
 
     /// Every device of every platform, in the loader's order.

@@ -2,7 +2,7 @@ extension BatchNorm {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
         let s = try Channels(o.x, self)
         guard s.count > 0 else { return }
-        let block = s.samplesPerPart(grouped: device.family == .simt)
+        let block = s.samplesPerPart(grouped: device.family != .vector)
         let partials = try device.batchNormPartials(s, block)
         try device.launchParts(
             "batchnorm_moments", s, block, o.x.arguments() + partials.arguments() + s.sizes + [.int(block)])
@@ -32,7 +32,7 @@ extension BatchNormBackward {
         let y = o.y ?? o.x
         let sums = try device.workspace(2 * s.channels)
         if needsSums(o) {
-            let block = s.samplesPerPart(grouped: device.family == .simt)
+            let block = s.samplesPerPart(grouped: device.family != .vector)
             let partials = try device.batchNormPartials(s, block)
             try device.launchParts(
                 "batchnorm_products", s, block,
@@ -79,9 +79,9 @@ extension OpenCLDevice {
             try launchRows(
                 "batchnorm.cl", kernel + (s.usesColumns ? "_columns" : "_planes"), rows: s.items,
                 columns: s.count / max(1, s.items), arguments)
-        case (.simt, true):
+        case (_, true):
             try launchElements("batchnorm.cl", kernel + "_columns", count: blocks * s.columns, arguments)
-        case (.simt, false):
+        case (_, false):
             try launchRows("batchnorm.cl", kernel + "_planes", rows: blocks * s.channels, columns: 1, arguments)
         }
     }
@@ -93,7 +93,7 @@ extension OpenCLDevice {
             try launchRows(
                 "batchnorm.cl", kernel + (s.usesColumns ? "_columns" : "_planes"), rows: s.items,
                 columns: s.count / s.items, arguments)
-        case .simt:
+        case .simt, .nvptx:
             let planes = max(1, 1024 / s.inner)
             try enqueue(
                 Launch(

@@ -37,7 +37,7 @@ extension Conv2dBackwardWeight {
             try device.launchRows(
                 "conv.cl", "conv_weight_sum", options: problem.options(device), rows: problem.allOutputs,
                 columns: (problem.depth + 1) * (plan.chunks + 1), arguments)
-        case .simt:
+        case .simt, .nvptx:
             try device.launchElements(
                 "conv.cl", "conv_weight_sum", options: problem.weightOptions, count: sums, arguments)
         }
@@ -60,7 +60,7 @@ extension ConvProblem {
         guard pixels > 0, allOutputs > 0 else { return }
         switch device.family {
         case .vector: try gatherVector(source, weight, bias, target, device)
-        case .simt: try gatherSIMT(source, weight, bias, target, device)
+        case .simt, .nvptx: try gatherSIMT(source, weight, bias, target, device)
         }
     }
 
@@ -113,7 +113,7 @@ extension ConvProblem {
         var plan: ConvPlan
         switch device.family {
         case .vector: plan = ConvPlan.weight(self, Self.unit(device), workers: 2 * device.info.computeUnits)
-        case .simt:
+        case .simt, .nvptx:
             plan = ConvPlan()
             // Enough groups to fill a large device four times over, as long as each sums many pixels.
             let memory = max(1, (1 << 24) / max(1, allOutputs * (depth + 1)))
@@ -150,7 +150,7 @@ extension ConvProblem {
                     o.x.arguments() + o.dy.arguments() + offsets.arguments() + partials.arguments() + slots.arguments()
                         + [.long(plan.slot), .long(plan.spotsAt), .long(plan.lanesAt)] + fields,
                     global: (plan.workers, 1, 1), local: (1, 1, 1)))
-        case .simt:
+        case .simt, .nvptx:
             let operands = try o.x.arguments() + o.dy.arguments() + partials.arguments() + fields
             if depth > 0 {
                 try device.enqueue(

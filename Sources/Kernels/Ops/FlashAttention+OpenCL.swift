@@ -19,7 +19,7 @@ extension FlashAttention {
                         "attention.cl", "attention_forward", options: options,
                         arguments + slots.arguments() + [.long(plan.forwardSlot)] + fields, global: (workers, 1, 1),
                         local: (1, 1, 1)))
-            case .simt:
+            case .simt, .nvptx:
                 let groups = plan.units * splits * plan.rows.dividedUp(by: AttentionPlan.side)
                 try device.enqueue(
                     Launch(
@@ -39,7 +39,7 @@ extension FlashAttention {
             try device.launchRows(
                 "attention.cl", "attention_combine", options: options, rows: plan.allRows,
                 columns: splits * plan.width, arguments)
-        case .simt:
+        case .simt, .nvptx:
             try device.launchElements(
                 "attention.cl", "attention_combine", options: options, count: plan.allRows * plan.width, arguments)
         }
@@ -77,7 +77,7 @@ extension FlashAttentionBackward {
                     "attention.cl", "attention_backward", options: options,
                     arguments + slots.arguments() + [.long(plan.backwardSlot)] + fields, global: (workers, 1, 1),
                     local: (1, 1, 1)))
-        case .simt:
+        case .simt, .nvptx:
             let delta = try device.workspace(max(1, plan.allRows))
             try device.launchElements(
                 "attention.cl", "attention_delta", options: options, count: plan.allRows,
@@ -114,7 +114,7 @@ extension FlashAttentionBackward {
 extension AttentionPlan {
     /// Build options. `vector`: the lanes of the device's registers; `simt`: the width, and whether every quad lies on 16 bytes.
     fileprivate func options(_ device: OpenCLDevice, _ others: [View]) -> String {
-        guard device.family == .simt else {
+        guard device.family != .vector else {
             return "-DATTENTION_LANES=\(device.info.vectorWidth < 16 ? 8 : 16)"
         }
         let aligned = (inputs + others).allSatisfy { view in

@@ -32,9 +32,13 @@ extension Matmul {
         let types = (o.a.dtype == .bf16 ? 4 : 0) + (o.b.dtype == .bf16 ? 2 : 0) + (c.dtype == .bf16 ? 1 : 0)
         let units = device.info.computeUnits
         let panel = device.info.vectorWidth < 16 ? MatmulPlan.Panel.narrow : MatmulPlan.Panel()
+        let usesMatrixUnits = device.family == .nvptx && m > 8 && suitsMatrixUnits(o, batch, la, lb)
+        let multiplier: MatmulPlan.Multiplier =
+            !usesMatrixUnits ? .arithmetic : o.a.dtype == .bf16 ? .matrixUnits : .matrixUnitsSplit
         let plan =
             device.family == .vector
-            ? MatmulPlan.vector(problem, units: units, panel: panel) : MatmulPlan.simt(problem, units: units)
+            ? MatmulPlan.vector(problem, units: units, panel: panel)
+            : MatmulPlan.simt(problem, units: units, by: multiplier)
 
         var epilogue = Int32(activation.rawValue) << EpilogueBit.activationShift
         if o.bias != nil { epilogue |= EpilogueBit.bias }
@@ -97,15 +101,16 @@ extension Matmul {
             return
         }
         let aligned = isAligned(o, batch, la, lb, lc)
-        let options = Self.tileOptions[
-            16 * types + (la.transposed ? 8 : 0) + (lb.transposed ? 4 : 0) + (aligned ? 2 : 0) + (plan.small ? 1 : 0)]
+        let kind =
+            16 * types + (la.transposed ? 8 : 0) + (lb.transposed ? 4 : 0) + (aligned ? 2 : 0) + (plan.small ? 1 : 0)
+        let options = usesMatrixUnits ? Self.matrixOptions[kind] : Self.tileOptions[kind]
+        let kernel = usesMatrixUnits ? "gemm_matrix" : plan.skinny ? "gemm_skinny" : "gemm_simt"
+        let items = usesMatrixUnits && plan.small ? 128 : 256
         list.append(.int(plan.splits))
         try list.add(space)
         try device.enqueue(
             Launch(
-                "gemm.cl", plan.skinny ? "gemm_skinny" : "gemm_simt", options: options,
-                list,
-                global: (plan.workers * 256, 1, 1), local: (256, 1, 1)))
+                "gemm.cl", kernel, options: options, list, global: (plan.workers * items, 1, 1), local: (items, 1, 1)))
         if plan.partials {
             let quads = (n + 3) / 4 * m * batch.count
             try device.enqueue(
@@ -159,6 +164,17 @@ extension Matmul {
         return "-DTA=\(bits >> 3 & 1) -DTB=\(bits >> 2 & 1) -DVEC=\(bits >> 1 & 1) \(tile)" + typeOptions[bits >> 4]
     }
 
+    /// `nvptx`: products on matrix units, as `tileOptions`. An fp32 a takes three times the local memory, for its three planes.
+    private static let matrixOptions: [String] = (0..<128).map { bits in
+        let isSplit = bits & 64 == 0
+        let tile =
+            bits & 1 != 0
+            ? "-DBM=64 -DBN=64 -DWARP_M=32 -DWARP_N=32 " + (isSplit ? "-DBK=32 -DSTAGES=2" : "-DBK=64 -DSTAGES=3")
+            : "-DBM=128 -DBN=128 -DWARP_M=64 -DWARP_N=32 -DSTAGES=2 " + (isSplit ? "-DBK=16" : "-DBK=64")
+        return "-DMATRIX_UNITS -DTA=\(bits >> 3 & 1) -DTB=\(bits >> 2 & 1) -DVEC=\(bits >> 1 & 1) \(tile)"
+            + typeOptions[bits >> 4]
+    }
+
     /// Buffer, leading dimension and batch stride of a matrix that goes beside c; c itself stands in for an absent one.
     private func addSide(_ view: View?, _ o: Operands, _ batch: MatmulBatch, to list: inout [KernelArgument]) throws {
         guard let view else {
@@ -169,6 +185,18 @@ extension Matmul {
         let (offset, stride) = batch.place(of: view, beside: o.c.view)
         try list.add(view, movedBy: offset)
         list += [.int(MatrixLayout(view)!.leading), .long(stride)]
+    }
+
+    /// Whether matrix units take the operands: b in bf16, both in pieces of 16 bytes.
+    private func suitsMatrixUnits(_ o: Operands, _ batch: MatmulBatch, _ la: MatrixLayout, _ lb: MatrixLayout) -> Bool {
+        guard o.b.dtype == .bf16 else { return false }
+        func isAligned(_ view: View, _ leading: Int, _ offset: Int, _ stride: Int) -> Bool {
+            let piece = 16 / view.dtype.size
+            return leading % piece == 0 && (view.offset + offset) % piece == 0
+                && (batch.count == 1 || stride % piece == 0)
+        }
+        return isAligned(o.a, la.leading, batch.offsets.a, batch.strides.a)
+            && isAligned(o.b, lb.leading, batch.offsets.b, batch.strides.b)
     }
 
     /// True when all accesses to four neighbours fall on 16 bytes, so that the kernels may load them as one.

@@ -79,6 +79,7 @@ public struct Matmul: Op {
         let sides = Double([o.residual, o.preactivation].count { $0 != nil })
         return Cost(
             flops: 2 * elements * k,
+            matrixFlops: o.a.dtype == .bf16 && o.b.dtype == .bf16 ? 2 * elements * k : 0,
             bytes: Double(o.a.dtype.size * o.a.count) + Double(o.b.dtype.size * o.b.count)
                 + Double(c.dtype.size) * (outputs + sides) * elements)
     }

@@ -93,21 +93,42 @@ struct MatmulPlan: Equatable {
         return best
     }
 
-    /// `simt`: the largest tiles that still fill the device; k is split when even small ones do not.
-    static func simt(_ p: Problem, units: Int) -> MatmulPlan {
+    /// What multiplies on a GPU, and nanoseconds that a unit of an H200 takes for a step of k of a 64 × 64 tile, one of 128 × 128 being
+    /// three times as long. On slower cards all of it grows alike.
+    enum Multiplier: Double {
+        case arithmetic = 33
+        /// A of bf16.
+        case matrixUnits = 5
+        /// A of fp32, in three planes.
+        case matrixUnitsSplit = 18
+    }
+    /// Nanoseconds that a second kernel adds, and bytes that are read or written in one.
+    private static let launch = 20_000.0
+    private static let bandwidth = 3000.0
+
+    /// `simt` and `nvptx`: tiles, and pieces of k where tiles alone leave units without work, by least estimated time.
+    static func simt(_ p: Problem, units: Int, by multiplier: Multiplier = .arithmetic) -> MatmulPlan {
         var plan = MatmulPlan()
+        var groups = 0
         plan.skinny = p.m <= 8
-        let wanted = 2 * units
-        let groups: Int
         if plan.skinny {
             groups = p.n.divided(by: p.transposeB ? 8 : 128) * p.batch
+            if groups <= units { plan.splits = min(64, max(1, p.k / 256), (2 * units).divided(by: groups)) }
         } else {
-            plan.small = p.m.divided(by: 128) * p.n.divided(by: 128) * p.batch < wanted
-            plan.tileM = plan.small ? 64 : 128
-            plan.tileN = plan.tileM
-            groups = p.m.divided(by: plan.tileM) * p.n.divided(by: plan.tileN) * p.batch
+            var best = Double.infinity
+            for side in [128, 64] {
+                let tiles = p.m.divided(by: side) * p.n.divided(by: side) * p.batch
+                for splits in 1...(tiles <= units ? min(64, max(1, p.k / 256)) : 1) {
+                    let turns = Double((tiles * splits).divided(by: units) * (side == 64 ? 1 : 3))
+                    var time = turns * Double(p.k) / Double(splits) * multiplier.rawValue
+                    if splits > 1 { time += launch + Double(splits * p.m * p.n * p.batch * 8) / bandwidth }
+                    guard time < best else { continue }
+                    best = time
+                    (plan.tileM, plan.tileN, plan.small, plan.splits) = (side, side, side == 64, splits)
+                    groups = tiles
+                }
+            }
         }
-        if groups <= units { plan.splits = min(64, max(1, p.k / 256), (wanted + groups - 1) / groups) }
         plan.partials = plan.splits > 1
         plan.workers = groups * plan.splits
         if plan.partials { plan.workspace = p.m * p.n.roundedUp(to: 4) * p.batch * plan.splits }

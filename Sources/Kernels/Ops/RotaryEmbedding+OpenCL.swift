@@ -11,7 +11,7 @@ extension RotaryEmbedding {
         switch device.family {
         case .vector:
             try device.launchRows("rope.cl", "rope", rows: rx.rows, columns: rx.columns, arguments)
-        case .simt:
+        case .simt, .nvptx:
             try device.launchElements("rope.cl", "rope", count: rx.rows * rx.columns / 2, arguments)
         }
     }
