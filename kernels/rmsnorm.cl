@@ -5,68 +5,70 @@
 //
 // rstd [rows] is saved by the forward for the backward. weight [columns] is optional (a flag). dweight goes through
 // partial sums of fixed blocks of 64 rows [ceil(rows / 64), columns], which the host adds up: the same bits for any split.
+//
+// x and y are activations: fp32, or bfloat16 with X_BF16; everything else is fp32.
 
 #define RMSNORM_BLOCK 64
 
 #ifdef VECTOR
 
-INLINE void rmsnorm_forward_rows(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *weight, GLOBAL float *y,
-    index_t y_pitch, GLOBAL float *rstd, int columns, int has_weight, float epsilon) {
+INLINE void X_NAME(rmsnorm_forward_rows)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *weight,
+    GLOBAL X_ELEMENT *y, index_t y_pitch, GLOBAL float *rstd, int columns, int has_weight, float epsilon) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     const float share = 1.0f / (float)columns;
     for (index_t r = begin; r < end; r++) {
-        GLOBAL const float *from = x + r * x_pitch;
-        GLOBAL float *to = y + r * y_pitch;
+        GLOBAL const X_ELEMENT *from = x + r * x_pitch;
+        GLOBAL X_ELEMENT *to = y + r * y_pitch;
         real squares = SPLAT(0.0f);
         for (int i = 0; i < whole; i += LANES) {
-            real v = LOAD(from + i);
+            real v = LOAD_X(from + i);
             squares = V_FMA(v, v, squares);
         }
         if (part) {
-            real v = load_part(from + whole, part, 0.0f);
+            real v = LOAD_PART_X(from + whole, part, 0.0f);
             squares = V_FMA(v, v, squares);
         }
         const float scale = 1.0f / S_SQRT(lane_sum(squares) * share + epsilon);
         rstd[r] = scale;
         for (int i = 0; i < whole; i += LANES) {
-            real v = LOAD(from + i) * SPLAT(scale);
-            STORE(to + i, has_weight ? v * LOAD(weight + i) : v);
+            real v = LOAD_X(from + i) * SPLAT(scale);
+            STORE_X(to + i, has_weight ? v * LOAD(weight + i) : v);
         }
         if (part) {
-            real v = load_part(from + whole, part, 0.0f) * SPLAT(scale);
-            store_part(to + whole, has_weight ? v * load_part(weight + whole, part, 0.0f) : v, part);
+            real v = LOAD_PART_X(from + whole, part, 0.0f) * SPLAT(scale);
+            STORE_PART_X(to + whole, has_weight ? v * load_part(weight + whole, part, 0.0f) : v, part);
         }
     }
 }
 
-INLINE void rmsnorm_backward_rows(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *weight,
+INLINE void X_NAME(rmsnorm_backward_rows)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *weight,
     GLOBAL const float *rstd, GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *dx, index_t dx_pitch,
     int columns, int has_weight, int accumulate) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     const float share = 1.0f / (float)columns;
     for (index_t r = begin; r < end; r++) {
-        GLOBAL const float *a = x + r * x_pitch;
+        GLOBAL const X_ELEMENT *a = x + r * x_pitch;
         GLOBAL const float *b = dy + r * dy_pitch;
         GLOBAL float *to = dx + r * dx_pitch;
         const real scale = SPLAT(rstd[r]);
         real products = SPLAT(0.0f);
         for (int i = 0; i < whole; i += LANES) {
             real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
-            products = V_FMA(d, LOAD(a + i) * scale, products);
+            products = V_FMA(d, LOAD_X(a + i) * scale, products);
         }
         real d_part = SPLAT(0.0f), n_part = d_part;
         if (part) {
             d_part = load_part(b + whole, part, 0.0f);
             if (has_weight) d_part = d_part * load_part(weight + whole, part, 0.0f);
-            n_part = load_part(a + whole, part, 0.0f) * scale;
+            n_part = LOAD_PART_X(a + whole, part, 0.0f) * scale;
             products = V_FMA(d_part, n_part, products);
         }
         const real c = SPLAT(lane_sum(products) * share);
         for (int i = 0; i < whole; i += LANES) {
             real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
-            real v = scale * (d - LOAD(a + i) * scale * c);
+            real v = scale * (d - LOAD_X(a + i) * scale * c);
             STORE(to + i, accumulate ? LOAD(to + i) + v : v);
         }
         if (part) {
@@ -78,8 +80,8 @@ INLINE void rmsnorm_backward_rows(
 }
 
 // Partial sums of blocks [begin, end) of 64 rows.
-INLINE void rmsnorm_partials_blocks(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *rstd,
+INLINE void X_NAME(rmsnorm_partials_blocks)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *rstd,
     GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *partials, index_t rows, int columns) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     for (index_t block = begin; block < end; block++) {
@@ -89,10 +91,10 @@ INLINE void rmsnorm_partials_blocks(
         for (int i = 0; i < columns; i += LANES) {
             real w = SPLAT(0.0f);
             for (index_t r = first; r < last; r++) {
-                GLOBAL const float *p = x + r * x_pitch + i;
+                GLOBAL const X_ELEMENT *p = x + r * x_pitch + i;
                 GLOBAL const float *q = dy + r * dy_pitch + i;
                 real d = i < whole ? LOAD(q) : load_part(q, part, 0.0f);
-                real v = i < whole ? LOAD(p) : load_part(p, part, 0.0f);
+                real v = i < whole ? LOAD_X(p) : LOAD_PART_X(p, part, 0.0f);
                 w = V_FMA(d, v * SPLAT(rstd[r]), w);
             }
             if (i < whole)
@@ -107,24 +109,25 @@ INLINE void rmsnorm_partials_blocks(
 
 #ifdef __OPENCL_VERSION__
 #define RMSNORM_FORWARD_ARGUMENTS                                                                                      \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,   \
-        __global float *y, long y_at, __global float *rstd, long rstd_at, long x_pitch, long y_pitch, int columns,     \
-        int has_weight, float epsilon
+    long rows, long rows_per_item, __global const X_ELEMENT *x, long x_at, __global const float *weight,               \
+        long weight_at, __global X_ELEMENT *y, long y_at, __global float *rstd, long rstd_at, long x_pitch,            \
+        long y_pitch, int columns, int has_weight, float epsilon
 #define RMSNORM_BACKWARD_ARGUMENTS                                                                                     \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,   \
-        __global const float *rstd, long rstd_at, __global const float *dy, long dy_at, __global float *dx,            \
-        long dx_at, long x_pitch, long dy_pitch, long dx_pitch, int columns, int has_weight, int accumulate
+    long rows, long rows_per_item, __global const X_ELEMENT *x, long x_at, __global const float *weight,               \
+        long weight_at, __global const float *rstd, long rstd_at, __global const float *dy, long dy_at,                \
+        __global float *dx, long dx_at, long x_pitch, long dy_pitch, long dx_pitch, int columns, int has_weight,       \
+        int accumulate
 #define RMSNORM_PARTIALS_ARGUMENTS                                                                                     \
-    long blocks, long blocks_per_item, __global const float *x, long x_at, __global const float *rstd, long rstd_at,   \
-        __global const float *dy, long dy_at, __global float *partials, long partials_at, long x_pitch, long dy_pitch, \
-        long rows, int columns
+    long blocks, long blocks_per_item, __global const X_ELEMENT *x, long x_at, __global const float *rstd,             \
+        long rstd_at, __global const float *dy, long dy_at, __global float *partials, long partials_at, long x_pitch,  \
+        long dy_pitch, long rows, int columns
 #endif
 
 #if defined(VECTOR) && defined(__OPENCL_VERSION__)
 #if WANTED(rmsnorm_forward)
 __kernel void rmsnorm_forward(RMSNORM_FORWARD_ARGUMENTS) {
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
-    rmsnorm_forward_rows(
+    X_NAME(rmsnorm_forward_rows)(
         begin, end, x + x_at, x_pitch, weight + weight_at, y + y_at, y_pitch, rstd + rstd_at, columns, has_weight,
         epsilon);
 }
@@ -132,7 +135,7 @@ __kernel void rmsnorm_forward(RMSNORM_FORWARD_ARGUMENTS) {
 #if WANTED(rmsnorm_backward)
 __kernel void rmsnorm_backward(RMSNORM_BACKWARD_ARGUMENTS) {
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
-    rmsnorm_backward_rows(
+    X_NAME(rmsnorm_backward_rows)(
         begin, end, x + x_at, x_pitch, weight + weight_at, rstd + rstd_at, dy + dy_at, dy_pitch, dx + dx_at, dx_pitch,
         columns, has_weight, accumulate);
 }
@@ -141,7 +144,7 @@ __kernel void rmsnorm_backward(RMSNORM_BACKWARD_ARGUMENTS) {
 #if WANTED(rmsnorm_partials)
 __kernel void rmsnorm_partials(RMSNORM_PARTIALS_ARGUMENTS) {
     const long begin = get_global_id(0) * blocks_per_item, end = min(blocks, begin + blocks_per_item);
-    rmsnorm_partials_blocks(
+    X_NAME(rmsnorm_partials_blocks)(
         begin, end, x + x_at, x_pitch, rstd + rstd_at, dy + dy_at, dy_pitch, partials + partials_at, rows, columns);
 }
 #endif
@@ -157,12 +160,15 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void rmsnorm_forward
     y += y_at + r * y_pitch;
     weight += weight_at;
     float squares = 0.0f;
-    for (int i = l; i < columns; i += GROUP) squares = fma(x[i], x[i], squares);
+    for (int i = l; i < columns; i += GROUP) {
+        const float v = READ_X(x + i);
+        squares = fma(v, v, squares);
+    }
     const float scale = 1.0f / sqrt(group_sum(squares, scratch) / (float)columns + epsilon);
     if (l == 0) rstd[rstd_at + r] = scale;
     for (int i = l; i < columns; i += GROUP) {
-        const float v = x[i] * scale;
-        y[i] = has_weight ? v * weight[i] : v;
+        const float v = READ_X(x + i) * scale;
+        WRITE_X(y + i, has_weight ? v * weight[i] : v);
     }
 }
 #endif
@@ -179,12 +185,12 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void rmsnorm_backwar
     float products = 0.0f;
     for (int i = l; i < columns; i += GROUP) {
         const float d = has_weight ? dy[i] * weight[i] : dy[i];
-        products = fma(d, x[i] * scale, products);
+        products = fma(d, READ_X(x + i) * scale, products);
     }
     const float c = group_sum(products, scratch) / (float)columns;
     for (int i = l; i < columns; i += GROUP) {
         const float d = has_weight ? dy[i] * weight[i] : dy[i];
-        const float v = scale * (d - x[i] * scale * c);
+        const float v = scale * (d - READ_X(x + i) * scale * c);
         dx[i] = accumulate ? dx[i] + v : v;
     }
 }
@@ -197,7 +203,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void rmsnorm_partial
     for (int c = (int)get_local_id(0); c < columns; c += GROUP) {
         float w = 0.0f;
         for (long r = first; r < last; r++) {
-            w = fma(dy[dy_at + r * dy_pitch + c], x[x_at + r * x_pitch + c] * rstd[rstd_at + r], w);
+            w = fma(dy[dy_at + r * dy_pitch + c], READ_X(x + x_at + r * x_pitch + c) * rstd[rstd_at + r], w);
         }
         partials[c] = w;
     }

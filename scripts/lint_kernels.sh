@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Keeps the kernels portable without any of the devices: every kernels/*.cl is compiled, for each family, by each clang target
-# that is installed (nvptx64, amdgcn, spir64), as OpenCL C 1.2 with warnings as errors; then rules that a compiler does not know.
+# Keeps the kernels portable without any of the devices: every kernels/*.cl is compiled, for each family (and once more for bf16
+# activations where it has some), by each clang target that is installed (nvptx64, amdgcn, spir64), as OpenCL C 1.2 with warnings as
+# errors; then rules that a compiler does not know.
 # CLANG names another compiler; KERNELS another folder (the script's own check uses it).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -95,7 +96,7 @@ for header in prelude.clh math.clh; do [ ! -e "$kernels/$header" ] || headers+=(
 compiled=0
 targets=
 compile_all() { # name, triple, clang, output flags
-    local name=$1 triple=$2 compiler=$3 family switches flags
+    local name=$1 triple=$2 compiler=$3 family families flags
     shift 3
     if ! compiles_opencl "$compiler" -target "$triple" "$@"; then
         echo "lint_kernels: $compiler cannot compile OpenCL C for $name here: skipped"
@@ -108,17 +109,17 @@ compile_all() { # name, triple, clang, output flags
             printf '#line 1 "%s"\n' "$part" >>"$work/all.cl"
             cat "$part" >>"$work/all.cl"
         done
-        for family in VECTOR SIMT NVPTX; do
-            case $family in
-            VECTOR | SIMT) switches=("-D$family") ;;
-            # Inline PTX for the target that has it, what stands in for it elsewhere.
-            NVPTX)
-                switches=(-DSIMT -DMATRIX_UNITS -DB_BF16)
-                [ "$name" != nvptx64 ] || switches+=(-DNVPTX)
-                grep -qE 'MATRIX_UNITS|NVPTX' "$file" || continue
-                ;;
-            esac
-            flags=("${dialect[@]}" -target "$triple" -O1 -DALL "${switches[@]}"
+        families=(VECTOR SIMT)
+        ! grep -q X_ELEMENT "$file" || families+=("VECTOR -DX_BF16" "SIMT -DX_BF16")
+        # Inline PTX for the target that has it, what stands in for it elsewhere.
+        if grep -qE 'MATRIX_UNITS|NVPTX' "$file"; then
+            family="MATRIX_UNITS -DSIMT -DB_BF16"
+            [ "$name" != nvptx64 ] || family+=" -DNVPTX"
+            families+=("$family")
+        fi
+        for family in "${families[@]}"; do
+            # shellcheck disable=SC2206 # a family and its options are words
+            flags=("${dialect[@]}" -target "$triple" -O1 -DALL -D$family
                 -Wall -Werror -Wno-unused-function -Wno-unused-variable -Wno-unknown-pragmas -Wno-pass-failed)
             if ! "$compiler" "${flags[@]}" "$@" "$work/all.cl" -o "$work/out" 2>"$work/errors"; then
                 complain "$file: does not compile for $name, family $family ($compiler):"
@@ -126,7 +127,7 @@ compile_all() { # name, triple, clang, output flags
                 continue
             fi
             compiled=$((compiled + 1))
-            [ "$name" != nvptx64 ] || [ "$family" != SIMT ] || check_local_memory "$file"
+            case "$name $family" in "nvptx64 SIMT"*) check_local_memory "$file" ;; esac
         done
     done
     targets="$targets $name"

@@ -67,6 +67,17 @@ extension Op {
         }
     }
 
+    /// Refuses activations that are not all f32 or all bf16.
+    func requireActivations(_ views: (String, View)...) throws {
+        let (first, type) = (views[0].0, views[0].1.dtype)
+        for (label, view) in views {
+            try require(
+                view.dtype == .f32 || view.dtype == .bf16, "\(label) is \(view.dtype); this op takes f32 or bf16")
+            try require(
+                view.dtype == type, "\(label) is \(view.dtype) and \(first) \(type); activations are stored alike")
+        }
+    }
+
     /// The view as rows of its last dimension, or an error that names it.
     func rows(_ view: View, _ label: String) throws -> Rows {
         guard let rows = view.rows else {
@@ -75,4 +86,9 @@ extension Op {
         }
         return rows
     }
+}
+
+extension View {
+    /// What a kernel is built with whose activations are stored as this view is (kernels/prelude.clh).
+    var activationOption: String { dtype == .bf16 ? "-DX_BF16" : "" }
 }

@@ -114,6 +114,18 @@ struct OpCase {
             HostArray(name: name, dtype: dtype, shape: shape, layout: layout, bits: bits, isOutput: isOutput))
     }
 
+    /// The same with f32 operands wherever they are bf16: what an op gives there before it rounds.
+    var widened: OpCase {
+        var wide = self
+        wide.arrays = arrays.map { array in
+            guard array.dtype == .bf16 else { return array }
+            return HostArray(
+                name: array.name, dtype: .f32, shape: array.shape, layout: array.layout,
+                bits: array.bits?.map { $0 << 16 }, isOutput: array.isOutput)
+        }
+        return wide
+    }
+
     /// The call that is checked.
     mutating func run<O: Op>(_ op: O, _ operands: @escaping (OperandViews) throws -> O.Operands) {
         invoke = { try RetortKernels.run(op, try operands($0), on: $0.device) }

@@ -11,6 +11,8 @@ private struct RMSNormSample {
     var zero = false
     var padding = 0
     var accumulate = false
+    /// What x and y are stored as.
+    var dtype = DType.f32
     /// Backward: leave dx, or the weight's gradient, out.
     var dx = true
     var dWeight = true
@@ -19,6 +21,7 @@ private struct RMSNormSample {
     var text: String {
         "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (zero ? " zero" : "") + (padding > 0 ? " pitched" : "")
             + (accumulate ? " accumulate" : "") + (dx ? "" : " no-dx") + (dWeight ? "" : " dx-only")
+            + (dtype == .f32 ? "" : " \(dtype)")
     }
 
     static let shapes: [RMSNormSample] = [
@@ -29,16 +32,27 @@ private struct RMSNormSample {
         RMSNormSample(rows: 41, columns: 1271, size: .small),
         RMSNormSample(rows: 131, columns: 257, padding: 1, size: .small),
         RMSNormSample(rows: 2048, columns: 768, size: .perf),
+        RMSNormSample(rows: 1, columns: 1, dtype: .bf16), RMSNormSample(rows: 0, columns: 5, dtype: .bf16),
+        RMSNormSample(rows: 3, columns: 16, dtype: .bf16),
+        RMSNormSample(rows: 3, columns: 17, weight: false, dtype: .bf16),
+        RMSNormSample(rows: 5, columns: 33, padding: 3, dtype: .bf16),
+        RMSNormSample(rows: 3, columns: 21, zero: true, dtype: .bf16),
+        RMSNormSample(rows: 41, columns: 1271, dtype: .bf16, size: .small),
+        RMSNormSample(rows: 2048, columns: 768, dtype: .bf16, size: .perf),
     ]
     static let backward: [RMSNormSample] =
         shapes + [
+            RMSNormSample(rows: 5, columns: 10, accumulate: true, dtype: .bf16),
+            RMSNormSample(rows: 131, columns: 67, padding: 2, accumulate: true, dtype: .bf16, size: .small),
             RMSNormSample(rows: 5, columns: 10, accumulate: true), RMSNormSample(rows: 5, columns: 10, dx: false),
             RMSNormSample(rows: 5, columns: 10, dWeight: false),
             RMSNormSample(rows: 131, columns: 67, padding: 2, accumulate: true, size: .small),
         ]
 
     func x(_ random: inout RandomNumbers) -> [Float] {
-        zero ? [Float](repeating: 0, count: rows * columns) : random.normal(rows * columns, scale: 1.5, mean: 0.5)
+        zero
+            ? [Float](repeating: 0, count: rows * columns)
+            : random.normal(rows * columns, scale: 1.5, mean: 0.5).held(by: dtype)
     }
 }
 
@@ -56,9 +70,9 @@ private func forwardSample(_ s: RMSNormSample) -> OpSample {
         let x = s.x(&random)
         let weight: [Float]? = s.weight ? random.normal(s.columns, mean: 1) : nil
         var c = OpCase()
-        c.input("x", x, shape, .padded(s.padding))
+        c.input("x", x, shape, .padded(s.padding), as: s.dtype)
         if let weight { c.input("weight", weight, [s.columns]) }
-        c.output("y", shape, .padded(s.padding * 2))
+        c.output("y", shape, .padded(s.padding * 2), dtype: s.dtype)
         c.output("rstd", [s.rows])
         c.run(RMSNorm(epsilon: Float(epsilon))) {
             .init(x: $0["x"], weight: $0.optional("weight"), y: $0["y"], rstd: $0["rstd"])
@@ -74,7 +88,7 @@ private func forwardSample(_ s: RMSNormSample) -> OpSample {
                     y.append(Estimate(value, eps * (constant + 2) * abs(value)))
                 }
             }
-            return ["y": .near(y), "rstd": .near(rstds)]
+            return ["y": .near(y).rounded(to: s.dtype), "rstd": .near(rstds)]
         }
         return c
     }
@@ -92,7 +106,7 @@ private func backwardSample(_ s: RMSNormSample) -> OpSample {
         let oldSums: [Float]? = s.accumulate ? random.normal(s.columns) : nil
         let wantsWeight = s.dWeight && s.weight
         var c = OpCase()
-        c.input("x", x, shape, .padded(s.padding))
+        c.input("x", x, shape, .padded(s.padding), as: s.dtype)
         if let weight { c.input("weight", weight, [s.columns]) }
         c.input("dy", dy, shape, .padded(s.padding * 2))
         c.input("rstd", rstds, [s.rows])

@@ -1,5 +1,5 @@
 /// y = x · rstd · weight over the last dimension; rstd = 1 / √(mean(x²) + epsilon) (Zhang & Sennrich 2019, arXiv:1910.07467). x, y
-/// `[..., columns]`; weight `[columns]`; rstd `[rows]` is kept for backward.
+/// `[..., columns]`, both f32 or both bf16; weight `[columns]`; rstd `[rows]` is kept for backward. Computed in fp32.
 public struct RMSNorm: Op {
     public let epsilon: Float
     public init(epsilon: Float = 1e-6) { self.epsilon = epsilon }
@@ -18,7 +18,8 @@ public struct RMSNorm: Op {
     }
     public var name: String { "rms_norm" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("y", o.y), ("rstd", o.rstd))
+        try requireActivations(("x", o.x), ("y", o.y))
+        try requireF32(("rstd", o.rstd))
         let r = try rows(o.x, "x")
         try require(o.x.shape == o.y.shape && r.columns > 0, "x \(o.x.shape) and y \(o.y.shape) differ")
         if let weight = o.weight {
@@ -28,10 +29,10 @@ public struct RMSNorm: Op {
         try require(o.rstd.isContiguous && o.rstd.count == r.rows, "rstd is [\(r.rows)]")
         _ = try rows(o.y, "y")
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 4 * Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost { Cost(flops: 4 * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count)) }
 }
 
-/// The gradients of `RMSNorm`; each output may be absent.
+/// The gradients of `RMSNorm`; each output may be absent. x is f32 or bf16, gradients are f32.
 public struct RMSNormBackward: Op {
     /// Rows whose weight gradients are summed into one partial, in order; the kernel's RMSNORM_BLOCK.
     static let block = 64
@@ -55,7 +56,8 @@ public struct RMSNormBackward: Op {
     }
     public var name: String { "rms_norm_backward" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("dy", o.dy), ("rstd", o.rstd))
+        try requireActivations(("x", o.x))
+        try requireF32(("dy", o.dy), ("rstd", o.rstd))
         try require(o.x.shape == o.dy.shape, "x \(o.x.shape) and dy \(o.dy.shape) differ")
         let r = try rows(o.x, "x")
         _ = try rows(o.dy, "dy")
@@ -71,7 +73,9 @@ public struct RMSNormBackward: Op {
             try require(view.isContiguous && view.count == r.columns, "\(label) is [\(r.columns)]")
         }
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 8 * Double(o.x.count), bytes: 12 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 8 * Double(o.x.count), bytes: Double((o.x.dtype.size + 8) * o.x.count))
+    }
 
     /// The sum of partials `[blocks, columns]` over blocks, in order.
     func sum(_ partials: View, into dWeight: Output) -> Reduce.Operands {

@@ -27,22 +27,19 @@ extension Tensor {
 }
 
 extension Tensor {
-    /// x / √(mean(x²) + epsilon) · weight over the last dimension; weight `[columns]`.
+    /// x / √(mean(x²) + epsilon) · weight over the last dimension, stored as x is; weight `[columns]`.
     public func rmsNorm(weight: Tensor? = nil, epsilon: Float = 1e-6) throws -> Tensor {
         guard rank >= 1 else { throw TensorError("RMS norm of a scalar") }
         let x = try contiguousView()
-        let y = try device.empty(shape)
+        let y = try device.empty(shape, dtype)
         let rstd = try device.empty([count / Swift.max(1, shape[rank - 1])])
-        try run(
-            RMSNorm(epsilon: epsilon), .init(x: try device.wide(x), weight: weight?.view, y: y, rstd: rstd), on: device)
-        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self] + (weight.map { [$0] } ?? [])) {
+        try run(RMSNorm(epsilon: epsilon), .init(x: x, weight: weight?.view, y: y, rstd: rstd), on: device)
+        return Tensor.recorded(y, device, from: [self] + (weight.map { [$0] } ?? [])) {
             [nx = node, nw = weight?.node, w = weight?.view] node, gradient in
             let dy = try node.dense(gradient)
             try run(
                 RMSNormBackward(),
-                .init(
-                    x: try node.device.wide(x), weight: w, dy: dy, rstd: rstd, dx: try nx?.sink(),
-                    dWeight: try nw?.sink()),
+                .init(x: x, weight: w, dy: dy, rstd: rstd, dx: try nx?.sink(), dWeight: try nw?.sink()),
                 on: node.device)
         }
     }

@@ -1,0 +1,72 @@
+import RetortKernels
+import RetortRuntime
+import TestSupport
+import Testing
+
+@testable import RetortConformance
+
+/// Ops that read and write bf16 compute in fp32 and round once.
+@Suite("Ops on bf16")
+struct ActivationStorageTests {
+    /// Those whose bf16 samples are another computation: products may add in another order, and a conversion's types are what it does.
+    private static let others: Set<String> = ["matmul", "convert"]
+    private static let expected: Set<String> = [
+        "copy", "gather", "rms_norm", "rms_norm_backward",
+    ]
+
+    /// The outputs of a case; what `like` has in bf16 and this case in f32 is rounded by the copy that rounds.
+    private func outputs(_ opCase: OpCase, like: OpCase, on device: ComputeDevice) throws -> [String: [UInt32]] {
+        let (operands, wholes) = try OpCheck.place(opCase, on: device)
+        try opCase.invoke(operands)
+        var outputs: [String: [UInt32]] = [:]
+        for array in like.arrays where array.isOutput {
+            var whole = wholes[array.name]!
+            if whole.dtype != array.dtype {
+                let rounded = try device.empty(whole.shape, array.dtype)
+                try run(Convert(), .init(x: whole, y: rounded), on: device)
+                whole = rounded
+            }
+            let memory =
+                array.dtype == .bf16
+                ? try device.read(whole, as: UInt16.self).map(UInt32.init) : try device.read(whole, as: UInt32.self)
+            // Any NaN stands for any other: compilers are free to change its sign.
+            outputs[array.name] = array.positions.map { position in
+                let bits = memory[operands[array.name].offset + position]
+                let value = Float(bitPattern: array.dtype == .bf16 ? bits << 16 : bits)
+                return value.isNaN ? Float.nan.bitPattern : bits
+            }
+        }
+        return outputs
+    }
+
+    @Test("are the fp32 op between two conversions, bit for bit", arguments: TestBackend.available)
+    func rounding(backend: TestBackend) throws {
+        let device = try backend.device().compute
+        var covered: Set<String> = []
+        for description in OpDescription.all where !Self.others.contains(description.name) {
+            for sample in description.samples where sample.size <= .small && sample.text.contains("bf16") {
+                let opCase = description.makeCase(sample, seed: 5)
+                let native = try outputs(opCase, like: opCase, on: device)
+                let converted = try outputs(opCase.widened, like: opCase, on: device)
+                #expect(native == converted, "\(description.name) \(sample.text)")
+                covered.insert(description.name)
+            }
+        }
+        #expect(covered == Self.expected)
+    }
+
+    @Test("activations of two types, or of a third, are refused")
+    func refused() throws {
+        let device = try TestBackend.cpu.device().compute
+        let (f32, bf16) = (try device.empty([2, 3]), try device.empty([2, 3], .bf16))
+        let (f16, rstd) = (try device.empty([2, 3], .f16), try device.empty([2]))
+        func message(_ x: View, _ y: View) -> String {
+            do {
+                try run(RMSNorm(), .init(x: x, weight: nil, y: y, rstd: rstd), on: device)
+                return ""
+            } catch { return "\(error)" }
+        }
+        #expect(message(bf16, f32) == "[rms_norm] y is f32 and x bf16; activations are stored alike")
+        #expect(message(f16, f16) == "[rms_norm] x is f16; this op takes f32 or bf16")
+    }
+}
