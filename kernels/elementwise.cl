@@ -5,9 +5,12 @@
 // elements, row after row: element i lies in row i / columns. A contiguous tensor of any shape is one row of `count`
 // columns. Derivatives read x, not y, and follow PyTorch at the kinks. `p` is the function's parameter, where it has
 // one.
+//
+// Operands and results of the functions themselves are activations: fp32, or bfloat16 with X_BF16. What a gradient is
+// made from is one too; gradients are fp32.
 
 // ---- the functions: value_<fn>(x, p) and slope_<fn>(x, p) -----------------------------------------------------------
-#if defined(VECTOR) || defined(SIMT)
+#if (defined(VECTOR) || defined(SIMT)) && !defined(AGAIN)
 
 #define FUNCTION(fn, value, slope)                           \
     INLINE real value_##fn(real x, float p) {                \
@@ -103,31 +106,45 @@ FUNCTION(clamp_min, SELECT(x, SPLAT(p), x < SPLAT(p)), SELECT(ONE, ZERO, x < SPL
         if (accumulate) put_ += load_part((y), (rest), 0.0f);   \
         store_part((y), put_, (rest));                          \
     }
+// The same of activations, rounded once.
+#define PUT_X(y, v)                            \
+    {                                          \
+        real put_ = (v);                       \
+        if (accumulate) put_ += LOAD_X(y);     \
+        STORE_X(y, put_);                      \
+    }
+#define PUT_PART_X(y, v, rest)                                  \
+    {                                                           \
+        real put_ = (v);                                        \
+        if (accumulate) put_ += LOAD_PART_X(y, rest, 0.0f);     \
+        STORE_PART_X(y, put_, rest);                            \
+    }
 
 #define UNARY_ROWS(fn)                                                                                              \
-    INLINE void unary_##fn##_range(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch,              \
-                                   GLOBAL float *y, index_t y_pitch, index_t columns, int accumulate, float p) {    \
+    INLINE void X_NAME(unary_##fn##_range)(index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch,  \
+                                           GLOBAL X_ELEMENT *y, index_t y_pitch, index_t columns, int accumulate,   \
+                                           float p) {                                                               \
         FOR_EACH_PIECE {                                                                                            \
-            GLOBAL const float *in = x + row * x_pitch + column;                                                    \
-            GLOBAL float *out = y + row * y_pitch + column;                                                         \
+            GLOBAL const X_ELEMENT *in = x + row * x_pitch + column;                                                \
+            GLOBAL X_ELEMENT *out = y + row * y_pitch + column;                                                     \
             index_t k = 0;                                                                                          \
-            for (; k + LANES <= n; k += LANES) PUT(out + k, value_##fn(LOAD(in + k), p));                           \
+            for (; k + LANES <= n; k += LANES) PUT_X(out + k, value_##fn(LOAD_X(in + k), p));                       \
             int rest = (int)(n - k);                                                                                \
-            if (rest > 0) PUT_PART(out + k, value_##fn(load_part(in + k, rest, 1.0f), p), rest);                    \
+            if (rest > 0) PUT_PART_X(out + k, value_##fn(LOAD_PART_X(in + k, rest, 1.0f), p), rest);                \
         }                                                                                                           \
     }                                                                                                               \
-    INLINE void unary_##fn##_backward_range(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch,     \
-                                            GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *dx,             \
-                                            index_t dx_pitch, index_t columns, int accumulate, float p) {           \
+    INLINE void X_NAME(unary_##fn##_backward_range)(                                                                \
+        index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *dy,             \
+        index_t dy_pitch, GLOBAL float *dx, index_t dx_pitch, index_t columns, int accumulate, float p) {           \
         FOR_EACH_PIECE {                                                                                            \
-            GLOBAL const float *in = x + row * x_pitch + column;                                                    \
+            GLOBAL const X_ELEMENT *in = x + row * x_pitch + column;                                                \
             GLOBAL const float *up = dy + row * dy_pitch + column;                                                  \
             GLOBAL float *out = dx + row * dx_pitch + column;                                                       \
             index_t k = 0;                                                                                          \
-            for (; k + LANES <= n; k += LANES) PUT(out + k, LOAD(up + k) * slope_##fn(LOAD(in + k), p));            \
+            for (; k + LANES <= n; k += LANES) PUT(out + k, LOAD(up + k) * slope_##fn(LOAD_X(in + k), p));          \
             int rest = (int)(n - k);                                                                                \
             if (rest > 0) {                                                                                         \
-                real g = load_part(up + k, rest, 0.0f) * slope_##fn(load_part(in + k, rest, 1.0f), p);              \
+                real g = load_part(up + k, rest, 0.0f) * slope_##fn(LOAD_PART_X(in + k, rest, 1.0f), p);            \
                 PUT_PART(out + k, g, rest);                                                                         \
             }                                                                                                       \
         }                                                                                                           \
@@ -135,38 +152,38 @@ FUNCTION(clamp_min, SELECT(x, SPLAT(p), x < SPLAT(p)), SELECT(ONE, ZERO, x < SPL
 FOR_EACH_FUNCTION(UNARY_ROWS)
 
 #define GATED_ROWS(name, fn)                                                                                        \
-    INLINE void name##_range(index_t begin, index_t end, GLOBAL const float *gate, index_t gate_pitch,              \
-                             GLOBAL const float *up, index_t up_pitch, GLOBAL float *y, index_t y_pitch,            \
-                             index_t columns, int accumulate) {                                                     \
+    INLINE void X_NAME(name##_range)(index_t begin, index_t end, GLOBAL const X_ELEMENT *gate, index_t gate_pitch,  \
+                                     GLOBAL const X_ELEMENT *up, index_t up_pitch, GLOBAL X_ELEMENT *y,             \
+                                     index_t y_pitch, index_t columns, int accumulate) {                            \
         FOR_EACH_PIECE {                                                                                            \
-            GLOBAL const float *g = gate + row * gate_pitch + column, *u = up + row * up_pitch + column;            \
-            GLOBAL float *out = y + row * y_pitch + column;                                                         \
+            GLOBAL const X_ELEMENT *g = gate + row * gate_pitch + column, *u = up + row * up_pitch + column;        \
+            GLOBAL X_ELEMENT *out = y + row * y_pitch + column;                                                     \
             index_t k = 0;                                                                                          \
-            for (; k + LANES <= n; k += LANES) PUT(out + k, value_##fn(LOAD(g + k), 0.0f) * LOAD(u + k));           \
+            for (; k + LANES <= n; k += LANES) PUT_X(out + k, value_##fn(LOAD_X(g + k), 0.0f) * LOAD_X(u + k));     \
             int rest = (int)(n - k);                                                                                \
             if (rest > 0) {                                                                                         \
-                real v = value_##fn(load_part(g + k, rest, 0.0f), 0.0f) * load_part(u + k, rest, 0.0f);             \
-                PUT_PART(out + k, v, rest);                                                                         \
+                real v = value_##fn(LOAD_PART_X(g + k, rest, 0.0f), 0.0f) * LOAD_PART_X(u + k, rest, 0.0f);         \
+                PUT_PART_X(out + k, v, rest);                                                                       \
             }                                                                                                       \
         }                                                                                                           \
     }                                                                                                               \
-    INLINE void name##_backward_range(index_t begin, index_t end, GLOBAL const float *gate, index_t gate_pitch,     \
-                                      GLOBAL const float *up, index_t up_pitch, GLOBAL const float *dy,             \
-                                      index_t dy_pitch, GLOBAL float *dgate, index_t dgate_pitch,                   \
-                                      GLOBAL float *dup, index_t dup_pitch, index_t columns, int accumulate) {      \
+    INLINE void X_NAME(name##_backward_range)(                                                                      \
+        index_t begin, index_t end, GLOBAL const X_ELEMENT *gate, index_t gate_pitch, GLOBAL const X_ELEMENT *up,   \
+        index_t up_pitch, GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *dgate, index_t dgate_pitch,       \
+        GLOBAL float *dup, index_t dup_pitch, index_t columns, int accumulate) {                                    \
         FOR_EACH_PIECE {                                                                                            \
-            GLOBAL const float *g = gate + row * gate_pitch + column, *u = up + row * up_pitch + column;            \
+            GLOBAL const X_ELEMENT *g = gate + row * gate_pitch + column, *u = up + row * up_pitch + column;        \
             GLOBAL const float *d = dy + row * dy_pitch + column;                                                   \
             GLOBAL float *dg = dgate + row * dgate_pitch + column, *du = dup + row * dup_pitch + column;            \
             index_t k = 0;                                                                                          \
             for (; k + LANES <= n; k += LANES) {                                                                    \
-                real vg = LOAD(g + k), vu = LOAD(u + k), vd = LOAD(d + k);                                          \
+                real vg = LOAD_X(g + k), vu = LOAD_X(u + k), vd = LOAD(d + k);                                      \
                 PUT(dg + k, vd * vu * slope_##fn(vg, 0.0f));                                                        \
                 PUT(du + k, vd * value_##fn(vg, 0.0f));                                                             \
             }                                                                                                       \
             int rest = (int)(n - k);                                                                                \
             if (rest > 0) {                                                                                         \
-                real vg = load_part(g + k, rest, 0.0f), vu = load_part(u + k, rest, 0.0f);                          \
+                real vg = LOAD_PART_X(g + k, rest, 0.0f), vu = LOAD_PART_X(u + k, rest, 0.0f);                      \
                 real vd = load_part(d + k, rest, 0.0f);                                                             \
                 PUT_PART(dg + k, vd * vu * slope_##fn(vg, 0.0f), rest);                                             \
                 PUT_PART(du + k, vd * value_##fn(vg, 0.0f), rest);                                                  \
@@ -176,18 +193,20 @@ FOR_EACH_FUNCTION(UNARY_ROWS)
 FOR_EACH_GATED(GATED_ROWS)
 
 // y = (accumulate ? y : 0) + a·x + b
-INLINE void affine_range(index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL float *y,
-                         index_t y_pitch, index_t columns, int accumulate, float a, float b) {
+INLINE void X_NAME(affine_range)(index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch,
+                                 GLOBAL X_ELEMENT *y, index_t y_pitch, index_t columns, int accumulate, float a,
+                                 float b) {
     FOR_EACH_PIECE {
-        GLOBAL const float *in = x + row * x_pitch + column;
-        GLOBAL float *out = y + row * y_pitch + column;
+        GLOBAL const X_ELEMENT *in = x + row * x_pitch + column;
+        GLOBAL X_ELEMENT *out = y + row * y_pitch + column;
         index_t k = 0;
-        for (; k + LANES <= n; k += LANES) PUT(out + k, V_FMA(SPLAT(a), LOAD(in + k), SPLAT(b)));
+        for (; k + LANES <= n; k += LANES) PUT_X(out + k, V_FMA(SPLAT(a), LOAD_X(in + k), SPLAT(b)));
         int rest = (int)(n - k);
-        if (rest > 0) PUT_PART(out + k, V_FMA(SPLAT(a), load_part(in + k, rest, 0.0f), SPLAT(b)), rest);
+        if (rest > 0) PUT_PART_X(out + k, V_FMA(SPLAT(a), LOAD_PART_X(in + k, rest, 0.0f), SPLAT(b)), rest);
     }
 }
 
+#ifndef AGAIN
 // y = a·x + b·y; y is not read when b = 0
 INLINE void axpby_range(index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, float a, float b) {
     index_t k = begin;
@@ -203,20 +222,21 @@ INLINE void axpby_range(index_t begin, index_t end, GLOBAL const float *x, GLOBA
         store_part(y + k, v, rest);
     }
 }
+#endif
 
 // One operand of a broadcast row: contiguous, one value, or strided (gathered one by one).
-INLINE real broadcast_load(GLOBAL const float *p, index_t stride, index_t k) {
-    if (stride == 1) return LOAD(p + k);
-    if (stride == 0) return SPLAT(p[0]);
+INLINE real X_NAME(broadcast_load)(GLOBAL const X_ELEMENT *p, index_t stride, index_t k) {
+    if (stride == 1) return LOAD_X(p + k);
+    if (stride == 0) return SPLAT(READ_X(p));
     float t[LANES];
-    for (int i = 0; i < LANES; i++) t[i] = p[(k + i) * stride];
+    for (int i = 0; i < LANES; i++) t[i] = READ_X(p + (k + i) * stride);
     return LOAD(t);
 }
-INLINE real broadcast_load_part(GLOBAL const float *p, index_t stride, index_t k, int rest) {
-    if (stride == 1) return load_part(p + k, rest, 1.0f);
-    if (stride == 0) return SPLAT(p[0]);
+INLINE real X_NAME(broadcast_load_part)(GLOBAL const X_ELEMENT *p, index_t stride, index_t k, int rest) {
+    if (stride == 1) return LOAD_PART_X(p + k, rest, 1.0f);
+    if (stride == 0) return SPLAT(READ_X(p));
     float t[LANES];
-    for (int i = 0; i < LANES; i++) t[i] = i < rest ? p[(k + i) * stride] : 1.0f;
+    for (int i = 0; i < LANES; i++) t[i] = i < rest ? READ_X(p + (k + i) * stride) : 1.0f;
     return LOAD(t);
 }
 
@@ -235,22 +255,23 @@ INLINE real broadcast_load_part(GLOBAL const float *p, index_t stride, index_t k
 // y = (accumulate ? y : 0) + a op b over the index space sizes[4] (last fastest); y is contiguous, a and b have
 // strides[4], 0 where they are broadcast.
 #define BINARY_ROWS(op, value)                                                                                      \
-    INLINE void binary_##op##_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,       \
-                                    GLOBAL float *y, const index_t *sizes, const index_t *a_strides,                \
-                                    const index_t *b_strides, int accumulate) {                                     \
+    INLINE void X_NAME(binary_##op##_range)(index_t begin, index_t end, GLOBAL const X_ELEMENT *a,                  \
+                                            GLOBAL const X_ELEMENT *b, GLOBAL X_ELEMENT *y, const index_t *sizes,   \
+                                            const index_t *a_strides, const index_t *b_strides, int accumulate) {   \
         BROADCAST_START                                                                                             \
         FOR_EACH_PIECE {                                                                                            \
-            GLOBAL const float *ra = BROADCAST_ROW(a, a_strides), *rb = BROADCAST_ROW(b, b_strides);                \
-            GLOBAL float *out = y + i_;                                                                             \
+            GLOBAL const X_ELEMENT *ra = BROADCAST_ROW(a, a_strides), *rb = BROADCAST_ROW(b, b_strides);            \
+            GLOBAL X_ELEMENT *out = y + i_;                                                                         \
             index_t k = 0;                                                                                          \
             for (; k + LANES <= n; k += LANES) {                                                                    \
-                real u = broadcast_load(ra, sa, k), v = broadcast_load(rb, sb, k);                                  \
-                PUT(out + k, value);                                                                                \
+                real u = X_NAME(broadcast_load)(ra, sa, k), v = X_NAME(broadcast_load)(rb, sb, k);                  \
+                PUT_X(out + k, value);                                                                              \
             }                                                                                                       \
             int rest = (int)(n - k);                                                                                \
             if (rest > 0) {                                                                                         \
-                real u = broadcast_load_part(ra, sa, k, rest), v = broadcast_load_part(rb, sb, k, rest);            \
-                PUT_PART(out + k, value, rest);                                                                     \
+                real u = X_NAME(broadcast_load_part)(ra, sa, k, rest);                                              \
+                real v = X_NAME(broadcast_load_part)(rb, sb, k, rest);                                              \
+                PUT_PART_X(out + k, value, rest);                                                                   \
             }                                                                                                       \
             BROADCAST_NEXT                                                                                          \
         }                                                                                                           \
@@ -262,20 +283,20 @@ BINARY_ROWS(div, u / v)
 
 // db = (accumulate ? db : 0) - dy·a / b², the derivative of a / b by b; a and b as in binary_div, dy and db contiguous.
 // Summing db over the dimensions that b was broadcast along is the caller's.
-INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const float *a, GLOBAL const float *b,
-                                        GLOBAL const float *dy, GLOBAL float *db, const index_t *sizes,
-                                        const index_t *a_strides, const index_t *b_strides, int accumulate) {
+INLINE void X_NAME(binary_div_backward_b_range)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *a, GLOBAL const X_ELEMENT *b, GLOBAL const float *dy,
+    GLOBAL float *db, const index_t *sizes, const index_t *a_strides, const index_t *b_strides, int accumulate) {
     BROADCAST_START
     FOR_EACH_PIECE {
-        GLOBAL const float *ra = BROADCAST_ROW(a, a_strides), *rb = BROADCAST_ROW(b, b_strides);
+        GLOBAL const X_ELEMENT *ra = BROADCAST_ROW(a, a_strides), *rb = BROADCAST_ROW(b, b_strides);
         index_t k = 0;
         for (; k + LANES <= n; k += LANES) {
-            real u = broadcast_load(ra, sa, k), v = broadcast_load(rb, sb, k);
+            real u = X_NAME(broadcast_load)(ra, sa, k), v = X_NAME(broadcast_load)(rb, sb, k);
             PUT(db + i_ + k, -LOAD(dy + i_ + k) * (u / v) / v);
         }
         int rest = (int)(n - k);
         if (rest > 0) {
-            real u = broadcast_load_part(ra, sa, k, rest), v = broadcast_load_part(rb, sb, k, rest);
+            real u = X_NAME(broadcast_load_part)(ra, sa, k, rest), v = X_NAME(broadcast_load_part)(rb, sb, k, rest);
             PUT_PART(db + i_ + k, -load_part(dy + i_ + k, rest, 0.0f) * (u / v) / v, rest);
         }
         BROADCAST_NEXT
@@ -288,6 +309,8 @@ INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const
 #undef BROADCAST_NEXT
 #undef PUT
 #undef PUT_PART
+#undef PUT_X
+#undef PUT_PART_X
 
 #endif  // VECTOR
 
@@ -296,32 +319,33 @@ INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const
 
 // The argument lists both families share.
 #define UNARY_ARGUMENTS                                                                                             \
-    long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, long columns, \
-        long x_pitch, long y_pitch, int accumulate, float p
+    long count, long count_per_item, __global const X_ELEMENT *x, long x_at, __global X_ELEMENT *y, long y_at,      \
+        long columns, long x_pitch, long y_pitch, int accumulate, float p
 #define UNARY_BACKWARD_ARGUMENTS                                                                                    \
-    long count, long count_per_item, __global const float *x, long x_at, __global const float *dy, long dy_at,      \
+    long count, long count_per_item, __global const X_ELEMENT *x, long x_at, __global const float *dy, long dy_at,  \
         __global float *dx, long dx_at, long columns, long x_pitch, long dy_pitch, long dx_pitch, int accumulate,   \
         float p
 #define GATED_ARGUMENTS                                                                                             \
-    long count, long count_per_item, __global const float *gate, long gate_at, __global const float *up, long up_at, \
-        __global float *y, long y_at, long columns, long gate_pitch, long up_pitch, long y_pitch, int accumulate
+    long count, long count_per_item, __global const X_ELEMENT *gate, long gate_at, __global const X_ELEMENT *up,    \
+        long up_at, __global X_ELEMENT *y, long y_at, long columns, long gate_pitch, long up_pitch, long y_pitch,   \
+        int accumulate
 #define GATED_BACKWARD_ARGUMENTS                                                                                    \
-    long count, long count_per_item, __global const float *gate, long gate_at, __global const float *up, long up_at, \
-        __global const float *dy, long dy_at, __global float *dgate, long dgate_at, __global float *dup,            \
+    long count, long count_per_item, __global const X_ELEMENT *gate, long gate_at, __global const X_ELEMENT *up,    \
+        long up_at, __global const float *dy, long dy_at, __global float *dgate, long dgate_at, __global float *dup, \
         long dup_at, long columns, long gate_pitch, long up_pitch, long dy_pitch, long dgate_pitch, long dup_pitch, \
         int accumulate
 #define AFFINE_ARGUMENTS                                                                                            \
-    long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, long columns, \
-        long x_pitch, long y_pitch, int accumulate, float a, float b
+    long count, long count_per_item, __global const X_ELEMENT *x, long x_at, __global X_ELEMENT *y, long y_at,      \
+        long columns, long x_pitch, long y_pitch, int accumulate, float a, float b
 #define AXPBY_ARGUMENTS \
     long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, float a, float b
 #define BROADCAST_ARGUMENTS                                                                                         \
     long n0, long n1, long n2, long n3, long a0, long a1, long a2, long a3, long b0, long b1, long b2, long b3
 #define BINARY_ARGUMENTS                                                                                            \
-    long count, long count_per_item, __global const float *a, long a_at, __global const float *b, long b_at,        \
-        __global float *y, long y_at, BROADCAST_ARGUMENTS, int accumulate
+    long count, long count_per_item, __global const X_ELEMENT *a, long a_at, __global const X_ELEMENT *b, long b_at, \
+        __global X_ELEMENT *y, long y_at, BROADCAST_ARGUMENTS, int accumulate
 #define DIV_BACKWARD_ARGUMENTS                                                                                      \
-    long count, long count_per_item, __global const float *a, long a_at, __global const float *b, long b_at,        \
+    long count, long count_per_item, __global const X_ELEMENT *a, long a_at, __global const X_ELEMENT *b, long b_at, \
         __global const float *dy, long dy_at, __global float *db, long db_at, BROADCAST_ARGUMENTS, int accumulate
 
 #define WANTED_UNARY(fn) (WANTED(unary_##fn) || WANTED(unary_##fn##_backward))
@@ -337,25 +361,25 @@ INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const
 #define UNARY_KERNELS(fn)                                                                                       \
     __kernel void unary_##fn(UNARY_ARGUMENTS) {                                                                 \
         ITEM_RANGE                                                                                              \
-        unary_##fn##_range(begin, end, x + x_at, x_pitch, y + y_at, y_pitch, columns, accumulate, p);           \
+        X_NAME(unary_##fn##_range)(begin, end, x + x_at, x_pitch, y + y_at, y_pitch, columns, accumulate, p);   \
     }                                                                                                           \
     __kernel void unary_##fn##_backward(UNARY_BACKWARD_ARGUMENTS) {                                             \
         ITEM_RANGE                                                                                              \
-        unary_##fn##_backward_range(begin, end, x + x_at, x_pitch, dy + dy_at, dy_pitch, dx + dx_at, dx_pitch,  \
-                                    columns, accumulate, p);                                                    \
+        X_NAME(unary_##fn##_backward_range)(begin, end, x + x_at, x_pitch, dy + dy_at, dy_pitch, dx + dx_at,    \
+                                            dx_pitch, columns, accumulate, p);                                  \
     }
 
 #define GATED_KERNELS(name, fn)                                                                                  \
     __kernel void name(GATED_ARGUMENTS) {                                                                        \
         ITEM_RANGE                                                                                               \
-        name##_range(begin, end, gate + gate_at, gate_pitch, up + up_at, up_pitch, y + y_at, y_pitch, columns,   \
-                     accumulate);                                                                                \
+        X_NAME(name##_range)(begin, end, gate + gate_at, gate_pitch, up + up_at, up_pitch, y + y_at, y_pitch,    \
+                             columns, accumulate);                                                               \
     }                                                                                                            \
     __kernel void name##_backward(GATED_BACKWARD_ARGUMENTS) {                                                    \
         ITEM_RANGE                                                                                               \
-        name##_backward_range(begin, end, gate + gate_at, gate_pitch, up + up_at, up_pitch, dy + dy_at,          \
-                              dy_pitch, dgate + dgate_at, dgate_pitch, dup + dup_at, dup_pitch, columns,         \
-                              accumulate);                                                                       \
+        X_NAME(name##_backward_range)(begin, end, gate + gate_at, gate_pitch, up + up_at, up_pitch, dy + dy_at,  \
+                                      dy_pitch, dgate + dgate_at, dgate_pitch, dup + dup_at, dup_pitch, columns, \
+                                      accumulate);                                                               \
     }
 
 #define BROADCAST_ARRAYS                                                                                        \
@@ -365,13 +389,14 @@ INLINE void binary_div_backward_b_range(index_t begin, index_t end, GLOBAL const
     __kernel void binary_##op(BINARY_ARGUMENTS) {                                                               \
         ITEM_RANGE                                                                                              \
         BROADCAST_ARRAYS                                                                                        \
-        binary_##op##_range(begin, end, a + a_at, b + b_at, y + y_at, sizes, a_strides, b_strides, accumulate); \
+        X_NAME(binary_##op##_range)(begin, end, a + a_at, b + b_at, y + y_at, sizes, a_strides, b_strides,      \
+                                    accumulate);                                                                \
     }
 
 #if WANTED(affine)
 __kernel void affine(AFFINE_ARGUMENTS) {
     ITEM_RANGE
-    affine_range(begin, end, x + x_at, x_pitch, y + y_at, y_pitch, columns, accumulate, a, b);
+    X_NAME(affine_range)(begin, end, x + x_at, x_pitch, y + y_at, y_pitch, columns, accumulate, a, b);
 }
 #endif
 
@@ -386,8 +411,8 @@ __kernel void axpby(AXPBY_ARGUMENTS) {
 __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
     ITEM_RANGE
     BROADCAST_ARRAYS
-    binary_div_backward_b_range(begin, end, a + a_at, b + b_at, dy + dy_at, db + db_at, sizes, a_strides, b_strides,
-                                accumulate);
+    X_NAME(binary_div_backward_b_range)(begin, end, a + a_at, b + b_at, dy + dy_at, db + db_at, sizes, a_strides,
+                                        b_strides, accumulate);
 }
 #endif
 
@@ -400,9 +425,29 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
 #define PUT(target, v) (target) = accumulate ? (target) + (v) : (v)
 #define QUAD(p) (*(__global float4 *)(p))
 #define CONST_QUAD(p) (*(__global const float4 *)(p))
+// The same of activations, rounded once; the type of what is written is that of what `p` points to.
+#define PUT_X(p, v)                                               \
+    {                                                             \
+        const float put_ = (v);                                   \
+        WRITE_X(p, accumulate ? READ_X(p) + put_ : put_);         \
+    }
+#define PUT_QUAD_X(p, v)                                          \
+    {                                                             \
+        const float4 put_ = (v);                                  \
+        WRITE_QUAD_X(p, accumulate ? READ_QUAD_X(p) + put_ : put_); \
+    }
+#define READ_QUAD_X(p) X_WORD(READ_QUAD)(p)
+#define READ_QUAD_f32(p) CONST_QUAD(p)
+#define READ_QUAD_bf16(p) as_float4(convert_uint4(*(__global const ushort4 *)(p)) << 16)
+#define WRITE_QUAD_X(p, v) X_WORD(WRITE_QUAD)(p, v)
+#define WRITE_QUAD_f32(p, v) (QUAD(p) = (v))
+#define WRITE_QUAD_bf16(p, v) (*(__global ushort4 *)(p) = bf16_of_quad(v))
+INLINE ushort4 bf16_of_quad(float4 v) {
+    return (ushort4)(bf16_of_float(v.s0), bf16_of_float(v.s1), bf16_of_float(v.s2), bf16_of_float(v.s3));
+}
 
-// How many elements are done four at a time, as loads and stores of 16 bytes: all but a short tail where every operand
-// begins on 16 bytes and is without gaps (`pitches` do not matter then) or made of rows that begin on 16 bytes.
+// How many elements are done four at a time, as loads and stores of 16 bytes (of bfloat16: 8): all but a short tail where
+// every operand begins on 16 bytes and is without gaps (`pitches` do not matter then) or made of rows that begin so.
 #define ELEMENTS_IN_QUADS(offsets, pitches) \
     ((((offsets) | (count <= columns ? 0 : columns | (pitches))) & 3) == 0 ? count / 4 * 4 : 0)
 #define FOR_EACH_QUAD(whole) for (long i = 4 * get_global_id(0); i < (whole); i += 4 * get_global_size(0))
@@ -420,26 +465,26 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
         const long whole = ELEMENTS_IN_QUADS(x_at | y_at, x_pitch | y_pitch);                                 \
         FOR_EACH_QUAD(whole) {                                                                                \
             ROW_AND_COLUMN                                                                                    \
-            const float4 from = CONST_QUAD(x + x_at + row * x_pitch + column);                                \
-            PUT(QUAD(y + y_at + row * y_pitch + column), ON_QUAD(value_##fn, from, p));                       \
+            const float4 from = READ_QUAD_X(x + x_at + row * x_pitch + column);                               \
+            PUT_QUAD_X(y + y_at + row * y_pitch + column, ON_QUAD(value_##fn, from, p));                      \
         }                                                                                                     \
         FOR_EACH_ELEMENT(whole) {                                                                             \
             ROW_AND_COLUMN                                                                                    \
-            const float v = value_##fn(x[x_at + row * x_pitch + column], p);                                  \
-            PUT(y[y_at + row * y_pitch + column], v);                                                         \
+            const float v = value_##fn(READ_X(x + x_at + row * x_pitch + column), p);                         \
+            PUT_X(y + y_at + row * y_pitch + column, v);                                                      \
         }                                                                                                     \
     }                                                                                                         \
     __kernel WORK_GROUP void unary_##fn##_backward(UNARY_BACKWARD_ARGUMENTS) {                                \
         const long whole = ELEMENTS_IN_QUADS(x_at | dy_at | dx_at, x_pitch | dy_pitch | dx_pitch);            \
         FOR_EACH_QUAD(whole) {                                                                                \
             ROW_AND_COLUMN                                                                                    \
-            const float4 from = CONST_QUAD(x + x_at + row * x_pitch + column);                                \
+            const float4 from = READ_QUAD_X(x + x_at + row * x_pitch + column);                               \
             const float4 v = ON_QUAD(slope_##fn, from, p) * CONST_QUAD(dy + dy_at + row * dy_pitch + column); \
             PUT(QUAD(dx + dx_at + row * dx_pitch + column), v);                                               \
         }                                                                                                     \
         FOR_EACH_ELEMENT(whole) {                                                                             \
             ROW_AND_COLUMN                                                                                    \
-            const float v = slope_##fn(x[x_at + row * x_pitch + column], p);                                  \
+            const float v = slope_##fn(READ_X(x + x_at + row * x_pitch + column), p);                         \
             PUT(dx[dx_at + row * dx_pitch + column], v * dy[dy_at + row * dy_pitch + column]);                \
         }                                                                                                     \
     }
@@ -449,14 +494,14 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
         const long whole = ELEMENTS_IN_QUADS(gate_at | up_at | y_at, gate_pitch | up_pitch | y_pitch);         \
         FOR_EACH_QUAD(whole) {                                                                                 \
             ROW_AND_COLUMN                                                                                     \
-            const float4 g = CONST_QUAD(gate + gate_at + row * gate_pitch + column);                           \
-            const float4 v = ON_QUAD(value_##fn, g, 0.0f) * CONST_QUAD(up + up_at + row * up_pitch + column);  \
-            PUT(QUAD(y + y_at + row * y_pitch + column), v);                                                   \
+            const float4 g = READ_QUAD_X(gate + gate_at + row * gate_pitch + column);                          \
+            const float4 v = ON_QUAD(value_##fn, g, 0.0f) * READ_QUAD_X(up + up_at + row * up_pitch + column); \
+            PUT_QUAD_X(y + y_at + row * y_pitch + column, v);                                                  \
         }                                                                                                      \
         FOR_EACH_ELEMENT(whole) {                                                                              \
             ROW_AND_COLUMN                                                                                     \
-            const float v = value_##fn(gate[gate_at + row * gate_pitch + column], 0.0f);                       \
-            PUT(y[y_at + row * y_pitch + column], v * up[up_at + row * up_pitch + column]);                    \
+            const float v = value_##fn(READ_X(gate + gate_at + row * gate_pitch + column), 0.0f);              \
+            PUT_X(y + y_at + row * y_pitch + column, v * READ_X(up + up_at + row * up_pitch + column));        \
         }                                                                                                      \
     }                                                                                                          \
     __kernel WORK_GROUP void name##_backward(GATED_BACKWARD_ARGUMENTS) {                                       \
@@ -464,16 +509,17 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
                                              gate_pitch | up_pitch | dy_pitch | dgate_pitch | dup_pitch);      \
         FOR_EACH_QUAD(whole) {                                                                                 \
             ROW_AND_COLUMN                                                                                     \
-            const float4 g = CONST_QUAD(gate + gate_at + row * gate_pitch + column);                           \
-            const float4 u = CONST_QUAD(up + up_at + row * up_pitch + column);                                 \
+            const float4 g = READ_QUAD_X(gate + gate_at + row * gate_pitch + column);                          \
+            const float4 u = READ_QUAD_X(up + up_at + row * up_pitch + column);                                \
             const float4 d = CONST_QUAD(dy + dy_at + row * dy_pitch + column);                                 \
             PUT(QUAD(dgate + dgate_at + row * dgate_pitch + column), d * u * ON_QUAD(slope_##fn, g, 0.0f));    \
             PUT(QUAD(dup + dup_at + row * dup_pitch + column), d * ON_QUAD(value_##fn, g, 0.0f));              \
         }                                                                                                      \
         FOR_EACH_ELEMENT(whole) {                                                                              \
             ROW_AND_COLUMN                                                                                     \
-            const float g = gate[gate_at + row * gate_pitch + column];                                         \
-            const float u = up[up_at + row * up_pitch + column], d = dy[dy_at + row * dy_pitch + column];      \
+            const float g = READ_X(gate + gate_at + row * gate_pitch + column);                                \
+            const float u = READ_X(up + up_at + row * up_pitch + column);                                      \
+            const float d = dy[dy_at + row * dy_pitch + column];                                               \
             PUT(dgate[dgate_at + row * dgate_pitch + column], d * u * slope_##fn(g, 0.0f));                    \
             PUT(dup[dup_at + row * dup_pitch + column], d * value_##fn(g, 0.0f));                              \
         }                                                                                                      \
@@ -486,8 +532,8 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
     if (count > n3) r = i / n3, i3 = i - r * n3, i2 = r;                                  \
     if (count > n3 && n0 * n1 > 1) r = i2 / n2, i2 -= r * n2, i1 = r;                     \
     if (count > n3 && n0 > 1) r = i1 / n1, i1 -= r * n1, i0 = r;                          \
-    __global const float *pa = a + a_at + i0 * a0 + i1 * a1 + i2 * a2 + i3 * a3;          \
-    __global const float *pb = b + b_at + i0 * b0 + i1 * b1 + i2 * b2 + i3 * b3;
+    __global const X_ELEMENT *pa = a + a_at + i0 * a0 + i1 * a1 + i2 * a2 + i3 * a3;      \
+    __global const X_ELEMENT *pb = b + b_at + i0 * b0 + i1 * b1 + i2 * b2 + i3 * b3;
 // Neighbours in the last dimension as four: rows that begin on 16 bytes, or one number for all of them (stride 0).
 #define STEPS_BY_QUADS(at, s0, s1, s2, s3) ((s3) == 0 || ((s3) == 1 && (((at) | (s0) | (s1) | (s2)) & 3) == 0))
 #define BROADCAST_IN_QUADS(offsets)                                                                             \
@@ -496,8 +542,8 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
          ? count / 4 * 4                                                                                         \
          : 0)
 #define BROADCAST_QUADS                                             \
-    const float4 u = a3 ? CONST_QUAD(pa) : (float4)(pa[0]);         \
-    const float4 v = b3 ? CONST_QUAD(pb) : (float4)(pb[0]);
+    const float4 u = a3 ? READ_QUAD_X(pa) : (float4)(READ_X(pa));   \
+    const float4 v = b3 ? READ_QUAD_X(pb) : (float4)(READ_X(pb));
 
 #define BINARY_KERNEL(op, value)                             \
     __kernel WORK_GROUP void binary_##op(BINARY_ARGUMENTS) { \
@@ -505,12 +551,12 @@ __kernel void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
         FOR_EACH_QUAD(whole) {                               \
             BROADCAST_PLACES                                 \
             BROADCAST_QUADS                                  \
-            PUT(QUAD(y + y_at + i), value);                  \
+            PUT_QUAD_X(y + y_at + i, value);                 \
         }                                                    \
         FOR_EACH_ELEMENT(whole) {                            \
             BROADCAST_PLACES                                 \
-            const float u = pa[0], v = pb[0];                \
-            PUT(y[y_at + i], value);                         \
+            const float u = READ_X(pa), v = READ_X(pb);      \
+            PUT_X(y + y_at + i, value);                      \
         }                                                    \
     }
 
@@ -519,12 +565,12 @@ __kernel WORK_GROUP void affine(AFFINE_ARGUMENTS) {
     const long whole = ELEMENTS_IN_QUADS(x_at | y_at, x_pitch | y_pitch);
     FOR_EACH_QUAD(whole) {
         ROW_AND_COLUMN
-        const float4 v = fma((float4)(a), CONST_QUAD(x + x_at + row * x_pitch + column), (float4)(b));
-        PUT(QUAD(y + y_at + row * y_pitch + column), v);
+        const float4 v = fma((float4)(a), READ_QUAD_X(x + x_at + row * x_pitch + column), (float4)(b));
+        PUT_QUAD_X(y + y_at + row * y_pitch + column, v);
     }
     FOR_EACH_ELEMENT(whole) {
         ROW_AND_COLUMN
-        PUT(y[y_at + row * y_pitch + column], fma(a, x[x_at + row * x_pitch + column], b));
+        PUT_X(y + y_at + row * y_pitch + column, fma(a, READ_X(x + x_at + row * x_pitch + column), b));
     }
 }
 #endif
@@ -555,7 +601,7 @@ __kernel WORK_GROUP void binary_div_backward_b(DIV_BACKWARD_ARGUMENTS) {
     }
     FOR_EACH_ELEMENT(whole) {
         BROADCAST_PLACES
-        const float u = pa[0], v = pb[0];
+        const float u = READ_X(pa), v = READ_X(pb);
         PUT(db[db_at + i], -dy[dy_at + i] * (u / v) / v);
     }
 }

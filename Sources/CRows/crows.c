@@ -53,3 +53,17 @@ crows_unary_backward crows_unary_backward_named(const char *name) {
     CROWS_FOR_EACH_FUNCTION(BACKWARD)
     return NULL;
 }
+
+#define FORWARD_BF16(fn) \
+    if (!strcmp(name, #fn)) return crows()->unary_##fn##_range_bf16;
+crows_unary_bf16 crows_unary_bf16_named(const char *name) {
+    CROWS_FOR_EACH_FUNCTION(FORWARD_BF16)
+    return NULL;
+}
+
+#define BACKWARD_BF16(fn) \
+    if (!strcmp(name, #fn)) return crows()->unary_##fn##_backward_range_bf16;
+crows_unary_backward_bf16 crows_unary_backward_bf16_named(const char *name) {
+    CROWS_FOR_EACH_FUNCTION(BACKWARD_BF16)
+    return NULL;
+}

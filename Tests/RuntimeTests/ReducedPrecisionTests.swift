@@ -42,6 +42,18 @@ struct ReducedPrecisionTests {
         Function("rmsNorm without weight", [[7, 16]]) { try $0[0].rmsNorm() },
         // Rows with gaps, and rows that are none.
         Function("rmsNorm of columns", [[7, 16]]) { try $0[0].transposed(0, 1).rmsNorm() },
+        Function("silu", [[5, 37]]) { try $0[0].map(.silu) },
+        Function("gelu of columns", [[5, 37]]) { try $0[0].transposed(0, 1).map(.geluTanh) },
+        Function("scaled", [[5, 37]]) { try $0[0].scaled(0.3) },
+        Function("sum", [[2, 5, 37], [2, 5, 37]]) { try $0[0] + $0[1] },
+        Function("sum with a row", [[2, 5, 36], [36]]) { try $0[0] - $0[1] },
+        Function("SwiGLU", [[5, 37], [5, 37]]) { try Tensor.gated(.swiglu, gate: $0[0], up: $0[1]) },
+        Function("GEGLU", [[5, 36], [5, 36]]) { try Tensor.gated(.gegluTanh, gate: $0[0], up: $0[1]) },
+    ]
+
+    /// Products may add in another order; what stands in for their activation's argument is rounded too.
+    static let products: [Function] = [
+        Function("linear with GELU", [[5, 16], [8, 16]]) { try $0[0].linear($0[1], activation: .geluTanh) },
     ]
 
     /// Value and gradients of Σ y².
@@ -64,7 +76,22 @@ struct ReducedPrecisionTests {
         #expect(native.allSatisfy { $0.contains { $0 != 0 } })
     }
 
-    @Test("convert nothing, forward and backward", arguments: functions)
+    @Test("of operands that are stored differently meet in fp32; gates refuse them", arguments: TestBackend.available)
+    func mixed(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let a = try Tensor([1, 2.515625, -3], [3], on: device).stored(as: .bf16)
+        // What b would lose in bf16 decides how sums that lie in the middle are rounded.
+        let b = try Tensor([0x1p-8 + 0x1p-18, 0x1p-7 - 0x1p-20, 1], [3], on: device)
+        let sum = try a + b
+        #expect(sum.dtype == .bf16)
+        #expect(try sum.values() == [1 + 0x1p-7, 2.515625, -2])
+        #expect(try (b + a).dtype == .f32)
+        #expect {
+            try Tensor.gated(.swiglu, gate: a, up: b)
+        } throws: { "\($0)" == "gate is bf16 and up f32; they are stored alike" }
+    }
+
+    @Test("convert nothing, forward and backward", arguments: functions + products)
     func unconverted(_ f: Function) throws {
         let plan = PlannedDevice()
         let device = Device(.planned(plan))

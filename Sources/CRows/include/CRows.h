@@ -36,6 +36,23 @@ typedef void (*crows_binary)(ptrdiff_t begin, ptrdiff_t end, const float *a, con
                              const ptrdiff_t *sizes, const ptrdiff_t *a_strides, const ptrdiff_t *b_strides,
                              int accumulate);
 
+// The same with activations (everything but gradients) in bfloat16.
+typedef void (*crows_unary_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                                 unsigned short *y, ptrdiff_t y_pitch, ptrdiff_t columns, int accumulate, float p);
+typedef void (*crows_unary_backward_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                                          const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch,
+                                          ptrdiff_t columns, int accumulate, float p);
+typedef void (*crows_gated_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *gate, ptrdiff_t gate_pitch,
+                                 const unsigned short *up, ptrdiff_t up_pitch, unsigned short *y, ptrdiff_t y_pitch,
+                                 ptrdiff_t columns, int accumulate);
+typedef void (*crows_gated_backward_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *gate,
+                                          ptrdiff_t gate_pitch, const unsigned short *up, ptrdiff_t up_pitch,
+                                          const float *dy, ptrdiff_t dy_pitch, float *dgate, ptrdiff_t dgate_pitch,
+                                          float *dup, ptrdiff_t dup_pitch, ptrdiff_t columns, int accumulate);
+typedef void (*crows_binary_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *a, const unsigned short *b,
+                                  unsigned short *y, const ptrdiff_t *sizes, const ptrdiff_t *a_strides,
+                                  const ptrdiff_t *b_strides, int accumulate);
+
 // The unary functions; those with a parameter p: leaky_relu (slope), elu (alpha), smooth_l1 (beta), clamp_min (bound).
 #define CROWS_FOR_EACH_FUNCTION(DO) \
     DO(exp) DO(log) DO(sqrt) DO(rsqrt) DO(square) DO(abs) DO(neg) DO(reciprocal) DO(relu) DO(leaky_relu) DO(elu) \
@@ -152,28 +169,39 @@ typedef struct {
                           ptrdiff_t first, ptrdiff_t threshold, int accumulate, float scale);
 
 // ---- elementwise.cl -------------------------------------------------------------------------------------------------
-#define CROWS_DECLARE(fn) crows_unary unary_##fn##_range; crows_unary_backward unary_##fn##_backward_range;
+#define CROWS_DECLARE(fn) crows_unary unary_##fn##_range; crows_unary_backward unary_##fn##_backward_range; \
+    crows_unary_bf16 unary_##fn##_range_bf16; crows_unary_backward_bf16 unary_##fn##_backward_range_bf16;
     CROWS_FOR_EACH_FUNCTION(CROWS_DECLARE)
 #undef CROWS_DECLARE
 
     /// silu(gate) · up and gelu_tanh(gate) · up.
     crows_gated swiglu_range, geglu_tanh_range;
     crows_gated_backward swiglu_backward_range, geglu_tanh_backward_range;
+    crows_gated_bf16 swiglu_range_bf16, geglu_tanh_range_bf16;
+    crows_gated_backward_bf16 swiglu_backward_range_bf16, geglu_tanh_backward_range_bf16;
 
     /// y = (accumulate ? y : 0) + a·x + b, ranges as for crows_unary.
     void (*affine_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch,
                          ptrdiff_t columns, int accumulate, float a, float b);
+    void (*affine_range_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                              unsigned short *y, ptrdiff_t y_pitch, ptrdiff_t columns, int accumulate, float a,
+                              float b);
 
     /// y[i] = a·x[i] + b·y[i]; y is not read when b = 0.
     void (*axpby_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, float a, float b);
 
     crows_binary binary_add_range, binary_sub_range, binary_mul_range, binary_div_range;
+    crows_binary_bf16 binary_add_range_bf16, binary_sub_range_bf16, binary_mul_range_bf16, binary_div_range_bf16;
 
     /// db = (accumulate ? db : 0) - dy·a / b²: the derivative of a / b by b before the sum over broadcast dimensions.
     /// a and b as for crows_binary, dy and db contiguous.
     void (*binary_div_backward_b_range)(ptrdiff_t begin, ptrdiff_t end, const float *a, const float *b, const float *dy,
                                         float *db, const ptrdiff_t *sizes, const ptrdiff_t *a_strides,
                                         const ptrdiff_t *b_strides, int accumulate);
+    void (*binary_div_backward_b_range_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *a,
+                                             const unsigned short *b, const float *dy, float *db,
+                                             const ptrdiff_t *sizes, const ptrdiff_t *a_strides,
+                                             const ptrdiff_t *b_strides, int accumulate);
 
     // ---- optimizer.cl: formulas there -------------------------------------------------------------------------------
 
@@ -480,5 +508,8 @@ const char *crows_level(void);
 /// The entries unary_<name>_range and unary_<name>_backward_range of the chosen table; NULL for an unknown name.
 crows_unary crows_unary_named(const char *name);
 crows_unary_backward crows_unary_backward_named(const char *name);
+/// The same with x and y in bfloat16.
+crows_unary_bf16 crows_unary_bf16_named(const char *name);
+crows_unary_backward_bf16 crows_unary_backward_bf16_named(const char *name);
 
 #endif

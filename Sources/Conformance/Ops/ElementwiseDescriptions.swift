@@ -141,21 +141,21 @@ extension UnaryFunction {
 
 private func unarySample(
     _ f: UnaryFunction, _ shape: [Int], _ layout: Layout = .dense, size: SampleSize, accumulate: Bool = false,
-    special: Bool = false
+    special: Bool = false, as dtype: DType = .f32
 ) -> OpSample {
     let name = Unary(f).name
     let shape = special ? [f.specialArguments.count] : shape
     let text =
-        special
+        (special
         ? "\(name) special"
         : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
-            + (accumulate ? " accumulate" : "")
+            + (accumulate ? " accumulate" : "")) + dtype.sampleText
     return OpSample(text, size) { random in
-        let x = special ? f.specialArguments : f.arguments(shape.elements, &random)
-        let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
+        let x = (special ? f.specialArguments : f.arguments(shape.elements, &random)).held(by: dtype)
+        let old: [Float]? = accumulate ? random.normal(shape.elements).held(by: dtype) : nil
         var c = OpCase()
-        c.input("x", x, shape, layout)
-        c.result("y", shape, Layout(padding: layout.padding * 2), old: old)
+        c.input("x", x, shape, layout, as: dtype)
+        c.result("y", shape, Layout(padding: layout.padding * 2), old: old, as: dtype)
         c.run(Unary(f)) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
         c.reference = {
             [
@@ -165,7 +165,8 @@ private func unarySample(
                         // Factors of x may be flushed to 0 where they are subnormal.
                         return Estimate(
                             y, f.relativeError(Double(x)) * eps * abs(y) + (x.isFinite ? abs(Double(x)) * 0x1p-125 : 0))
-                    }.added(to: old))
+                    }.added(to: old)
+                ).rounded(to: dtype)
             ]
         }
         return c
@@ -174,22 +175,22 @@ private func unarySample(
 
 private func unaryBackwardSample(
     _ f: UnaryFunction, _ shape: [Int], _ layout: Layout = .dense, size: SampleSize, accumulate: Bool = false,
-    special: Bool = false
+    special: Bool = false, as dtype: DType = .f32
 ) -> OpSample {
     let name = Unary(f).name
     let arguments = f.specialArguments.filter { $0.isFinite && abs($0) < 1e5 && abs($0) != 1e-30 }
     let shape = special ? [arguments.count] : shape
     let text =
-        special
+        (special
         ? "\(name) special"
         : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
-            + (accumulate ? " accumulate" : "")
+            + (accumulate ? " accumulate" : "")) + dtype.sampleText
     return OpSample(text, size) { random in
-        let x = special ? arguments : f.arguments(shape.elements, &random)
+        let x = (special ? arguments : f.arguments(shape.elements, &random)).held(by: dtype)
         let dy = random.distinct(shape.elements)
         let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
         var c = OpCase()
-        c.input("x", x, shape, layout)
+        c.input("x", x, shape, layout, as: dtype)
         c.input("dy", dy, shape)
         c.result("dx", shape, Layout(padding: layout.padding * 2), old: old)
         c.run(UnaryBackward(f)) { .init(x: $0["x"], dy: $0["dy"], dx: .result($0["dx"], old: old)) }
@@ -220,15 +221,24 @@ private let unary: [OpDescription] = {
                     unarySample(f, [7], size: .tiny), unarySample(f, [], size: .tiny, special: true),
                     unarySample(f, [5, 37], .padded(3), size: .tiny, accumulate: true),
                     unarySample(f, [41, 1271], size: .small),
+                    unarySample(f, [5, 37], .padded(3), size: .tiny, as: .bf16),
                 ]
             } + [
                 unarySample(.exp, [1], size: .tiny), unarySample(.exp, [0], size: .tiny),
                 unarySample(.relu, [0, 5], size: .tiny),
                 unarySample(.silu, [3, 1], .padded(1), size: .tiny), unarySample(.silu, [2, 3, 17], size: .tiny),
             ]
+                + [UnaryFunction.relu, .geluTanh, .silu].flatMap {
+                    [
+                        unarySample($0, [7], size: .tiny, as: .bf16), unarySample($0, [0], size: .tiny, as: .bf16),
+                        unarySample($0, [], size: .tiny, special: true, as: .bf16),
+                        unarySample($0, [4, 36], .padded(4), size: .tiny, accumulate: true, as: .bf16),
+                        unarySample($0, [41, 1271], size: .small, as: .bf16),
+                    ]
+                }
                 + [UnaryFunction.exp, .relu, .geluExact, .geluTanh, .silu].map {
                     unarySample($0, [4096, 1024], size: .perf)
-                }),
+                } + [unarySample(.geluTanh, [4096, 1024], size: .perf, as: .bf16)]),
         OpDescription(
             "unary_backward", "UnaryBackward",
             f.flatMap { f in
@@ -236,31 +246,42 @@ private let unary: [OpDescription] = {
                     unaryBackwardSample(f, [7], size: .tiny), unaryBackwardSample(f, [], size: .tiny, special: true),
                     unaryBackwardSample(f, [5, 37], .padded(3), size: .tiny, accumulate: true),
                     unaryBackwardSample(f, [41, 1271], size: .small),
+                    unaryBackwardSample(f, [5, 37], .padded(3), size: .tiny, as: .bf16),
                 ]
             } + [unaryBackwardSample(.tanh, [0], size: .tiny)]
+                + [UnaryFunction.relu, .geluTanh, .silu].flatMap {
+                    [
+                        unaryBackwardSample($0, [7], size: .tiny, as: .bf16),
+                        unaryBackwardSample($0, [4, 36], .padded(4), size: .tiny, accumulate: true, as: .bf16),
+                        unaryBackwardSample($0, [41, 1271], size: .small, as: .bf16),
+                    ]
+                }
                 + [UnaryFunction.relu, .geluExact, .silu].map { unaryBackwardSample($0, [4096, 1024], size: .perf) }),
     ]
 }()
 
 private func scaleSample(
-    _ shape: [Int], padding: Int = 0, rowRank: Int = 1, _ factor: Float, size: SampleSize, accumulate: Bool = false
+    _ shape: [Int], padding: Int = 0, rowRank: Int = 1, _ factor: Float, size: SampleSize, accumulate: Bool = false,
+    as dtype: DType = .f32
 ) -> OpSample {
     OpSample(
         "\(shape.shapeText) factor=\(factor)" + (padding > 0 ? " pitched" : "")
-            + (rowRank > 1 ? " behind \(rowRank) dimensions" : "") + (accumulate ? " accumulate" : ""),
+            + (rowRank > 1 ? " behind \(rowRank) dimensions" : "") + (accumulate ? " accumulate" : "")
+            + dtype.sampleText,
         size
     ) { random in
-        let x = random.normal(shape.elements)
-        let old: [Float]? = accumulate ? random.normal(shape.elements) : nil
+        let x = random.normal(shape.elements).held(by: dtype)
+        let old: [Float]? = accumulate ? random.normal(shape.elements).held(by: dtype) : nil
         var c = OpCase()
-        c.input("x", x, shape, Layout(padding: padding, rowRank: rowRank))
-        c.result("y", shape, old: old)
+        c.input("x", x, shape, Layout(padding: padding, rowRank: rowRank), as: dtype)
+        c.result("y", shape, old: old, as: dtype)
         c.run(Scale(factor)) { .init(x: $0["x"], y: .result($0["y"], old: old)) }
         c.reference = {
-            guard let old else { return ["y": .exact(x.map { $0 * factor })] }
+            guard let old else { return ["y": .exact(x.map { $0 * factor }).rounded(to: dtype)] }
             return [
                 "y": .near(
-                    x.map { Estimate(Double($0) * Double(factor), eps * Double(abs($0 * factor))) }.added(to: old))
+                    x.map { Estimate(Double($0) * Double(factor), eps * Double(abs($0 * factor))) }.added(to: old)
+                ).rounded(to: dtype)
             ]
         }
         return c
@@ -278,6 +299,9 @@ private let scale = OpDescription(
         scaleSample([3, 4, 5], padding: 3, rowRank: 2, 1.7, size: .tiny, accumulate: true),
         scaleSample([41, 1271], 0.37, size: .small),
         scaleSample([41, 1271], padding: 1, 0.37, size: .small, accumulate: true),
+        scaleSample([7], 0.3, size: .tiny, as: .bf16), scaleSample([5, 10], padding: 6, 1.7, size: .tiny, as: .bf16),
+        scaleSample([13, 17], -0.1, size: .tiny, accumulate: true, as: .bf16),
+        scaleSample([41, 1271], 0.37, size: .small, as: .bf16),
         scaleSample([4096, 1024], 0.5, size: .perf),
     ])
 
@@ -290,11 +314,13 @@ private struct BinarySample {
     var orderA: [Int]?
     var orderB: [Int]?
     var accumulate = false
+    /// What a, b and what is made of them are stored as.
+    var dtype = DType.f32
     var size = SampleSize.tiny
 
     var text: String {
         "\(a.shapeText) with \(b.shapeText)" + (orderA == nil && orderB == nil ? "" : " transposed")
-            + (accumulate ? " accumulate" : "")
+            + (accumulate ? " accumulate" : "") + dtype.sampleText
     }
     var shape: [Int] {
         let rank = max(a.count, b.count)
@@ -334,6 +360,14 @@ private let binarySamples: [BinarySample] = [
     BinarySample(a: [41, 1271], b: [41, 1], size: .small),
     BinarySample(a: [4096, 1024], b: [4096, 1024], size: .perf),
     BinarySample(a: [4096, 1024], b: [1024], size: .perf),
+    BinarySample(a: [1], b: [1], dtype: .bf16), BinarySample(a: [5, 10], b: [5, 10], dtype: .bf16),
+    BinarySample(a: [6, 12], b: [12], dtype: .bf16), BinarySample(a: [5, 10], b: [5, 1], dtype: .bf16),
+    BinarySample(a: [7, 1, 3], b: [1, 4, 3], dtype: .bf16), BinarySample(a: [0, 5], b: [5], dtype: .bf16),
+    BinarySample(a: [3, 5, 7], b: [5, 7], orderA: [2, 0, 1], orderB: [1, 0], dtype: .bf16),
+    BinarySample(a: [5, 10], b: [1, 10], accumulate: true, dtype: .bf16),
+    BinarySample(a: [41, 1271], b: [41, 1271], dtype: .bf16, size: .small),
+    BinarySample(a: [41, 1271], b: [1271], accumulate: true, dtype: .bf16, size: .small),
+    BinarySample(a: [4096, 1024], b: [4096, 1024], dtype: .bf16, size: .perf),
 ]
 
 private let binary: [OpDescription] = [
@@ -342,24 +376,27 @@ private let binary: [OpDescription] = [
         BinaryOperation.allCases.flatMap { operation in
             binarySamples.map { s in
                 OpSample("\(operation) \(s.text)", s.size) { random in
-                    let a = random.normal(s.a.elements)
+                    let a = random.normal(s.a.elements).held(by: s.dtype)
                     // Divisors stay away from 0.
-                    let b = random.uniform(s.b.elements, 0.5, 3)
-                    let old: [Float]? = s.accumulate ? random.normal(s.shape.elements) : nil
+                    let b = random.uniform(s.b.elements, 0.5, 3).held(by: s.dtype)
+                    let old: [Float]? = s.accumulate ? random.normal(s.shape.elements).held(by: s.dtype) : nil
                     var c = OpCase()
-                    c.input("a", a, s.a, Layout(order: s.orderA))
-                    c.input("b", b, s.b, Layout(order: s.orderB))
-                    c.result("y", s.shape, old: old)
+                    c.input("a", a, s.a, Layout(order: s.orderA), as: s.dtype)
+                    c.input("b", b, s.b, Layout(order: s.orderB), as: s.dtype)
+                    c.result("y", s.shape, old: old, as: s.dtype)
                     c.run(Binary(operation)) { .init(a: $0["a"], b: $0["b"], y: .result($0["y"], old: old)) }
                     c.reference = {
                         let pairs = zip(s.spread(a, s.a), s.spread(b, s.b))
                         let exact = pairs.map { operation.reference(Double($0), Double($1)) }
                         // One correctly rounded operation, except division: 2.5 ulp in OpenCL.
-                        if old == nil, operation != .divide { return ["y": .exact(exact.map { Float($0) })] }
+                        if old == nil, operation != .divide {
+                            return ["y": .exact(exact.map { Float($0) }).rounded(to: s.dtype)]
+                        }
                         return [
                             "y": .near(
                                 exact.map { Estimate($0, (operation == .divide ? 2.5 : 1) * eps * abs($0)) }.added(
-                                    to: old))
+                                    to: old)
+                            ).rounded(to: s.dtype)
                         ]
                     }
                     return c
@@ -370,13 +407,13 @@ private let binary: [OpDescription] = [
         "divide_backward", "DivideBackward",
         binarySamples.map { s in
             OpSample(s.text, s.size) { random in
-                let a = random.normal(s.a.elements)
-                let b = random.uniform(s.b.elements, 0.5, 3)
+                let a = random.normal(s.a.elements).held(by: s.dtype)
+                let b = random.uniform(s.b.elements, 0.5, 3).held(by: s.dtype)
                 let dy = random.normal(s.shape.elements)
                 let old: [Float]? = s.accumulate ? random.normal(s.shape.elements) : nil
                 var c = OpCase()
-                c.input("a", a, s.a, Layout(order: s.orderA))
-                c.input("b", b, s.b, Layout(order: s.orderB))
+                c.input("a", a, s.a, Layout(order: s.orderA), as: s.dtype)
+                c.input("b", b, s.b, Layout(order: s.orderB), as: s.dtype)
                 c.input("dy", dy, s.shape)
                 c.result("db", s.shape, old: old)
                 c.run(DivideBackward()) { .init(dy: $0["dy"], a: $0["a"], b: $0["b"], db: .result($0["db"], old: old)) }
@@ -413,10 +450,13 @@ private struct GatedSample {
     let shape: [Int]
     var padding = 0
     var accumulate = false
+    /// What gate, up and y are stored as.
+    var dtype = DType.f32
     var size = SampleSize.tiny
 
     var text: String {
         "\(kind) \(shape.shapeText)" + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : "")
+            + dtype.sampleText
     }
     static let all: [GatedSample] = GatedActivation.allCases.flatMap { kind in
         [
@@ -426,6 +466,11 @@ private struct GatedSample {
             GatedSample(kind: kind, shape: [5, 37], padding: 3, accumulate: true),
             GatedSample(kind: kind, shape: [41, 1271], size: .small),
             GatedSample(kind: kind, shape: [2048, 1536], size: .perf),
+            GatedSample(kind: kind, shape: [7], dtype: .bf16), GatedSample(kind: kind, shape: [0, 3], dtype: .bf16),
+            GatedSample(kind: kind, shape: [5, 37], padding: 3, dtype: .bf16),
+            GatedSample(kind: kind, shape: [4, 36], padding: 4, accumulate: true, dtype: .bf16),
+            GatedSample(kind: kind, shape: [41, 1271], dtype: .bf16, size: .small),
+            GatedSample(kind: kind, shape: [2048, 1536], dtype: .bf16, size: .perf),
         ]
     }
     var function: UnaryFunction { kind == .swiglu ? .silu : .geluTanh }
@@ -436,13 +481,13 @@ private let gated: [OpDescription] = [
         "gated", "Gated",
         GatedSample.all.map { s in
             OpSample(s.text, s.size) { random in
-                let gate = random.normal(s.shape.elements, scale: 2)
-                let up = random.normal(s.shape.elements)
-                let old: [Float]? = s.accumulate ? random.normal(s.shape.elements) : nil
+                let gate = random.normal(s.shape.elements, scale: 2).held(by: s.dtype)
+                let up = random.normal(s.shape.elements).held(by: s.dtype)
+                let old: [Float]? = s.accumulate ? random.normal(s.shape.elements).held(by: s.dtype) : nil
                 var c = OpCase()
-                c.input("gate", gate, s.shape, .padded(s.padding))
-                c.input("up", up, s.shape, .padded(s.padding * 2))
-                c.result("y", s.shape, old: old)
+                c.input("gate", gate, s.shape, .padded(s.padding), as: s.dtype)
+                c.input("up", up, s.shape, .padded(s.padding * 2), as: s.dtype)
+                c.result("y", s.shape, old: old, as: s.dtype)
                 c.run(Gated(s.kind)) { .init(gate: $0["gate"], up: $0["up"], y: .result($0["y"], old: old)) }
                 c.reference = {
                     [
@@ -450,7 +495,8 @@ private let gated: [OpDescription] = [
                             zip(gate, up).map { gate, up in
                                 let value = s.function.reference(Double(gate)) * Double(up)
                                 return Estimate(value, (s.function.relativeError(Double(gate)) + 1) * eps * abs(value))
-                            }.added(to: old))
+                            }.added(to: old)
+                        ).rounded(to: s.dtype)
                     ]
                 }
                 return c
@@ -460,13 +506,13 @@ private let gated: [OpDescription] = [
         "gated_backward", "GatedBackward",
         GatedSample.all.map { s in
             OpSample(s.text, s.size) { random in
-                let gate = random.normal(s.shape.elements, scale: 2)
-                let up = random.normal(s.shape.elements)
+                let gate = random.normal(s.shape.elements, scale: 2).held(by: s.dtype)
+                let up = random.normal(s.shape.elements).held(by: s.dtype)
                 let dy = random.normal(s.shape.elements)
                 let old: [Float]? = s.accumulate ? random.normal(s.shape.elements) : nil
                 var c = OpCase()
-                c.input("gate", gate, s.shape, .padded(s.padding))
-                c.input("up", up, s.shape)
+                c.input("gate", gate, s.shape, .padded(s.padding), as: s.dtype)
+                c.input("up", up, s.shape, as: s.dtype)
                 c.input("dy", dy, s.shape, .padded(s.padding * 2))
                 c.result("dGate", s.shape, .padded(s.padding), old: old)
                 c.result("dUp", s.shape, old: old)

@@ -52,6 +52,11 @@ struct SmallFloat {
     static let f8e5m2 = SmallFloat(dtype: .f8e5m2, exponentBits: 5, mantissaBits: 2)
 }
 
+extension DType {
+    /// How a sample's name says what activations are stored as; f32 needs no word.
+    var sampleText: String { self == .f32 ? "" : " \(self)" }
+}
+
 extension [Float] {
     /// Numbers that bf16 holds exactly, near these: cut off.
     func held(by dtype: DType) -> [Float] {

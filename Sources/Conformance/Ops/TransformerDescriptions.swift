@@ -21,7 +21,7 @@ private struct RMSNormSample {
     var text: String {
         "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (zero ? " zero" : "") + (padding > 0 ? " pitched" : "")
             + (accumulate ? " accumulate" : "") + (dx ? "" : " no-dx") + (dWeight ? "" : " dx-only")
-            + (dtype == .f32 ? "" : " \(dtype)")
+            + dtype.sampleText
     }
 
     static let shapes: [RMSNormSample] = [

@@ -3,19 +3,35 @@ internal import CRows
 extension Binary {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let shape = try Broadcast([o.a, o.b], to: o.y.view.shape, self)
-        let (a, b, y): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) =
-            (try o.a.pointer(), try o.b.pointer(), try o.y.view.pointer())
-        let table = device.table
-        let kernel: crows_binary =
-            switch operation {
-            case .add: table.pointee.binary_add_range
-            case .subtract: table.pointee.binary_sub_range
-            case .multiply: table.pointee.binary_mul_range
-            case .divide: table.pointee.binary_div_range
-            }
         let (sizes, sa, sb) = (shape.paddedSizes, shape.padded(0), shape.padded(1))
-        device.parallel(shape.count, work: shape.count / 4) {
-            kernel($0, $1, a, b, y, sizes, sa, sb, o.y.mode.flag)
+        func combine<X>(
+            _ kernel: (
+                Int, Int, UnsafePointer<X>?, UnsafePointer<X>?, UnsafeMutablePointer<X>?, UnsafePointer<Int>?,
+                UnsafePointer<Int>?, UnsafePointer<Int>?, Int32
+            ) -> Void
+        ) throws {
+            let (a, b, y) = (
+                try o.a.pointer(as: X.self), try o.b.pointer(as: X.self), try o.y.view.pointer(as: X.self)
+            )
+            device.parallel(shape.count, work: shape.count / 4) {
+                kernel($0, $1, a, b, y, sizes, sa, sb, o.y.mode.flag)
+            }
+        }
+        let table = device.table
+        if o.a.dtype == .bf16 {
+            switch operation {
+            case .add: try combine(table.pointee.binary_add_range_bf16)
+            case .subtract: try combine(table.pointee.binary_sub_range_bf16)
+            case .multiply: try combine(table.pointee.binary_mul_range_bf16)
+            case .divide: try combine(table.pointee.binary_div_range_bf16)
+            }
+        } else {
+            switch operation {
+            case .add: try combine(table.pointee.binary_add_range)
+            case .subtract: try combine(table.pointee.binary_sub_range)
+            case .multiply: try combine(table.pointee.binary_mul_range)
+            case .divide: try combine(table.pointee.binary_div_range)
+            }
         }
     }
 }
@@ -23,13 +39,23 @@ extension Binary {
 extension DivideBackward {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let shape = try Broadcast([o.a, o.b], to: o.dy.shape, self)
-        let (a, b): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (try o.a.pointer(), try o.b.pointer())
-        let (dy, db): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (
-            try o.dy.pointer(), try o.db.view.pointer()
-        )
+        let (dy, db) = (try o.dy.pointer(as: Float.self), try o.db.view.pointer(as: Float.self))
         let (sizes, sa, sb) = (shape.paddedSizes, shape.padded(0), shape.padded(1))
-        device.parallel(shape.count, work: shape.count / 4) {
-            device.table.pointee.binary_div_backward_b_range($0, $1, a, b, dy, db, sizes, sa, sb, o.db.mode.flag)
+        func differentiate<X>(
+            _ kernel: (
+                Int, Int, UnsafePointer<X>?, UnsafePointer<X>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>?,
+                UnsafePointer<Int>?, UnsafePointer<Int>?, UnsafePointer<Int>?, Int32
+            ) -> Void
+        ) throws {
+            let (a, b) = (try o.a.pointer(as: X.self), try o.b.pointer(as: X.self))
+            device.parallel(shape.count, work: shape.count / 4) {
+                kernel($0, $1, a, b, dy, db, sizes, sa, sb, o.db.mode.flag)
+            }
+        }
+        if o.a.dtype == .bf16 {
+            try differentiate(device.table.pointee.binary_div_backward_b_range_bf16)
+        } else {
+            try differentiate(device.table.pointee.binary_div_backward_b_range)
         }
     }
 }

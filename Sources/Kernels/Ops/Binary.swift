@@ -12,7 +12,7 @@ public enum BinaryOperation: String, Sendable, CaseIterable, CustomStringConvert
     public var description: String { rawValue }
 }
 
-/// y = a ∘ b with NumPy's broadcasting. y is contiguous; a and b may have any strides.
+/// y = a ∘ b with NumPy's broadcasting. y is contiguous; a and b may have any strides. All f32 or all bf16, computed in fp32.
 public struct Binary: Op {
     public let operation: BinaryOperation
     public init(_ operation: BinaryOperation) { self.operation = operation }
@@ -29,16 +29,19 @@ public struct Binary: Op {
     }
     public var name: String { operation.rawValue }
     public func validate(_ o: Operands) throws {
-        try requireF32(("a", o.a), ("b", o.b), ("y", o.y.view))
+        try requireActivations(("a", o.a), ("b", o.b), ("y", o.y.view))
         try require(o.y.view.isContiguous, "y \(o.y.view.shape), strides \(o.y.view.strides) must be contiguous")
         _ = try Broadcast([o.a, o.b], to: o.y.view.shape, self)
     }
     public func cost(_ o: Operands) -> Cost {
-        Cost(flops: Double(o.y.view.count), bytes: 4 * Double(o.a.count + o.b.count + o.y.view.count))
+        Cost(
+            flops: Double(o.y.view.count),
+            bytes: Double(o.y.view.dtype.size * (o.a.count + o.b.count + o.y.view.count)))
     }
 }
 
-/// db = −dy · a / b²: what division sends to its divisor, before the sum over broadcast dimensions. dy and db contiguous.
+/// db = −dy · a / b²: what division sends to its divisor, before the sum over broadcast dimensions. dy and db contiguous,
+/// f32; a and b f32 or bf16.
 public struct DivideBackward: Op {
     public init() {}
     public struct Operands {
@@ -55,14 +58,17 @@ public struct DivideBackward: Op {
     }
     public var name: String { "divide_backward" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("dy", o.dy), ("a", o.a), ("b", o.b), ("db", o.db.view))
+        try requireActivations(("a", o.a), ("b", o.b))
+        try requireF32(("dy", o.dy), ("db", o.db.view))
         try require(
             o.dy.isContiguous && o.db.view.isContiguous && o.dy.shape == o.db.view.shape,
             "dy and db must be alike, contiguous")
         _ = try Broadcast([o.a, o.b], to: o.dy.shape, self)
     }
     public func cost(_ o: Operands) -> Cost {
-        Cost(flops: 4 * Double(o.dy.count), bytes: 4 * Double(o.a.count + o.b.count + 2 * o.dy.count))
+        Cost(
+            flops: 4 * Double(o.dy.count),
+            bytes: Double(o.a.dtype.size * (o.a.count + o.b.count) + 8 * o.dy.count))
     }
 }
 

@@ -45,7 +45,7 @@ public enum UnaryFunction: Sendable, Equatable {
     }
 }
 
-/// y = f(x), element by element.
+/// y = f(x), element by element; both f32 or both bf16. Computed in fp32.
 public struct Unary: Op {
     public let function: UnaryFunction
     public init(_ function: UnaryFunction) { self.function = function }
@@ -60,14 +60,16 @@ public struct Unary: Op {
     }
     public var name: String { function.kernel }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("y", o.y.view))
+        try requireActivations(("x", o.x), ("y", o.y.view))
         try require(o.x.shape == o.y.view.shape, "x \(o.x.shape) and y \(o.y.view.shape) differ")
         _ = try MatchedElements([o.x, o.y.view], self)
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
+    }
 }
 
-/// dx = dy · f′(x).
+/// dx = dy · f′(x); x f32 or bf16, gradients f32.
 public struct UnaryBackward: Op {
     public let function: UnaryFunction
     public init(_ function: UnaryFunction) { self.function = function }
@@ -84,27 +86,32 @@ public struct UnaryBackward: Op {
     }
     public var name: String { function.kernel + "_backward" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("dy", o.dy), ("dx", o.dx.view))
+        try requireActivations(("x", o.x))
+        try requireF32(("dy", o.dy), ("dx", o.dx.view))
         try require(
             o.x.count == o.dy.count && o.x.count == o.dx.view.count,
             "x \(o.x.shape), dy \(o.dy.shape) and dx \(o.dx.view.shape) differ")
         _ = try MatchedElements([o.x, o.dy, o.dx.view], self)
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 2 * Double(o.x.count), bytes: 12 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 2 * Double(o.x.count), bytes: Double((o.x.dtype.size + 8) * o.x.count))
+    }
 }
 
-/// y = factor · x.
+/// y = factor · x; both f32 or both bf16.
 public struct Scale: Op {
     public let factor: Float
     public init(_ factor: Float) { self.factor = factor }
     public typealias Operands = Unary.Operands
     public var name: String { "scale" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("y", o.y.view))
+        try requireActivations(("x", o.x), ("y", o.y.view))
         try require(o.x.count == o.y.view.count, "x \(o.x.shape) and y \(o.y.view.shape) differ")
         _ = try MatchedElements([o.x, o.y.view], self)
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
+    }
 }
 
 /// Operands of equal element count walked together, row after row: as one long row when all are dense.

@@ -1,17 +1,14 @@
 import RetortKernels
 
 extension Tensor {
-    /// y = f(x), element by element.
+    /// y = f(x), element by element, stored as x is.
     public func map(_ function: UnaryFunction) throws -> Tensor {
         let x = try contiguousView()
-        let y = try device.empty(shape)
-        try run(Unary(function), .init(x: try device.wide(x), y: .write(y)), on: device)
-        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self]) {
-            [input = node] node, gradient in
+        let y = try device.empty(shape, dtype)
+        try run(Unary(function), .init(x: x, y: .write(y)), on: device)
+        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             let dy = try node.dense(gradient)
-            try run(
-                UnaryBackward(function), .init(x: try node.device.wide(x), dy: dy, dx: try input!.sink()),
-                on: node.device)
+            try run(UnaryBackward(function), .init(x: x, dy: dy, dx: try input!.sink()), on: node.device)
         }
     }
 
@@ -22,12 +19,12 @@ extension Tensor {
     public func abs() throws -> Tensor { try map(.abs) }
     public func relu() throws -> Tensor { try map(.relu) }
 
-    /// x · factor.
+    /// x · factor, stored as x is.
     public func scaled(_ factor: Float) throws -> Tensor {
-        let x = try device.wide(contiguousView())
-        let y = try device.empty(shape)
+        let x = try contiguousView()
+        let y = try device.empty(shape, dtype)
         try run(Scale(factor), .init(x: x, y: .write(y)), on: device)
-        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self]) { [input = node] node, gradient in
+        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             switch gradient {
             case .constant(let value): try input!.give(.constant(value * factor))
             case .view(let dy), .shared(let dy):
@@ -49,9 +46,13 @@ extension Tensor {
             throw TensorError("cannot \(operation) shapes \(a.shape) and \(b.shape)")
         }
         let device = a.device
-        let y = try device.empty(shape)
+        // Operands that are stored differently meet in fp32.
+        let type = a.dtype == b.dtype ? a.dtype : .f32
+        let y = try device.empty(shape, type)
         try run(
-            Binary(operation), .init(a: try device.wide(a.view), b: try device.wide(b.view), y: .write(y)), on: device)
+            Binary(operation),
+            .init(a: try device.stored(a.view, as: type), b: try device.stored(b.view, as: type), y: .write(y)),
+            on: device)
         return Tensor.recorded(try device.stored(y, as: a.dtype), device, from: [a, b]) {
             [na = a.node, nb = b.node] node, gradient in
             if case .constant(let value) = gradient, a.shape == shape, b.shape == shape, operation.isAdditive {
@@ -67,20 +68,22 @@ extension Tensor {
         }
     }
 
-    /// silu(gate) · up and its kin: the gated activations of transformer feed-forward blocks. Both operands `[..., n]`.
+    /// silu(gate) · up and its kin: the gated activations of transformer feed-forward blocks. Both operands `[..., n]`, stored alike, as
+    /// the result is.
     public static func gated(_ kind: GatedActivation, gate: Tensor, up: Tensor) throws -> Tensor {
         guard gate.shape == up.shape else { throw TensorError("gate \(gate.shape) and up \(up.shape) differ") }
         let (g, u, device) = (try gate.contiguousView(), try up.contiguousView(), gate.device)
-        let y = try device.empty(gate.shape)
-        try run(Gated(kind), .init(gate: try device.wide(g), up: try device.wide(u), y: .write(y)), on: device)
-        return Tensor.recorded(try device.stored(y, as: gate.dtype), device, from: [gate, up]) {
-            [ng = gate.node, nu = up.node] node, gradient in
+        guard gate.dtype == up.dtype else {
+            throw TensorError("gate is \(gate.dtype) and up \(up.dtype); they are stored alike")
+        }
+        let y = try device.empty(gate.shape, gate.dtype)
+        try run(Gated(kind), .init(gate: g, up: u, y: .write(y)), on: device)
+        return Tensor.recorded(y, device, from: [gate, up]) { [ng = gate.node, nu = up.node] node, gradient in
             let dy = try node.dense(gradient)
             let dGate = try node.device.empty(g.shape)
             let dUp = try node.device.empty(u.shape)
             try run(
-                GatedBackward(kind),
-                .init(gate: try device.wide(g), up: try device.wide(u), dy: dy, dGate: .write(dGate), dUp: .write(dUp)),
+                GatedBackward(kind), .init(gate: g, up: u, dy: dy, dGate: .write(dGate), dUp: .write(dUp)),
                 on: node.device)
             try ng?.give(.view(dGate))
             try nu?.give(.view(dUp))
@@ -155,8 +158,11 @@ extension BinaryOperation {
         case .multiply: return .view(try combined(.multiply, dy, a, device))
         case .divide:
             let db = try device.empty(dy.shape)
+            let type = a.dtype == b.dtype ? a.dtype : .f32
             try run(
-                DivideBackward(), .init(dy: dy, a: try device.wide(a), b: try device.wide(b), db: .write(db)),
+                DivideBackward(),
+                .init(
+                    dy: dy, a: try device.stored(a, as: type), b: try device.stored(b, as: type), db: .write(db)),
                 on: device)
             return .view(db)
         }

@@ -56,9 +56,7 @@ extension Tensor {
             var dy = try node.dense(gradient).reshapedIfNeeded(y.shape)
             if let function = activation.unary {
                 let dz = try node.device.empty(dy.shape)
-                try run(
-                    UnaryBackward(function), .init(x: try node.device.wide(pre ?? y), dy: dy, dx: .write(dz)),
-                    on: node.device)
+                try run(UnaryBackward(function), .init(x: pre ?? y, dy: dy, dx: .write(dz)), on: node.device)
                 dy = dz
             }
             if let nw { try run(Matmul(), .init(a: dy.transposed, b: x, c: try nw.sink()), on: node.device) }
