@@ -8,7 +8,8 @@
 //     keep(e) = philox4x32_10(counter, key)[e mod 4] >= threshold,      0 <= threshold <= 2^32
 // low and high are the halves of 64 bits. The host computes threshold = round(p · 2^32) and scale = 1 / (1 - p) in
 // double; p = 1 is threshold 2^32 (nothing is kept) with scale 0. The comparison is of integers: every backend has
-// the same mask. The backward pass is the same kernel with dy for x and dx for y.
+// the same mask. The backward pass is the same kernel with dy for x and dx for y. In the forward both are activations: fp32,
+// or bfloat16 with X_BF16.
 //
 // Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11). One round is
 //     (c0, c1, c2, c3) <- (high(B·c2) ^ c1 ^ k0, low(B·c2), high(A·c0) ^ c3 ^ k1, low(A·c0))
@@ -18,7 +19,7 @@
 //     counter and key all ffffffff                              -> 408f276d 41c83b0e a20bc7c6 6d5451fd
 //     counter 243f6a88 85a308d3 13198a2e 03707344, key a4093822 299f31d0 -> d16cfe09 94fdcceb 5001e420 24126ea1
 
-#if defined(VECTOR) || defined(SIMT)
+#if (defined(VECTOR) || defined(SIMT)) && !defined(AGAIN)
 
 // On return w0…w3 hold the four words; on entry the counter.
 INLINE void philox4x32_10(bits_t *w0, bits_t *w1, bits_t *w2, bits_t *w3, uint k0, uint k1) {
@@ -40,6 +41,7 @@ INLINE void philox4x32_10(bits_t *w0, bits_t *w1, bits_t *w2, bits_t *w3, uint k
 
 #ifdef VECTOR
 
+#ifndef AGAIN
 // The words of 64 consecutive elements, the first of which is `element`, a multiple of 64. Sixteen blocks in the lanes;
 // 16 blocks from a multiple of 16 never carry into the high half of the block number.
 INLINE void dropout_words(ulong element, ulong seed, ulong stream, bits_t words[4]) {
@@ -54,9 +56,11 @@ INLINE void dropout_words(ulong element, ulong seed, ulong stream, bits_t words[
     words[0].even = a.lo, words[0].odd = c.lo, words[1].even = a.hi, words[1].odd = c.hi;
     words[2].even = b.lo, words[2].odd = d.lo, words[3].even = b.hi, words[3].odd = d.hi;
 }
+#endif
 
-INLINE void dropout_range(index_t begin, index_t end, GLOBAL const float *x, GLOBAL float *y, index_t seed,
-                          index_t stream, index_t first, index_t threshold, int accumulate, float scale) {
+INLINE void X_NAME(dropout_range)(index_t begin, index_t end, GLOBAL const X_ELEMENT *x, GLOBAL X_ELEMENT *y,
+                                  index_t seed, index_t stream, index_t first, index_t threshold, int accumulate,
+                                  float scale) {
     // Unsigned w >= t as signed (w ^ 2^31) >= (t ^ 2^31); threshold 2^32 keeps nothing.
     int limit = (int)((uint)threshold ^ 0x80000000u);
     mask_t nothing = (mask_t)(threshold >> 32 != 0 ? -1 : 0);
@@ -71,16 +75,16 @@ INLINE void dropout_range(index_t begin, index_t end, GLOBAL const float *x, GLO
             for (int q = 0; q < 4; q++) {
                 mask_t keep = BITS_AS_INT(words[q] ^ 0x80000000u) >= (mask_t)limit;
                 keep = SELECT_INT(keep, (mask_t)0, nothing);
-                real v = SELECT(SPLAT(0.0f), LOAD(x + i + q * 16) * SPLAT(scale), keep);
-                if (accumulate) v += LOAD(y + i + q * 16);
-                STORE(y + i + q * 16, v);
+                real v = SELECT(SPLAT(0.0f), LOAD_X(x + i + q * 16) * SPLAT(scale), keep);
+                if (accumulate) v += LOAD_X(y + i + q * 16);
+                STORE_X(y + i + q * 16, v);
             }
         } else {
             int w[64];
             for (int q = 0; q < 4; q++) STORE_INT(w + q * 16, BITS_AS_INT(words[q] ^ 0x80000000u));
             for (int k = 0; k < n; k++) {
-                float v = threshold >> 32 == 0 && w[offset + k] >= limit ? x[i + k] * scale : 0.0f;
-                y[i + k] = accumulate ? y[i + k] + v : v;
+                float v = threshold >> 32 == 0 && w[offset + k] >= limit ? READ_X(x + i + k) * scale : 0.0f;
+                WRITE_X(y + i + k, accumulate ? READ_X(y + i + k) + v : v);
             }
         }
         i += n;
@@ -92,15 +96,15 @@ INLINE void dropout_range(index_t begin, index_t end, GLOBAL const float *x, GLO
 #ifdef __OPENCL_VERSION__
 
 #define DROPOUT_ARGUMENTS                                                                                          \
-    long count, long count_per_item, __global const float *x, long x_at, __global float *y, long y_at, long seed,  \
-        long stream, long first, long threshold, int accumulate, float scale
+    long count, long count_per_item, __global const X_ELEMENT *x, long x_at, __global X_ELEMENT *y, long y_at,     \
+        long seed, long stream, long first, long threshold, int accumulate, float scale
 
 #if WANTED(dropout)
 #ifdef VECTOR
 __kernel void dropout(DROPOUT_ARGUMENTS) {
     long begin = (long)get_global_id(0) * count_per_item;
     long end = min(count, begin + count_per_item);
-    dropout_range(begin, end, x + x_at, y + y_at, seed, stream, first, threshold, accumulate, scale);
+    X_NAME(dropout_range)(begin, end, x + x_at, y + y_at, seed, stream, first, threshold, accumulate, scale);
 }
 #endif
 #ifdef SIMT
@@ -113,8 +117,8 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void dropout(DROPOUT_A
         for (int k = 0; k < 4; k++) {
             long i = (long)(block * 4 + k - (ulong)first);
             if (i >= 0 && i < count) {
-                float v = (long)w[k] >= threshold ? x[x_at + i] * scale : 0.0f;
-                y[y_at + i] = (accumulate ? y[y_at + i] : 0.0f) + v;
+                float v = (long)w[k] >= threshold ? READ_X(x + x_at + i) * scale : 0.0f;
+                WRITE_X(y + y_at + i, (accumulate ? READ_X(y + y_at + i) : 0.0f) + v);
             }
         }
     }

@@ -6,50 +6,52 @@
 // mean [rows] and rstd [rows] are saved by the forward for the backward. weight and bias [columns] are optional
 // (flags). dweight and dbias go through partial sums of fixed blocks of 64 rows, added up in order: the same bits for
 // any split.
+//
+// x and y are activations: fp32, or bfloat16 with X_BF16; everything else is fp32.
 
 #define LAYERNORM_BLOCK 64  // rows of a block; partials [ceil(rows / 64), 2, columns]: dweight, then dbias
 
 #ifdef VECTOR
 
-INLINE void layernorm_forward_rows(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *weight,
-    GLOBAL const float *bias, GLOBAL float *y, index_t y_pitch, GLOBAL float *mean, GLOBAL float *rstd, int columns,
+INLINE void X_NAME(layernorm_forward_rows)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *weight,
+    GLOBAL const float *bias, GLOBAL X_ELEMENT *y, index_t y_pitch, GLOBAL float *mean, GLOBAL float *rstd, int columns,
     int has_weight, int has_bias, float epsilon) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     const float share = 1.0f / (float)columns;
     for (index_t r = begin; r < end; r++) {
-        GLOBAL const float *from = x + r * x_pitch;
-        GLOBAL float *to = y + r * y_pitch;
+        GLOBAL const X_ELEMENT *from = x + r * x_pitch;
+        GLOBAL X_ELEMENT *to = y + r * y_pitch;
         float error, squares;
-        const float m = row_moments(from, columns, &error, &squares);
+        const float m = X_NAME(row_moments)(from, columns, &error, &squares);
         const float rest = error * share;
         const float variance = squares * share - rest * rest;
         const float scale = 1.0f / S_SQRT(S_MAX(variance, 0.0f) + epsilon);
         mean[r] = m + rest;
         rstd[r] = scale;
         for (int i = 0; i < whole; i += LANES) {
-            real v = ((LOAD(from + i) - SPLAT(m)) - SPLAT(rest)) * SPLAT(scale);
+            real v = ((LOAD_X(from + i) - SPLAT(m)) - SPLAT(rest)) * SPLAT(scale);
             if (has_weight) v = v * LOAD(weight + i);
             if (has_bias) v = v + LOAD(bias + i);
-            STORE(to + i, v);
+            STORE_X(to + i, v);
         }
         if (part) {
-            real v = ((load_part(from + whole, part, m) - SPLAT(m)) - SPLAT(rest)) * SPLAT(scale);
+            real v = ((LOAD_PART_X(from + whole, part, m) - SPLAT(m)) - SPLAT(rest)) * SPLAT(scale);
             if (has_weight) v = v * load_part(weight + whole, part, 0.0f);
             if (has_bias) v = v + load_part(bias + whole, part, 0.0f);
-            store_part(to + whole, v, part);
+            STORE_PART_X(to + whole, v, part);
         }
     }
 }
 
-INLINE void layernorm_backward_rows(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *weight,
+INLINE void X_NAME(layernorm_backward_rows)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *weight,
     GLOBAL const float *mean, GLOBAL const float *rstd, GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *dx,
     index_t dx_pitch, int columns, int has_weight, int accumulate) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     const float share = 1.0f / (float)columns;
     for (index_t r = begin; r < end; r++) {
-        GLOBAL const float *a = x + r * x_pitch;
+        GLOBAL const X_ELEMENT *a = x + r * x_pitch;
         GLOBAL const float *b = dy + r * dy_pitch;
         GLOBAL float *to = dx + r * dx_pitch;
         const real m = SPLAT(mean[r]), scale = SPLAT(rstd[r]);
@@ -58,20 +60,20 @@ INLINE void layernorm_backward_rows(
         for (int i = 0; i < whole; i += LANES) {
             real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
             sums += d;
-            products = V_FMA(d, (LOAD(a + i) - m) * scale, products);
+            products = V_FMA(d, (LOAD_X(a + i) - m) * scale, products);
         }
         real d_part = SPLAT(0.0f), n_part = SPLAT(0.0f);
         if (part) {
             d_part = load_part(b + whole, part, 0.0f);
             if (has_weight) d_part = d_part * load_part(weight + whole, part, 0.0f);
-            n_part = (load_part(a + whole, part, mean[r]) - m) * scale;
+            n_part = (LOAD_PART_X(a + whole, part, mean[r]) - m) * scale;
             sums += d_part;
             products = V_FMA(d_part, n_part, products);
         }
         const real c1 = SPLAT(lane_sum(sums) * share), c2 = SPLAT(lane_sum(products) * share);
         for (int i = 0; i < whole; i += LANES) {
             real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
-            real v = slope * (d - c1 - (LOAD(a + i) - m) * scale * c2);
+            real v = slope * (d - c1 - (LOAD_X(a + i) - m) * scale * c2);
             STORE(to + i, accumulate ? LOAD(to + i) + v : v);
         }
         if (part) {
@@ -83,8 +85,8 @@ INLINE void layernorm_backward_rows(
 }
 
 // Partial sums of blocks [begin, end) of 64 rows.
-INLINE void layernorm_partials_blocks(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const float *mean,
+INLINE void X_NAME(layernorm_partials_blocks)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *mean,
     GLOBAL const float *rstd, GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *partials, index_t rows,
     int columns) {
     const int whole = columns / LANES * LANES, part = columns - whole;
@@ -96,11 +98,11 @@ INLINE void layernorm_partials_blocks(
         for (; i + 2 * LANES <= whole; i += 2 * LANES) {
             real w0 = SPLAT(0.0f), w1 = w0, b0 = w0, b1 = w0;
             for (index_t r = first; r < last; r++) {
-                GLOBAL const float *a = x + r * x_pitch + i;
+                GLOBAL const X_ELEMENT *a = x + r * x_pitch + i;
                 GLOBAL const float *b = dy + r * dy_pitch + i;
                 const real m = SPLAT(mean[r]), scale = SPLAT(rstd[r]), d0 = LOAD(b), d1 = LOAD(b + LANES);
-                w0 = V_FMA(d0, (LOAD(a) - m) * scale, w0);
-                w1 = V_FMA(d1, (LOAD(a + LANES) - m) * scale, w1);
+                w0 = V_FMA(d0, (LOAD_X(a) - m) * scale, w0);
+                w1 = V_FMA(d1, (LOAD_X(a + LANES) - m) * scale, w1);
                 b0 += d0;
                 b1 += d1;
             }
@@ -112,10 +114,10 @@ INLINE void layernorm_partials_blocks(
         for (; i < columns; i += LANES) {
             real w = SPLAT(0.0f), b = w;
             for (index_t r = first; r < last; r++) {
-                GLOBAL const float *p = x + r * x_pitch + i;
+                GLOBAL const X_ELEMENT *p = x + r * x_pitch + i;
                 GLOBAL const float *q = dy + r * dy_pitch + i;
                 real d = i < whole ? LOAD(q) : load_part(q, part, 0.0f);
-                real n = i < whole ? LOAD(p) : load_part(p, part, 0.0f);
+                real n = i < whole ? LOAD_X(p) : LOAD_PART_X(p, part, 0.0f);
                 w = V_FMA(d, (n - SPLAT(mean[r])) * SPLAT(rstd[r]), w);
                 b += d;
             }
@@ -130,6 +132,7 @@ INLINE void layernorm_partials_blocks(
     }
 }
 
+#ifndef AGAIN
 // dweight[c] and dbias[c] = Σ_blocks partials, in order, for columns [begin, end). Each is written only when wanted.
 INLINE void layernorm_sums_range(
     index_t begin, index_t end, GLOBAL const float *partials, GLOBAL float *dweight, GLOBAL float *dbias, int blocks,
@@ -153,24 +156,25 @@ INLINE void layernorm_sums_range(
         }
     }
 }
+#endif
 
 #endif
 
 #ifdef __OPENCL_VERSION__
 #define LAYERNORM_FORWARD_ARGUMENTS                                                                                    \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,   \
-        __global const float *bias, long bias_at, __global float *y, long y_at, __global float *mean, long mean_at,    \
-        __global float *rstd, long rstd_at, long x_pitch, long y_pitch, int columns, int has_weight, int has_bias,     \
-        float epsilon
+    long rows, long rows_per_item, __global const X_ELEMENT *x, long x_at, __global const float *weight,               \
+        long weight_at, __global const float *bias, long bias_at, __global X_ELEMENT *y, long y_at,                    \
+        __global float *mean, long mean_at, __global float *rstd, long rstd_at, long x_pitch, long y_pitch,            \
+        int columns, int has_weight, int has_bias, float epsilon
 #define LAYERNORM_BACKWARD_ARGUMENTS                                                                                   \
-    long rows, long rows_per_item, __global const float *x, long x_at, __global const float *weight, long weight_at,   \
-        __global const float *mean, long mean_at, __global const float *rstd, long rstd_at, __global const float *dy,  \
-        long dy_at, __global float *dx, long dx_at, long x_pitch, long dy_pitch, long dx_pitch, int columns,           \
-        int has_weight, int accumulate
+    long rows, long rows_per_item, __global const X_ELEMENT *x, long x_at, __global const float *weight,               \
+        long weight_at, __global const float *mean, long mean_at, __global const float *rstd, long rstd_at,            \
+        __global const float *dy, long dy_at, __global float *dx, long dx_at, long x_pitch, long dy_pitch,             \
+        long dx_pitch, int columns, int has_weight, int accumulate
 #define LAYERNORM_PARTIALS_ARGUMENTS                                                                                   \
-    long blocks, long blocks_per_item, __global const float *x, long x_at, __global const float *mean, long mean_at,   \
-        __global const float *rstd, long rstd_at, __global const float *dy, long dy_at, __global float *partials,      \
-        long partials_at, long x_pitch, long dy_pitch, long rows, int columns
+    long blocks, long blocks_per_item, __global const X_ELEMENT *x, long x_at, __global const float *mean,             \
+        long mean_at, __global const float *rstd, long rstd_at, __global const float *dy, long dy_at,                  \
+        __global float *partials, long partials_at, long x_pitch, long dy_pitch, long rows, int columns
 #define LAYERNORM_SUMS_ARGUMENTS                                                                                       \
     long count, long count_per_item, __global const float *partials, long partials_at, __global float *dweight,        \
         long dweight_at, __global float *dbias, long dbias_at, int blocks, int columns, int want_weight,               \
@@ -181,7 +185,7 @@ INLINE void layernorm_sums_range(
 #if WANTED(layernorm_forward)
 __kernel void layernorm_forward(LAYERNORM_FORWARD_ARGUMENTS) {
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
-    layernorm_forward_rows(
+    X_NAME(layernorm_forward_rows)(
         begin, end, x + x_at, x_pitch, weight + weight_at, bias + bias_at, y + y_at, y_pitch, mean + mean_at,
         rstd + rstd_at, columns, has_weight, has_bias, epsilon);
 }
@@ -189,7 +193,7 @@ __kernel void layernorm_forward(LAYERNORM_FORWARD_ARGUMENTS) {
 #if WANTED(layernorm_backward)
 __kernel void layernorm_backward(LAYERNORM_BACKWARD_ARGUMENTS) {
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
-    layernorm_backward_rows(
+    X_NAME(layernorm_backward_rows)(
         begin, end, x + x_at, x_pitch, weight + weight_at, mean + mean_at, rstd + rstd_at, dy + dy_at, dy_pitch,
         dx + dx_at, dx_pitch, columns, has_weight, accumulate);
 }
@@ -198,7 +202,7 @@ __kernel void layernorm_backward(LAYERNORM_BACKWARD_ARGUMENTS) {
 #if WANTED(layernorm_partials)
 __kernel void layernorm_partials(LAYERNORM_PARTIALS_ARGUMENTS) {
     const long begin = get_global_id(0) * blocks_per_item, end = min(blocks, begin + blocks_per_item);
-    layernorm_partials_blocks(
+    X_NAME(layernorm_partials_blocks)(
         begin, end, x + x_at, x_pitch, mean + mean_at, rstd + rstd_at, dy + dy_at, dy_pitch, partials + partials_at,
         rows, columns);
 }
@@ -226,10 +230,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void layernorm_forwa
     weight += weight_at;
     bias += bias_at;
     float sum = 0.0f, squares = 0.0f, rest = 0.0f;
-    for (int i = l; i < columns; i += GROUP) sum += x[i];
+    for (int i = l; i < columns; i += GROUP) sum += READ_X(x + i);
     const float m = group_sum(sum, scratch) * share;
     for (int i = l; i < columns; i += GROUP) {
-        const float d = x[i] - m;
+        const float d = READ_X(x + i) - m;
         squares = fma(d, d, squares);
         rest += d;
     }
@@ -241,10 +245,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void layernorm_forwa
         rstd[rstd_at + r] = scale;
     }
     for (int i = l; i < columns; i += GROUP) {
-        float v = ((x[i] - m) - rest) * scale;
+        float v = ((READ_X(x + i) - m) - rest) * scale;
         if (has_weight) v *= weight[i];
         if (has_bias) v += bias[i];
-        y[i] = v;
+        WRITE_X(y + i, v);
     }
 }
 #endif
@@ -263,13 +267,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void layernorm_backw
     for (int i = l; i < columns; i += GROUP) {
         const float d = has_weight ? dy[i] * weight[i] : dy[i];
         sum += d;
-        products = fma(d, (x[i] - m) * scale, products);
+        products = fma(d, (READ_X(x + i) - m) * scale, products);
     }
     const float c1 = group_sum(sum, scratch) * share;
     const float c2 = group_sum(products, scratch) * share;
     for (int i = l; i < columns; i += GROUP) {
         const float d = has_weight ? dy[i] * weight[i] : dy[i];
-        const float v = slope * (d - c1 - (x[i] - m) * scale * c2);
+        const float v = slope * (d - c1 - (READ_X(x + i) - m) * scale * c2);
         dx[i] = accumulate ? dx[i] + v : v;
     }
 }
@@ -283,7 +287,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void layernorm_parti
         float w = 0.0f, b = 0.0f;
         for (long r = first; r < last; r++) {
             const float d = dy[dy_at + r * dy_pitch + c];
-            w = fma(d, (x[x_at + r * x_pitch + c] - mean[mean_at + r]) * rstd[rstd_at + r], w);
+            w = fma(d, (READ_X(x + x_at + r * x_pitch + c) - mean[mean_at + r]) * rstd[rstd_at + r], w);
             b += d;
         }
         partials[c] = w;

@@ -5,13 +5,13 @@
 //
 // x, y [tokens, heads · width] with pitches; cos and sin [positions, width / 2]; the token's row of them is
 // ids[token]. A pair is (i, i + width / 2), or (2i, 2i + 1) when interleaved. `turn` is 1, or -1 for the inverse: the
-// gradient. A position outside the table gives NaN.
+// gradient. A position outside the table gives NaN. x and y are activations: fp32, or bfloat16 with X_BF16.
 
 #ifdef VECTOR
 
-INLINE void rope_rows(
-    index_t begin, index_t end, GLOBAL const float *x, index_t x_pitch, GLOBAL const int *ids,
-    GLOBAL const float *cosines, GLOBAL const float *sines, GLOBAL float *y, index_t y_pitch, int heads, int width,
+INLINE void X_NAME(rope_rows)(
+    index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const int *ids,
+    GLOBAL const float *cosines, GLOBAL const float *sines, GLOBAL X_ELEMENT *y, index_t y_pitch, int heads, int width,
     int positions, int interleaved, float turn, int accumulate) {
     const int half_width = width / 2, whole = half_width / LANES * LANES, part = half_width - whole;
     for (index_t t = begin; t < end; t++) {
@@ -20,35 +20,36 @@ INLINE void rope_rows(
         GLOBAL const float *s = sines + (known ? id : 0) * (index_t)half_width;
         const float sign = known ? turn : NAN;
         for (int h = 0; h < heads; h++) {
-            GLOBAL const float *from = x + t * x_pitch + (index_t)h * width;
-            GLOBAL float *to = y + t * y_pitch + (index_t)h * width;
+            GLOBAL const X_ELEMENT *from = x + t * x_pitch + (index_t)h * width;
+            GLOBAL X_ELEMENT *to = y + t * y_pitch + (index_t)h * width;
             if (interleaved) {
                 for (int i = 0; i < half_width; i++) {
-                    const float a = from[2 * i], b = from[2 * i + 1], sine = s[i] * sign;
+                    const float a = READ_X(from + 2 * i), b = READ_X(from + 2 * i + 1), sine = s[i] * sign;
                     const float u = a * c[i] - b * sine, v = b * c[i] + a * sine;
-                    to[2 * i] = accumulate ? to[2 * i] + u : u;
-                    to[2 * i + 1] = accumulate ? to[2 * i + 1] + v : v;
+                    WRITE_X(to + 2 * i, accumulate ? READ_X(to + 2 * i) + u : u);
+                    WRITE_X(to + 2 * i + 1, accumulate ? READ_X(to + 2 * i + 1) + v : v);
                 }
                 continue;
             }
             for (int i = 0; i < whole; i += LANES) {
-                const real a = LOAD(from + i), b = LOAD(from + half_width + i);
+                const real a = LOAD_X(from + i), b = LOAD_X(from + half_width + i);
                 const real cosine = LOAD(c + i), sine = LOAD(s + i) * SPLAT(sign);
                 const real u = a * cosine - b * sine, v = b * cosine + a * sine;
-                STORE(to + i, accumulate ? LOAD(to + i) + u : u);
-                STORE(to + half_width + i, accumulate ? LOAD(to + half_width + i) + v : v);
+                STORE_X(to + i, accumulate ? LOAD_X(to + i) + u : u);
+                STORE_X(to + half_width + i, accumulate ? LOAD_X(to + half_width + i) + v : v);
             }
             if (part) {
-                const real a = load_part(from + whole, part, 0.0f), b = load_part(from + half_width + whole, part, 0.0f);
+                const real a = LOAD_PART_X(from + whole, part, 0.0f);
+                const real b = LOAD_PART_X(from + half_width + whole, part, 0.0f);
                 const real cosine = load_part(c + whole, part, 0.0f);
                 const real sine = load_part(s + whole, part, 0.0f) * SPLAT(sign);
                 real u = a * cosine - b * sine, v = b * cosine + a * sine;
                 if (accumulate) {
-                    u += load_part(to + whole, part, 0.0f);
-                    v += load_part(to + half_width + whole, part, 0.0f);
+                    u += LOAD_PART_X(to + whole, part, 0.0f);
+                    v += LOAD_PART_X(to + half_width + whole, part, 0.0f);
                 }
-                store_part(to + whole, u, part);
-                store_part(to + half_width + whole, v, part);
+                STORE_PART_X(to + whole, u, part);
+                STORE_PART_X(to + half_width + whole, v, part);
             }
         }
     }
@@ -58,9 +59,9 @@ INLINE void rope_rows(
 
 #ifdef __OPENCL_VERSION__
 #define ROPE_ARGUMENTS                                                                                                 \
-    long count, long count_per_item, __global const float *x, long x_at, __global const int *ids, long ids_at,         \
+    long count, long count_per_item, __global const X_ELEMENT *x, long x_at, __global const int *ids, long ids_at,     \
         __global const float *cosines, long cosines_at, __global const float *sines, long sines_at,                    \
-        __global float *y, long y_at, long x_pitch, long y_pitch, int heads, int width, int positions,                 \
+        __global X_ELEMENT *y, long y_at, long x_pitch, long y_pitch, int heads, int width, int positions,             \
         int interleaved, float turn, int accumulate
 #endif
 
@@ -69,7 +70,7 @@ INLINE void rope_rows(
 #if WANTED(rope)
 __kernel void rope(ROPE_ARGUMENTS) {
     const long begin = get_global_id(0) * count_per_item, end = min(count, begin + count_per_item);
-    rope_rows(
+    X_NAME(rope_rows)(
         begin, end, x + x_at, x_pitch, ids + ids_at, cosines + cosines_at, sines + sines_at, y + y_at, y_pitch, heads,
         width, positions, interleaved, turn, accumulate);
 }
@@ -89,12 +90,12 @@ __kernel void rope(ROPE_ARGUMENTS) {
         const long at = (long)(known ? id : 0) * half_width + i;
         const float cosine = cosines[cosines_at + at], sine = sines[sines_at + at] * (known ? turn : NAN);
         const long first = (long)h * width + (interleaved ? 2 * i : i), step = interleaved ? 1 : half_width;
-        __global const float *from = x + x_at + t * x_pitch + first;
-        __global float *to = y + y_at + t * y_pitch + first;
-        const float a = from[0], b = from[step];
+        __global const X_ELEMENT *from = x + x_at + t * x_pitch + first;
+        __global X_ELEMENT *to = y + y_at + t * y_pitch + first;
+        const float a = READ_X(from), b = READ_X(from + step);
         const float u = a * cosine - b * sine, v = b * cosine + a * sine;
-        to[0] = accumulate ? to[0] + u : u;
-        to[step] = accumulate ? to[step] + v : v;
+        WRITE_X(to, accumulate ? READ_X(to) + u : u);
+        WRITE_X(to + step, accumulate ? READ_X(to + step) + v : v);
     }
 }
 #endif

@@ -29,7 +29,9 @@ struct ReducedPrecisionTests {
         /// Variables, and what the function gets of them.
         func operands(on device: Device) throws -> (parameters: [Parameter], tensors: [Tensor]) {
             let variables = try shapes.enumerated().map { index, shape in
-                let values = (0..<shape.product).map { Float(sin(Double($0 * (index + 3)) * 0.7 + Double(index))) + 0.1 }
+                let values = (0..<shape.product).map {
+                    Float(sin(Double($0 * (index + 3)) * 0.7 + Double(index))) + 0.1
+                }
                 return try Tensor.variable(values, shape, on: device)
             }
             let tensors = try variables.enumerated().map { try $1.0.stored(as: $0 < activations ? .bf16 : .f32) }
@@ -42,18 +44,31 @@ struct ReducedPrecisionTests {
         Function("rmsNorm without weight", [[7, 16]]) { try $0[0].rmsNorm() },
         // Rows with gaps, and rows that are none.
         Function("rmsNorm of columns", [[7, 16]]) { try $0[0].transposed(0, 1).rmsNorm() },
+        Function("layerNorm", [[2, 5, 37], [37], [37]], activations: 1) {
+            try $0[0].layerNorm(weight: $0[1], bias: $0[2])
+        },
+        Function("layerNorm without weight", [[7, 16]]) { try $0[0].layerNorm() },
+        Function("rotated", [[5, 2 * 34]]) { try rotated($0[0], .halves) },
+        Function("rotated in pairs", [[5, 2 * 34]]) { try rotated($0[0], .interleaved) },
         Function("silu", [[5, 37]]) { try $0[0].map(.silu) },
         Function("gelu of columns", [[5, 37]]) { try $0[0].transposed(0, 1).map(.geluTanh) },
         Function("scaled", [[5, 37]]) { try $0[0].scaled(0.3) },
+        Function("dropout", [[5, 37]]) { try $0[0].dropout(0.3, seed: 1, stream: 2, firstElement: 3) },
         Function("sum", [[2, 5, 37], [2, 5, 37]]) { try $0[0] + $0[1] },
         Function("sum with a row", [[2, 5, 36], [36]]) { try $0[0] - $0[1] },
         Function("SwiGLU", [[5, 37], [5, 37]]) { try Tensor.gated(.swiglu, gate: $0[0], up: $0[1]) },
         Function("GEGLU", [[5, 36], [5, 36]]) { try Tensor.gated(.gegluTanh, gate: $0[0], up: $0[1]) },
     ]
 
+    private static func rotated(_ x: Tensor, _ pairing: RotaryEmbedding.Pairing) throws -> Tensor {
+        let table = try RotaryTable(width: 34, theta: 100, positions: 7, on: x.device)
+        let positions = try x.device.view([3, 0, 6, 1, 2].map(Int32.init), [5], .i32)
+        return try x.rotated(table, positions: positions, heads: 2, pairing: pairing)
+    }
+
     /// Products may add in another order; what stands in for their activation's argument is rounded too.
     static let products: [Function] = [
-        Function("linear with GELU", [[5, 16], [8, 16]]) { try $0[0].linear($0[1], activation: .geluTanh) },
+        Function("linear with GELU", [[5, 16], [8, 16]]) { try $0[0].linear($0[1], activation: .geluTanh) }
     ]
 
     /// Value and gradients of Σ y².

@@ -167,6 +167,9 @@ typedef struct {
     /// patterns.
     void (*dropout_range)(ptrdiff_t begin, ptrdiff_t end, const float *x, float *y, ptrdiff_t seed, ptrdiff_t stream,
                           ptrdiff_t first, ptrdiff_t threshold, int accumulate, float scale);
+    void (*dropout_range_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, unsigned short *y,
+                               ptrdiff_t seed, ptrdiff_t stream, ptrdiff_t first, ptrdiff_t threshold, int accumulate,
+                               float scale);
 
 // ---- elementwise.cl -------------------------------------------------------------------------------------------------
 #define CROWS_DECLARE(fn) crows_unary unary_##fn##_range; crows_unary_backward unary_##fn##_backward_range; \
@@ -335,6 +338,18 @@ typedef struct {
     void (*layernorm_partials_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
         *mean, const float *rstd, const float *dy, ptrdiff_t dy_pitch, float *partials, ptrdiff_t rows, int
         columns);
+    /// The same with x and y in bfloat16.
+    void (*layernorm_forward_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                                        const float *weight, const float *bias, unsigned short *y, ptrdiff_t y_pitch,
+                                        float *mean, float *rstd, int columns, int has_weight, int has_bias,
+                                        float epsilon);
+    void (*layernorm_backward_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                                         const float *weight, const float *mean, const float *rstd, const float *dy,
+                                         ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns,
+                                         int has_weight, int accumulate);
+    void (*layernorm_partials_blocks_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                                           const float *mean, const float *rstd, const float *dy, ptrdiff_t dy_pitch,
+                                           float *partials, ptrdiff_t rows, int columns);
     void (*layernorm_sums_range)(ptrdiff_t begin, ptrdiff_t end, const float *partials, float *dweight, float *dbias,
         int blocks, int columns, int want_weight, int want_bias, int accumulate);
 
@@ -360,6 +375,9 @@ typedef struct {
     void (*rope_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const int *ids, const float
         *cosines, const float *sines, float *y, ptrdiff_t y_pitch, int heads, int width, int positions, int
         interleaved, float turn, int accumulate);
+    void (*rope_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch, const int *ids,
+                           const float *cosines, const float *sines, unsigned short *y, ptrdiff_t y_pitch, int heads,
+                           int width, int positions, int interleaved, float turn, int accumulate);
 
     // ---- batchnorm.cl: formulas, parts and layouts there --------------------------------------------------------------
 

@@ -147,9 +147,9 @@ private func unarySample(
     let shape = special ? [f.specialArguments.count] : shape
     let text =
         (special
-        ? "\(name) special"
-        : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
-            + (accumulate ? " accumulate" : "")) + dtype.sampleText
+            ? "\(name) special"
+            : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
+                + (accumulate ? " accumulate" : "")) + dtype.sampleText
     return OpSample(text, size) { random in
         let x = (special ? f.specialArguments : f.arguments(shape.elements, &random)).held(by: dtype)
         let old: [Float]? = accumulate ? random.normal(shape.elements).held(by: dtype) : nil
@@ -182,9 +182,9 @@ private func unaryBackwardSample(
     let shape = special ? [arguments.count] : shape
     let text =
         (special
-        ? "\(name) special"
-        : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
-            + (accumulate ? " accumulate" : "")) + dtype.sampleText
+            ? "\(name) special"
+            : "\(name) \(shape.shapeText)" + (layout.padding > 0 ? " pitched" : "")
+                + (accumulate ? " accumulate" : "")) + dtype.sampleText
     return OpSample(text, size) { random in
         let x = (special ? arguments : f.arguments(shape.elements, &random)).held(by: dtype)
         let dy = random.distinct(shape.elements)

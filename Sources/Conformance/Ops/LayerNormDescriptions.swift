@@ -12,6 +12,8 @@ private struct LayerNormSample {
     var constant = false
     var padding = 0
     var accumulate = false
+    /// What x and y are stored as.
+    var dtype = DType.f32
     /// Backward: leave dx, or the parameters' gradients, out.
     var dx = true
     var parameters = true
@@ -21,7 +23,7 @@ private struct LayerNormSample {
         "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (bias ? "" : " no-bias")
             + (mean == 0 ? "" : " mean=\(mean)")
             + (constant ? " constant" : "") + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : "")
-            + (dx ? "" : " no-dx") + (parameters ? "" : " dx-only")
+            + (dx ? "" : " no-dx") + (parameters ? "" : " dx-only") + dtype.sampleText
     }
 
     static let shapes: [LayerNormSample] = [
@@ -35,10 +37,18 @@ private struct LayerNormSample {
         LayerNormSample(rows: 41, columns: 1271, size: .small),
         LayerNormSample(rows: 131, columns: 257, padding: 1, size: .small),
         LayerNormSample(rows: 2048, columns: 768, size: .perf),
+        LayerNormSample(rows: 1, columns: 1, dtype: .bf16), LayerNormSample(rows: 0, columns: 5, dtype: .bf16),
+        LayerNormSample(rows: 3, columns: 16, bias: false, dtype: .bf16),
+        LayerNormSample(rows: 3, columns: 17, weight: false, bias: false, dtype: .bf16),
+        LayerNormSample(rows: 5, columns: 33, padding: 3, dtype: .bf16),
+        LayerNormSample(rows: 3, columns: 37, mean: 1000, dtype: .bf16),
+        LayerNormSample(rows: 41, columns: 1271, dtype: .bf16, size: .small),
+        LayerNormSample(rows: 2048, columns: 768, dtype: .bf16, size: .perf),
     ]
     static let forward: [LayerNormSample] =
         shapes + [
             LayerNormSample(rows: 3, columns: 21, constant: true),
+            LayerNormSample(rows: 3, columns: 21, constant: true, dtype: .bf16),
             LayerNormSample(rows: 5, columns: 1271, mean: 1e4, size: .small),
         ]
     static let backward: [LayerNormSample] =
@@ -46,11 +56,14 @@ private struct LayerNormSample {
             LayerNormSample(rows: 5, columns: 10, accumulate: true), LayerNormSample(rows: 5, columns: 10, dx: false),
             LayerNormSample(rows: 5, columns: 10, parameters: false),
             LayerNormSample(rows: 131, columns: 67, padding: 2, accumulate: true, size: .small),
+            LayerNormSample(rows: 5, columns: 10, accumulate: true, dtype: .bf16),
+            LayerNormSample(rows: 131, columns: 67, padding: 2, accumulate: true, dtype: .bf16, size: .small),
         ]
 
     func x(_ random: inout RandomNumbers) -> [Float] {
-        constant
-            ? [Float](repeating: 3.3, count: rows * columns) : random.normal(rows * columns, scale: 1.5, mean: mean)
+        (constant
+            ? [Float](repeating: 3.3, count: rows * columns) : random.normal(rows * columns, scale: 1.5, mean: mean))
+            .held(by: dtype)
     }
 }
 
@@ -74,10 +87,10 @@ private func forwardSample(_ s: LayerNormSample) -> OpSample {
         let weight: [Float]? = s.weight ? random.normal(s.columns, mean: 1) : nil
         let bias: [Float]? = s.bias ? random.normal(s.columns) : nil
         var c = OpCase()
-        c.input("x", x, shape, .padded(s.padding))
+        c.input("x", x, shape, .padded(s.padding), as: s.dtype)
         if let weight { c.input("weight", weight, [s.columns]) }
         if let bias { c.input("bias", bias, [s.columns]) }
-        c.output("y", shape, .padded(s.padding * 2))
+        c.output("y", shape, .padded(s.padding * 2), dtype: s.dtype)
         c.output("mean", [s.rows])
         c.output("rstd", [s.rows])
         c.run(LayerNorm(epsilon: Float(epsilon))) {
@@ -100,7 +113,7 @@ private func forwardSample(_ s: LayerNormSample) -> OpSample {
                     y.append(Estimate(n * w + b, eps * (constant * (abs(n) + 1) * abs(w) + abs(b) + abs(n * w + b))))
                 }
             }
-            return ["y": .near(y), "mean": .near(means), "rstd": .near(rstds)]
+            return ["y": .near(y).rounded(to: s.dtype), "mean": .near(means), "rstd": .near(rstds)]
         }
         return c
     }
@@ -120,7 +133,7 @@ private func backwardSample(_ s: LayerNormSample) -> OpSample {
         let wantsWeight = s.parameters && s.weight
         let wantsBias = s.parameters && s.bias
         var c = OpCase()
-        c.input("x", x, shape, .padded(s.padding))
+        c.input("x", x, shape, .padded(s.padding), as: s.dtype)
         if let weight { c.input("weight", weight, [s.columns]) }
         c.input("dy", dy, shape, .padded(s.padding * 2))
         c.input("mean", means, [s.rows])

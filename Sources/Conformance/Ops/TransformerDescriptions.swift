@@ -161,11 +161,14 @@ private struct RotarySample {
     var accumulate = false
     /// The first token's position is outside the table.
     var outside = false
+    /// What x and y are stored as.
+    var dtype = DType.f32
     var size = SampleSize.tiny
 
     var text: String {
         "\(tokens)x\(heads)x\(width)" + (pairing == .interleaved ? " interleaved" : "") + (inverse ? " inverse" : "")
             + (padding > 0 ? " pitched" : "") + (accumulate ? " accumulate" : "") + (outside ? " outside" : "")
+            + dtype.sampleText
     }
 
     static let all: [RotarySample] = [
@@ -180,6 +183,16 @@ private struct RotarySample {
         RotarySample(tokens: 4, heads: 2, width: 6, outside: true),
         RotarySample(tokens: 131, heads: 7, width: 64, size: .small),
         RotarySample(tokens: 2048, heads: 12, width: 64, size: .perf),
+        RotarySample(tokens: 1, heads: 1, width: 2, dtype: .bf16),
+        RotarySample(tokens: 0, heads: 2, width: 4, dtype: .bf16),
+        RotarySample(tokens: 5, heads: 2, width: 34, padding: 3, dtype: .bf16),
+        RotarySample(tokens: 3, heads: 1, width: 32, inverse: true, dtype: .bf16),
+        RotarySample(tokens: 7, heads: 3, width: 10, pairing: .interleaved, padding: 1, dtype: .bf16),
+        RotarySample(tokens: 5, heads: 2, width: 36, accumulate: true, dtype: .bf16),
+        RotarySample(tokens: 5, heads: 2, width: 6, pairing: .interleaved, accumulate: true, dtype: .bf16),
+        RotarySample(tokens: 4, heads: 2, width: 6, outside: true, dtype: .bf16),
+        RotarySample(tokens: 131, heads: 7, width: 64, dtype: .bf16, size: .small),
+        RotarySample(tokens: 2048, heads: 12, width: 64, dtype: .bf16, size: .perf),
     ]
 }
 
@@ -187,18 +200,18 @@ private struct RotarySample {
 private func rotarySample(_ s: RotarySample) -> OpSample {
     OpSample(s.text, s.size) { random in
         let (columns, pairs, table) = (s.heads * s.width, s.width / 2, 11)
-        let x = random.normal(s.tokens * columns)
+        let x = random.normal(s.tokens * columns).held(by: s.dtype)
         let angles = random.normal(table * pairs, scale: 3)
         let (cosines, sines) = (angles.map { cos($0) }, angles.map { sin($0) })
-        let old: [Float]? = s.accumulate ? random.normal(x.count) : nil
+        let old: [Float]? = s.accumulate ? random.normal(x.count).held(by: s.dtype) : nil
         var positions = (0..<s.tokens).map { Int32($0 * 7 % table) }
         if s.outside { positions[0] = Int32(table) }
         var c = OpCase()
-        c.input("x", x, [s.tokens, columns], .padded(s.padding))
+        c.input("x", x, [s.tokens, columns], .padded(s.padding), as: s.dtype)
         c.input("positions", ints: positions, [s.tokens])
         c.input("cosines", cosines, [table, pairs])
         c.input("sines", sines, [table, pairs])
-        c.result("y", [s.tokens, columns], .padded(s.padding * 2), old: old)
+        c.result("y", [s.tokens, columns], .padded(s.padding * 2), old: old, as: s.dtype)
         c.run(RotaryEmbedding(s.pairing, heads: s.heads, inverse: s.inverse)) {
             .init(
                 x: $0["x"], positions: $0["positions"], cosines: $0["cosines"], sines: $0["sines"],
@@ -218,7 +231,7 @@ private func rotarySample(_ s: RotarySample) -> OpSample {
                 let (a, b) = (Double(x[i]) * cosine, Double(x[other]) * sine)
                 return Estimate(a + b, eps * 2 * (abs(a) + abs(b)))
             }
-            return ["y": .near(y.added(to: old))]
+            return ["y": .near(y.added(to: old)).rounded(to: s.dtype)]
         }
         return c
     }

@@ -1,5 +1,6 @@
 /// y = x / (1 − probability) where element e is kept, else 0. Element e is kept when the 32-bit word of (seed, stream, e), drawn by
-/// Philox 4×32-10, is at least probability · 2³²: every device and every batch split sees one mask. Contiguous.
+/// Philox 4×32-10, is at least probability · 2³²: every device and every batch split sees one mask. Contiguous; both f32 or
+/// both bf16.
 public struct Dropout: Op {
     public let probability: Float
     public let seed: UInt64
@@ -21,11 +22,13 @@ public struct Dropout: Op {
     public typealias Operands = Unary.Operands
     public var name: String { "dropout" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("y", o.y.view))
+        try requireActivations(("x", o.x), ("y", o.y.view))
         try require(probability >= 0 && probability < 1, "probability \(probability) is outside [0, 1)")
         try require(
             o.x.isContiguous && o.y.view.isContiguous && o.x.count == o.y.view.count,
             "x and y must be contiguous, of one length")
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 20 * Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 20 * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
+    }
 }

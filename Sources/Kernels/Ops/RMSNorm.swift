@@ -29,7 +29,9 @@ public struct RMSNorm: Op {
         try require(o.rstd.isContiguous && o.rstd.count == r.rows, "rstd is [\(r.rows)]")
         _ = try rows(o.y, "y")
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 4 * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 4 * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
+    }
 }
 
 /// The gradients of `RMSNorm`; each output may be absent. x is f32 or bf16, gradients are f32.

@@ -10,9 +10,11 @@ extension RotaryEmbedding {
             ]
         switch device.family {
         case .vector:
-            try device.launchRows("rope.cl", "rope", rows: rx.rows, columns: rx.columns, arguments)
+            try device.launchRows(
+                "rope.cl", "rope", options: o.x.activationOption, rows: rx.rows, columns: rx.columns, arguments)
         case .simt, .nvptx:
-            try device.launchElements("rope.cl", "rope", count: rx.rows * rx.columns / 2, arguments)
+            try device.launchElements(
+                "rope.cl", "rope", options: o.x.activationOption, count: rx.rows * rx.columns / 2, arguments)
         }
     }
 }

@@ -1,5 +1,5 @@
 /// Rotary position embedding (Su et al. 2021, arXiv:2104.09864): pairs of a head's numbers are turned by the angle of their position and
-/// frequency. x, y `[tokens, heads · width]`; positions int32 `[tokens]`; cosines, sines `[table, width / 2]`. The gradient is the same
+/// frequency. x, y `[tokens, heads · width]`, both f32 or both bf16, computed in fp32; positions int32 `[tokens]`; cosines, sines `[table, width / 2]`. The gradient is the same
 /// with `inverse`. A position outside the table gives NaN.
 public struct RotaryEmbedding: Op {
     /// Which numbers of a head form a pair.
@@ -34,7 +34,8 @@ public struct RotaryEmbedding: Op {
     }
     public var name: String { "rotary_embedding" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("x", o.x), ("y", o.y.view), ("cosines", o.cosines), ("sines", o.sines))
+        try requireActivations(("x", o.x), ("y", o.y.view))
+        try requireF32(("cosines", o.cosines), ("sines", o.sines))
         let (rx, ry) = (try rows(o.x, "x"), try rows(o.y.view, "y"))
         try require(
             rx.rows == ry.rows && rx.columns == ry.columns, "x \(o.x.shape) and y \(o.y.view.shape) differ")
@@ -51,5 +52,7 @@ public struct RotaryEmbedding: Op {
         }
         try require(o.cosines.shape[0] <= Int(Int32.max) && rx.columns <= Int(Int32.max), "the table is too large")
     }
-    public func cost(_ o: Operands) -> Cost { Cost(flops: 3 * Double(o.x.count), bytes: 8 * Double(o.x.count)) }
+    public func cost(_ o: Operands) -> Cost {
+        Cost(flops: 3 * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
+    }
 }

@@ -111,19 +111,20 @@ public struct RotaryTable: Sendable {
 }
 
 extension Tensor {
-    /// Heads `[tokens, heads · width]` turned to their positions, int32 `[tokens]`; a position outside the table gives NaN.
+    /// Heads `[tokens, heads · width]` turned to their positions, int32 `[tokens]`, stored as they are; a position outside the table gives
+    /// NaN.
     public func rotated(
         _ table: RotaryTable, positions: View, heads: Int, pairing: RotaryEmbedding.Pairing = .halves
     ) throws -> Tensor {
-        let x = try device.wide(view.rows == nil ? contiguousView() : view)
-        let y = try device.empty(shape)
+        let x = try view.rows == nil ? contiguousView() : view
+        let y = try device.empty(shape, dtype)
         func turn(_ x: View, _ y: Output, inverse: Bool) throws {
             try run(
                 RotaryEmbedding(pairing, heads: heads, inverse: inverse),
                 .init(x: x, positions: positions, cosines: table.cosines, sines: table.sines, y: y), on: device)
         }
         try turn(x, .write(y), inverse: false)
-        return Tensor.recorded(try device.stored(y, as: dtype), device, from: [self]) { [input = node] node, gradient in
+        return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             try turn(try node.dense(gradient), try input!.sink(), inverse: true)
         }
     }

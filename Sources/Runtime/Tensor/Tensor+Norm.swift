@@ -1,26 +1,24 @@
 import RetortKernels
 
 extension Tensor {
-    /// (x − mean) / √(variance + epsilon) · weight + bias over the last dimension; weight and bias `[columns]`.
+    /// (x − mean) / √(variance + epsilon) · weight + bias over the last dimension, stored as x is; weight and bias `[columns]`.
     public func layerNorm(weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Float = 1e-5) throws -> Tensor {
         guard rank >= 1 else { throw TensorError("layer norm of a scalar") }
         let x = try contiguousView()
         let rows = count / Swift.max(1, shape[rank - 1])
-        let y = try device.empty(shape)
+        let y = try device.empty(shape, dtype)
         let (mean, rstd) = (try device.empty([rows]), try device.empty([rows]))
         try run(
             LayerNorm(epsilon: epsilon),
-            .init(x: try device.wide(x), weight: weight?.view, bias: bias?.view, y: y, mean: mean, rstd: rstd),
-            on: device)
+            .init(x: x, weight: weight?.view, bias: bias?.view, y: y, mean: mean, rstd: rstd), on: device)
         let inputs = [self] + (weight.map { [$0] } ?? []) + (bias.map { [$0] } ?? [])
-        return Tensor.recorded(try device.stored(y, as: dtype), device, from: inputs) {
+        return Tensor.recorded(y, device, from: inputs) {
             [nx = node, nw = weight?.node, nb = bias?.node, w = weight?.view] node, gradient in
             let dy = try node.dense(gradient)
             try run(
                 LayerNormBackward(),
                 .init(
-                    x: try node.device.wide(x), weight: w, dy: dy, mean: mean, rstd: rstd, dx: try nx?.sink(),
-                    dWeight: try nw?.sink(),
+                    x: x, weight: w, dy: dy, mean: mean, rstd: rstd, dx: try nx?.sink(), dWeight: try nw?.sink(),
                     dBias: try nb?.sink()), on: node.device)
         }
     }
