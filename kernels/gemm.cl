@@ -8,14 +8,15 @@
 //     v = alpha * sum   (+ bias[column])   ->  stored to `pre` if asked   ->  activation   (+ residual[row, column])
 //     C = v,  or  C + v  when `accumulate` is set
 //
-// Two kernel families share this file and the epilogue. The host picks one per device when it builds the program:
+// Kernel families that share this file and the epilogue. The host picks one per device when it builds the program:
 //
-//   -DVECTOR   CPUs. One work-item computes a whole tile with `float16` arithmetic: no local memory, no barriers,
-//              because CPU runtimes turn work-groups with barriers into slow loops over spilled variables.
-//   -DSIMT     GPUs. A work-group shares a tile of A and B in local memory, each work-item keeps a small block of C
-//              in registers.
+//   -DVECTOR        CPUs. One work-item computes a whole tile with `float16` arithmetic: no local memory, no barriers,
+//                   because CPU runtimes turn work-groups with barriers into slow loops over spilled variables.
+//   -DSIMT          GPUs. A work-group shares a tile of A and B in local memory, each work-item keeps a small block of C
+//                   in registers.
+//   -DMATRIX_UNITS  GPUs that multiply small matrices of bf16 by themselves (family `nvptx`); see there.
 //
-// Both sum in an order fixed by the launch plan: two runs of one plan give the same bits.
+// All sum in an order fixed by the launch plan: two runs of one plan give the same bits.
 //
 // A, B and C are fp32, or bfloat16 with -DA_BF16, -DB_BF16, -DC_BF16; `pre` and `residual` are stored as C is. Numbers become fp32
 // when they are loaded, all sums are fp32, and C is rounded once, after the epilogue.
@@ -61,7 +62,7 @@ typedef float c_t;
 #endif
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Epilogue, common to both families
+// Epilogue, common to all families
 // ---------------------------------------------------------------------------------------------------------------------
 
 // Bits of the `epilogue` argument; the activation sits above them.

@@ -46,6 +46,13 @@ import Testing
         #expect(!Self.plans(.cpu).contains { $0.shape == "4096x4096x4096" })
     }
 
+    @Test func interpretersAreFoundByName() {
+        func python(_ name: String) -> String { PyTorchPeer(python: name, scripts: "scripts", kind: .cpu).python }
+        #expect(python("sh").hasSuffix("/sh"))
+        #expect(python("./sh") == "./sh")
+        #expect(python("no-such-interpreter") == "no-such-interpreter")
+    }
+
     /// Steps between two waits for the device: what one of ours takes, theirs takes too.
     @Test func asManyStepsARepetition() throws {
         let step = try #require(Self.plans(.cuda).first { $0.name.hasPrefix("kd_step") })

@@ -281,6 +281,15 @@ struct CommandLineTests {
         expect(try place.train(device: ""), .device, "no device is called ''")
     }
 
+    @Test("kernels of a family that is not there: 69, with those that are", openCL)
+    func noSuchFamily() throws {
+        let place = try Workplace()
+        expect(
+            try place.train(device: "opencl:0", environment: ["RETORT_FAMILY": "smit"]), .device, "RETORT_FAMILY",
+            "smit",
+            "vector, simt, nvptx")
+    }
+
     @Test("no OpenCL loader: 69 for OpenCL, nothing for the rest")
     func noLoader() throws {
         let place = try Workplace()

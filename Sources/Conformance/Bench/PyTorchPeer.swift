@@ -12,10 +12,23 @@ struct PyTorchPeer: Sendable {
         init(beside device: Device) { self = device.isGPU ? .cuda : .cpu }
     }
 
+    /// A path; a bare name such as "python3" is looked for where a shell would.
     let python: String
     /// The folder of gemm.py, conv.py, kd_rows.py, kd_head.py, mlp_step.py, resnet_step.py, lm_step.py, lm_decode.py, device.py.
     let scripts: String
     let kind: Kind
+
+    init(python: String, scripts: String, kind: Kind) {
+        self.python = python.contains("/") ? python : Self.found(python) ?? python
+        self.scripts = scripts
+        self.kind = kind
+    }
+
+    private static func found(_ name: String) -> String? {
+        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+            .map { "\($0)/\(name)" }
+            .first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
 
     /// The end of a comparison's name.
     var place: String { kind == .cpu ? "on the CPU" : "on the GPU" }

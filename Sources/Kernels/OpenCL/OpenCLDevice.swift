@@ -90,9 +90,20 @@ public final class OpenCLDevice: Sendable {
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
         rehearsed = nil
 
-        let forced = family ?? environment["RETORT_FAMILY"].flatMap(KernelFamily.init(rawValue:))
+        let forced = try family ?? Self.forcedFamily(environment)
         let candidates = forced.map { [$0] } ?? KernelFamily.candidates(for: info)
         self.family = try Self.probe(candidates, info, programs, context, queue)
+    }
+
+    /// The family that `RETORT_FAMILY` names; nil where it is not set.
+    private static func forcedFamily(_ environment: [String: String]) throws -> KernelFamily? {
+        guard let name = environment["RETORT_FAMILY"], !name.isEmpty else { return nil }
+        guard let family = KernelFamily(rawValue: name) else {
+            let names = KernelFamily.allCases.map(\.rawValue).joined(separator: ", ")
+            throw KernelError(
+                .device, "RETORT_FAMILY names a kernel family that does not exist: \(name)", help: "there are \(names)")
+        }
+        return family
     }
 
     /// What asks an arena without bytes for the memory that ops take on a device, and enqueues nothing.
