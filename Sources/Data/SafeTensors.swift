@@ -108,9 +108,8 @@ public final class SafeTensors: Sendable {
     }
 
     /// Some of the elements as Float, for the types that `floats(_:)` takes.
-    /// - Parameters:
-    ///   - first: the place of the first among the tensor's elements.
-    ///   - buffer: gets as many as it has room for.
+    /// - `first`: the place of the first among the tensor's elements.
+    /// - `buffer`: gets as many as it has room for.
     /// - Throws: as `floats(_:)`; exit 70 for elements beyond the last.
     public func floats(
         _ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>

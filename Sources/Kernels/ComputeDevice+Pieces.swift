@@ -10,7 +10,7 @@ extension ComputeDevice {
     private static let pieceBytes = 1 << 20
 
     /// Fills a contiguous view, f32 or bf16, piece by piece; returns when everything is there. What becomes bf16 is rounded.
-    /// - Parameter read: called for each piece, in any order and on several threads at once. The memory is the view's own where the host
+    /// - `read`: called for each piece, in any order and on several threads at once. The memory is the view's own where the host
     ///   can reach it.
     /// - Throws: what `read` throws, of several errors that of the first piece.
     public func write(to view: View, pieces read: PieceReader) throws {

@@ -9,7 +9,7 @@ public enum ModelDirectory {
     static let largestConfig = 1 << 20
 
     /// Writes the files; each appears whole or not at all.
-    /// - Parameter region: what the model sees of each example.
+    /// - `region`: what the model sees of each example.
     /// - Throws: `RetortError` 73 or 74.
     public static func save(
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, region: InputRegion = InputRegion(),

@@ -25,6 +25,7 @@ public struct SourcePosition: Sendable, Equatable {
     /// - Parameters:
     ///   - offset: a byte offset; beyond the end means the end.
     ///   - bytes: the whole file, or the part of it that begins at `origin`; not necessarily valid UTF-8.
+    ///   - origin: where the bytes begin in the file.
     public init(offset: Int, in bytes: [UInt8], origin: SourceOrigin = .start) {
         let offset = min(max(offset, 0), bytes.count)
         var line = origin.line

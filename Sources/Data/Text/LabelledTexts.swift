@@ -46,7 +46,7 @@ public struct LabelledTexts: Sendable, Equatable {
 
     public let rows: [Row]
 
-    /// - Parameter limit: rows at most.
+    /// - `limit`: rows at most.
     /// - Throws: exit 66 when the file is not there; 65, with file:line:column, for the first row that has not what is asked for, and when
     ///   there is no row; 69 for a compressed file without the library for it; 74 on I/O errors.
     public static func read(

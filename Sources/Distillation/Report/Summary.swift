@@ -1,7 +1,7 @@
 import RetortSupport
 
 /// The results as plain text for a terminal of 100 columns: what the arms can do, what they cost, and what it means.
-/// - Parameter withVerdict: say what it means.
+/// - `withVerdict`: say what it means.
 public func summaryTable(_ results: RunResults, withVerdict: Bool = true) -> String {
     let costs: Set<String> = [
         Metric.parameters.rawValue, Metric.bytes.rawValue, Metric.latency.rawValue, Metric.peakBytes.rawValue,

@@ -6,7 +6,7 @@ public protocol Teacher: AnyObject {
     /// What each of its models can show.
     var catalogs: [SignalCatalog] { get }
     /// The answers of each model to a batch, off the tape.
-    /// - Parameter paths: the signals to keep of each model; none of those beyond its end.
+    /// - `paths`: the signals to keep of each model; none of those beyond its end.
     func answer(_ x: Tensor, capturing paths: [Set<String>]) throws -> [ModelOutput]
     /// `batchNorm(before:)` of one of its models.
     func batchNorm(before path: String, ofModel index: Int) -> BatchNorm2d?

@@ -149,7 +149,7 @@ public struct DeviceRows {
     }
 
     /// All examples in order, as they are, `[part, …sample]` at a time.
-    /// - Parameter part: examples of each call; the last may have fewer.
+    /// - `part`: examples of each call; the last may have fewer.
     /// - Throws: what `body` throws; `RetortError` of a file that cannot be decoded, 75 when a signal asked to stop meanwhile.
     public func forEachPart(of part: Int, on device: Device, _ body: (Tensor) throws -> Void) throws {
         // One batch ahead: parts for measuring are larger than those for training.

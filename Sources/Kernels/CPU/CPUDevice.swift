@@ -15,7 +15,7 @@ public final class CPUDevice: Sendable {
     private let isRehearsal: Bool
     private let prefersOpenBLAS: Bool
 
-    /// - Parameter prefersOpenBLAS: products are OpenBLAS's everywhere: for comparisons.
+    /// - `prefersOpenBLAS`: products are OpenBLAS's everywhere: for comparisons.
     /// - Throws: `KernelError` of kind `device` when OpenBLAS cannot be loaded.
     public init(threads: Int? = nil, profiler: Profiler? = nil, prefersOpenBLAS: Bool = false) throws {
         if let why = copenblas_load_error() {

@@ -42,7 +42,7 @@ public final class Transfer: Sendable {
     }
 
     /// Copies bytes to the beginning of a contiguous view, which they must not exceed; returns when they are there.
-    /// - Parameter fence: is waited for first; nil: the view is free.
+    /// - `fence`: is waited for first; nil: the view is free.
     public func write(_ bytes: UnsafeRawBufferPointer, to view: View, after fence: Fence? = nil) throws {
         precondition(view.isContiguous && bytes.count <= view.count * view.dtype.size, "\(bytes.count) \(view.shape)")
         guard let base = bytes.baseAddress, !bytes.isEmpty else { return }

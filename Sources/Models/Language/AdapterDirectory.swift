@@ -3,7 +3,7 @@ import RetortSupport
 
 /// Adapters on disk as Hugging Face's PEFT reads and writes them: `adapter_config.json` and `adapter_model.safetensors`.
 public enum AdapterDirectory {
-    /// - Parameter base: the directory of the model that they adapt.
+    /// - `base`: the directory of the model that they adapt.
     /// - Throws: `RetortError` 73 or 74.
     public static func save(
         _ adaptation: LowRankAdaptation, of model: any LanguageModel, base: String, to folder: String

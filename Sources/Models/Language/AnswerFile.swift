@@ -14,10 +14,9 @@ public struct AnswerFile {
     private let options: WritingOptions
     private let identity: JSON
 
-    /// - Parameters:
-    ///   - template: how conversations are written; nil: the tokenizer's own.
-    ///   - separator: between a plain prompt and its answer.
-    ///   - model: what the manifest calls the model: a digest of its files.
+    /// - `template`: how conversations are written; nil: the tokenizer's own.
+    /// - `separator`: between a plain prompt and its answer.
+    /// - `model`: what the manifest calls the model: a digest of its files.
     public init(
         _ writer: TextGenerator, _ source: TextSource, template: ChatTemplate? = nil, separator: String = "",
         options: WritingOptions, model: String
@@ -39,9 +38,8 @@ public struct AnswerFile {
     }
 
     /// Writes what is not there yet.
-    /// - Parameters:
-    ///   - batch: prompts that are answered side by side.
-    ///   - onProgress: called with the answers that are there.
+    /// - `batch`: prompts that are answered side by side.
+    /// - `onProgress`: called with the answers that are there.
     /// - Returns: how many answers were there before.
     /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read; 73 for a file that answers another question; 74 on
     ///   a full disk; 75 when a signal asked to stop: whole batches are kept.

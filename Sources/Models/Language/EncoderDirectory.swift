@@ -5,10 +5,9 @@ import RetortSupport
 /// An encoder on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
 public enum EncoderDirectory {
     /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training.
-    /// - Parameters:
-    ///   - head: what shall stand on the encoder; nil: what stands on it in the directory. Another one than there begins anew.
-    ///   - seed: draws what is new.
-    ///   - trains: false freezes the model and spares the memory of its gradients.
+    /// - `head`: what shall stand on the encoder; nil: what stands on it in the directory. Another one than there begins anew.
+    /// - `seed`: draws what is new.
+    /// - `trains`: false freezes the model and spares the memory of its gradients.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
     public static func load(
         _ folder: String, head: EncoderHead? = nil, seed: UInt64 = 0, on device: Device, trains: Bool = true
@@ -45,9 +44,8 @@ public enum EncoderDirectory {
     }
 
     /// Writes the config, with the model's head and the type that the weights have now, and `model.safetensors` or its shards.
-    /// - Parameters:
-    ///   - classes: what the classes of its head are called; empty: as its config says.
-    ///   - shardBytes: of a file's tensors at most, unless one alone is larger.
+    /// - `classes`: what the classes of its head are called; empty: as its config says.
+    /// - `shardBytes`: of a file's tensors at most, unless one alone is larger.
     /// - Throws: `RetortError` 73 or 74.
     public static func save(
         _ model: any EncoderModel, classes: [String] = [], to folder: String,

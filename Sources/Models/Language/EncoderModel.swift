@@ -30,7 +30,7 @@ public protocol EncoderModel: Module, SendableMetatype, TokenLayers {
     /// vocabulary's head sees) `[rows, tokens, hidden]`.
     var signals: [String] { get }
 
-    /// - Parameter paths: signals to keep.
+    /// - `paths`: signals to keep.
     /// - Throws: `TensorError` for a token or type that the model does not have, and for more tokens than it has positions.
     func forward(_ batch: EncoderBatch, capturing paths: Set<String>) throws -> EncoderOutput
 
@@ -80,7 +80,7 @@ public enum EncoderModelRegistry {
     public static let all: [any EncoderModel.Type] = [Encoder.self]
 
     /// A model as config.json describes it, not yet on a device.
-    /// - Parameter head: what shall stand on it; nil: what config.json says.
+    /// - `head`: what shall stand on it; nil: what config.json says.
     /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
     public static func make(_ config: JSONCursor, head: EncoderHead? = nil) throws -> any EncoderModel {
         try find(config).init(config, head: head)

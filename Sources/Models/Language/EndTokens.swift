@@ -4,7 +4,7 @@ import RetortSupport
 /// Tokens after which a model writes nothing: what its files name between them. A chat model's config.json often knows the end of a text
 /// alone, and generation_config.json the end of a turn.
 public enum EndTokens {
-    /// - Parameter tokenizer: its end token counts too.
+    /// - `tokenizer`: its end token counts too.
     /// - Throws: `RetortError` 65 for what is no token id.
     public static func of(_ folder: String, _ tokenizer: Tokenizer) throws -> Set<Int32> {
         var ends = Set([tokenizer.special("eos")?.id].compactMap { $0 })

@@ -20,11 +20,10 @@ public struct WritingOptions: Sendable {
 extension LanguageModel {
     /// Continues prompts side by side, a token at a time. What is written to a prompt does not depend on its neighbours, but for the
     /// rounding of products of other sizes.
-    /// - Parameters:
-    ///   - prompts: token ids, at least one each.
-    ///   - texts: numbers that draws go by, one for each prompt; nil: 0, 1, ….
-    ///   - mixture: another model that has a say in every token.
-    ///   - onToken: called with the place of the prompt and each token as it is chosen.
+    /// - `prompts`: token ids, at least one each.
+    /// - `texts`: numbers that draws go by, one for each prompt; nil: 0, 1, ….
+    /// - `mixture`: another model that has a say in every token.
+    /// - `onToken`: called with the place of the prompt and each token as it is chosen.
     /// - Returns: the new tokens of each.
     /// - Throws: `RetortError` 75 when a signal asked to stop.
     public func generate(

@@ -30,7 +30,7 @@ public protocol LanguageModel: Module, SendableMetatype, TokenLayers {
     var checkpointsActivations: Bool { get set }
 
     /// Reads tokens, behind those in the cache where there is one, up to what the head sees: losses that never form all logits begin here.
-    /// - Parameter paths: signals to keep.
+    /// - `paths`: signals to keep.
     /// - Throws: `TensorError` for a token that the vocabulary does not have.
     func hidden(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> HiddenStates
 
@@ -58,7 +58,7 @@ public struct HiddenStates {
 
 extension LanguageModel {
     /// Reads tokens, behind those in the cache where there is one.
-    /// - Parameter paths: signals to keep.
+    /// - `paths`: signals to keep.
     /// - Returns: logits `[rows, tokens, vocabulary]`: of each token's successor.
     /// - Throws: `TensorError` for a token that the vocabulary does not have.
     public func forward(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> ModelOutput

@@ -8,10 +8,9 @@ import RetortSupport
 public enum LanguageModelDirectory {
     /// Reads a directory; weights in one file or in shards, of f32, f16 or bf16. The model is not in training. On a device without bytes
     /// config.json is all that is looked at.
-    /// - Parameters:
-    ///   - trains: false freezes the model and spares the memory of its gradients.
-    ///   - dtype: what the matrices of a frozen model are stored as, f32 or bf16, half the memory: other numbers are rounded. It computes in
-    ///     fp32.
+    /// - `trains`: false freezes the model and spares the memory of its gradients.
+    /// - `dtype`: what the matrices of a frozen model are stored as, f32 or bf16, half the memory: other numbers are rounded. It computes in
+    ///   fp32.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
     public static func load(_ folder: String, on device: Device, trains: Bool = true, dtype: DType = .f32) throws -> (
         model: any LanguageModel, arena: ParameterArena
@@ -35,7 +34,7 @@ public enum LanguageModelDirectory {
     }
 
     /// SHA-256 over config.json and the weights: the identity of a model.
-    /// - Parameter dtype: what it is stored as in memory: rounded weights are another model.
+    /// - `dtype`: what it is stored as in memory: rounded weights are another model.
     /// - Throws: `RetortError` 65, 66, 74.
     public static func digest(_ folder: String, dtype: DType = .f32) throws -> String {
         let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
@@ -86,7 +85,7 @@ public enum LanguageModelDirectory {
     ]
 
     /// Writes the config as it was, with the type that the weights have now, and `model.safetensors` or its shards.
-    /// - Parameter shardBytes: of a file's tensors at most, unless one alone is larger.
+    /// - `shardBytes`: of a file's tensors at most, unless one alone is larger.
     /// - Throws: `RetortError` 73 or 74.
     public static func save(
         _ model: any LanguageModel, to folder: String, shardBytes: Int = ShardedWeights.usualBytes

@@ -20,9 +20,8 @@ public final class MaskedLanguageModel: LanguageModel {
     }
 
     /// Reads a directory; the head begins anew where another stands there.
-    /// - Parameters:
-    ///   - seed: draws what is new.
-    ///   - trains: false freezes the model and spares the memory of its gradients.
+    /// - `seed`: draws what is new.
+    /// - `trains`: false freezes the model and spares the memory of its gradients.
     /// - Throws: as `EncoderDirectory.load`.
     public static func load(_ folder: String, seed: UInt64 = 0, on device: Device, trains: Bool = true) throws -> (
         model: MaskedLanguageModel, arena: ParameterArena

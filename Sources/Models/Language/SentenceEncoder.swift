@@ -9,7 +9,7 @@ public struct SentenceEncoder {
     public let settings: SentenceSettings
     public let tokenizer: Tokenizer
 
-    /// - Parameter settings: nil: what the directory says.
+    /// - `settings`: nil: what the directory says.
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
     public init(_ folder: String, settings: SentenceSettings? = nil, on device: Device) throws {
         let settings = try settings ?? SentenceSettings(in: folder)
@@ -18,7 +18,7 @@ public struct SentenceEncoder {
     }
 
     /// A model that is there, in training perhaps.
-    /// - Parameter file: where it comes from, for errors.
+    /// - `file`: where it comes from, for errors.
     /// - Throws: `RetortError` 65 where the tokenizer has ids that the model does not know.
     public init(_ model: any EncoderModel, _ tokenizer: Tokenizer, _ settings: SentenceSettings, file: String) throws {
         guard tokenizer.idLimit <= model.vocabulary else {
@@ -39,7 +39,7 @@ public struct SentenceEncoder {
     }
 
     /// Vectors of texts, in their order.
-    /// - Parameter rows: texts read at once; it changes nothing but speed and memory.
+    /// - `rows`: texts read at once; it changes nothing but speed and memory.
     /// - Throws: `RetortError` 65 for a text of which the tokenizer makes no token; 75 when a signal asked to stop.
     public func embed(_ texts: [String], rows: Int = 32) throws -> [[Float]] {
         precondition(rows > 0)

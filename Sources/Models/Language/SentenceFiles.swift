@@ -9,9 +9,8 @@ extension SentenceSettings {
 
     /// Writes what sentence-transformers reads beside a Hugging Face directory: `modules.json`, the pooling's `config.json` and
     /// `sentence_bert_config.json`.
-    /// - Parameters:
-    ///   - width: numbers of a token's vector.
-    ///   - positions: tokens that the model reads at most.
+    /// - `width`: numbers of a token's vector.
+    /// - `positions`: tokens that the model reads at most.
     /// - Throws: `RetortError` 73 or 74.
     public func save(to folder: String, width: Int, positions: Int) throws {
         let kinds = ["Transformer", "Pooling"] + (normalizes ? ["Normalize"] : [])

@@ -22,7 +22,7 @@ public struct TextGenerator {
         }
     }
 
-    /// - Parameter dtype: what the model's matrices are stored as, f32 or bf16.
+    /// - `dtype`: what the model's matrices are stored as, f32 or bf16.
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
     public init(_ folder: String, dtype: DType = .f32, on device: Device) throws {
         try self.init(
@@ -31,7 +31,7 @@ public struct TextGenerator {
     }
 
     /// Of a model that is there.
-    /// - Parameter folder: where it comes from: its files say what ends a text.
+    /// - `folder`: where it comes from: its files say what ends a text.
     /// - Throws: `RetortError` 65 where the tokenizer has ids that the model does not know.
     public init(_ model: any LanguageModel, _ tokenizer: Tokenizer, from folder: String) throws {
         self.model = model
@@ -45,7 +45,7 @@ public struct TextGenerator {
     }
 
     /// The tokens of a prompt.
-    /// - Parameter template: makes it what the user says, and lets the assistant answer; nil: the text as it is.
+    /// - `template`: makes it what the user says, and lets the assistant answer; nil: the text as it is.
     /// - Throws: `RetortError` 65 for a prompt without a token, or one that is longer than the model's context.
     public func prompt(_ text: String, template: ChatTemplate? = nil) throws -> [Int32] {
         let turns = [ChatMessage(role: "user", content: text)]
@@ -67,7 +67,7 @@ public struct TextGenerator {
     }
 
     /// Continues a text.
-    /// - Parameter onText: called with each piece as soon as its characters are complete.
+    /// - `onText`: called with each piece as soon as its characters are complete.
     /// - Throws: as `prompt`; `RetortError` 75 when a signal asked to stop.
     public func write(
         _ prompt: String, template: ChatTemplate? = nil, count: Int, sampling: TokenSampling,

@@ -9,7 +9,7 @@ public enum TokenPooling: String, Sendable, CaseIterable {
     /// The largest number of each column.
     case max
 
-    /// - Parameter hidden: `[rows, tokens, hidden]`.
+    /// - `hidden`: `[rows, tokens, hidden]`.
     /// - Returns: `[rows, hidden]`; padding does not count.
     public func callAsFunction(_ hidden: Tensor, _ tokens: TokenBatch) throws -> Tensor {
         guard hidden.rank == 3, hidden.shape[0] == tokens.rows, hidden.shape[1] == tokens.length else {

@@ -41,7 +41,7 @@ public struct ChatTemplate: Sendable, Equatable {
     }
 
     /// The template that a Jinja text is, by its shape.
-    /// - Parameter place: the file it stands in, for the error.
+    /// - `place`: the file it stands in, for the error.
     /// - Throws: `RetortError` 65 when it is none of those known.
     public static func recognize(_ jinja: String, in place: JSONCursor? = nil) throws -> ChatTemplate {
         let digest = TemplateShape.digest(jinja)
@@ -57,9 +57,8 @@ public struct ChatTemplate: Sendable, Equatable {
     }
 
     /// The conversation as the model reads it. Encode it with `addSpecialTokens: false`: what it begins with is in it.
-    /// - Parameters:
-    ///   - addGenerationPrompt: end with what comes before the assistant's answer.
-    ///   - bos: the model's token for a beginning, empty when it has none; `eos`: that for an end.
+    /// - `addGenerationPrompt`: end with what comes before the assistant's answer.
+    /// - `bos`: the model's token for a beginning, empty when it has none; `eos`: that for an end.
     /// - Throws: `RetortError` 65 for turns that the format has no way to write.
     public func render(
         _ messages: [ChatMessage], addGenerationPrompt: Bool, bos: String = "", eos: String = ""
@@ -70,7 +69,7 @@ public struct ChatTemplate: Sendable, Equatable {
 
 extension Tokenizer {
     /// The ids of a conversation.
-    /// - Parameter template: the model's own when nil.
+    /// - `template`: the model's own when nil.
     /// - Throws: `RetortError` 65 when the model's own is not known, or cannot write these turns.
     public func encode(
         _ messages: [ChatMessage], template: ChatTemplate? = nil, addGenerationPrompt: Bool,

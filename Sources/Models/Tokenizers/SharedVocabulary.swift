@@ -76,7 +76,7 @@ public struct SharedVocabulary: Sendable {
     public func knows(teacherID id: Int32) -> Bool { isKnown.indices.contains(Int(id)) && isKnown[Int(id)] }
 
     /// The student's labels as places among the shared tokens; `ignored` for those that the teacher does not know.
-    /// - Parameter ignored: the label that masks a position; it stays.
+    /// - `ignored`: the label that masks a position; it stays.
     public func labels(_ ids: [Int32], ignored: Int32 = -100) -> [Int32] {
         ids.map { place(of: $0).map(Int32.init) ?? ignored }
     }

@@ -21,7 +21,7 @@ public struct TokenAgreement: Sendable {
     }
 
     /// Of one text.
-    /// - Parameter ids: in the source's tokens; what they write is encoded anew, by both. Marks that the source alone has stand in no text: what
+    /// - `ids`: in the source's tokens; what they write is encoded anew, by both. Marks that the source alone has stand in no text: what
     ///   is between them is compared, a text each.
     /// - Throws: `RetortError` 65 for a text that a tokenizer cannot read.
     public init(_ bridge: TokenBridge, of ids: [Int32]) throws {

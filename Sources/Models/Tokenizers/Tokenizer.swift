@@ -155,9 +155,8 @@ public final class Tokenizer: Sendable {
     }
 
     /// The ids of a text.
-    /// - Parameters:
-    ///   - addSpecialTokens: let the post-processor add its own ([CLS], `<s>`, …). Special tokens written in the text are recognized either way.
-    ///   - truncation: cut to a length.
+    /// - `addSpecialTokens`: let the post-processor add its own ([CLS], `<s>`, …). Special tokens written in the text are recognized either way.
+    /// - `truncation`: cut to a length.
     /// - Throws: `RetortError` 65 when a pattern exceeds its limits on this text or it is too long.
     public func encode(
         _ text: String, addSpecialTokens: Bool = true, truncation: Truncation? = nil
@@ -183,7 +182,7 @@ public final class Tokenizer: Sendable {
     }
 
     /// The text of ids.
-    /// - Parameter skippingSpecialTokens: leaves out added tokens that are special.
+    /// - `skippingSpecialTokens`: leaves out added tokens that are special.
     /// - Throws: `RetortError` 65 for an id that no token has.
     public func decode(_ ids: [Int32], skippingSpecialTokens: Bool = false) throws -> String {
         var tokens: [[UInt8]] = []

@@ -5,11 +5,10 @@ extension Tensor {
     /// chunk has a tape of its own, which ends before the next begins, so that never more than one chunk of rows × classes is held, times
     /// what the composition holds of it.
     ///
-    /// - Parameters:
-    ///   - head: of the student.
-    ///   - teachers: each of as many rows and classes; empty: the loss looks at none.
-    ///   - loss: of the rows of a chunk: logits `[range.count, classes]` of student, on its tape, and teachers → a scalar, or nil where nothing
-    ///     of them counts. The sum over the chunks is the whole.
+    /// - `head`: of the student.
+    /// - `teachers`: each of as many rows and classes; empty: the loss looks at none.
+    /// - `loss`: of the rows of a chunk: logits `[range.count, classes]` of student, on its tape, and teachers → a scalar, or nil where nothing
+    ///   of them counts. The sum over the chunks is the whole.
     /// - Returns: a scalar on the tape.
     /// - Throws: `TensorError` for what does not fit.
     public func chunkedComposition(
@@ -24,7 +23,7 @@ extension Tensor {
     }
 
     /// The same with more that a row's loss depends on.
-    /// - Parameter rowInputs: `[rows]` each; the chunk's rows of them are on its tape too.
+    /// - `rowInputs`: `[rows]` each; the chunk's rows of them are on its tape too.
     public func chunkedComposition(
         head: OutputHead, teachers: [any LogitSource], rowInputs: [Tensor], chunk: ChunkSize = .automatic,
         headGradient: HeadGradient = .held,

@@ -3,9 +3,8 @@ import RetortKernels
 extension Tensor {
     /// Divergences from a teacher, each of other rows, chunk by chunk as `chunkedDivergence(_:head:teacher:…)` has one for all rows.
     ///
-    /// - Parameters:
-    ///   - ops: with the rows that each is for: in order, without a gap, all of them; without hard labels.
-    ///   - rowWeights: `[rows]`; 0 masks a row.
+    /// - `ops`: with the rows that each is for: in order, without a gap, all of them; without hard labels.
+    /// - `rowWeights`: `[rows]`; 0 masks a row.
     /// - Returns: Σ over the rows, a scalar on the tape.
     /// - Throws: `TensorError` for what does not fit, `KernelError` for an impossible op.
     public func chunkedDivergence(

@@ -5,9 +5,8 @@ extension Tensor {
     /// gradients and preferences. Never more than one chunk of rows × classes is held: logits are computed once for the values, and once
     /// more when backward knows what each row's gradient is.
     ///
-    /// - Parameters:
-    ///   - labels: int32 `[rows]`; a row with `ignoreIndex` is 0, without a gradient.
-    ///   - head: of the student. A tied head's gradient is added to the embedding's.
+    /// - `labels`: int32 `[rows]`; a row with `ignoreIndex` is 0, without a gradient.
+    /// - `head`: of the student. A tied head's gradient is added to the embedding's.
     /// - Throws: `TensorError` for what does not fit.
     public func chunkedLogProbabilities(
         _ labels: View, head: OutputHead, ignoreIndex: Int32 = -100, chunk: ChunkSize = .automatic

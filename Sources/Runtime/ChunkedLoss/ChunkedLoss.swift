@@ -28,12 +28,11 @@ extension Tensor {
     /// chunk by chunk: products, loss and gradient of one chunk before the next. Values and gradients are those of
     /// `head.logits(self).divergence(…)`; all gradients are computed here, and backward only scales them where it must.
     ///
-    /// - Parameters:
-    ///   - op: see `Divergence`. `scale` 1 / tokens for a mean over a batch, 1 for row weights that hold it (`tokenWeights`).
-    ///   - head: of the student. A tied head's gradient is added to the embedding's.
-    ///   - teacher: as many rows and classes.
-    ///   - labels: int32 `[rows]`, the class that each row predicts. Needed for the hard part; with them the cross entropy is reported.
-    ///   - rowWeights: `[rows]`; 0 masks a row.
+    /// - `op`: see `Divergence`. `scale` 1 / tokens for a mean over a batch, 1 for row weights that hold it (`tokenWeights`).
+    /// - `head`: of the student. A tied head's gradient is added to the embedding's.
+    /// - `teacher`: as many rows and classes.
+    /// - `labels`: int32 `[rows]`, the class that each row predicts. Needed for the hard part; with them the cross entropy is reported.
+    /// - `rowWeights`: `[rows]`; 0 masks a row.
     /// - Throws: `TensorError` for what does not fit, `KernelError` for an impossible op.
     public func chunkedDivergence(
         _ op: Divergence, head: OutputHead, teacher: some LogitSource, labels: View? = nil, rowWeights: View? = nil,

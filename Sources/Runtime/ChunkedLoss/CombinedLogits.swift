@@ -5,7 +5,7 @@ public struct MeanProbabilities: LogitSource {
     private let sources: [any LogitSource]
     private let device: Device
 
-    /// - Parameter sources: at least one, of the same rows and classes.
+    /// - `sources`: at least one, of the same rows and classes.
     /// - Throws: `TensorError` where they differ.
     public init(_ sources: [any LogitSource], on device: Device) throws {
         guard let first = sources.first, sources.allSatisfy({ $0.rows == first.rows && $0.classes == first.classes })
@@ -43,9 +43,8 @@ public struct TransferredLogits: LogitSource {
     public var classes: Int { source.classes }
     public var needsSpace: Bool { true }
 
-    /// - Parameters:
-    ///   - source: computes on `origin`.
-    ///   - device: where the logits are wanted.
+    /// - `source`: computes on `origin`.
+    /// - `device`: where the logits are wanted.
     public init(_ source: any LogitSource, from origin: Device, to device: Device) {
         self.source = source
         self.origin = origin

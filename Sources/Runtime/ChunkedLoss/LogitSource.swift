@@ -9,7 +9,7 @@ public protocol LogitSource {
     var needsSpace: Bool { get }
 
     /// Logits `[range.count, classes]` of some rows, off the tape. Enqueued work may still be filling them.
-    /// - Parameter space: memory of that shape, valid until the next call; nil unless `needsSpace`.
+    /// - `space`: memory of that shape, valid until the next call; nil unless `needsSpace`.
     func logits(_ range: Range<Int>, in space: View?) throws -> View
 }
 
@@ -19,7 +19,7 @@ public struct HeadLogits: LogitSource {
     private let projection: HeadProjection
     public let classes: Int
 
-    /// - Parameter hidden: `[..., hidden]`, taken as constants.
+    /// - `hidden`: `[..., hidden]`, taken as constants.
     public init(_ hidden: Tensor, _ head: OutputHead) throws {
         x = try head.rows(of: hidden)
         projection = try HeadProjection(head)
@@ -44,9 +44,8 @@ public struct DenseLogits: LogitSource {
     private let device: ComputeDevice
     public let classes: Int
 
-    /// - Parameters:
-    ///   - logits: `[..., classes]`, taken as constants; of more classes than asked for the first ones are used.
-    ///   - softCap: bounds them, where that has not been done.
+    /// - `logits`: `[..., classes]`, taken as constants; of more classes than asked for the first ones are used.
+    /// - `softCap`: bounds them, where that has not been done.
     public init(_ logits: Tensor, softCap: Float? = nil, classes: Int? = nil) throws {
         guard logits.rank >= 1, let columns = logits.shape.last, columns > 0 else {
             throw TensorError("logits are [rows, classes]; these are \(logits.shape)")

@@ -10,7 +10,7 @@ public struct OutputHead {
     /// How many of the rows are used, the first ones: tables are often longer than their vocabulary.
     public let classes: Int
 
-    /// - Parameter classes: nil for all rows.
+    /// - `classes`: nil for all rows.
     /// - Throws: `TensorError` where shapes do not fit, or a cap is not positive.
     public init(weight: Tensor, bias: Tensor? = nil, softCap: Float? = nil, classes: Int? = nil) throws {
         guard weight.rank == 2 else { throw TensorError("a head's weight is [rows, hidden]; this is \(weight.shape)") }

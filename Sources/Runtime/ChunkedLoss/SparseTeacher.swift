@@ -11,11 +11,10 @@ public struct SparseTeacher {
     /// ln Σ e^(value / T) over the other classes, against the same constant, of each row at a temperature.
     private let tails: (Float) throws -> View
 
-    /// - Parameters:
-    ///   - ids: `[rows, k]`, row-major.
-    ///   - values: as many.
-    ///   - classes: of the teacher's whole vocabulary.
-    ///   - tails: `[rows]` numbers for a temperature; −∞ where there is nothing.
+    /// - `ids`: `[rows, k]`, row-major.
+    /// - `values`: as many.
+    /// - `classes`: of the teacher's whole vocabulary.
+    /// - `tails`: `[rows]` numbers for a temperature; −∞ where there is nothing.
     /// - Throws: `TensorError` for sizes that do not fit, and ids that do not ascend.
     public init(
         ids: [Int32], values: [Float], rows: Int, classes: Int, on device: Device,
@@ -62,11 +61,10 @@ extension Tensor {
     /// A divergence from a teacher of whom only the likeliest classes are known, mixed with hard labels, chunk by chunk as
     /// `chunkedDivergence`; see `SparseDivergence` for what it is of the divergence over all classes.
     ///
-    /// - Parameters:
-    ///   - head: of the student.
-    ///   - teacher: as many rows and classes.
-    ///   - labels: int32 `[rows]`. Needed for the hard part; with them the cross entropy is reported.
-    ///   - rowWeights: `[rows]`; 0 masks a row.
+    /// - `head`: of the student.
+    /// - `teacher`: as many rows and classes.
+    /// - `labels`: int32 `[rows]`. Needed for the hard part; with them the cross entropy is reported.
+    /// - `rowWeights`: `[rows]`; 0 masks a row.
     /// - Throws: `TensorError` for what does not fit, `KernelError` for an impossible op.
     public func chunkedDivergence(
         _ op: SparseDivergence, head: OutputHead, teacher: SparseTeacher, labels: View? = nil, rowWeights: View? = nil,

@@ -29,7 +29,7 @@ public final class DropoutLayer: Module {
     /// Of the present step; see `Module.setDropout`.
     fileprivate var key: DropoutKey?
 
-    /// - Parameter probability: at least 0, below 1.
+    /// - `probability`: at least 0, below 1.
     public init(_ name: String, probability: Float) {
         self.name = name
         self.probability = probability

@@ -20,7 +20,7 @@ public final class Linear: Adaptable {
     public var children: [any Module] { adapter.map { [$0] } ?? [] }
     public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
 
-    /// - Parameter residual: `[..., outputs]`, added in the same pass.
+    /// - `residual`: `[..., outputs]`, added in the same pass.
     public func callAsFunction(_ x: Tensor, plus residual: Tensor? = nil) throws -> Tensor {
         guard let adapter else {
             return try x.linear(weight.tensor, bias: bias?.tensor, activation: activation, plus: residual)

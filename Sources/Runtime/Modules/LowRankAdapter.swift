@@ -15,9 +15,8 @@ public final class LowRankAdapter: Module {
     public var isTraining = true
     private let dropout: DropoutLayer
 
-    /// - Parameters:
-    ///   - name: path of the layer; A starts as in PEFT, uniform in ±1/√inputs.
-    ///   - dropout: of what A sees; at least 0, below 1.
+    /// - `name`: path of the layer; A starts as in PEFT, uniform in ±1/√inputs.
+    /// - `dropout`: of what A sees; at least 0, below 1.
     public init(_ name: String, inputs: Int, outputs: Int, rank: Int, alpha: Float, dropout: Float = 0) {
         down = Parameter(name + ".lora_A.weight", [rank, inputs], .uniform(bound: 1 / Float(inputs).squareRoot()))
         up = Parameter(name + ".lora_B.weight", [outputs, rank], .zeros)

@@ -28,10 +28,9 @@ extension Module {
     }
 
     /// Places every parameter and buffer on a device.
-    /// - Parameters:
-    ///   - seed: draws the parameters' initial values; nil leaves them 0, for those that come from a file.
-    ///   - trains: false freezes the parameters and spares the memory of their gradients.
-    ///   - dtype: what a frozen module's matrices are stored as, f32 or bf16.
+    /// - `seed`: draws the parameters' initial values; nil leaves them 0, for those that come from a file.
+    /// - `trains`: false freezes the parameters and spares the memory of their gradients.
+    /// - `dtype`: what a frozen module's matrices are stored as, f32 or bf16.
     public func materialize(on device: Device, seed: UInt64?, trains: Bool = true, dtype: DType = .f32) throws
         -> ParameterArena
     {

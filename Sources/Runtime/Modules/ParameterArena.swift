@@ -27,10 +27,9 @@ public final class ParameterArena {
     private let isTrained: Bool
 
     /// Places the parameters on a device.
-    /// - Parameters:
-    ///   - seed: draws their initial values; nil leaves them undefined, for those that come from a file and are assigned next.
-    ///   - trains: false freezes them and spares the memory of their gradients.
-    ///   - dtype: what the matrices of frozen parameters are stored as, f32 or bf16; those that are trained are f32.
+    /// - `seed`: draws their initial values; nil leaves them undefined, for those that come from a file and are assigned next.
+    /// - `trains`: false freezes them and spares the memory of their gradients.
+    /// - `dtype`: what the matrices of frozen parameters are stored as, f32 or bf16; those that are trained are f32.
     public init(
         _ parameters: [Parameter], on device: ComputeDevice, seed: UInt64?, trains: Bool = true, dtype: DType = .f32
     ) throws {

@@ -42,7 +42,7 @@ public struct RotaryTable: Sendable {
             attentionFactor = Self.attentionFactor(factor)
         }
 
-        /// - Parameter weight: of the logarithm ("mscale").
+        /// - `weight`: of the logarithm ("mscale").
         public static func attentionFactor(_ factor: Double, weight: Double = 1) -> Double {
             factor <= 1 ? 1 : 0.1 * weight * log(factor) + 1
         }
@@ -64,10 +64,9 @@ public struct RotaryTable: Sendable {
     public let cosines: View
     public let sines: View
 
-    /// - Parameters:
-    ///   - width: numbers of a head; even.
-    ///   - positions: rows of the table: positions 0 ..< positions can be looked up.
-    ///   - reach: tokens of the longest text, where frequencies depend on that; nil: as many as there are positions.
+    /// - `width`: numbers of a head; even.
+    /// - `positions`: rows of the table: positions 0 ..< positions can be looked up.
+    /// - `reach`: tokens of the longest text, where frequencies depend on that; nil: as many as there are positions.
     public init(
         width: Int, theta: Double, scaling: Scaling = .none, positions: Int, reach: Int? = nil,
         on device: ComputeDevice

@@ -147,12 +147,11 @@ extension Tensor {
     /// composed of products and a softmax: it holds queries × keys, and is what a fused kernel is measured by.
     ///
     /// - self: queries `[batch, heads, queries, width]`.
-    /// - Parameters:
-    ///   - keys, values: `[batch, kvHeads, keys, width]`; kvHeads divides heads, and head h uses kvHeads · h / heads.
-    ///   - scale: multiplies the scores before mask and bias, usually 1 / √width.
-    ///   - mask: of `AttentionMask.bias`: what queries do not see; nil: they see everything.
-    ///   - bias: `[batch, heads, queries, keys]`, added to the scores.
-    ///   - dropout: of the probabilities.
+    /// - `keys`, `values`: `[batch, kvHeads, keys, width]`; kvHeads divides heads, and head h uses kvHeads · h / heads.
+    /// - `scale`: multiplies the scores before mask and bias, usually 1 / √width.
+    /// - `mask`: of `AttentionMask.bias`: what queries do not see; nil: they see everything.
+    /// - `bias`: `[batch, heads, queries, keys]`, added to the scores.
+    /// - `dropout`: of the probabilities.
     /// - Returns: `[batch, heads, queries, width]`, and the probabilities `[batch, heads, queries, keys]`, before dropout.
     public func attention(
         keys: Tensor, values: Tensor, scale: Float, mask: Tensor? = nil, bias: Tensor? = nil,

@@ -5,10 +5,9 @@ extension Tensor {
     /// one, which it equals to rounding. Nothing is copied: all three may be strided views whose last dimension is adjacent.
     ///
     /// - self: queries `[batch, queries, heads, width]`, width at most 256.
-    /// - Parameters:
-    ///   - keys, values: `[batch, keys, kvHeads, width]`; kvHeads divides heads, and head h uses kvHeads · h / heads.
-    ///   - scale: multiplies the scores, usually 1 / √width; positive.
-    ///   - spans: of `AttentionMask.sight`: what queries see; nil: every key.
+    /// - `keys`, `values`: `[batch, keys, kvHeads, width]`; kvHeads divides heads, and head h uses kvHeads · h / heads.
+    /// - `scale`: multiplies the scores, usually 1 / √width; positive.
+    /// - `spans`: of `AttentionMask.sight`: what queries see; nil: every key.
     /// - Returns: `[batch, queries, heads, width]`.
     /// - Throws: `KernelError` of kind `operands` for shapes that do not fit and heads that are too wide.
     public func flashAttention(keys: Tensor, values: Tensor, scale: Float, spans: AttentionSpans? = nil) throws

@@ -13,7 +13,7 @@ extension Tensor {
     /// Rows of a table: table `[n, columns]`, ids int32 `[...]` → `[..., columns]`. Rows of `paddingIndex` get no gradient.
     ///
     /// - `hostIDs`: the same ids on the host; backward needs them sorted to add in a fixed order.
-    /// - Parameter dtype: what the rows are stored as; nil: as the table is.
+    /// - `dtype`: what the rows are stored as; nil: as the table is.
     public func gatherRows(
         _ hostIDs: [Int32], shape idShape: Dimensions, paddingIndex: Int32? = nil, storedAs dtype: DType? = nil
     ) throws -> Tensor {

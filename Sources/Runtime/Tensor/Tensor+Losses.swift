@@ -100,7 +100,7 @@ extension Tensor {
 
     /// Row weights for a mean over valid labels: 1 / (number of labels ≠ ignoreIndex), 0 for the others. With class weights the
     /// divisor is the sum of the valid labels' weights, as in PyTorch's weighted mean.
-    /// - Parameter divisor: divides instead of these labels' own number: that of the whole batch, where it comes in parts; 1 for a sum.
+    /// - `divisor`: divides instead of these labels' own number: that of the whole batch, where it comes in parts; 1 for a sum.
     public static func tokenWeights(
         _ labels: View, classWeights: View? = nil, ignoreIndex: Int32 = -100, divisor: Float? = nil, on device: Device
     ) throws -> View {

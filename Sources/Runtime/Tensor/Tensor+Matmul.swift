@@ -19,7 +19,7 @@ extension Tensor {
 
     /// activation(x · weightᵀ + bias) + residual: one product with its epilogue fused. x `[..., in]`, weight `[out, in]`, bias `[out]`,
     /// residual `[..., out]`.
-    /// - Parameter dtype: what the product is stored as; nil: as x is.
+    /// - `dtype`: what the product is stored as; nil: as x is.
     public func linear(
         _ weight: Tensor, bias: Tensor? = nil, activation: MatmulActivation = .none, plus residual: Tensor? = nil,
         storedAs dtype: DType? = nil

@@ -19,9 +19,8 @@ extension Tensor {
     }
 
     /// KL(teacher‖student) of the softmax of scores `[rows, heads, tokens, tokens]`, mean over heads, weighed token by token: a scalar in nats.
-    /// - Parameters:
-    ///   - hidden: added to both, `[rows or 1, 1, tokens, tokens]`: large and negative where a token is not to be seen.
-    ///   - weights: `[rows, tokens]`.
+    /// - `hidden`: added to both, `[rows or 1, 1, tokens, tokens]`: large and negative where a token is not to be seen.
+    /// - `weights`: `[rows, tokens]`.
     public func relationDivergence(_ teacher: Tensor, hidden: Tensor?, weights: Tensor) throws -> Tensor {
         func logs(_ scores: Tensor) throws -> Tensor { try (hidden.map { try scores + $0 } ?? scores).logSoftmax() }
         let perHead = try Tensor.klDivergence(logs(teacher), logs(self))
@@ -29,7 +28,7 @@ extension Tensor {
     }
 
     /// Squared difference of scores `[rows, heads, tokens, tokens]`, mean over heads, weighed pair by pair: a scalar.
-    /// - Parameter weights: `[rows, tokens, tokens]`.
+    /// - `weights`: `[rows, tokens, tokens]`.
     public func scoreDistance(_ teacher: Tensor, weights: Tensor) throws -> Tensor {
         try ((self - teacher).squared().mean(1) * weights).sum()
     }

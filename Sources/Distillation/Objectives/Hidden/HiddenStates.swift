@@ -89,7 +89,7 @@ public struct HiddenStatesObjective: LanguageObjective {
 
 extension Tensor {
     /// Distance of vectors `[rows, tokens, hidden]`, weighed token by token: a scalar.
-    /// - Parameter weights: `[rows, tokens]`.
+    /// - `weights`: `[rows, tokens]`.
     public func hiddenDistance(_ other: Tensor, form: HiddenStatesObjective.Form, weights: Tensor) throws -> Tensor {
         let distances: Tensor =
             switch form {

@@ -75,9 +75,8 @@ public struct LearnedEnsembleObjective: Objective {
 
 extension Tensor {
     /// T²·KL(Σ wₖ·pₖ‖q), mean over the rows of logits `[rows, classes]`, with the gradient with respect to the weights too.
-    /// - Parameters:
-    ///   - teachers: logits `[rows, classes]` each, constants.
-    ///   - weights: `[rows, teachers]`, each row a distribution.
+    /// - `teachers`: logits `[rows, classes]` each, constants.
+    /// - `weights`: `[rows, teachers]`, each row a distribution.
     public func divergence(fromTeachers teachers: [Tensor], weights: Tensor, temperature: Float) throws -> Tensor {
         let rows = shape[0]
         guard weights.shape == [rows, teachers.count] else {

@@ -38,10 +38,9 @@ public final class CacheRun {
     }
 
     /// Opens everything and reads nothing.
-    /// - Parameters:
-    ///   - output: nil: where the recipe says that the cache is.
-    ///   - states: what hidden states are stored as, where the recipe's losses ask for some: f16, bf16 or f32.
-    ///   - batch: texts that are read side by side.
+    /// - `output`: nil: where the recipe says that the cache is.
+    /// - `states`: what hidden states are stored as, where the recipe's losses ask for some: f16, bf16 or f32.
+    /// - `batch`: texts that are read side by side.
     /// - Throws: `RetortError` 64 without a place for the cache; 65, 66, 74 for files; 73 for a folder with something else; 78 for a recipe
     ///   whose teacher is no directory or whose data are not whole texts.
     public init(

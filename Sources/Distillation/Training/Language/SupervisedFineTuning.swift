@@ -7,9 +7,8 @@ import RetortSupport
 public final class SupervisedFineTuning {
     private let trainer: LanguageTrainer
 
-    /// - Parameters:
-    ///   - arena: the model's parameters, already placed.
-    ///   - train: what a recipe says under `train`, such as `{steps: 100, batch: 8, optimizer: {kind: adamw, lr: 0.001}}`.
+    /// - `arena`: the model's parameters, already placed.
+    /// - `train`: what a recipe says under `train`, such as `{steps: 100, batch: 8, optimizer: {kind: adamw, lr: 0.001}}`.
     /// - Throws: `RetortError` 78 for what `train` may not say.
     public init(
         _ model: any LanguageModel, _ arena: ParameterArena, examples: TokenizedCorpus, train: String, seed: UInt64 = 0,

@@ -5,9 +5,8 @@ import RetortSupport
 
 /// `retort eval` of a recommender, and optionally its teacher: how it ranks what users took next, on the interactions that it was trained for,
 /// parted as its recipe parts them. The numbers are those of its run's table.
-/// - Parameters:
-///   - recipe: the file whose `data` says so, for example `RUN/recipe.resolved.yaml`.
-///   - overrides: of the recipe's keys.
+/// - `recipe`: the file whose `data` says so, for example `RUN/recipe.resolved.yaml`.
+/// - `overrides`: of the recipe's keys.
 /// - Throws: `RetortError` 64 for another kind of file or recipe; 65 or 66 for models and data, 78 for the recipe.
 public func evaluate(
     recommender path: String, teacher: String?, recipe: String, overrides: [String] = [], device: Device

@@ -25,10 +25,9 @@ public final class RecommenderTrainer {
     public var step: Int { progress.step }
     public var stepsPerEpoch: Int { (userOfPair.count + batch - 1) / batch }
 
-    /// - Parameters:
-    ///   - arena: the model's parameters, already placed.
-    ///   - teacher: off the tape; nil without one.
-    ///   - name: the arm's: projectors are named after it.
+    /// - `arena`: the model's parameters, already placed.
+    /// - `teacher`: off the tape; nil without one.
+    /// - `name`: the arm's: projectors are named after it.
     /// - Throws: `RetortError` 78 when a loss wants more items than there are.
     public init(
         _ model: any RecommenderModel, _ arena: ParameterArena, terms: [RecommenderArmTerm], teacher: EmbeddingTables?,

@@ -19,7 +19,7 @@ public protocol Scheme: Sendable {
     /// In one line; "" for the plain one.
     var contract: String { get }
     /// Whether the arm can be what its recipe says.
-    /// - Parameter recipe: the arm's keys, for places.
+    /// - `recipe`: the arm's keys, for places.
     /// - Throws: `RetortError` 78.
     func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws
     /// Whether it can be done with so many training rows; asked before anything is trained.

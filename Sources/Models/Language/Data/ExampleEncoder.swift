@@ -25,9 +25,8 @@ public struct ExampleEncoder: Sendable {
     private let own: Result<ChatTemplate, RetortError>
     private let end: Int32?
 
-    /// - Parameters:
-    ///   - template: how conversations are written; prompts and completions then are conversations of two turns. nil: conversations in the
-    ///     tokenizer's own template, prompts and completions as plain text.
+    /// - `template`: how conversations are written; prompts and completions then are conversations of two turns. nil: conversations in the
+    ///   tokenizer's own template, prompts and completions as plain text.
     /// - Throws: `RetortError` 78 for an impossible length, and where examples shall have an end and the tokenizer has no end token.
     public init(
         _ tokenizer: Tokenizer, template: ChatTemplate? = nil, options: ExampleOptions = ExampleOptions()

@@ -82,7 +82,7 @@ public struct LanguageBatches: Sendable {
     }
 
     /// Some examples side by side, one a row, whatever the packing.
-    /// - Parameter firstSample: what the first row is masked by, the next by the number behind it; see `TokenMasking`.
+    /// - `firstSample`: what the first row is masked by, the next by the number behind it; see `TokenMasking`.
     public func batch(of examples: [Int32], firstSample: Int = 0) -> LanguageBatch {
         let longest = examples.map { corpus.length(of: Int($0)) }.max() ?? 0
         let length = (longest + multiple - 1) / multiple * multiple

@@ -29,9 +29,8 @@ public struct PromptedCorpus: Sendable {
     }
 
     /// Encodes every record of a source.
-    /// - Parameters:
-    ///   - asking: whether prompts without an answer are wanted beside examples that have one.
-    ///   - threads: how many encode at once; the result does not depend on it.
+    /// - `asking`: whether prompts without an answer are wanted beside examples that have one.
+    /// - `threads`: how many encode at once; the result does not depend on it.
     /// - Throws: as `TokenizedCorpus.init`; `RetortError` 65 when nothing is left.
     public init(
         _ source: some TextRecords, _ encoder: ExampleEncoder, asking: Bool, threads: Int = 1

@@ -2,10 +2,9 @@ import RetortSupport
 
 /// Texts as an encoder reads them: each with the tokenizer's own special tokens round it, long ones in several pieces that have them too.
 public enum TextPieces {
-    /// - Parameters:
-    ///   - length: tokens of a piece at most, special ones included.
-    ///   - joined: all texts are put behind each other first, with the separator between them where the tokenizer has one and no piece ends:
-    ///     then every piece but the last is full.
+    /// - `length`: tokens of a piece at most, special ones included.
+    /// - `joined`: all texts are put behind each other first, with the separator between them where the tokenizer has one and no piece ends:
+    ///   then every piece but the last is full.
     /// - Returns: pieces in the order of the texts; their tokens are targets but for special ones, those that are written in the text too.
     /// - Throws: `RetortError` 65 for a text that the tokenizer cannot read; 78 for a length that leaves no room for text.
     public static func examples(_ texts: [String], _ tokenizer: Tokenizer, length: Int, joined: Bool) throws

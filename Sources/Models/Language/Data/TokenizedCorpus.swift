@@ -39,9 +39,8 @@ public final class TokenizedCorpus: Sendable {
     public var count: Int { records.count }
 
     /// Encodes every record of a source.
-    /// - Parameters:
-    ///   - threads: how many encode at once; the result does not depend on it.
-    ///   - onProgress: called now and then with the records done, on the calling thread.
+    /// - `threads`: how many encode at once; the result does not depend on it.
+    /// - `onProgress`: called now and then with the records done, on the calling thread.
     /// - Throws: `RetortError` 65 for the first record that cannot be read or written as an example, for tokens beyond `vocabulary` and
     ///   when no example is left; 75 when a signal asked to stop.
     public convenience init(
@@ -55,7 +54,7 @@ public final class TokenizedCorpus: Sendable {
     }
 
     /// A corpus of given examples.
-    /// - Parameter keepingPrompts: also those of which nothing is learned.
+    /// - `keepingPrompts`: also those of which nothing is learned.
     /// - Throws: `RetortError` 65 when there is none.
     public convenience init(_ examples: [TokenizedExample], keepingPrompts: Bool = false) throws {
         var builder = CorpusBuilder()

@@ -4,7 +4,7 @@ public struct TokenizedExample: Sendable, Equatable {
     /// Of each token: it is to be predicted from those before it. False for the first, which nothing is before.
     public var isTarget: [Bool]
 
-    /// - Parameter isTarget: as many as `tokens`.
+    /// - `isTarget`: as many as `tokens`.
     public init(tokens: [Int32], isTarget: [Bool]) {
         precondition(tokens.count == isTarget.count, "\(tokens.count) tokens, \(isTarget.count) of them marked")
         self.tokens = tokens

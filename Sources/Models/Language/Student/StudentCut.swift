@@ -13,9 +13,8 @@ public struct StudentCut {
     private let sharing: StudentWidths.Sharing
 
     /// Reads the teacher's config.json alone.
-    /// - Parameters:
-    ///   - teacher: its directory.
-    ///   - file: what errors call the student's config.json.
+    /// - `teacher`: its directory.
+    /// - `file`: what errors call the student's config.json.
     /// - Throws: `RetortError` 64 for layers and widths that the teacher cannot give, 65 or 66 for its files.
     public init(
         from teacher: String, layers choice: LayerChoice, widths: StudentWidths, file: String = "config.json"

@@ -14,10 +14,9 @@ public struct StudentDirectory: Sendable {
     public let teacherParameters: Int?
 
     /// Fresh weights for a config.json.
-    /// - Parameters:
-    ///   - tokenizer: whose tokenizer it gets; nil: the one beside the config, if there is one.
-    ///   - seed: draws the weights: the same seed, the same bits.
-    ///   - folder: must not exist.
+    /// - `tokenizer`: whose tokenizer it gets; nil: the one beside the config, if there is one.
+    /// - `seed`: draws the weights: the same seed, the same bits.
+    /// - `folder`: must not exist.
     /// - Throws: `RetortError` 65 or 66 for the config, 73 or 74 for the directory.
     public static func fresh(
         config file: String, tokenizer: String? = nil, seed: UInt64, to folder: String
@@ -33,9 +32,8 @@ public struct StudentDirectory: Sendable {
     }
 
     /// Cut out of a teacher: see `StudentCut`.
-    /// - Parameters:
-    ///   - tokenizer: whose tokenizer it gets; nil: the teacher's.
-    ///   - folder: must not exist.
+    /// - `tokenizer`: whose tokenizer it gets; nil: the teacher's.
+    /// - `folder`: must not exist.
     /// - Throws: `RetortError` 64 for layers and widths that the teacher cannot give, 65 or 66 for its files, 73 or 74 for the directory.
     public static func cut(
         from teacher: String, layers choice: LayerChoice, widths: StudentWidths, tokenizer: String? = nil,
