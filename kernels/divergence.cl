@@ -204,14 +204,12 @@ INLINE float divergence_value(
     const int kind, float forward, float reverse, float inverse_temperature, float blend, float student_sum,
     divergence_row *row) {
     float value = 0.0f;
-    // The two parts nearly cancel: the product is not rounded before the sum.
-    if (kind == DIVERGENCE_FORWARD_KL)
-        value = S_FMA(forward, inverse_temperature * row->teacher_inverse, row->log_ratio);
+    if (kind == DIVERGENCE_FORWARD_KL) value = forward * inverse_temperature * row->teacher_inverse + row->log_ratio;
     if (kind == DIVERGENCE_FORWARD_CE || kind == DIVERGENCE_SYMMETRIC) {
         value = forward * inverse_temperature * row->teacher_inverse + S_LOG(student_sum);
     }
     if (kind == DIVERGENCE_REVERSE_KL || kind == DIVERGENCE_SYMMETRIC) {
-        row->mean = S_FMA(reverse, inverse_temperature * row->student_inverse, -row->log_ratio);
+        row->mean = reverse * inverse_temperature * row->student_inverse - row->log_ratio;
         value = kind == DIVERGENCE_SYMMETRIC ? (1.0f - blend) * value + blend * row->mean : row->mean;
     }
     return value;
