@@ -697,19 +697,18 @@ static void finish(Target t, int splits, float4 sum, size_t row, int column, int
     STORE_QUAD(quadA, !TA, tileA[buffer], LD_TILE_A, alongA, stepA)                                                    \
     STORE_QUAD(quadB, TB, tileB[buffer], LD_TILE_B, alongB, stepB)
 
+// One list for all kernels of products, whether they need all of it or not.
+#define GEMM_ARGUMENTS                                                                                                 \
+    int m, int n, int k, int batch, float alpha, int accumulate, __global const a_t *restrict a, ulong offsetA, int lda, \
+        ulong strideA, __global const b_t *restrict b, ulong offsetB, int ldb, ulong strideB, __global c_t *c,         \
+        ulong offsetC, int ldc, ulong strideC, __global const float *bias, ulong offsetBias, __global c_t *pre,        \
+        ulong offsetPre, int ldPre, ulong stridePre, __global const c_t *residual, ulong offsetResidual,               \
+        int ldResidual, ulong strideResidual, int epilogue, int splits, __global float *workspace, ulong offsetWorkspace
+
 #if WANTED(gemm_simt) && !defined(MATRIX_UNITS)
-// Launch: one dimension, tilesM * tilesN * splits * batch work-groups of ITEMS work-items. (`batch` is not needed here;
-// it keeps one argument list for all kernels.)
+// Launch: one dimension, tilesM * tilesN * splits * batch work-groups of ITEMS work-items.
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
-          __global const a_t *restrict a, ulong offsetA, int lda, ulong strideA,
-          __global const b_t *restrict b, ulong offsetB, int ldb, ulong strideB,
-          __global c_t *c, ulong offsetC, int ldc, ulong strideC,
-          __global const float *bias, ulong offsetBias,
-          __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
-          __global const c_t *residual, ulong offsetResidual, int ldResidual,
-          ulong strideResidual, int epilogue,
-          int splits, __global float *workspace, ulong offsetWorkspace) {
+gemm_simt(GEMM_ARGUMENTS) {
     // Two buffers: one is read while the next step is written into the other, so one barrier per step is enough.
     __local float tileA[2][BK * LD_TILE_A] __attribute__((aligned(16)));
     __local float tileB[2][BK * LD_TILE_B] __attribute__((aligned(16)));
@@ -806,15 +805,7 @@ gemm_simt(int m, int n, int k, int batch, float alpha, int accumulate,
 #if WANTED(gemm_skinny) && !defined(MATRIX_UNITS)
 // Launch: one dimension, ceil(n / SKINNY_COLUMNS) * splits * batch work-groups of 256 work-items.
 __kernel __attribute__((reqd_work_group_size(SKINNY_ITEMS, 1, 1))) void
-gemm_skinny(int m, int n, int k, int batch, float alpha, int accumulate,
-            __global const a_t *restrict a, ulong offsetA, int lda, ulong strideA,
-            __global const b_t *restrict b, ulong offsetB, int ldb, ulong strideB,
-            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
-            __global const float *bias, ulong offsetBias,
-            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
-            __global const c_t *residual, ulong offsetResidual, int ldResidual,
-            ulong strideResidual, int epilogue,
-            int splits, __global float *workspace, ulong offsetWorkspace) {
+gemm_skinny(GEMM_ARGUMENTS) {
     // TB = 1: one float per work-item and row.  TB = 0: one quad per work-item, row after row.
     __local float shared[SKINNY_ROWS * SKINNY_ITEMS] __attribute__((aligned(16)));
 
@@ -1067,15 +1058,7 @@ static void store_planes(float4 low, float4 high, __local ushort *to) {
 
 // Launch: as gemm_simt, of MATRIX_ITEMS work-items.
 __kernel __attribute__((reqd_work_group_size(MATRIX_ITEMS, 1, 1))) void
-gemm_matrix(int m, int n, int k, int batch, float alpha, int accumulate,
-            __global const a_t *restrict a, ulong offsetA, int lda, ulong strideA,
-            __global const ushort *restrict b, ulong offsetB, int ldb, ulong strideB,
-            __global c_t *c, ulong offsetC, int ldc, ulong strideC,
-            __global const float *bias, ulong offsetBias,
-            __global c_t *pre, ulong offsetPre, int ldPre, ulong stridePre,
-            __global const c_t *residual, ulong offsetResidual, int ldResidual,
-            ulong strideResidual, int epilogue,
-            int splits, __global float *workspace, ulong offsetWorkspace) {
+gemm_matrix(GEMM_ARGUMENTS) {
     __local ushort tiles[STAGES * STAGE] __attribute__((aligned(128)));
 
     const int item = get_local_id(0), lane = item % 32, warp = item / 32;
@@ -1086,7 +1069,7 @@ gemm_matrix(int m, int n, int k, int batch, float alpha, int accumulate,
     const int alongB = CHUNK_ALONG(BN, TB), stepB = CHUNK_STEP(BN, TB);
     const bool isInside = row0 + BM <= m && column0 + BN <= n;
     __global const a_t *nextA = a + offsetA + z * strideA + AT(!TA, row0 + alongA, kBegin + stepA, lda);
-    __global const ushort *nextB = b + offsetB + z * strideB + AT(TB, column0 + alongB, kBegin + stepB, ldb);
+    __global const b_t *nextB = b + offsetB + z * strideB + AT(TB, column0 + alongB, kBegin + stepB, ldb);
 
     float sum[WARP_M / 16][WARP_N / 8][4];
 #pragma unroll
