@@ -93,32 +93,23 @@ FUNCTION(clamp_min, SELECT(x, SPLAT(p), x < SPLAT(p)), SELECT(ONE, ZERO, x < SPL
          i_ < end && (n = end - i_ < columns - column ? end - i_ : columns - column) > 0;           \
          i_ += n, row++, column = 0)
 
-// y = (accumulate ? y : 0) + v, full vectors and tails
-#define PUT(y, v)                              \
-    {                                          \
-        real put_ = (v);                       \
-        if (accumulate) put_ += LOAD(y);       \
-        STORE(y, put_);                        \
+// y = (accumulate ? y : 0) + v, full vectors and tails; PUT_X for activations, rounded once
+#define PUT_AS(READ, WRITE, y, v)            \
+    {                                        \
+        real put_ = (v);                     \
+        if (accumulate) put_ += READ(y);     \
+        WRITE(y, put_);                      \
     }
-#define PUT_PART(y, v, rest)                                    \
-    {                                                           \
-        real put_ = (v);                                        \
-        if (accumulate) put_ += load_part((y), (rest), 0.0f);   \
-        store_part((y), put_, (rest));                          \
+#define PUT(y, v) PUT_AS(LOAD, STORE, y, v)
+#define PUT_X(y, v) PUT_AS(LOAD_X, STORE_X, y, v)
+#define PUT_PART_AS(READ, WRITE, y, v, rest)              \
+    {                                                     \
+        real put_ = (v);                                  \
+        if (accumulate) put_ += READ(y, rest, 0.0f);      \
+        WRITE(y, put_, rest);                             \
     }
-// The same of activations, rounded once.
-#define PUT_X(y, v)                            \
-    {                                          \
-        real put_ = (v);                       \
-        if (accumulate) put_ += LOAD_X(y);     \
-        STORE_X(y, put_);                      \
-    }
-#define PUT_PART_X(y, v, rest)                                  \
-    {                                                           \
-        real put_ = (v);                                        \
-        if (accumulate) put_ += LOAD_PART_X(y, rest, 0.0f);     \
-        STORE_PART_X(y, put_, rest);                            \
-    }
+#define PUT_PART(y, v, rest) PUT_PART_AS(load_part, store_part, y, v, rest)
+#define PUT_PART_X(y, v, rest) PUT_PART_AS(LOAD_PART_X, STORE_PART_X, y, v, rest)
 
 #define UNARY_ROWS(fn)                                                                                              \
     INLINE void X_NAME(unary_##fn##_range)(index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch,  \
