@@ -32,7 +32,7 @@ extension Matmul {
         let types = (o.a.dtype == .bf16 ? 4 : 0) + (o.b.dtype == .bf16 ? 2 : 0) + (c.dtype == .bf16 ? 1 : 0)
         let units = device.info.computeUnits
         let panel = device.info.vectorWidth < 16 ? MatmulPlan.Panel.narrow : MatmulPlan.Panel()
-        let usesMatrixUnits = device.family == .nvptx && m > 8 && suitsMatrixUnits(o, batch, la, lb)
+        let usesMatrixUnits = device.family == .nvptx && m > MatmulPlan.skinnyRows && suitsMatrixUnits(o, batch, la, lb)
         let multiplier: MatmulPlan.Multiplier =
             !usesMatrixUnits ? .arithmetic : o.a.dtype == .bf16 ? .matrixUnits : .matrixUnitsSplit
         let plan =

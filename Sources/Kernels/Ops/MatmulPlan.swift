@@ -16,8 +16,9 @@ struct MatmulPlan: Equatable {
     var workspace = 0
     /// simt: 64 × 64 tiles instead of 128 × 128.
     var small = false
-    /// simt: the kernel for at most eight rows.
+    /// simt: the kernel for at most `skinnyRows` rows.
     var skinny = false
+    static let skinnyRows = 8
 
     struct Problem: Equatable {
         var m, n, k, batch: Int
@@ -110,7 +111,7 @@ struct MatmulPlan: Equatable {
     static func simt(_ p: Problem, units: Int, by multiplier: Multiplier = .arithmetic) -> MatmulPlan {
         var plan = MatmulPlan()
         var groups = 0
-        plan.skinny = p.m <= 8
+        plan.skinny = p.m <= skinnyRows
         if plan.skinny {
             groups = p.n.divided(by: p.transposeB ? 8 : 128) * p.batch
             if groups <= units { plan.splits = min(64, max(1, p.k / 256), (2 * units).divided(by: groups)) }
