@@ -178,6 +178,8 @@ struct RecipeTests {
             return ScheduleSpec(try read(text).required("train").required("schedule")).make(
                 epochs: 6, stepsPerEpoch: 10)
         }
+        #expect(
+            try schedule("{kind: cosine-annealing, warmup: 5}") == .cosineAnnealing(period: 60, minimum: 0, warmup: 5))
         #expect(try schedule("{kind: multi-step, milestones: [2, 4]}") == .multiStep(milestones: [20, 40], gamma: 0.1))
         #expect(try schedule("{kind: cosine, warmup: 5}") == .cosine(warmup: 5, total: 60))
         #expect(try schedule("{kind: linear}") == .linear(warmup: 0, total: 60))

@@ -152,6 +152,7 @@ public struct ScheduleSpec: Sendable {
         return switch node.required("kind").text {
         case "linear": .linear(warmup: warmup, total: total)
         case "cosine": .cosine(warmup: warmup, total: total)
+        case "cosine-annealing": .cosineAnnealing(period: total, minimum: 0, warmup: warmup)
         case "multi-step":
             .multiStep(
                 milestones: node.required("milestones").list.map { $0.integer * stepsPerEpoch },

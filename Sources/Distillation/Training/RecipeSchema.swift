@@ -209,6 +209,13 @@ extension RecipeSection {
             RecipeSection("linear", "Down to 0 in a straight line.", [warmup]),
             RecipeSection("cosine", "Down to 0 along half a cosine.", [warmup]),
             RecipeSection(
+                "cosine-annealing", "Down to 0 along half a cosine from the first step on, times the warm-up.",
+                [
+                    RecipeField(
+                        "warmup", .integer(0...Int(Int32.max)), .defaulted("0"),
+                        "steps during which the rate is also multiplied by 1/warmup, 2/warmup, … 1")
+                ]),
+            RecipeSection(
                 "multi-step", "Times gamma after each of some epochs.",
                 [
                     RecipeField(

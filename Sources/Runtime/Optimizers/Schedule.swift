@@ -15,8 +15,9 @@ public enum Schedule: Sendable, Equatable {
     case inverseSquareRoot(warmup: Int, timescale: Int? = nil)
     case step(every: Int, gamma: Double)
     case multiStep(milestones: [Int], gamma: Double)
-    /// PyTorch's CosineAnnealingLR in closed form.
-    case cosineAnnealing(period: Int, minimum: Double)
+    /// PyTorch's CosineAnnealingLR in closed form, times a warm-up that reaches 1 at its last step: what LinearLR chained with it gives
+    /// (start_factor = 1 / warmup, total_iters = warmup − 1). The others fall only once they have risen.
+    case cosineAnnealing(period: Int, minimum: Double, warmup: Int = 0)
     case exponential(gamma: Double)
     case oneCycle(
         maximum: Double, total: Int, warmupShare: Double = 0.3, initialDivisor: Double = 25, finalDivisor: Double = 1e4)
@@ -57,8 +58,9 @@ public enum Schedule: Sendable, Equatable {
         case .step(let every, let gamma): return base * pow(gamma, Double(step / every))
         case .multiStep(let milestones, let gamma):
             return base * pow(gamma, Double(milestones.filter { $0 <= step }.count))
-        case .cosineAnnealing(let period, let minimum):
-            return minimum + (base - minimum) * (1 + cos(.pi * t / Double(period))) / 2
+        case .cosineAnnealing(let period, let minimum, let warmup):
+            let rate = minimum + (base - minimum) * (1 + cos(.pi * t / Double(period))) / 2
+            return step < warmup ? rate * (t + 1) / Double(warmup) : rate
         case .exponential(let gamma): return base * pow(gamma, t)
         case .oneCycle(let maximum, let total, let share, let initialDivisor, let finalDivisor):
             let first = maximum / initialDivisor
