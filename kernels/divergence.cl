@@ -56,6 +56,11 @@
 #define DIVERGENCE_COMPARES(kind) \
     ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL || (kind) == DIVERGENCE_SYMMETRIC)
 
+// Nats below which KL, the difference of what both distributions have in common, has lost digits: it is then added up once more, in terms
+// that are all positive.
+#define DIVERGENCE_SMALL 0.0625f
+#define DIVERGENCE_REFINES(kind) ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL)
+
 #define DIVERGENCE_LOWEST_1 (-127.0f / LOG2E)
 
 // Running sums of one row, relative to the maxima so far: d = logit - maximum.
@@ -199,6 +204,34 @@ INLINE float divergence_log_ratio(float ratio, float excess, float teacher_inver
     return part > -0.5f && part < 0.5f ? S_LOG1P(part) : S_LOG(ratio);
 }
 
+// a (x - 1) + b, x = ln(a / b): what a class adds to KL(A || B) when that is written without anything to cancel, as Σ a and Σ b are both 1.
+// Never negative. Where a and b are close it is the series of a (x - 1 + e^-x).
+INLINE real divergence_term(real x, real a, real b) {
+    real sum = SPLAT(1.0f / 40320.0f);
+    sum = V_FMA(sum, x, SPLAT(-1.0f / 5040.0f));
+    sum = V_FMA(sum, x, SPLAT(1.0f / 720.0f));
+    sum = V_FMA(sum, x, SPLAT(-1.0f / 120.0f));
+    sum = V_FMA(sum, x, SPLAT(1.0f / 24.0f));
+    sum = V_FMA(sum, x, SPLAT(-1.0f / 6.0f));
+    sum = V_FMA(sum, x, SPLAT(0.5f));
+    const real apart = SELECT(a * (x - SPLAT(1.0f)), SPLAT(0.0f), a == SPLAT(0.0f)) + b;
+    return SELECT(apart, a * (sum * x * x), V_ABS(x) < SPLAT(0.5f));
+}
+
+// The same from logits.
+INLINE real divergence_term_of_logits(
+    const int kind, real s, real t, float rate, float lowest, float inverse_temperature, divergence_row row) {
+    const real q = v_exp2_scaled(s - SPLAT(row.student_max), rate, lowest) * SPLAT(row.student_inverse);
+    const real p = v_exp2_scaled(t - SPLAT(row.teacher_max), rate, lowest) * SPLAT(row.teacher_inverse);
+    // (s - t) - (their maxima's difference), with what the differences lose (Knuth's two-sum): one model's logits may lie far above the other's.
+    const real d = s - t, back = d - s, lost = (s - (d - back)) - (t + back);
+    const float step = row.student_max - row.teacher_max, step_back = step - row.student_max;
+    const float step_lost = (row.student_max - (step - step_back)) - (row.teacher_max + step_back);
+    const real x =
+        V_FMA((d - SPLAT(step)) + (lost - SPLAT(step_lost)), SPLAT(inverse_temperature), SPLAT(-row.log_ratio));
+    return kind == DIVERGENCE_FORWARD_KL ? divergence_term(-x, p, q) : divergence_term(x, q, p);
+}
+
 // The value in nats of kinds without a mixture; row->mean = KL(Q || P) of the reverse kinds.
 INLINE float divergence_value(
     const int kind, float forward, float reverse, float inverse_temperature, float blend, float student_sum,
@@ -224,6 +257,18 @@ INLINE float divergence_value(
 
 // Kinds whose gradient follows from e^(ds / T) and e^(dt / T) alone.
 #define DIVERGENCE_KEEPS(kind) ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_FORWARD_CE)
+
+// ln(a / b) of positive numbers; where they are close, as exactly as they are known: 2 artanh of (a - b) / (a + b).
+INLINE real divergence_log_quotient(real a, real b) {
+    const real w = (a - b) / (a + b), v = w * w;
+    real sum = SPLAT(2.0f / 11.0f);
+    sum = V_FMA(sum, v, SPLAT(2.0f / 9.0f));
+    sum = V_FMA(sum, v, SPLAT(2.0f / 7.0f));
+    sum = V_FMA(sum, v, SPLAT(2.0f / 5.0f));
+    sum = V_FMA(sum, v, SPLAT(2.0f / 3.0f));
+    sum = V_FMA(sum, v, SPLAT(2.0f));
+    return SELECT(v_log_positive(a / b), w * sum, V_ABS(w) < SPLAT(0.25f));
+}
 
 // Sums of a chunk of such a kind. e^(dt / T) goes to `kept`, e^ds (where the hard part needs it) to `kept_hard`, and
 // e^(ds / T) to the gradient, which may be the student's row. A loop for each exponential: the sums and constants of
@@ -396,6 +441,34 @@ INLINE void divergence_rows(
         } else {
             value = divergence_value(
                 kind, lane_sum(total.forward), lane_sum(total.reverse), inverse_temperature, blend, student_sum, &row);
+            if (DIVERGENCE_REFINES(kind) && value < DIVERGENCE_SMALL) {
+                real terms = SPLAT(0.0f);
+                for (int start = 0; start < whole; start += chunk) {
+                    const int stop = whole - start < chunk ? whole : start + chunk;
+                    real sum = SPLAT(0.0f);
+                    if (keep) {
+                        // The student's row may be gone.
+                        const float t_step = teacher_maxima[start / chunk] - row.teacher_max;
+                        const float s_step = student_maxima[start / chunk] - row.student_max;
+                        const real to_p = SPLAT(row.teacher_inverse * S_EXP(t_step * inverse_temperature));
+                        const real to_q = SPLAT(row.student_inverse * S_EXP(s_step * inverse_temperature));
+                        for (int i = start; i < stop; i += LANES) {
+                            const real p = LOAD(kept + i) * to_p, q = LOAD(g + i) * to_q;
+                            sum += divergence_term(divergence_log_quotient(p, q), p, q);
+                        }
+                    } else {
+                        for (int i = start; i < stop; i += LANES) {
+                            sum += divergence_term_of_logits(
+                                kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, row);
+                        }
+                    }
+                    terms += sum;
+                }
+                if (part)
+                    terms += divergence_term_of_logits(kind, s_part, t_part, rate, lowest, inverse_temperature, row);
+                value = lane_sum(terms);
+                if (kind == DIVERGENCE_REVERSE_KL) row.mean = value;
+            }
         }
         const float total_weight = weight * scale;
         row.soft = total_weight * soft_scale * inverse_temperature;
@@ -661,6 +734,25 @@ void divergence_team(
         row.mean = parts[1];
     } else {
         value = divergence_value(kind, totals[4], totals[5], inverse_temperature, blend, student_sum, &row);
+        if (DIVERGENCE_REFINES(kind)) {
+            const int refines = value < DIVERGENCE_SMALL;
+            float terms = 0.0f;
+            for (k = 0; refines && k < share; k++) {
+                const float4 s = QUAD_OF(student, lane + k * team), t = QUAD_OF(teacher, lane + k * team);
+                terms += divergence_term_of_logits(kind, s.x, t.x, rate, lowest, inverse_temperature, row);
+                terms += divergence_term_of_logits(kind, s.y, t.y, rate, lowest, inverse_temperature, row);
+                terms += divergence_term_of_logits(kind, s.z, t.z, rate, lowest, inverse_temperature, row);
+                terms += divergence_term_of_logits(kind, s.w, t.w, rate, lowest, inverse_temperature, row);
+            }
+            for (int i = 4 * quads + lane; refines && i < read; i += team) {
+                terms += divergence_term_of_logits(
+                    kind, student[i], teacher[i], rate, lowest, inverse_temperature, row);
+            }
+            // Rows of one work-group meet here, whether they refine or not.
+            team_sums(1, &terms, team, scratch);
+            if (refines) value = terms;
+            if (refines && kind == DIVERGENCE_REVERSE_KL) row.mean = terms;
+        }
     }
     const float total_weight = weight * scale;
     row.soft = total_weight * soft_scale * inverse_temperature;
