@@ -3,7 +3,8 @@
 
 CIFAR's residual networks (He et al. 2016; 16, 32, 64 channels, 1x1 convolutions where shapes change), 100 classes, random images
 3x32x32, T = 4, loss = 0.9 * T^2 * KL(teacher, student; batchmean) + 0.1 * cross entropy, SGD with momentum 0.9 and weight decay
-5e-4. The shape is the batch (default 64). Prints one JSON object. README.md in this folder says how to install PyTorch.
+5e-4. The shape is the batch (default 64). Prints one JSON object; extra_bytes: memory
+(resident, or the GPU's) at the worst moment beyond what was held after the imports. README.md in this folder says how to install PyTorch.
 """
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import peer
+from device import ExtraMemory
 
 TEMPERATURE, ALPHA = 4.0, 0.9
 
@@ -44,6 +46,7 @@ def resnet(depth, classes=100):
 
 def prepare(shape, device):
     (batch,) = peer.sizes(shape)
+    memory = ExtraMemory(device)
     teacher, student = resnet(56).to(device).eval().requires_grad_(False), resnet(20).to(device)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     images = torch.randn(batch, 3, 32, 32, device=device)
@@ -59,7 +62,7 @@ def prepare(shape, device):
         loss.backward()
         optimizer.step()
 
-    return step, lambda samples: {}
+    return step, lambda samples: {"extra_bytes": memory.bytes()}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ enum ResNetStepCase {
     static let stepsPerEpoch = 2
 
     static func step(batch: Int = 64) -> BenchCase {
-        BenchCase(.step, "resnet_step", [batch, 3, 32, 32], isProduct: true, rotates: false) { device, _ in
+        BenchCase(
+            .step, "resnet_step", [batch, 3, 32, 32], isProduct: true, rotates: false, measuresMemory: true,
+            measuresProcess: true
+        ) { device, _ in
             let planned = PlannedDevice()
             let (rehearsal, order) = try trainer(batch, Device(.planned(planned)))
             let before = planned.operationCount
@@ -42,13 +45,13 @@ enum ResNetStepCase {
             train: {epochs: 1, batch: \(batch), optimizer: {kind: sgd, lr: 0.05, momentum: 0.9, weight-decay: 0.0005}}
             """, name: "bench")
         let task = ClassificationTask(sample: [3, 32, 32], classes: 100)
-        func model(depth: Int, seed: UInt64) throws -> (any Model, ParameterArena) {
+        func model(depth: Int, seed: UInt64, trains: Bool) throws -> (any Model, ParameterArena) {
             let model = try ResNet(
                 ModelSettings(["depth": .integer(depth)], of: ResNet.architecture), for: task)
-            return (model, try model.materialize(on: device, seed: seed))
+            return (model, try model.materialize(on: device, seed: seed, trains: trains))
         }
-        let (teacher, _) = try model(depth: 56, seed: 1)
-        let (student, arena) = try model(depth: 20, seed: 2)
+        let (teacher, _) = try model(depth: 56, seed: 1, trains: false)
+        let (student, arena) = try model(depth: 20, seed: 2, trains: true)
         let rows = batch * stepsPerEpoch
         var random = BenchRandom()
         let pixels = (0..<(rows * 3 * 32 * 32)).map { _ in UInt8(random.integer(below: 256)) }

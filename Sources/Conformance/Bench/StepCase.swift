@@ -59,13 +59,14 @@ enum StepCase {
         private let trainer: Trainer
         private let order: [Int32]
         private var epochs = 0
+        private static let seeds: (teacher: UInt64, student: UInt64) = (1, 2)
         private let batch: Int
         private let temperature = 4.0
         private let alpha = 0.9
         // What the first loss follows from.
         private let data: TabularDataset
-        private let teacherWeights: [HostLayer]
-        private let studentWeights: [HostLayer]
+        private let expert: MLP
+        private let pupil: MLP
         private var firstLoss: Float?
 
         init(batch: Int, steps: Int, _ widths: Widths, _ device: Device, _ random: inout BenchRandom) throws {
@@ -86,12 +87,9 @@ enum StepCase {
                 features: random.floats(rows * student[0]),
                 labels: (0..<rows).map { _ in Int32(random.integer(below: classes)) },
                 columnNames: (0..<student[0]).map { "x\($0)" }, classes: classes)
-            let (expert, pupil) = (MLP(teacher), MLP(student))
-            _ = try expert.materialize(on: device, seed: 1)
-            expert.freeze()
-            let arena = try pupil.materialize(on: device, seed: 2)
-            teacherWeights = try HostLayer.all(expert)
-            studentWeights = try HostLayer.all(pupil)
+            (expert, pupil) = (MLP(teacher), MLP(student))
+            _ = try expert.materialize(on: device, seed: Self.seeds.teacher, trains: false)
+            let arena = try pupil.materialize(on: device, seed: Self.seeds.student)
             trainer = try Trainer(
                 pupil, arena, goal: .init(recipe.arms[0].terms, teacher: LocalTeacher(expert)),
                 data: try DeviceRows(data, on: device), spec: recipe.train, seed: 0, on: device)
@@ -107,6 +105,8 @@ enum StepCase {
         /// Relative error of the loss of the very first step.
         func firstLossError() -> Double {
             guard let firstLoss else { return .infinity }
+            let teacherWeights = HostLayer.all(expert, seed: Self.seeds.teacher)
+            let studentWeights = HostLayer.all(pupil, seed: Self.seeds.student)
             var sum = 0.0
             for r in 0..<batch {
                 let x = data.row(r).map(Double.init)
@@ -127,8 +127,9 @@ enum StepCase {
         let weight: [Float]
         let bias: [Float]
 
-        static func all(_ model: MLP) throws -> [HostLayer] {
-            let values = try model.parameters.map { try $0.values() }
+        /// What a model started from.
+        static func all(_ model: MLP, seed: UInt64) -> [HostLayer] {
+            let values = model.parameters.map { $0.initialValues(seed: seed) }
             return stride(from: 0, to: values.count, by: 2).map { HostLayer(weight: values[$0], bias: values[$0 + 1]) }
         }
 
