@@ -17,7 +17,6 @@ typedef char *(*name_entry)(void);
 static sgemm_entry sgemm;
 static sgemv_entry sgemv;
 static name_entry core_name;
-static int (*get_threads)(void);
 static void (*set_threads)(int);
 static char load_error[512];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -63,12 +62,17 @@ static int processor_level(void) {
     return 0;
 }
 
-// Opens the library with OPENBLAS_CORETYPE set to `type`, or unset; it reads that variable once, while it is loaded.
+// Opens the library with OPENBLAS_CORETYPE set to `type`, or unset; it reads its variables once, while it is loaded. It has one thread
+// then: those it starts turn in circles for a tenth of a second before they sleep, and many programs never give them a product.
+// `copenblas_set_threads` starts them.
 static void *open_library(const char **name, const char *type) {
     struct hidden core = {"OPENBLAS_CORETYPE", NULL}, cache = {"OPENBLAS_L2_SIZE", NULL};
+    struct hidden threads = {"OPENBLAS_NUM_THREADS", NULL};
     hide(&core);
     hide(&cache);
+    hide(&threads);
     if (type) setenv("OPENBLAS_CORETYPE", type, 1);
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
     void *library = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
     if (!library && !strcmp(*name, "libopenblas.so.0")) {
         library = dlopen("libopenblas.so", RTLD_NOW | RTLD_LOCAL);
@@ -77,6 +81,7 @@ static void *open_library(const char **name, const char *type) {
     if (!library) snprintf(load_error, sizeof load_error, "%s", dlerror());
     restore(&core);
     restore(&cache);
+    restore(&threads);
     return library;
 }
 
@@ -99,9 +104,8 @@ static void load(void) {
     }
     sgemm = (sgemm_entry)dlsym(library, "cblas_sgemm");
     sgemv = (sgemv_entry)dlsym(library, "cblas_sgemv");
-    get_threads = (int (*)(void))dlsym(library, "openblas_get_num_threads");
     set_threads = (void (*)(int))dlsym(library, "openblas_set_num_threads");
-    if (!sgemm || !sgemv || !set_threads || !get_threads) {
+    if (!sgemm || !sgemv || !set_threads) {
         sgemm = NULL;
         snprintf(load_error, sizeof load_error, "the library has no cblas_sgemm or openblas_set_num_threads");
     }
@@ -113,7 +117,6 @@ const char *copenblas_load_error(void) {
 }
 
 const char *copenblas_core_name(void) { return copenblas_load_error() || !core_name ? "" : core_name(); }
-int copenblas_threads(void) { return copenblas_load_error() ? 0 : get_threads(); }
 void copenblas_set_threads(int count) {
     if (!copenblas_load_error()) set_threads(count);
 }

@@ -20,8 +20,7 @@ const char *copenblas_core_name(void);
 /// another architecture), or NULL when `core` fits.
 const char *copenblas_better_core(const char *core, int level);
 
-/// How many threads OpenBLAS uses; 0 when it is not loaded.
-int copenblas_threads(void);
+/// How many threads OpenBLAS uses from now on; it has one when it is loaded.
 void copenblas_set_threads(int count);
 
 /// C[m, n] = alpha · op(A)[m, k] · op(B)[k, n] + beta · C, row-major, fp32. The library must be loaded.
