@@ -54,6 +54,7 @@ HANDLE(cl_command_queue, clCreateCommandQueue,
 STATUS(clReleaseCommandQueue, (cl_command_queue q), (q))
 HANDLE(cl_mem, clCreateBuffer, (cl_context c, cl_mem_flags f, size_t n, void *h, cl_int *status), (c, f, n, h, status))
 STATUS(clReleaseMemObject, (cl_mem m), (m))
+STATUS(clSetMemObjectDestructorCallback, (cl_mem m, void(CL_CALLBACK *f)(cl_mem, void *), void *u), (m, f, u))
 HANDLE(cl_program, clCreateProgramWithSource,
        (cl_context c, cl_uint n, const char **s, const size_t *l, cl_int *status), (c, n, s, l, status))
 HANDLE(cl_program, clCreateProgramWithBinary,

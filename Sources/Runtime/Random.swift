@@ -59,14 +59,17 @@ public struct Philox: Sendable {
     /// `uniform(0)`, `uniform(1)`, … up to `count` of them, each block computed once.
     public func uniforms(_ count: Int, _ low: Float = 0, _ high: Float = 1) -> [Float] {
         [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-            for start in stride(from: 0, to: count, by: 4) {
-                let b = block(UInt64(start / 4))
-                let words = SIMD4(b.0, b.1, b.2, b.3)
-                for lane in 0..<min(4, count - start) {
-                    buffer[start + lane] = low + (high - low) * (Float(words[lane] >> 8) * 0x1p-24)
-                }
-            }
+            fill(UnsafeMutableBufferPointer(rebasing: buffer[..<count]), from: 0, low, high)
             initialized = count
+        }
+    }
+
+    /// `uniform(first)`, `uniform(first + 1)`, … into memory; `first` is a multiple of four.
+    func fill(_ buffer: UnsafeMutableBufferPointer<Float>, from first: Int, _ low: Float, _ high: Float) {
+        blocks(buffer.count, from: first) { start, words in
+            for lane in 0..<min(4, buffer.count - start) {
+                buffer[start + lane] = low + (high - low) * (Float(words[lane] >> 8) * 0x1p-24)
+            }
         }
     }
 
@@ -74,19 +77,30 @@ public struct Philox: Sendable {
     /// 1958), computed in double.
     public func normals(_ count: Int, deviation: Float) -> [Float] {
         [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-            for start in stride(from: 0, to: count, by: 4) {
-                let b = block(UInt64(start / 4))
-                for (at, (u, v)) in [(b.0, b.1), (b.2, b.3)].enumerated() {
-                    // In (0, 1]: the logarithm is finite.
-                    let radius = (-2 * log((Double(u) + 1) * 0x1p-32)).squareRoot()
-                    let angle = 2 * Double.pi * (Double(v) * 0x1p-32)
-                    for (lane, value) in [radius * cos(angle), radius * sin(angle)].enumerated() {
-                        let i = start + 2 * at + lane
-                        if i < count { buffer[i] = deviation * Float(value) }
-                    }
-                }
-            }
+            fill(UnsafeMutableBufferPointer(rebasing: buffer[..<count]), from: 0, deviation: deviation)
             initialized = count
+        }
+    }
+
+    /// The same from element `first` on, a multiple of four, into memory.
+    func fill(_ buffer: UnsafeMutableBufferPointer<Float>, from first: Int, deviation: Float) {
+        blocks(buffer.count, from: first) { start, words in
+            for at in stride(from: 0, to: min(4, buffer.count - start), by: 2) {
+                // In (0, 1]: the logarithm is finite.
+                let radius = (-2 * log((Double(words[at]) + 1) * 0x1p-32)).squareRoot()
+                let angle = 2 * Double.pi * (Double(words[at + 1]) * 0x1p-32)
+                buffer[start + at] = deviation * Float(radius * cos(angle))
+                if start + at + 1 < buffer.count { buffer[start + at + 1] = deviation * Float(radius * sin(angle)) }
+            }
+        }
+    }
+
+    /// Calls `body` with every fourth place of `count` and the words that belong there when the first is element `first`.
+    private func blocks(_ count: Int, from first: Int, _ body: (_ start: Int, SIMD4<UInt32>) -> Void) {
+        precondition(first % 4 == 0, "element \(first) is inside a block of four")
+        for start in stride(from: 0, to: count, by: 4) {
+            let b = block(UInt64((first + start) / 4))
+            body(start, SIMD4(b.0, b.1, b.2, b.3))
         }
     }
 

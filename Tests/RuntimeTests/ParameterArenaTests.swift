@@ -37,6 +37,27 @@ struct ParameterArenaTests {
         #expect(wrong?.description.contains("a.weight") == true)
     }
 
+    @Test("large parameters are drawn piece by piece, as if at once", arguments: TestBackend.available)
+    func largeParameters(_ backend: TestBackend) throws {
+        let parameters = [
+            Parameter("normal", [601, 512], .normal(deviation: 2)), Parameter("uniform", [300_001], .uniform(bound: 1)),
+        ]
+        _ = try ParameterArena(parameters, on: backend.device().compute, seed: 3)
+        for parameter in parameters { #expect(try parameter.values() == parameter.initialValues(seed: 3)) }
+    }
+
+    @Test("what is frozen gives back the memory of its gradients", arguments: TestBackend.available)
+    func freezing(_ backend: TestBackend) throws {
+        let device = try backend.ownDevice()
+        let layer = Linear("a", inputs: 40, outputs: 30)
+        _ = try layer.materialize(on: device, seed: 3)
+        let (values, live) = (try layer.parameters.map { try $0.values() }, device.compute.memory.live)
+        layer.freeze()
+        #expect(device.compute.memory.live <= live - 4 * layer.parameters.reduce(0) { $0 + $1.count })
+        #expect(try layer.parameters.map { try $0.values() } == values)
+        #expect(layer.parameters.allSatisfy { !$0.hasGradient && $0.tensor.needsGradient == false })
+    }
+
     @Test("without a seed nothing is drawn and padding is zero", arguments: TestBackend.available)
     func notDrawn(_ backend: TestBackend) throws {
         let device = try backend.device()

@@ -25,7 +25,7 @@ struct ScheduleTests {
         #expect(rates(.cosine(warmup: 2, total: 10), [0, 1, 2, 6, 10]) == [0, 1, 2, 1, 0])
         #expect(rates(.cosineWithMinimum(warmup: 0, total: 8, minimumRate: 0.5), [0, 4, 8]) == [2, 1.5, 1])
         #expect(rates(.cosineAnnealing(period: 4, minimum: 0.5), [0, 2, 4]) == [2, 1.25, 0.5])
-        #expect(rates(.cosineAnnealing(period: 4, minimum: 0.5, warmup: 4), [0, 2, 3, 4]) == [0.5, 0.9375, 0.719669914, 0.5])
+        #expect(rates(.cosineAnnealing(period: 4, minimum: 0.5, warmup: 4), [0, 2, 4]) == [0.5, 0.9375, 0.5])
         #expect(rates(.cosineWithRestarts(warmup: 0, total: 8, cycles: 2), [0, 2, 4, 6, 8]) == [2, 1, 2, 1, 0])
     }
 

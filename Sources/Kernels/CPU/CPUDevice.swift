@@ -107,7 +107,7 @@ public final class CPUDevice: Sendable {
     }
 }
 
-/// Pages of the host, aligned for vectors and for huge pages.
+/// Memory of the host that the arena cuts into blocks.
 final class HostChunk: Chunk {
     nonisolated(unsafe) let pointer: UnsafeMutableRawPointer
     private let bytes: Int
@@ -121,12 +121,10 @@ final class HostChunk: Chunk {
                 .memory, "\(bytes) more bytes asked of the host, which has \(budget.left) left of \(budget.total)",
                 help: "use a smaller batch or model, or a machine with more memory")
         }
-        var pages: UnsafeMutableRawPointer?
-        guard posix_memalign(&pages, 1 << 21, bytes) == 0, let pages else {
+        guard let pages = HostPages.allocate(bytes) else {
             budget.give(bytes)
             throw KernelError(.memory, "the host has no \(bytes) bytes of memory left")
         }
-        madvise(pages, bytes, Int32(MADV_HUGEPAGE))
         (pointer, self.bytes, self.budget) = (pages, bytes, budget)
     }
 

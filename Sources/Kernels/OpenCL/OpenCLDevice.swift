@@ -83,9 +83,11 @@ public final class OpenCLDevice: Sendable {
         nonisolated(unsafe) let owner = context
         let taken = MemoryBudget(info.globalMemory)
         let environment = ProcessInfo.processInfo.environment
-        // Oclgrind knows the bounds of buffers, not of blocks within one.
-        arena = Arena(isolated: environment["RETORT_ISOLATED_BUFFERS"] == "1") { bytes in
-            try OpenCLChunk(bytes, context: owner, info: info, budget: taken)
+        // Oclgrind knows the bounds of buffers, not of blocks within one, and which of their bytes were written where they are its own.
+        let isIsolated = environment["RETORT_ISOLATED_BUFFERS"] == "1"
+        let isHosted = info.type == .cpu && !isIsolated
+        arena = Arena(isolated: isIsolated) { bytes in
+            try OpenCLChunk(bytes, context: owner, info: info, budget: taken, isHosted: isHosted)
         }
         synchronous = environment["RETORT_SYNCHRONOUS"] == "1"
         rehearsed = nil
@@ -347,7 +349,8 @@ final class OpenCLChunk: Chunk {
     private let bytes: Int
     private let budget: MemoryBudget
 
-    init(_ bytes: Int, context: cl_context, info: OpenCLDeviceInfo, budget: MemoryBudget) throws {
+    /// - Parameter isHosted: whether it lies in memory of ours: for devices that compute in the host's memory.
+    init(_ bytes: Int, context: cl_context, info: OpenCLDeviceInfo, budget: MemoryBudget, isHosted: Bool) throws {
         let help = "use a smaller batch or model, or a device with more memory"
         guard bytes <= info.largestAllocation else {
             throw KernelError(
@@ -361,12 +364,17 @@ final class OpenCLChunk: Chunk {
                 help: help)
         }
         var status: Int32 = 0
-        guard let memory = clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status),
-            status == CL_SUCCESS
+        // Without pages the driver is asked, which knows how to say that there are none.
+        let pages = isHosted ? HostPages.allocate(bytes) : nil
+        let flags = CL_MEM_READ_WRITE | (pages == nil ? 0 : CL_MEM_USE_HOST_PTR)
+        guard let memory = clCreateBuffer(context, cl_mem_flags(flags), bytes, pages, &status), status == CL_SUCCESS
         else {
+            free(pages)
             budget.give(bytes)
             throw openCLError(status, "clCreateBuffer", "\(bytes) bytes on \(info.name)")
         }
+        // Kernels that are still queued keep the buffer longer than its chunk does.
+        if let pages { clSetMemObjectDestructorCallback(memory, { free($1) }, pages) }
         (self.memory, self.bytes, self.budget) = (memory, bytes, budget)
     }
 

@@ -47,6 +47,6 @@ extension Module {
         return try body()
     }
 
-    /// Stops gradients: a teacher leaves no tape.
-    public func freeze() { parameters.forEach { $0.isTrainable = false } }
+    /// Stops gradients for good, and gives back their memory: a teacher leaves no tape.
+    public func freeze() { parameters.forEach { $0.freeze() } }
 }

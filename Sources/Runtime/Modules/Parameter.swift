@@ -8,6 +8,16 @@ public enum Initializer: Sendable, Equatable {
     case uniform(bound: Float)
     /// Normal with mean 0 and this standard deviation.
     case normal(deviation: Float)
+
+    /// Elements from `first` on, a multiple of four.
+    fileprivate func fill(_ buffer: UnsafeMutableBufferPointer<Float>, from first: Int, _ random: Philox) {
+        switch self {
+        case .zeros: buffer.update(repeating: 0)
+        case .constant(let c): buffer.update(repeating: c)
+        case .uniform(let bound): random.fill(buffer, from: first, -bound, bound)
+        case .normal(let deviation): random.fill(buffer, from: first, deviation: deviation)
+        }
+    }
 }
 
 /// A trainable array of a model: its fp32 value and its fp32 gradient, both windows of the model's flat arenas. A frozen one may be bf16
@@ -33,8 +43,8 @@ public final class Parameter {
         /// The value in bf16, as of the last `ParameterArena.refreshWorkingCopy`.
         var working: View?
         /// nil where no memory was spent on a gradient.
-        let slot: GradientSlot?
-        let leaf: Node?
+        var slot: GradientSlot?
+        var leaf: Node?
     }
 
     public init(_ name: String, _ shape: Dimensions, _ initializer: Initializer) {
@@ -63,6 +73,13 @@ public final class Parameter {
     }
 
     func place(working: View?) { placed?.working = working }
+
+    /// Lets go of the gradient for good.
+    func freeze() {
+        isTrainable = false
+        placed?.slot = nil
+        placed?.leaf = nil
+    }
 
     private var here: Placed {
         guard let placed else {
@@ -130,15 +147,17 @@ public final class Parameter {
     /// What the initializer gives: a function of (seed, name, position), so every device starts from the same bits and two models
     /// whose parameters share names and shapes start alike.
     public func initialValues(seed: UInt64) -> [Float] {
-        switch initializer {
-        case .zeros: return [Float](repeating: 0, count: count)
-        case .constant(let c): return [Float](repeating: c, count: count)
-        case .uniform(let bound):
-            let random = Philox(seed: seed, stream: Philox.stream("init/" + name))
-            return random.uniforms(count, -bound, bound)
-        case .normal(let deviation):
-            let random = Philox(seed: seed, stream: Philox.stream("init/" + name))
-            return random.normals(count, deviation: deviation)
+        [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+            initializer.fill(UnsafeMutableBufferPointer(rebasing: buffer[..<count]), from: 0, draws(seed))
+            initialized = count
         }
     }
+
+    /// Gives it those values, drawn on all cores.
+    func initialize(seed: UInt64) throws {
+        let (initializer, random) = (initializer, draws(seed))
+        try assign(pieces: { initializer.fill($1, from: $0, random) })
+    }
+
+    private func draws(_ seed: UInt64) -> Philox { Philox(seed: seed, stream: Philox.stream("init/" + name)) }
 }

@@ -60,28 +60,10 @@ public final class ParameterArena {
                 value: Self.window(home, offset, parameter),
                 gradient: trains ? Self.window(gradients, offset, parameter) : nil, on: device)
         }
-        guard let seed else {
-            try clearPadding(offsets)
-            return
-        }
+        try clearPadding(offsets)
         // Numbers that nothing will hold are not drawn.
-        guard device.plan == nil else { return }
-        if let reduced {
-            try Self.zero(reduced, on: device)
-            try run(Fill(0), .init(y: values), on: device)
-            for parameter in parameters { try parameter.assign(parameter.initialValues(seed: seed)) }
-            return
-        }
-        var host = [Float](repeating: 0, count: max(total, 1))
-        for (parameter, offset) in zip(parameters, offsets) {
-            let (rows, pitch) = (Self.rows(parameter), Self.pitch(parameter))
-            let columns = Self.columns(parameter)
-            let initial = parameter.initialValues(seed: seed)
-            for r in 0..<rows {
-                for c in 0..<columns { host[offset + r * pitch + c] = initial[r * columns + c] }
-            }
-        }
-        try device.write(host, to: values)
+        guard let seed, device.plan == nil else { return }
+        for parameter in parameters { try parameter.initialize(seed: seed) }
     }
 
     /// Zeroes what lies between the parameters; a matrix with padded rows as a whole. The rest is written once only, when it is assigned.

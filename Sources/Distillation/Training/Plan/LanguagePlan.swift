@@ -264,12 +264,13 @@ struct LanguagePlan {
                 vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad,
                 seed: seed, trains: trains, dtype: trains ? training.spec.dtype : .f32, on: here)
         }
-        // A generation that teaches the next keeps what it was trained with.
-        var former: (model: any LanguageModel, arena: ParameterArena)?
+        // A generation that teaches the next. It was measured, and keeps its tables of positions too.
+        var former: (any LanguageModel)?
         if case .bornAgain = training.scheme {
-            former = try make()
-            // It was measured, and keeps its tables of positions too.
-            if let former, let test { _ = try LanguageEvaluation(former.model, test, on: here) }
+            let model = try make().model
+            if let test { _ = try LanguageEvaluation(model, test, on: here) }
+            model.freeze()
+            former = model
         }
         let (model, arena) = try make()
         var asked = present.filter { training.asked.contains($0.name) }
