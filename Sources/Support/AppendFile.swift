@@ -41,6 +41,25 @@ public final class AppendFile: Sendable {
         return bytes.prefix(whole)
     }
 
+    /// Those lines as JSON, each of which knows its place in the file.
+    /// - Parameter help: what to do about a line that is no JSON.
+    /// - Throws: also exit 65 for such a line.
+    public static func wholeValues(of path: String, help: String) throws(RetortError) -> [JSONCursor] {
+        var values: [JSONCursor] = []
+        let lines = try wholeLines(of: path).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        for (number, line) in lines.dropLast().enumerated() {
+            do throws(RetortError) {
+                let origin = SourceOrigin(line: number + 1, column: 1)
+                values.append(try JSONCursor.parse(Array(line), file: path, origin: origin))
+            } catch {
+                var error = error
+                error.help = help
+                throw error
+            }
+        }
+        return values
+    }
+
     deinit {
         let wasClosed = isClosed.withLock { $0 }
         if !wasClosed { _ = calls.close(descriptor) }

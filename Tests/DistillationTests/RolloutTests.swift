@@ -29,6 +29,22 @@ struct RolloutTests {
         #expect(prompt("....") == 4 && prompt(".", 3) == 1, "without an answer all of it is asked")
     }
 
+    @Test("a token that a prompt shares with its answer is not given away")
+    func seams() {
+        var shared = example("...xxx")
+        shared.seam = .init(shared: 1, prompt: [1, 2, 9])
+        #expect(RolloutText.prompt(of: shared, least: 1) == [1, 2, 9])
+        let reference = RolloutText.reference(of: shared, least: 1)
+        #expect(reference?.tokens == [3, 4, 5, 6] && reference?.isAnswer == true)
+        // As an example it stays what it was.
+        #expect(RolloutText(of: shared, least: 1, longest: 9).prompt == [1, 2, 3])
+        let exact = RolloutText.reference(of: example("...xxx"), least: 1)
+        #expect(exact?.tokens == [4, 5, 6] && exact?.isAnswer == true)
+        let text = RolloutText.reference(of: example(".xxxxx"), least: 4)
+        #expect(text?.tokens == [5, 6] && text?.isAnswer == false, "how a plain text goes on is no answer")
+        #expect(RolloutText.reference(of: example("...."), least: 1) == nil)
+    }
+
     @Test("texts side by side: each token of an answer is predicted from the place before it")
     func batch() {
         var long = RolloutText(prompt: [1, 2], answer: [3, 4, 5])

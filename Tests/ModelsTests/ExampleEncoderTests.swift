@@ -92,6 +92,14 @@ struct ExampleEncoderTests {
         let plain = try ExampleEncoder(tokenizer)
         let joined = try Self.example(plain.encode(TextRecord(.completion(prompt: "a\n", completion: "\nb"))))
         #expect(joined.tokens == [97, 256, 98, 303] && joined.isTarget == [false, false, true, true])
+        // A model that is asked is given the prompt alone, also by way of a corpus and behind a cut.
+        #expect(joined.seam == .init(shared: 1, prompt: [97, 10]))
+        #expect(try Self.example(plain.encode(TextRecord(.completion(prompt: "a", completion: "b")))).seam == nil)
+        let asked = try Self.example(encoder.encode(record))
+        #expect(asked.seam == .init(shared: 1, prompt: try encoder.prompt(record)))
+        let corpus = try TokenizedCorpus([joined, .init(tokens: [1, 2], isTarget: [false, true]), asked])
+        #expect((0..<3).map { corpus.example($0).seam } == [joined.seam, nil, asked.seam])
+        #expect(joined.cut(to: 3, from: .left).seam == .init(shared: 1, prompt: [10]))
     }
 
     @Test("prompt and completion, text, preference")

@@ -122,6 +122,35 @@ struct AnswerFileTests {
         #expect(try setting.text("c.jsonl") == "mine")
     }
 
+    @Test("a file whose lines are not the prompts' answers is not gone on with")
+    func damaged() throws {
+        let setting = try Setting()
+        _ = try setting.write("a.jsonl")
+        let lines = try setting.text("a.jsonl").split(separator: "\n").map(String.init)
+        func error(_ lines: [String]) throws -> RetortError? {
+            try setting.folder.write(lines.joined(separator: "\n") + "\n", to: "a.jsonl")
+            let error = thrown(RetortError.self) { _ = try setting.write("a.jsonl") }
+            #expect(try setting.text("a.jsonl") == lines.joined(separator: "\n") + "\n", "nothing was changed")
+            #expect(error?.exit == .badData && error?.help.contains("Remove this line") == true)
+            return error
+        }
+        #expect(try error(Array(lines.prefix(4)) + ["junk"])?.location?.line == 5)
+        #expect(try error(lines + [lines[6]])?.location?.line == 8)
+        #expect(try error([lines[0]] + lines.dropFirst(2))?.location?.line == 2)
+        #expect(try error([lines[0].replacing("Once 1", with: "Once 9")])?.location?.line == 1)
+        #expect(try error([lines[0].replacing("completion", with: "answer")])?.location?.line == 1)
+    }
+
+    @Test("a model whose logits are not numbers writes nothing")
+    func notFinite() throws {
+        let setting = try Setting()
+        let norm = try #require(setting.writer.model.parameters.first { $0.shape.count == 1 })
+        try norm.assign([Float](repeating: 3e38, count: norm.count))
+        #expect(thrown(RetortError.self) { _ = try setting.write("a.jsonl") }?.exit == .diverged)
+        try norm.assign([Float](repeating: .nan, count: norm.count))
+        #expect(thrown(RetortError.self) { _ = try setting.write("b.jsonl") }?.exit == .diverged)
+    }
+
     @Test("a prompt that does not fit: its place")
     func tooLong() throws {
         let setting = try Setting()

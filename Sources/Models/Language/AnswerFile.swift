@@ -41,8 +41,8 @@ public struct AnswerFile {
     /// - `batch`: prompts that are answered side by side.
     /// - `onProgress`: called with the answers that are there.
     /// - Returns: how many answers were there before.
-    /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read; 73 for a file that answers another question; 74 on
-    ///   a full disk; 75 when a signal asked to stop: whole batches are kept.
+    /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read and for a line that is not the answer to its prompt;
+    ///   73 for a file that answers another question; 74 on a full disk; 75 when a signal asked to stop: whole batches are kept.
     public func write(to path: String, batch: Int, onProgress: (Int) -> Void = { _ in }) throws -> Int {
         let there = try resume(path)
         let file = try AppendFile(path: path)
@@ -64,7 +64,15 @@ public struct AnswerFile {
     }
 
     private func line(_ record: TextRecord, _ prompt: [Int32], _ tokens: [Int32]) throws -> String {
+        let isEnded = tokens.last.map(options.ends.contains) ?? false
+        let ending: (key: String, value: JSON) = ("finish", .string(isEnded ? "stop" : "length"))
+        let kept = record.kept.members.map { (key: $0.key, value: $0.value) }
         let answer = try writer.text(tokens, behind: prompt)
+        return JSON.object(Self.talk(record, answer) + [ending] + kept).text()
+    }
+
+    /// A prompt and what is said to it.
+    private static func talk(_ record: TextRecord, _ answer: String) -> [(key: String, value: JSON)] {
         func turn(_ role: String, _ content: String) -> JSON { ["role": .string(role), "content": .string(content)] }
         func talk(_ turns: [TextMessage]) -> [(key: String, value: JSON)] {
             let asked = turns.reversed().drop { $0.role == .assistant }.reversed()
@@ -72,18 +80,28 @@ public struct AnswerFile {
                 ("messages", .array(asked.map { turn($0.role.rawValue, $0.content) } + [turn("assistant", answer)]))
             ]
         }
-        var members: [(key: String, value: JSON)]
         switch record.content {
         case .text(let text), .prompt(let text), .completion(let text, _):
-            members = [("prompt", .string(text)), ("completion", .string(answer))]
-        case .conversation(let turns): members = talk(turns)
-        case .preference(let turns, _, _): members = talk(turns)
+            return [("prompt", .string(text)), ("completion", .string(answer))]
+        case .conversation(let turns): return talk(turns)
+        case .preference(let turns, _, _): return talk(turns)
         }
-        let isEnded = tokens.last.map(options.ends.contains) ?? false
-        members.append(("finish", .string(isEnded ? "stop" : "length")))
-        members += record.kept.members.map { (key: $0.key, value: $0.value) }
-        return JSON.object(members).text()
     }
+
+    /// - Throws: `RetortError` 65 for a line that is not what is written to a record.
+    private static func check(_ line: JSONCursor, answers record: TextRecord) throws {
+        let answer =
+            if let messages = try line.optional("messages") {
+                try messages.elements().last?.member("content").string() ?? ""
+            } else {
+                try line.member("completion").string()
+            }
+        for (key, value) in talk(record, answer) where try line.member(key).value != value {
+            throw try line.member(key).failure("it is not what the data ask there", help: mending)
+        }
+    }
+
+    private static let mending = "Remove this line and those behind it: they are written again."
 
     /// The answers that are there already; leaves the file without a line that was cut off.
     private func resume(_ path: String) throws -> Int {
@@ -103,7 +121,14 @@ public struct AnswerFile {
         } else {
             try AtomicFile.write(identity.text(.pretty) + "\n", to: state)
         }
-        return try AppendFile.wholeLines(of: path).count { $0 == UInt8(ascii: "\n") }
+        let lines = try AppendFile.wholeValues(of: path, help: Self.mending)
+        for (number, line) in lines.enumerated() {
+            guard number < source.count else {
+                throw line.failure("there are no more than \(source.count) prompts", help: Self.mending)
+            }
+            try Self.check(line, answers: source.record(number))
+        }
+        return lines.count
     }
 }
 

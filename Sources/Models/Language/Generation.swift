@@ -52,6 +52,7 @@ extension LanguageModel {
             /// The next token of each row.
             func choose() throws -> [Int32] {
                 let own = try reader.logits(next)
+                if written.allSatisfy(\.isEmpty) { try requireFinite(own) }
                 let logits = try other?.mixed(own, next) ?? own
                 return try options.sampling.choose(
                     logits, previous: rows.map { prompts[$0] + written[$0] },
@@ -81,6 +82,15 @@ extension LanguageModel {
                 next = try TokenBatch(rows.map { written[$0].last ?? 0 }, padding: padding)
             }
         }
+    }
+
+    /// Greedy and drawn tokens alike would be any, were these not numbers.
+    private func requireFinite(_ logits: Tensor) throws {
+        let sums = try logits.sum(1)
+        guard logits.device.plan == nil, try !sums.values().allSatisfy(\.isFinite) else { return }
+        throw RetortError.diverged(
+            "the model's logits are not finite", why: "its weights are too large, or NaN",
+            help: "Perhaps its training diverged: take an earlier checkpoint.")
     }
 
     /// Continues one prompt.

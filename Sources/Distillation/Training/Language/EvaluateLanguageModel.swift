@@ -141,6 +141,12 @@ struct EvaluatedLanguageModel {
     fileprivate func arm(
         _ role: String, _ evaluation: LanguageEvaluation, _ data: LanguageBatches, on device: Device
     ) throws -> ArmResult {
+        guard evaluation.crossEntropy.isFinite else {
+            throw RetortError.diverged(
+                "the cross entropy of \(path.quoted(limit: 200)) is not finite",
+                why: "its logits leave the numbers, or it holds a token of the data to be impossible",
+                help: "Perhaps its training diverged: take an earlier checkpoint.")
+        }
         var metrics = evaluation.metrics
         metrics[.parameters] = Double(model.parameterCount)
         metrics[.bytes] = Double(model.parameterCount * 4)

@@ -7,8 +7,8 @@ import RetortSupport
 struct WrittenAnswers {
     private let spec: AnswerSpec
     private let prompts: [[Int32]]
-    /// What the data answer; nil: nothing.
-    private let references: [[Int32]?]
+    /// What the data answer, or how their text goes on; nil: nothing.
+    private let references: [(tokens: [Int32], isAnswer: Bool)?]
     private let tokenizer: Tokenizer?
     private let pad: Int32
     /// Prompts that are answered side by side.
@@ -22,11 +22,8 @@ struct WrittenAnswers {
         self.tokenizer = tokenizer
         self.pad = pad
         let examples = (0..<min(spec.rows ?? .max, test.count)).map { test.example($0) }
-        let prompts = examples.map { RolloutText.prompt(of: $0, least: spec.promptTokens) }
-        self.prompts = prompts
-        references = zip(examples, prompts).map {
-            $0.targetCount == 0 ? nil : Array($0.tokens.dropFirst($1.count))
-        }
+        prompts = examples.map { RolloutText.prompt(of: $0, least: spec.promptTokens) }
+        references = examples.map { RolloutText.reference(of: $0, least: spec.promptTokens) }
     }
 
     /// What of it cannot be measured, in words; nil: nothing.
@@ -53,9 +50,13 @@ struct WrittenAnswers {
                 try write(compared, model, TokenSampling(), ends), references.compactMap(\.self))
             {
                 let said = try tokenizer.decode(written.answer, skippingSpecialTokens: true)
-                let wanted = try tokenizer.decode(Array(reference.prefix(spec.count)), skippingSpecialTokens: true)
+                let whole = try tokenizer.decode(reference.tokens, skippingSpecialTokens: true)
+                // An answer is compared as a whole, a text that goes on as far as it was written.
+                let wanted =
+                    reference.isAnswer
+                    ? whole
+                    : try tokenizer.decode(Array(reference.tokens.prefix(spec.count)), skippingSpecialTokens: true)
                 rouge += RougeL(said, reference: wanted).f
-                let whole = try tokenizer.decode(reference, skippingSpecialTokens: true)
                 if try AnswerRule.isSame(said, whole, by: spec.rule) { exact += 1 }
             }
             metrics[.rougeL] = rouge / Double(compared.count)

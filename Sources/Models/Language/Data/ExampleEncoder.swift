@@ -57,13 +57,15 @@ public struct ExampleEncoder: Sendable {
     public func encode(_ record: TextRecord) throws -> Outcome {
         try placed(record) {
             switch record.content {
-            case .text(let text): return outcome(try plain(prompt: nil, text))
+            case .text(let text): return outcome(try plain(prompt: nil, text).example)
             case .completion(let prompt, let completion):
-                guard template != nil else { return outcome(try plain(prompt: prompt, completion)) }
-                return outcome(
-                    try chat([TextMessage(.user, prompt), TextMessage(.assistant, completion)], learning: 1...))
+                guard template != nil else {
+                    return outcome(try seamed(record, plain(prompt: prompt, completion)))
+                }
+                let turns = [TextMessage(.user, prompt), TextMessage(.assistant, completion)]
+                return outcome(try seamed(record, chat(turns, learning: 1...)))
             case .prompt: return .withoutTarget
-            case .conversation(let turns): return outcome(try chat(turns, learning: 0...))
+            case .conversation(let turns): return outcome(try seamed(record, chat(turns, learning: 0...)))
             case .preference:
                 throw RetortError.badData(
                     "a preference is two examples", help: "Preferences are for objectives that compare two answers.")
@@ -80,8 +82,8 @@ public struct ExampleEncoder: Sendable {
                 throw RetortError.badData("the record is no preference", help: "It needs `chosen` and `rejected`.")
             }
             return (
-                outcome(try chat(prompt + chosen, learning: prompt.count...)),
-                outcome(try chat(prompt + rejected, learning: prompt.count...))
+                outcome(try chat(prompt + chosen, learning: prompt.count...).example),
+                outcome(try chat(prompt + rejected, learning: prompt.count...).example)
             )
         }
     }
@@ -140,28 +142,44 @@ public struct ExampleEncoder: Sendable {
         turns.map { ChatMessage(role: $0.role.rawValue, content: $0.content) }
     }
 
+    /// The example of a record that asks something, which knows what a model is to be given where tokens belong to question and answer both.
+    private func seamed(_ record: TextRecord, _ made: (example: TokenizedExample, shared: Int)) throws
+        -> TokenizedExample
+    {
+        var example = made.example
+        if made.shared > 0 { example.seam = .init(shared: made.shared, prompt: try prompt(record)) }
+        return example
+    }
+
     /// - Parameter learning: the turns of which the assistant's are learned.
-    private func chat(_ turns: [TextMessage], learning: PartialRangeFrom<Int>) throws -> TokenizedExample {
+    /// - Returns: the example, and how many tokens across the beginning of its last turn, which is an answer to another's.
+    private func chat(_ turns: [TextMessage], learning: PartialRangeFrom<Int>) throws -> (
+        example: TokenizedExample, shared: Int
+    ) {
         let chat = try written().format.write(
             messages(turns), false, bos: tokenizer.special("bos")?.token ?? "",
             eos: tokenizer.special("eos")?.token ?? "")
         let (ids, borders) = try tokenizer.encode(
             chat.text, places: chat.answers.flatMap { [$0.lowerBound, $0.upperBound] })
         if options.targets == .everything {
-            return TokenizedExample(tokens: ids, isTarget: [Bool](repeating: true, count: ids.count))
+            return (TokenizedExample(tokens: ids, isTarget: [Bool](repeating: true, count: ids.count)), 0)
         }
+        var shared = 0
         var isTarget = [Bool](repeating: false, count: ids.count)
         let answers = turns.indices.filter { turns[$0].role == .assistant }
         for (index, turn) in answers.enumerated() where learning.contains(turn) && turns[turn].isLearned {
             if options.targets == .lastAnswer, index + 1 < answers.count { continue }
             let (start, end) = (borders[2 * index].after, borders[2 * index + 1].before)
             for token in start..<max(start, end) { isTarget[token] = true }
+            let isAsked = turn == turns.count - 1 && turn > 0 && turns[turn - 1].role != .assistant
+            if isAsked { shared = start - borders[2 * index].before }
         }
-        return TokenizedExample(tokens: ids, isTarget: isTarget)
+        return (TokenizedExample(tokens: ids, isTarget: isTarget), shared)
     }
 
     /// A prompt and its completion, or a text, with the tokenizer's own special tokens round them.
-    private func plain(prompt: String?, _ text: String) throws -> TokenizedExample {
+    /// - Returns: the example, and how many tokens across the beginning of the completion.
+    private func plain(prompt: String?, _ text: String) throws -> (example: TokenizedExample, shared: Int) {
         let head = prompt.map { $0 + options.separator } ?? ""
         let (ids, borders) = try tokenizer.encode(head + text, places: [head.utf8.count])
         let whole = try tokenizer.process([Encoding(ids: ids)], true, nil)
@@ -169,8 +187,10 @@ public struct ExampleEncoder: Sendable {
         // The tokenizer's own in front of the text, where it has some.
         let front = ids.isEmpty ? 0 : whole.isSpecial.prefix { $0 }.count
         if options.appendsEnd, let end, tokens.last != end { tokens.append(end) }
-        let first = prompt == nil || options.targets == .everything ? 0 : front + borders[0].after
-        return TokenizedExample(tokens: tokens, isTarget: tokens.indices.map { $0 >= first })
+        let isWhole = prompt == nil || options.targets == .everything
+        let first = isWhole ? 0 : front + borders[0].after
+        let example = TokenizedExample(tokens: tokens, isTarget: tokens.indices.map { $0 >= first })
+        return (example, isWhole ? 0 : borders[0].after - borders[0].before)
     }
 
     private func outcome(_ example: TokenizedExample) -> Outcome {

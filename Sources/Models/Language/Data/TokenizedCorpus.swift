@@ -34,6 +34,8 @@ public final class TokenizedCorpus: Sendable {
     private let marked: [Int32]
     /// Of each example where its tokens begin; one more at the end.
     private let offsets: [Int]
+    /// By number, of the few examples that have one.
+    private let seams: [Int: TokenizedExample.Seam]
 
     /// Examples.
     public var count: Int { records.count }
@@ -83,6 +85,7 @@ public final class TokenizedCorpus: Sendable {
         records = builder.records
         marked = builder.marked
         offsets = builder.offsets
+        seams = builder.seams
     }
 
     /// Tokens of an example.
@@ -91,7 +94,9 @@ public final class TokenizedCorpus: Sendable {
     /// - Parameter number: from 0 to `count` − 1.
     public func example(_ number: Int) -> TokenizedExample {
         let part = marked[offsets[number]..<offsets[number + 1]]
-        return TokenizedExample(tokens: part.map { $0 < 0 ? -1 - $0 : $0 }, isTarget: part.map { $0 >= 0 })
+        var example = TokenizedExample(tokens: part.map { $0 < 0 ? -1 - $0 : $0 }, isTarget: part.map { $0 >= 0 })
+        example.seam = seams[number]
+        return example
     }
 
     /// The largest id of a token.
@@ -118,6 +123,7 @@ struct CorpusBlock: Sendable {
     fileprivate var marked: [Int32] = []
     fileprivate var lengths: [Int] = []
     fileprivate var records: [Int32] = []
+    fileprivate var seams: [Int: TokenizedExample.Seam] = [:]
     fileprivate var summary = TokenizedCorpus.Summary()
     /// Numbers of records that whoever adds them wants to know.
     var noted: [Int32] = []
@@ -132,6 +138,7 @@ struct CorpusBlock: Sendable {
             for (token, isTarget) in zip(example.tokens, example.isTarget) {
                 marked.append(isTarget ? token : -1 - token)
             }
+            seams[lengths.count] = example.seam
             lengths.append(example.count)
             records.append(Int32(clamping: record))
             summary.targets += example.targetCount
@@ -145,6 +152,7 @@ struct CorpusBuilder {
     fileprivate var marked: [Int32] = []
     fileprivate var offsets = [0]
     fileprivate var records: [Int32] = []
+    fileprivate var seams: [Int: TokenizedExample.Seam] = [:]
     var summary = TokenizedCorpus.Summary()
     private(set) var noted: [Int32] = []
 
@@ -193,6 +201,7 @@ struct CorpusBuilder {
     }
 
     mutating func add(_ block: CorpusBlock) {
+        for (number, seam) in block.seams { seams[records.count + number] = seam }
         marked += block.marked
         for length in block.lengths { offsets.append(offsets[offsets.count - 1] + length) }
         records += block.records

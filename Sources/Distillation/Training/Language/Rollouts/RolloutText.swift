@@ -25,18 +25,35 @@ struct RolloutText: Sendable {
     }
 
     /// What an example asks: the tokens before the last that are learned in a row, of plain text its beginning, and all of one of which nothing
-    /// is learned.
+    /// is learned. Nothing of the answer, also where a token has the end of the one and the beginning of the other.
     /// - Parameter least: tokens of a prompt at least, as far as the example has more than that.
     static func prompt(of example: TokenizedExample, least: Int) -> [Int32] {
-        guard let last = example.isTarget.lastIndex(of: true) else { return example.tokens }
+        let context = context(of: example, least: least)
+        if context.isQuestion, let seam = example.seam, !seam.prompt.isEmpty { return seam.prompt }
+        return Array(example.tokens.prefix(context.length))
+    }
+
+    /// What an example answers, and whether that is an answer to a question rather than how a plain text goes on; nil where nothing is learned.
+    static func reference(of example: TokenizedExample, least: Int) -> (tokens: [Int32], isAnswer: Bool)? {
+        guard example.targetCount > 0 else { return nil }
+        let context = context(of: example, least: least)
+        let shared = context.isQuestion ? example.seam?.shared ?? 0 : 0
+        return (Array(example.tokens.dropFirst(max(0, context.length - shared))), context.isQuestion)
+    }
+
+    /// How many tokens of an example stand before what it answers, and whether they end where its last answer begins.
+    private static func context(of example: TokenizedExample, least: Int) -> (length: Int, isQuestion: Bool) {
+        guard let last = example.isTarget.lastIndex(of: true) else { return (example.count, false) }
         let start = example.isTarget[..<last].lastIndex(of: false).map { $0 + 1 } ?? 0
-        return Array(example.tokens.prefix(max(1, min(max(start, least), example.count - 1))))
+        let length = max(1, min(max(start, least), example.count - 1))
+        // The first token of a text is never learned.
+        return (length, length == start && start > 1)
     }
 
     /// What an example asks and what it has for an answer, up to the last token that is learned.
     /// - Parameter longest: tokens of both at most; the prompt is cut at its beginning.
     init(of example: TokenizedExample, least: Int, longest: Int) {
-        let prompt = Self.prompt(of: example, least: least)
+        let prompt = Array(example.tokens.prefix(Self.context(of: example, least: least).length))
         let end = example.isTarget.lastIndex(of: true).map { $0 + 1 } ?? example.count
         let kept = Array(prompt.suffix(max(1, longest - 1)))
         let answer = example.tokens[prompt.count..<max(end, prompt.count + 1)]

@@ -111,8 +111,7 @@ struct TeacherTexts {
             json = .object(members)
         }
 
-        init(_ line: String, file: String) throws {
-            let cursor = JSONCursor(try JSON.parse(line, file: file), file: file)
+        init(_ cursor: JSONCursor) throws {
             func ids(_ key: String) throws -> [Int32] {
                 try cursor.member(key).elements().map { Int32(try $0.int(in: 0...Int(Int32.max))) }
             }
@@ -126,8 +125,7 @@ struct TeacherTexts {
 
     /// The texts that are there; leaves the file without a line that was cut off.
     private static func read(_ path: String) throws -> [Line] {
-        try AppendFile.wholeLines(of: path).split(separator: UInt8(ascii: "\n")).map {
-            try Line(String(decoding: $0, as: UTF8.self), file: path)
-        }
+        try AppendFile.wholeValues(of: path, help: "Remove this line and those behind it: they are written again.").map(
+            Line.init)
     }
 }
