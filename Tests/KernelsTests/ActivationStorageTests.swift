@@ -94,6 +94,13 @@ struct ActivationStorageTests {
                 return ""
             } catch { return "\(error)" }
         }
+        func bytes(_ q: DType, _ k: DType) throws -> Double {
+            let (q, k) = (try empty(q), try empty(k))
+            return FlashAttention(scale: 1).cost(.init(q: q, k: k, v: k, spans: nil, y: q, logSumExp: sums)).bytes
+        }
+        // Each of q, k, v and y once.
+        #expect(try bytes(.f32, .f32) == 4 * 12 * 4 && bytes(.f32, .bf16) == 3 * 12 * 4)
+        #expect(try bytes(.bf16, .bf16) == 2 * 12 * 4)
         let alike = "; activations are stored alike"
         #expect(message(.f32, .bf16, .bf16, .f32) == "" && message(.bf16, .f32, .f32, .bf16) == "")
         #expect(message(.bf16, .f32, .f32, .f32) == "[flash_attention] y is f32 and q bf16" + alike)
