@@ -10,8 +10,8 @@
 // queries, heads] dense. A query sees the keys [first, last) of spans [batch or 1, queries, 2], or all when there are no
 // spans. A query that sees nothing answers 0, has L = +inf, and no gradient.
 //
-// q and y, and k and v, are stored in fp32 or bfloat16 (q_bf16, kv_bf16, y_bf16: 1); all else, gradients among it, is fp32,
-// and so is all arithmetic: numbers are widened on their way in, a tile at a time, and answers are rounded once.
+// q and y, and k and v, are stored in fp32 or bfloat16 (q_bf16, kv_bf16, y_bf16: 1); all else, gradients among it, is
+// fp32, and so is all arithmetic: numbers are widened on their way in, a tile at a time, and answers are rounded once.
 //
 // The rows that share a group's keys, share · queries of them, count query by query: row r is head r % share of query
 // r / share, so a block of rows sees nearly the same keys.
@@ -49,8 +49,8 @@ typedef struct {
 //
 // Rows lie in the lanes: a tile of scores is [keys][rows], so that maxima, sums and corrections of the softmax are
 // additions of whole vectors. Products need one operand as vectors of neighbours and take the other number by number,
-// from where it lies: keys and values are never packed, but for a tile of bfloat16, which is widened first. Only a block's
-// queries are, once, as [width][rows] (backward: and dy, and both as rows), and answers turned back at the end.
+// from where it lies: keys and values are never packed, but for a tile of bfloat16, which is widened first. Only a
+// block's queries are, once, as [width][rows] (backward: and dy, and both as rows), and answers turned back at the end.
 //
 //   scores [keys][rows]  = k · qᵀ        answer [width][rows] += vᵀ · scores
 //   dp     [keys][rows]  = v · dyᵀ       dv [keys][width] += p · dy,   dk [keys][width] += ds · q
@@ -393,8 +393,8 @@ ATTENTION_SEPARATE void attention_soften(GLOBAL float *scores, int lanes, int ke
     }
 }
 
-// The answers of rows [row0, row0 + count) of a group to the keys [from, to). `slot`: (2 padded + TILE + 3) · BLOCK floats, and
-// TILE · padded for keys and values in bfloat16.
+// The answers of rows [row0, row0 + count) of a group to the keys [from, to). `slot`: (2 padded + TILE + 3) · BLOCK floats,
+// and TILE · padded for keys and values in bfloat16.
 ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t b, index_t group, index_t row0,
                                                 int count, int from, int to, GLOBAL const void *q,
                                                 GLOBAL const void *k, GLOBAL const void *v, GLOBAL const int *spans,
