@@ -10,6 +10,9 @@
 // queries, heads] dense. A query sees the keys [first, last) of spans [batch or 1, queries, 2], or all when there are no
 // spans. A query that sees nothing answers 0, has L = +inf, and no gradient.
 //
+// q and y, and k and v, are stored in fp32 or bfloat16 (q_bf16, kv_bf16, y_bf16: 1); all else, gradients among it, is
+// fp32, and so is all arithmetic: numbers are widened on their way in, a tile at a time, and answers are rounded once.
+//
 // The rows that share a group's keys, share · queries of them, count query by query: row r is head r % share of query
 // r / share, so a block of rows sees nearly the same keys.
 //
@@ -25,12 +28,19 @@
     /* parts of the rows whose dk and dv are summed apart, and how far apart those lie */                              \
     DO(chunks) DO(dk_chunk) DO(dv_chunk)                                                                               \
     /* 0: not wanted, 1: written, 2: added to */                                                                       \
-    DO(dq_mode) DO(dk_mode) DO(dv_mode)
+    DO(dq_mode) DO(dk_mode) DO(dv_mode)                                                                                \
+    /* 1: stored in bfloat16 */                                                                                        \
+    DO(q_bf16) DO(kv_bf16) DO(y_bf16)
 
 #define ATTENTION_MEMBER(name) index_t name;
 typedef struct {
     ATTENTION_FIELDS(ATTENTION_MEMBER)
 } AttentionShape;
+
+// Number `at` of x, in fp32 or bfloat16.
+#define ATTENTION_AT(x, bf16, at)                                                                                      \
+    ((bf16) ? (GLOBAL const void *)((GLOBAL const ushort *)(x) + (at))                                                 \
+            : (GLOBAL const void *)((GLOBAL const float *)(x) + (at)))
 
 #ifdef VECTOR
 
@@ -39,8 +49,8 @@ typedef struct {
 //
 // Rows lie in the lanes: a tile of scores is [keys][rows], so that maxima, sums and corrections of the softmax are
 // additions of whole vectors. Products need one operand as vectors of neighbours and take the other number by number,
-// from where it lies: keys and values are never packed. Only a block's queries are, once, as [width][rows] (backward:
-// and dy, and both as rows), and answers turned back at the end.
+// from where it lies: keys and values are never packed, but for a tile of bfloat16, which is widened first. Only a
+// block's queries are, once, as [width][rows] (backward: and dy, and both as rows), and answers turned back at the end.
 //
 //   scores [keys][rows]  = k · qᵀ        answer [width][rows] += vᵀ · scores
 //   dp     [keys][rows]  = v · dyᵀ       dv [keys][width] += p · dy,   dk [keys][width] += ds · q
@@ -174,6 +184,39 @@ ATTENTION_SEPARATE void attention_product(int rows, int depth, int lanes, GLOBAL
     }
 }
 
+// Rows [row0, row0 + count) of a group's x in bfloat16, as to[count][padded].
+ATTENTION_SEPARATE void attention_widen(GLOBAL const ushort *x, index_t token, index_t head, int share, index_t row0,
+                                        int count, int width, GLOBAL float *to) {
+    const int padded = attention_padded(width);
+    for (int i = 0; i < count; i++) {
+        const index_t r = row0 + i;
+        GLOBAL const ushort *from = x + r / share * token + r % share * head;
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            STORE(to + i * padded + d, part ? load_part_bf16(from + d, part, 0.0f) : LOAD_BF16(from + d));
+        }
+    }
+}
+
+// Keys or values [key, key + count) where products can read them: where they lie, or widened to[count][padded].
+typedef struct {
+    GLOBAL const float *x;
+    index_t token;
+} AttentionTile;
+INLINE AttentionTile attention_tile(GLOBAL const void *x, index_t bf16, index_t token, int key, int count, int width,
+                                    GLOBAL float *to) {
+    AttentionTile tile;
+    tile.x = to;
+    tile.token = attention_padded(width);
+    if (bf16) {
+        attention_widen((GLOBAL const ushort *)x, token, 0, 1, key, count, width, to);
+    } else {
+        tile.x = (GLOBAL const float *)x + key * token;
+        tile.token = token;
+    }
+    return tile;
+}
+
 // Rows [row0, row0 + count) of a group's x, as across[width][lanes] and, where wanted, as copy[lanes][padded]; 0 in the
 // lanes and columns behind them.
 ATTENTION_SEPARATE void attention_load_rows(GLOBAL const float *x, index_t token, index_t head, int share, index_t row0,
@@ -201,10 +244,26 @@ ATTENTION_SEPARATE void attention_load_rows(GLOBAL const float *x, index_t token
     }
 }
 
-// Rows [row0, row0 + count) of a group's y = (add ? y : 0) + across[width][lanes] · factor[lanes], turned back.
-ATTENTION_SEPARATE void attention_store_rows(GLOBAL const float *across, GLOBAL const float *factor, GLOBAL float *y,
-                                             index_t token, index_t head, int share, index_t row0, int count, int lanes,
-                                             int width, int add) {
+// The same of q, which may be bfloat16; `space` [count][padded] is for that.
+INLINE void attention_load_queries(const AttentionShape *g, GLOBAL const void *q, index_t b, index_t group,
+                                   index_t row0, int count, int lanes, GLOBAL float *across, GLOBAL float *copy,
+                                   GLOBAL float *space) {
+    const int share = (int)(g->heads / g->groups), width = (int)g->width, padded = attention_padded(width);
+    GLOBAL const void *x = ATTENTION_AT(q, g->q_bf16, b * g->q_row + group * share * g->q_head);
+    if (g->q_bf16) {
+        attention_widen((GLOBAL const ushort *)x, g->q_token, g->q_head, share, row0, count, width, space);
+        attention_load_rows(space, padded, 0, 1, 0, count, lanes, width, across, copy);
+    } else {
+        attention_load_rows(
+            (GLOBAL const float *)x, g->q_token, g->q_head, share, row0, count, lanes, width, across, copy);
+    }
+}
+
+// Rows [row0, row0 + count) of a group's y = (add ? y : 0) + across[width][lanes] · factor[lanes], turned back. bfloat16
+// is not added to.
+ATTENTION_SEPARATE void attention_store_rows(GLOBAL const float *across, GLOBAL const float *factor, GLOBAL void *y,
+                                             index_t bf16, index_t token, index_t head, int share, index_t row0,
+                                             int count, int lanes, int width, int add) {
     for (int lane0 = 0; lane0 < count; lane0 += LANES) {
         const real scaled = LOAD(factor + lane0);
         const int here = count - lane0 < LANES ? count - lane0 : LANES;
@@ -217,10 +276,17 @@ ATTENTION_SEPARATE void attention_store_rows(GLOBAL const float *across, GLOBAL 
             float turned[LANES * LANES];
             ATTENTION_UNROLL for (int i = 0; i < LANES; i++) STORE(turned + i * LANES, row[i]);
             for (int i = 0; i < here; i++) {
-                const index_t r = row0 + lane0 + i;
-                GLOBAL float *to = y + r / share * token + r % share * head + d;
+                const index_t r = row0 + lane0 + i, place = r / share * token + r % share * head + d;
+                GLOBAL float *to = (GLOBAL float *)y + place;
                 real v = LOAD(turned + i * LANES);
-                if (part) {
+                if (bf16) {
+                    GLOBAL ushort *narrow = (GLOBAL ushort *)y + place;
+                    if (part) {
+                        store_part_bf16(narrow, v, part);
+                    } else {
+                        STORE_BF16(narrow, v);
+                    }
+                } else if (part) {
                     if (add) v += load_part(to, part, 0.0f);
                     store_part(to, v, part);
                 } else {
@@ -327,29 +393,31 @@ ATTENTION_SEPARATE void attention_soften(GLOBAL float *scores, int lanes, int ke
     }
 }
 
-// The answers of rows [row0, row0 + count) of a group to the keys [from, to). `slot`: (2 padded + TILE + 3) · BLOCK floats.
+// The answers of rows [row0, row0 + count) of a group to the keys [from, to). `slot`: (2 padded + TILE + 3) · BLOCK floats,
+// and TILE · padded for keys and values in bfloat16.
 ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t b, index_t group, index_t row0,
-                                                int count, int from, int to, GLOBAL const float *q,
-                                                GLOBAL const float *k, GLOBAL const float *v, GLOBAL const int *spans,
-                                                GLOBAL float *y, GLOBAL float *lse, float scale, GLOBAL float *slot) {
+                                                int count, int from, int to, GLOBAL const void *q,
+                                                GLOBAL const void *k, GLOBAL const void *v, GLOBAL const int *spans,
+                                                GLOBAL void *y, GLOBAL float *lse, float scale, GLOBAL float *slot) {
     const int share = (int)(g->heads / g->groups), width = (int)g->width, padded = attention_padded(width);
     const int lanes = (count + LANES - 1) / LANES * LANES;
     const float rate = LOG2E * scale;
     GLOBAL float *queries = slot, *answers = queries + padded * lanes, *scores = answers + padded * lanes;
     GLOBAL float *top = scores + ATTENTION_TILE * lanes, *total = top + lanes, *correction = total + lanes;
+    GLOBAL float *tile_rows = correction + lanes;
     AttentionSight sight;
     attention_look(g, spans, b, row0, count, lanes, from, to, &sight);
-    attention_load_rows(q + b * g->q_row + group * share * g->q_head, g->q_token, g->q_head, share, row0, count, lanes,
-                        width, queries, 0);
+    attention_load_queries(g, q, b, group, row0, count, lanes, queries, 0, answers);
     fill_range(0, lanes, top, LOWEST);
     fill_range(0, lanes, total, 0.0f);
     fill_range(0, padded * lanes, answers, 0.0f);
-    k += b * g->k_row + group * g->k_head;
-    v += b * g->v_row + group * g->v_head;
+    k = ATTENTION_AT(k, g->kv_bf16, b * g->k_row + group * g->k_head);
+    v = ATTENTION_AT(v, g->kv_bf16, b * g->v_row + group * g->v_head);
     for (int key = sight.begin; key < sight.end; key += ATTENTION_TILE) {
         const int tile = (int)attention_least(ATTENTION_TILE, sight.end - key);
         if (!attention_any(&sight, lanes, key, tile)) continue;
-        attention_product(tile, width, lanes, k + key * g->k_token, g->k_token, 1, queries, lanes, scores, lanes, 0);
+        const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, tile_rows);
+        attention_product(tile, width, lanes, kt.x, kt.token, 1, queries, lanes, scores, lanes, 0);
         attention_soften(scores, lanes, key, tile, &sight, rate, top, total, correction);
         if (key > sight.begin) {
             for (int d = 0; d < width; d++)
@@ -358,7 +426,8 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
                     STORE(at, LOAD(at) * LOAD(correction + lane));
                 }
         }
-        attention_product(width, tile, lanes, v + key * g->v_token, 1, g->v_token, scores, lanes, answers, lanes, 1);
+        const AttentionTile vt = attention_tile(v, g->kv_bf16, g->v_token, key, tile, width, tile_rows);
+        attention_product(width, tile, lanes, vt.x, 1, vt.token, scores, lanes, answers, lanes, 1);
     }
     for (int lane = 0; lane < lanes; lane += LANES) {
         const real sum = LOAD(total + lane);
@@ -371,14 +440,15 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
         const index_t r = row0 + lane;
         lse[(b * g->queries + r / share) * g->heads + group * share + r % share] = top[lane];
     }
-    attention_store_rows(answers, total, y + b * g->y_row + group * share * g->y_head, g->y_token, g->y_head, share,
-                         row0, count, lanes, width, 0);
+    y = (GLOBAL void *)ATTENTION_AT(y, g->y_bf16, b * g->y_row + group * share * g->y_head);
+    attention_store_rows(
+        answers, total, y, g->y_bf16, g->y_token, g->y_head, share, row0, count, lanes, width, 0);
 }
 
 // The shares of workers [begin, end) of `workers`; each has `slot` floats at slots.
 INLINE void attention_forward_workers(index_t begin, index_t end, index_t workers, const index_t *shape,
-                                      GLOBAL const float *q, GLOBAL const float *k, GLOBAL const float *v,
-                                      GLOBAL const int *spans, GLOBAL float *y, GLOBAL float *lse, float scale,
+                                      GLOBAL const void *q, GLOBAL const void *k, GLOBAL const void *v,
+                                      GLOBAL const int *spans, GLOBAL void *y, GLOBAL float *lse, float scale,
                                       GLOBAL float *slots, index_t slot) {
     const AttentionShape *g = (const AttentionShape *)shape;
     const index_t units = g->batch * g->groups, rows = g->queries * (g->heads / g->groups);
@@ -391,8 +461,8 @@ INLINE void attention_forward_workers(index_t begin, index_t end, index_t worker
             attention_forward_block(g, unit / g->groups, unit % g->groups, row0,
                                     (int)attention_least(ATTENTION_BLOCK, rows - row0),
                                     (int)(g->keys * split / g->splits), (int)(g->keys * (split + 1) / g->splits), q, k,
-                                    v, spans, y + split * g->y_split, lse + split * g->batch * g->queries * g->heads,
-                                    scale, slots + worker * slot);
+                                    v, spans, (GLOBAL void *)ATTENTION_AT(y, g->y_bf16, split * g->y_split),
+                                    lse + split * g->batch * g->queries * g->heads, scale, slots + worker * slot);
         }
     }
 }
@@ -400,12 +470,14 @@ INLINE void attention_forward_workers(index_t begin, index_t end, index_t worker
 // y and L of rows [begin, end) of all [batch, queries, heads] from those of `splits` pieces of the keys, dense: each
 // counts as e^(its L).
 INLINE void attention_combine_rows(index_t begin, index_t end, const index_t *shape, GLOBAL const float *parts,
-                                   GLOBAL const float *part_lse, GLOBAL float *y, GLOBAL float *lse) {
+                                   GLOBAL const float *part_lse, GLOBAL void *y, GLOBAL float *lse) {
     const AttentionShape *g = (const AttentionShape *)shape;
     const index_t rows = g->batch * g->queries * g->heads;
     for (index_t r = begin; r < end; r++) {
-        GLOBAL float *to = y + r / g->heads / g->queries * g->y_row + r / g->heads % g->queries * g->y_token +
-                           r % g->heads * g->y_head;
+        const index_t place = r / g->heads / g->queries * g->y_row + r / g->heads % g->queries * g->y_token +
+                              r % g->heads * g->y_head;
+        GLOBAL float *to = (GLOBAL float *)y + place;
+        GLOBAL ushort *narrow = (GLOBAL ushort *)y + place;
         float top = LOWEST, total = 0.0f;
         for (index_t s = 0; s < g->splits; s++) {
             const float l = part_lse[s * rows + r];
@@ -427,7 +499,13 @@ INLINE void attention_combine_rows(index_t begin, index_t end, const index_t *sh
                 const real v = part ? load_part(from, part, 0.0f) : LOAD(from);
                 sum = V_FMA(v, SPLAT(S_EXP(l - top) * inverse), sum);
             }
-            if (part) {
+            if (g->y_bf16) {
+                if (part) {
+                    store_part_bf16(narrow + d, sum, part);
+                } else {
+                    STORE_BF16(narrow + d, sum);
+                }
+            } else if (part) {
                 store_part(to + d, sum, part);
             } else {
                 STORE(to + d, sum);
@@ -473,13 +551,14 @@ ATTENTION_SEPARATE void attention_harden(GLOBAL float *scores, GLOBAL float *slo
 }
 
 typedef struct {
-    GLOBAL const float *q, *k, *v, *y, *lse, *dy;
+    GLOBAL const void *q, *k, *v, *y;
+    GLOBAL const float *lse, *dy;
     GLOBAL const int *spans;
     GLOBAL float *dq, *dk, *dv;
 } AttentionGradients;
 
 // The part of rows [row0, row0 + count) of a group in its gradients; dk and dv are added to. `slot`:
-// (5 padded + 2 TILE + 3) · BLOCK + TILE · padded floats.
+// (5 padded + 2 TILE + 3) · BLOCK + TILE · padded floats, and as many again as the last for keys in bfloat16.
 ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const AttentionGradients *o, index_t b,
                                                  index_t group, index_t row0, int count, float scale,
                                                  GLOBAL float *slot) {
@@ -488,11 +567,10 @@ ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const 
     GLOBAL float *queries = slot, *query_rows = queries + area, *slants = query_rows + area, *slant_rows = slants + area;
     GLOBAL float *turned = slant_rows + area, *scores = turned + area, *slopes = scores + ATTENTION_TILE * lanes;
     GLOBAL float *lse = slopes + ATTENTION_TILE * lanes, *delta = lse + lanes, *ones = delta + lanes;
-    GLOBAL float *tile_rows = ones + lanes;
+    GLOBAL float *tile_rows = ones + lanes, *key_rows = tile_rows + ATTENTION_TILE * padded;
     AttentionSight sight;
     attention_look(g, o->spans, b, row0, count, lanes, 0, (int)g->keys, &sight);
-    attention_load_rows(o->q + b * g->q_row + group * share * g->q_head, g->q_token, g->q_head, share, row0, count,
-                        lanes, width, queries, query_rows);
+    attention_load_queries(g, o->q, b, group, row0, count, lanes, queries, query_rows, turned);
     attention_load_rows(o->dy + b * g->dy_row + group * share * g->dy_head, g->dy_token, g->dy_head, share, row0, count,
                         lanes, width, slants, slant_rows);
     fill_range(0, lanes, lse, INFINITY);
@@ -501,23 +579,34 @@ ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const 
     fill_range(0, area, turned, 0.0f);
     for (int lane = 0; lane < count; lane++) {
         const index_t r = row0 + lane, query = r / share, head = group * share + r % share;
-        GLOBAL const float *y = o->y + b * g->y_row + query * g->y_token + head * g->y_head;
+        const index_t place = b * g->y_row + query * g->y_token + head * g->y_head;
+        GLOBAL const float *y = (GLOBAL const float *)o->y + place;
+        GLOBAL const ushort *narrow = (GLOBAL const ushort *)o->y + place;
         GLOBAL const float *dy = slant_rows + lane * padded;
         real sum = SPLAT(0.0f);
         for (int d = 0; d < width; d += LANES) {
             const int part = width - d < LANES ? width - d : 0;
-            sum = V_FMA(part ? load_part(y + d, part, 0.0f) : LOAD(y + d), LOAD(dy + d), sum);
+            real v;
+            if (g->y_bf16) {
+                v = part ? load_part_bf16(narrow + d, part, 0.0f) : LOAD_BF16(narrow + d);
+            } else {
+                v = part ? load_part(y + d, part, 0.0f) : LOAD(y + d);
+            }
+            sum = V_FMA(v, LOAD(dy + d), sum);
         }
         delta[lane] = lane_sum(sum);
         lse[lane] = o->lse[(b * g->queries + query) * g->heads + head] / scale;
     }
-    GLOBAL const float *k = o->k + b * g->k_row + group * g->k_head, *v = o->v + b * g->v_row + group * g->v_head;
+    GLOBAL const void *k = ATTENTION_AT(o->k, g->kv_bf16, b * g->k_row + group * g->k_head);
+    GLOBAL const void *v = ATTENTION_AT(o->v, g->kv_bf16, b * g->v_row + group * g->v_head);
     for (int key = sight.begin; key < sight.end; key += ATTENTION_TILE) {
         const int tile = (int)attention_least(ATTENTION_TILE, sight.end - key);
         if (!attention_any(&sight, lanes, key, tile)) continue;
-        GLOBAL const float *kt = k + key * g->k_token, *vt = v + key * g->v_token;
-        attention_product(tile, width, lanes, kt, g->k_token, 1, queries, lanes, scores, lanes, 0);
-        attention_product(tile, width, lanes, vt, g->v_token, 1, slants, lanes, slopes, lanes, 0);
+        // Values are done with before the gradients want the memory of their tile.
+        const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, key_rows);
+        const AttentionTile vt = attention_tile(v, g->kv_bf16, g->v_token, key, tile, width, tile_rows);
+        attention_product(tile, width, lanes, kt.x, kt.token, 1, queries, lanes, scores, lanes, 0);
+        attention_product(tile, width, lanes, vt.x, vt.token, 1, slants, lanes, slopes, lanes, 0);
         attention_harden(scores, slopes, lanes, key, tile, &sight, scale, lse, delta);
         if (g->dv_mode)
             attention_add_rows(tile, count, width, scores, lanes, slant_rows, o->dv + key * g->dv_token, g->dv_token,
@@ -526,17 +615,17 @@ ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const 
             attention_add_rows(tile, count, width, slopes, lanes, query_rows, o->dk + key * g->dk_token, g->dk_token,
                                tile_rows);
         if (g->dq_mode)
-            attention_product(width, tile, lanes, kt, 1, g->k_token, slopes, lanes, turned, lanes, 1);
+            attention_product(width, tile, lanes, kt.x, 1, kt.token, slopes, lanes, turned, lanes, 1);
     }
     if (g->dq_mode)
-        attention_store_rows(turned, ones, o->dq + b * g->dq_row + group * share * g->dq_head, g->dq_token, g->dq_head,
-                             share, row0, count, lanes, width, g->dq_mode == 2);
+        attention_store_rows(turned, ones, o->dq + b * g->dq_row + group * share * g->dq_head, 0, g->dq_token,
+                             g->dq_head, share, row0, count, lanes, width, g->dq_mode == 2);
 }
 
 // The shares of workers [begin, end) of `workers`; each has `slot` floats at slots. Gradients not wanted are not touched.
 INLINE void attention_backward_workers(index_t begin, index_t end, index_t workers, const index_t *shape,
-                                       GLOBAL const float *q, GLOBAL const float *k, GLOBAL const float *v,
-                                       GLOBAL const int *spans, GLOBAL const float *y, GLOBAL const float *lse,
+                                       GLOBAL const void *q, GLOBAL const void *k, GLOBAL const void *v,
+                                       GLOBAL const int *spans, GLOBAL const void *y, GLOBAL const float *lse,
                                        GLOBAL const float *dy, GLOBAL float *dq, GLOBAL float *dk, GLOBAL float *dv,
                                        float scale, GLOBAL float *slots, index_t slot) {
     const AttentionShape *g = (const AttentionShape *)shape;
@@ -578,6 +667,7 @@ INLINE void attention_backward_workers(index_t begin, index_t end, index_t worke
 #define ATTENTION_SHAPE                                                                                                \
     AttentionShape shape;                                                                                              \
     ATTENTION_FIELDS(ATTENTION_SET)
+// q, k, v and y are pointers to what they are stored as, whatever is written here.
 #define ATTENTION_FORWARD_ARGUMENTS                                                                                    \
     __global const float *q, long q_at, __global const float *k, long k_at, __global const float *v, long v_at,        \
         __global const int *spans, long spans_at, __global float *y, long y_at, __global float *lse, long lse_at,      \
@@ -599,8 +689,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_forward(
     ATTENTION_FORWARD_ARGUMENTS, __global float *slots, long slots_at, long slot ATTENTION_SHAPE_ARGUMENTS) {
     ATTENTION_SHAPE
     const long worker = get_global_id(0);
-    attention_forward_workers(worker, worker + 1, get_global_size(0), (const index_t *)&shape, q + q_at, k + k_at,
-                              v + v_at, spans + spans_at, y + y_at, lse + lse_at, scale, slots + slots_at, slot);
+    attention_forward_workers(worker, worker + 1, get_global_size(0), (const index_t *)&shape,
+                              ATTENTION_AT(q, q_bf16, q_at), ATTENTION_AT(k, kv_bf16, k_at),
+                              ATTENTION_AT(v, kv_bf16, v_at), spans + spans_at,
+                              (__global void *)ATTENTION_AT(y, y_bf16, y_at), lse + lse_at, scale, slots + slots_at,
+                              slot);
 }
 #endif
 #if WANTED(attention_backward)
@@ -608,9 +701,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_backward(
     ATTENTION_BACKWARD_ARGUMENTS, __global float *slots, long slots_at, long slot ATTENTION_SHAPE_ARGUMENTS) {
     ATTENTION_SHAPE
     const long worker = get_global_id(0);
-    attention_backward_workers(worker, worker + 1, get_global_size(0), (const index_t *)&shape, q + q_at, k + k_at,
-                               v + v_at, spans + spans_at, y + y_at, lse + lse_at, dy + dy_at, dq + dq_at, dk + dk_at,
-                               dv + dv_at, scale, slots + slots_at, slot);
+    attention_backward_workers(worker, worker + 1, get_global_size(0), (const index_t *)&shape,
+                               ATTENTION_AT(q, q_bf16, q_at), ATTENTION_AT(k, kv_bf16, k_at),
+                               ATTENTION_AT(v, kv_bf16, v_at), spans + spans_at, ATTENTION_AT(y, y_bf16, y_at),
+                               lse + lse_at, dy + dy_at, dq + dq_at, dk + dk_at, dv + dv_at, scale, slots + slots_at,
+                               slot);
 }
 #endif
 // Launched over rows: [batch, queries, heads].
@@ -618,8 +713,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_backward(
 __kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE_ARGUMENTS ATTENTION_SHAPE_ARGUMENTS) {
     ATTENTION_SHAPE
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
-    attention_combine_rows(begin, end, (const index_t *)&shape, parts + parts_at, part_lse + part_lse_at, y + y_at,
-                           lse + lse_at);
+    attention_combine_rows(begin, end, (const index_t *)&shape, parts + parts_at, part_lse + part_lse_at,
+                           (__global void *)ATTENTION_AT(y, y_bf16, y_at), lse + lse_at);
 }
 #endif
 #endif
@@ -635,7 +730,8 @@ __kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE
 // two, and every sum has its order.
 //
 //   WIDE   64, 128, 192 or 256: the width, rounded up. Sums along the width take WIDE / 16 numbers of each of 4 rows.
-//   VEC    1 when all strides and offsets are multiples of 4 elements: a quad is then one load of 16 bytes.
+//   VEC    1 when all strides and offsets are multiples of 4 elements: a quad is then one load.
+//   Q_BF16, KV_BF16, Y_BF16   what the list of sizes says too: known here, they cost fp32 nothing.
 //
 // Local memory: 17 KiB for p, 8.5 KiB for what is multiplied, 4 KiB for maxima and sums of rows.
 // ---------------------------------------------------------------------------------------------------------------------
@@ -645,6 +741,15 @@ __kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE
 #endif
 #ifndef VEC
 #define VEC 0
+#endif
+#ifndef Q_BF16
+#define Q_BF16 0
+#endif
+#ifndef KV_BF16
+#define KV_BF16 0
+#endif
+#ifndef Y_BF16
+#define Y_BF16 0
 #endif
 #define ATTENTION_SIDE 64  // rows and keys of a tile
 #define ATTENTION_LD 68    // of a row of 64 in local memory: scattered stores then spread over banks
@@ -691,16 +796,47 @@ INLINE void attention_put(__global float *p, float4 v, long valid, int add) {
     if (valid > 1) p[1] = add ? p[1] + v.y : v.y;
     if (valid > 2) p[2] = add ? p[2] + v.z : v.z;
 }
+INLINE float4 attention_quad_bf16(__global const ushort *p, long valid) {
+    ushort4 v = 0;
+    if (valid >= 4) {
+#if VEC
+        v = *(__global const ushort4 *)p;
+#else
+        v = vload4(0, p);
+#endif
+    } else {
+        if (valid > 0) v.x = p[0];
+        if (valid > 1) v.y = p[1];
+        if (valid > 2) v.z = p[2];
+    }
+    return as_float4(convert_uint4(v) << 16);
+}
+INLINE void attention_put_bf16(__global ushort *p, float4 v, long valid) {
+    const ushort4 narrow =
+        (ushort4)(bf16_of_float(v.x), bf16_of_float(v.y), bf16_of_float(v.z), bf16_of_float(v.w));
+    if (valid >= 4) {
+#if VEC
+        *(__global ushort4 *)p = narrow;
+#else
+        vstore4(narrow, 0, p);
+#endif
+        return;
+    }
+    if (valid > 0) p[0] = narrow.x;
+    if (valid > 1) p[1] = narrow.y;
+    if (valid > 2) p[2] = narrow.z;
+}
 
-// Rows of x: row r lies at r / share · token + r % share · head. Keys are rows of share 1.
+// Rows of x, fp32 or bfloat16: row r lies at r / share · token + r % share · head. Keys are rows of share 1.
 typedef struct {
-    __global const float *x;
+    __global const void *x;
     long token, head;
-    int share, count;
+    int bf16, share, count;
 } AttentionRows;
-INLINE AttentionRows attention_rows(__global const float *x, long token, long head, int share, int count) {
+INLINE AttentionRows attention_rows(__global const void *x, int bf16, long token, long head, int share, int count) {
     AttentionRows rows;
     rows.x = x;
+    rows.bf16 = bf16;
     rows.token = token;
     rows.head = head;
     rows.share = share;
@@ -710,7 +846,9 @@ INLINE AttentionRows attention_rows(__global const float *x, long token, long he
 INLINE long attention_place(int share, long token, long head, int r) { return r / share * token + r % share * head; }
 INLINE float4 attention_row_quad(AttentionRows rows, int r, int d, int width) {
     if (r >= rows.count) return 0.0f;
-    return attention_quad(rows.x + attention_place(rows.share, rows.token, rows.head, r) + d, width - d);
+    const long at = attention_place(rows.share, rows.token, rows.head, r) + d;
+    if (rows.bf16) return attention_quad_bf16((__global const ushort *)rows.x + at, width - d);
+    return attention_quad((__global const float *)rows.x + at, width - d);
 }
 
 // sum[i] quad j = Σ_d a[a0 + 4 · item / 16 + i][d] · b[b0 + 4 · (item % 16) + j][d].
@@ -786,17 +924,21 @@ INLINE void attention_clear(float4 acc[4][ATTENTION_QUADS]) {
         ATTENTION_UNROLL for (int c = 0; c < ATTENTION_QUADS; c++) acc[i][c] = 0.0f;
 }
 
-// Four sums to their rows, row0 and those behind it, times `factor`.
-INLINE void attention_write(float4 acc[4][ATTENTION_QUADS], float4 factor, __global float *y, long token, long head,
-                            int share, int row0, int count, int width, int add) {
+// Four sums to their rows, row0 and those behind it, times `factor`. bfloat16 is not added to.
+INLINE void attention_write(float4 acc[4][ATTENTION_QUADS], float4 factor, __global void *y, int bf16, long token,
+                            long head, int share, int row0, int count, int width, int add) {
     const int item = (int)get_local_id(0), row = row0 + item / 16 * 4;
     const float factors[4] = {factor.x, factor.y, factor.z, factor.w};
     ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
         if (row + i < count) {
-            __global float *to = y + attention_place(share, token, head, row + i);
+            const long place = attention_place(share, token, head, row + i);
             ATTENTION_UNROLL for (int c = 0; c < ATTENTION_QUADS; c++) {
                 const int d = 64 * c + item % 16 * 4;
-                attention_put(to + d, acc[i][c] * factors[i], width - d, add);
+                if (bf16) {
+                    attention_put_bf16((__global ushort *)y + place + d, acc[i][c] * factors[i], width - d);
+                } else {
+                    attention_put((__global float *)y + place + d, acc[i][c] * factors[i], width - d, add);
+                }
             }
         }
     }
@@ -858,11 +1000,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forwa
     const int row0 = (blocks - 1 - at / units / (int)splits) * ATTENTION_SIDE;
     const long b = unit / (int)groups, group = unit % (int)groups;
     const int from = (int)(keys * split / splits), to = (int)(keys * (split + 1) / splits);
-    y += y_at + split * y_split + b * y_row + group * share * y_head;
     lse += lse_at + split * batch * queries * heads;
-    const AttentionRows of_q = attention_rows(q + q_at + b * q_row + group * share * q_head, q_token, q_head, share, rows);
-    const AttentionRows of_k = attention_rows(k + k_at + b * k_row + group * k_head, k_token, 0, 1, to);
-    const AttentionRows of_v = attention_rows(v + v_at + b * v_row + group * v_head, v_token, 0, 1, to);
+    const AttentionRows of_q = attention_rows(
+        ATTENTION_AT(q, Q_BF16, q_at + b * q_row + group * share * q_head), Q_BF16, q_token, q_head, share, rows);
+    const AttentionRows of_k = attention_rows(
+        ATTENTION_AT(k, KV_BF16, k_at + b * k_row + group * k_head), KV_BF16, k_token, 0, 1, to);
+    const AttentionRows of_v = attention_rows(
+        ATTENTION_AT(v, KV_BF16, v_at + b * v_row + group * v_head), KV_BF16, v_token, 0, 1, to);
     const float rate = LOG2E * scale, lowest = -127.0f / rate;
 
     // The scratch memory holds what rows see until they have read it.
@@ -916,8 +1060,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forwa
             lse[(b * queries + r / share) * heads + group * share + r % share] =
                 total[i] == 0.0f ? INFINITY : fma(top[i], scale, log(total[i]));
     }
-    attention_write(acc, (float4)(inverse[0], inverse[1], inverse[2], inverse[3]), y, y_token, y_head, share, row0, rows,
-                    (int)width, 0);
+    attention_write(
+        acc, (float4)(inverse[0], inverse[1], inverse[2], inverse[3]),
+        (__global void *)ATTENTION_AT(y, Y_BF16, y_at + split * y_split + b * y_row + group * share * y_head), Y_BF16,
+        y_token, y_head, share, row0, rows, (int)width, 0);
 }
 #endif
 
@@ -942,8 +1088,13 @@ __kernel void attention_combine(long count, long unused, ATTENTION_COMBINE_ARGUM
                 sum = fma(e, parts[s * y_split + at], sum);
             }
         }
-        y[y_at + token / queries * y_row + token % queries * y_token + r % heads * y_head + d] =
-            total == 0.0f ? 0.0f : sum / total;
+        const long place = y_at + token / queries * y_row + token % queries * y_token + r % heads * y_head + d;
+        const float v = total == 0.0f ? 0.0f : sum / total;
+        if (Y_BF16) {
+            ((__global ushort *)y)[place] = bf16_of_float(v);
+        } else {
+            y[place] = v;
+        }
         if (d == 0) lse[lse_at + r] = total == 0.0f ? INFINITY : top + S_LOG(total);
     }
 }
@@ -955,11 +1106,12 @@ __kernel void attention_delta(long count, long unused, __global const float *y, 
                               long dy_at, __global float *delta, long delta_at ATTENTION_SHAPE_ARGUMENTS) {
     for (long r = get_global_id(0); r < count; r += get_global_size(0)) {
         const long token = r / heads, b = token / queries, query = token - b * queries, head = r % heads;
-        __global const float *u = y + y_at + b * y_row + query * y_token + head * y_head;
+        const AttentionRows of_y = attention_rows(
+            ATTENTION_AT(y, Y_BF16, y_at + b * y_row + query * y_token + head * y_head), Y_BF16, 0, 0, 1, 1);
         __global const float *w = dy + dy_at + b * dy_row + query * dy_token + head * dy_head;
         float4 sum = 0.0f;
         for (int d = 0; d < (int)width; d += 4)
-            sum = fma(attention_quad(u + d, width - d), attention_quad(w + d, width - d), sum);
+            sum = fma(attention_row_quad(of_y, 0, d, (int)width), attention_quad(w + d, width - d), sum);
         delta[delta_at + r] = quad_sum(sum);
     }
 }
@@ -990,11 +1142,14 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
     const int units = (int)(batch * groups), at = (int)get_group_id(0);
     const int unit = at % units, row0 = (blocks - 1 - at / units) * ATTENTION_SIDE;
     const long b = unit / (int)groups, group = unit % (int)groups;
-    const AttentionRows of_q = attention_rows(q + q_at + b * q_row + group * share * q_head, q_token, q_head, share, rows);
+    const AttentionRows of_q = attention_rows(
+        ATTENTION_AT(q, Q_BF16, q_at + b * q_row + group * share * q_head), Q_BF16, q_token, q_head, share, rows);
     const AttentionRows of_dy =
-        attention_rows(dy + dy_at + b * dy_row + group * share * dy_head, dy_token, dy_head, share, rows);
-    const AttentionRows of_k = attention_rows(k + k_at + b * k_row + group * k_head, k_token, 0, 1, (int)keys);
-    const AttentionRows of_v = attention_rows(v + v_at + b * v_row + group * v_head, v_token, 0, 1, (int)keys);
+        attention_rows(dy + dy_at + b * dy_row + group * share * dy_head, 0, dy_token, dy_head, share, rows);
+    const AttentionRows of_k = attention_rows(
+        ATTENTION_AT(k, KV_BF16, k_at + b * k_row + group * k_head), KV_BF16, k_token, 0, 1, (int)keys);
+    const AttentionRows of_v = attention_rows(
+        ATTENTION_AT(v, KV_BF16, v_at + b * v_row + group * v_head), KV_BF16, v_token, 0, 1, (int)keys);
     const float rate = LOG2E * scale, lowest = -127.0f / rate;
     attention_statistics(lse + lse_at, delta + delta_at, b * queries * heads + group * share, (int)heads, share, row0,
                          rows, scale, of_rows);
@@ -1022,8 +1177,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
         attention_keep(ds, p);
         attention_gather(of_k, key, (int)width, p, acc, shared);
     }
-    attention_write(acc, 1.0f, dq + dq_at + b * dq_row + group * share * dq_head, dq_token, dq_head, share, row0, rows,
-                    (int)width, dq_mode == 2);
+    attention_write(acc, 1.0f, dq + dq_at + b * dq_row + group * share * dq_head, 0, dq_token, dq_head, share, row0,
+                    rows, (int)width, dq_mode == 2);
 }
 #endif
 
@@ -1041,11 +1196,14 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
     const int units = (int)(batch * groups), at = (int)get_group_id(0);
     const int unit = at % units, chunk = at / units % (int)chunks, key0 = at / units / (int)chunks * ATTENTION_SIDE;
     const long b = unit / (int)groups, group = unit % (int)groups;
-    const AttentionRows of_q = attention_rows(q + q_at + b * q_row + group * share * q_head, q_token, q_head, share, rows);
+    const AttentionRows of_q = attention_rows(
+        ATTENTION_AT(q, Q_BF16, q_at + b * q_row + group * share * q_head), Q_BF16, q_token, q_head, share, rows);
     const AttentionRows of_dy =
-        attention_rows(dy + dy_at + b * dy_row + group * share * dy_head, dy_token, dy_head, share, rows);
-    const AttentionRows of_k = attention_rows(k + k_at + b * k_row + group * k_head, k_token, 0, 1, (int)keys);
-    const AttentionRows of_v = attention_rows(v + v_at + b * v_row + group * v_head, v_token, 0, 1, (int)keys);
+        attention_rows(dy + dy_at + b * dy_row + group * share * dy_head, 0, dy_token, dy_head, share, rows);
+    const AttentionRows of_k = attention_rows(
+        ATTENTION_AT(k, KV_BF16, k_at + b * k_row + group * k_head), KV_BF16, k_token, 0, 1, (int)keys);
+    const AttentionRows of_v = attention_rows(
+        ATTENTION_AT(v, KV_BF16, v_at + b * v_row + group * v_head), KV_BF16, v_token, 0, 1, (int)keys);
     const float rate = LOG2E * scale, lowest = -127.0f / rate;
     float4 sum_k[4][ATTENTION_QUADS], sum_v[4][ATTENTION_QUADS];
     attention_clear(sum_k);
@@ -1081,11 +1239,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
         }
     }
     if (dk_mode)
-        attention_write(sum_k, 1.0f, dk + dk_at + chunk * dk_chunk + b * dk_row + group * dk_head, dk_token, 0, 1, key0,
-                        (int)keys, (int)width, dk_mode == 2);
+        attention_write(sum_k, 1.0f, dk + dk_at + chunk * dk_chunk + b * dk_row + group * dk_head, 0, dk_token, 0, 1,
+                        key0, (int)keys, (int)width, dk_mode == 2);
     if (dv_mode)
-        attention_write(sum_v, 1.0f, dv + dv_at + chunk * dv_chunk + b * dv_row + group * dv_head, dv_token, 0, 1, key0,
-                        (int)keys, (int)width, dv_mode == 2);
+        attention_write(sum_v, 1.0f, dv + dv_at + chunk * dv_chunk + b * dv_row + group * dv_head, 0, dv_token, 0, 1,
+                        key0, (int)keys, (int)width, dv_mode == 2);
 }
 #endif
 

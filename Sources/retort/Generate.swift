@@ -26,6 +26,8 @@ struct Generate: ParsableCommand {
     var maxNewTokens: Int = 128
     @Flag(help: "Go on after the model's end-of-text token.")
     var ignoreEnd = false
+    @Option(help: "What the cache of keys and values holds, f32 or bf16: half the memory, rounded; queries stay fp32.")
+    var cacheDtype: WeightOptions.Storage = .f32
     @OptionGroup var file: PromptFileOptions
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var weights: WeightOptions
@@ -47,13 +49,15 @@ struct Generate: ParsableCommand {
         let named = try template.map { try ChatTemplate.named($0) }
         guard let prompt else {
             let options = WritingOptions(
-                count: maxNewTokens, sampling: sampling.sampling, ends: ignoreEnd ? [] : writer.ends)
+                count: maxNewTokens, sampling: sampling.sampling, ends: ignoreEnd ? [] : writer.ends,
+                cacheType: cacheDtype.dtype)
             return try file.answer(writer, model, named, options, weights, common)
         }
         let template = try named ?? (chat ? writer.tokenizer.chatTemplate() : nil)
         let answer = try writer.write(
             prompt, template: template, count: maxNewTokens, sampling: sampling.sampling,
-            ignoringEnd: ignoreEnd, onText: { if !common.json { TextOutput.standardOutput.write($0) } })
+            ignoringEnd: ignoreEnd, cacheType: cacheDtype.dtype,
+            onText: { if !common.json { TextOutput.standardOutput.write($0) } })
         TextOutput.standardOutput.write(common.json ? answer.json.text() + "\n" : "\n")
     }
 }

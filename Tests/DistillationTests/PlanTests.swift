@@ -297,17 +297,20 @@ struct PlanTests {
             {"model_type": "llama", "vocab_size": 24, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
              "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256, "rms_norm_eps": 1e-5}
             """
-        func write(on device: Device) throws -> (lengths: [Int], peak: Int) {
+        func write(on device: Device, cacheType: DType? = nil) throws -> (lengths: [Int], peak: Int) {
             let model = try LanguageModelRegistry.make(JSONCursor(try JSON.parse(config, file: "c"), file: "c"))
             _ = try model.materialize(on: device, seed: 1)
             device.compute.resetPeakMemory()
-            let texts = try model.generate([[1, 2, 3], [4]], WritingOptions(count: 150))
+            let texts = try model.generate([[1, 2, 3], [4]], WritingOptions(count: 150, cacheType: cacheType))
             return (texts.map(\.count), device.compute.memory.peak)
         }
         let real = try backend.ownDevice()
         let plan = PlannedDevice(like: real.compute)
         let (planned, done) = (try write(on: Device(.planned(plan))), try write(on: real))
         #expect(planned == done && planned.lengths == [150, 150])
+        let small = try backend.ownDevice()
+        let cached = try write(on: Device(.planned(PlannedDevice(like: small.compute))), cacheType: .bf16)
+        #expect(try cached == write(on: small, cacheType: .bf16) && cached.peak < planned.peak)
         // Few tokens stand for all, and each counts.
         let tokens = plan.operations.filter { $0.name == "argmax" }
         #expect(tokens.count < 10 && tokens.reduce(0) { $0 + $1.times } == 150, "\(tokens)")

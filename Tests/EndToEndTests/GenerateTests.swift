@@ -45,6 +45,12 @@ struct GenerateTests {
         #expect(few.count <= 3 && few.last == .int(end))
         let on = try JSON.parse(run([model] + free + ["--ignore-end"]).out, file: "stdout")
         #expect(on["tokens"] == .array(try tokens.map { .int(try $0.int()) }))
+        let small = try run([model] + free + ["--ignore-end", "--dtype", "bf16", "--cache-dtype", "bf16"])
+        guard small.exit == 0, case .array(let rounded) = try JSON.parse(small.out, file: "stdout")["tokens"] else {
+            Issue.record("\(small.error)")
+            return
+        }
+        #expect(rounded.count == 12)
     }
 
     /// Values beyond what 32 bits hold were "a bug in retort" (70), or drew from infinite logits.
@@ -82,6 +88,8 @@ struct GenerateTests {
         #expect(try run(arguments).out.contains("0 of them new"))
         let other = try run(arguments + ["--seed", "9"])
         #expect(other.exit == 73 && other.error.contains("another question"))
+        let rounded = try run(arguments + ["--cache-dtype", "bf16"])
+        #expect(rounded.exit == 73 && rounded.error.contains("its cache differs"), "\(rounded.error)")
     }
 
     @Test("wrong command lines and models: exit code and word")
@@ -98,6 +106,7 @@ struct GenerateTests {
         try refused(64, "--batch needs --input", "--prompt", "a", "--batch", "2")
         try refused(64, "--temperature above 0", "--prompt", "a", "--top-k", "2")
         try refused(64, "--max-new-tokens", "--prompt", "a", "--max-new-tokens=-1")
+        try refused(64, "--cache-dtype", "--prompt", "a", "--cache-dtype", "f16")
         try refused(65, "no chat template", "--prompt", "a", "--chat")
         try refused(65, "64 positions", "--prompt", String(repeating: "once ", count: 90))
         try refused(66, "nothing.jsonl", "--input", folder.path("nothing.jsonl"), "--output", folder.path("b.jsonl"))

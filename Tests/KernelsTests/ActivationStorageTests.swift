@@ -13,7 +13,7 @@ struct ActivationStorageTests {
     private static let expected: Set<String> = [
         "copy", "gather", "rms_norm", "rms_norm_backward", "unary", "unary_backward", "scale", "binary",
         "divide_backward", "gated", "gated_backward", "rotary_embedding", "dropout", "layer_norm",
-        "layer_norm_backward",
+        "layer_norm_backward", "flash_attention", "flash_attention_backward",
     ]
 
     /// The outputs of a case; what `like` has in bf16 and this case in f32 is rounded by the copy that rounds.
@@ -70,5 +70,45 @@ struct ActivationStorageTests {
         }
         #expect(message(bf16, f32) == "[rms_norm] y is f32 and x bf16; activations are stored alike")
         #expect(message(f16, f16) == "[rms_norm] x is f16; this op takes f32 or bf16")
+    }
+
+    @Test("attention's answers are stored as its queries are, its values as its keys; backward, all alike")
+    func attention() throws {
+        let device = try TestBackend.cpu.device().compute
+        func empty(_ dtype: DType) throws -> View { try device.empty([1, 3, 1, 4], dtype) }
+        let sums = try device.empty([1, 3, 1])
+        func message(_ q: DType, _ k: DType, _ v: DType, _ y: DType, backward: DType? = nil) -> String {
+            do {
+                let (q, k, v, y) = (try empty(q), try empty(k), try empty(v), try empty(y))
+                if let backward {
+                    try run(
+                        FlashAttentionBackward(scale: 1),
+                        .init(
+                            q: q, k: k, v: v, spans: nil, y: y, logSumExp: sums, dy: empty(.f32),
+                            dq: .write(empty(backward)), dk: nil, dv: nil), on: device)
+                } else {
+                    try run(
+                        FlashAttention(scale: 1), .init(q: q, k: k, v: v, spans: nil, y: y, logSumExp: sums),
+                        on: device)
+                }
+                return ""
+            } catch { return "\(error)" }
+        }
+        func bytes(_ q: DType, _ k: DType) throws -> Double {
+            let (q, k) = (try empty(q), try empty(k))
+            return FlashAttention(scale: 1).cost(.init(q: q, k: k, v: k, spans: nil, y: q, logSumExp: sums)).bytes
+        }
+        // Each of q, k, v and y once.
+        #expect(try bytes(.f32, .f32) == 4 * 12 * 4 && bytes(.f32, .bf16) == 3 * 12 * 4)
+        #expect(try bytes(.bf16, .bf16) == 2 * 12 * 4)
+        let alike = "; activations are stored alike"
+        #expect(message(.f32, .bf16, .bf16, .f32) == "" && message(.bf16, .f32, .f32, .bf16) == "")
+        #expect(message(.bf16, .f32, .f32, .f32) == "[flash_attention] y is f32 and q bf16" + alike)
+        #expect(message(.f32, .bf16, .f32, .f32) == "[flash_attention] v is f32 and k bf16" + alike)
+        #expect(message(.f32, .f16, .f16, .f32) == "[flash_attention] k is f16; this op takes f32 or bf16")
+        let name = "[flash_attention_backward] "
+        #expect(message(.bf16, .bf16, .bf16, .bf16, backward: .f32) == "")
+        #expect(message(.f32, .bf16, .bf16, .f32, backward: .f32) == name + "k is bf16 and q f32" + alike)
+        #expect(message(.bf16, .bf16, .bf16, .bf16, backward: .bf16).hasPrefix(name + "dq is bf16"))
     }
 }

@@ -114,6 +114,53 @@ struct FlashAttentionTests {
         }
     }
 
+    /// Logits of what follows each of `parts`, and the bytes of the cache.
+    private func read(
+        _ model: any LanguageModel, _ ids: [Int32], _ dtype: DType?, parts: [Int]
+    ) throws -> (logits: [Float], bytes: Int) {
+        try Autograd.withoutGradients {
+            let cache = KeyValueCache(layers: model.layerCount, dtype: dtype)
+            var (logits, start, bytes): ([Float], Int, Int) = ([], 0, 0)
+            for end in parts {
+                let tokens = try TokenBatch(Array(ids[start..<end]), rows: 1)
+                let states = try model.hidden(tokens, cache: cache, capturing: []).last
+                logits += try model.head().logits(states).values()
+                bytes = cache.device?.memory.byPurpose[.cache] ?? 0
+                start = end
+            }
+            return (logits, bytes)
+        }
+    }
+
+    @Test(
+        "a cache in bf16: half the bytes, numbers up to rounding; a model that computes in bf16 has one by itself",
+        arguments: ["qwen3", "gpt2"], TestBackend.fast)
+    func reducedCache(_ name: String, _ backend: TestBackend) throws {
+        let device = try backend.ownDevice()
+        let (model, arena) = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: device)
+        model.setTraining(false)
+        let ids = ids(12)
+        func distance(_ a: [Float], _ b: [Float]) -> Float {
+            zip(a, b).reduce(0) { max($0, abs($1.0 - $1.1)) } / (b.map(abs).max() ?? 1)
+        }
+        let parts = [5, 6, 7, 12]
+        let whole = try read(model, ids, nil, parts: parts)
+        let half = try read(model, ids, .bf16, parts: parts)
+        #expect(whole.bytes > 0 && 2 * half.bytes == whole.bytes)
+        let rounding = distance(half.logits, whole.logits)
+        #expect(rounding > 1e-5 && rounding < 0.02, "\(rounding)")
+        #expect(try read(model, ids, .f32, parts: parts).logits == whole.logits)
+        // What was put is what is read: one token at a time, or several.
+        let slow = try read(model, ids, .bf16, parts: Array(1...12))
+        #expect(distance(slow.logits, half.logits) < 0.02)
+
+        try arena.keepWorkingCopy()
+        try arena.refreshWorkingCopy()
+        let reduced = try model.withReducedPrecision { try read(model, ids, nil, parts: parts) }
+        #expect(reduced.bytes == half.bytes)
+        #expect(distance(reduced.logits, whole.logits) < 0.05)
+    }
+
     @Test("documents behind a cache, and a cache that should have gradients")
     func refused() throws {
         let model = try load("qwen3", .cpu)

@@ -1,5 +1,6 @@
 import Foundation
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 import TestSupport
@@ -29,11 +30,14 @@ struct GenerationTests {
             for options in [
                 WritingOptions(count: 12, sampling: sampling),
                 WritingOptions(count: 12, sampling: sampling, ends: ends),
+                WritingOptions(count: 12, sampling: sampling, ends: ends, cacheType: .bf16),
             ] {
                 let together = try model.generate(Self.prompts, options)
                 for (text, prompt) in Self.prompts.enumerated() {
                     let alone = try model.generate([prompt], options, texts: [text])[0]
                     #expect(together[text] == alone, "\(name) text \(text)")
+                    // Rounded keys may lead elsewhere.
+                    guard options.cacheType == nil else { continue }
                     let whole = free[text]
                     let stop = whole.firstIndex(where: options.ends.contains).map { $0 + 1 } ?? whole.count
                     #expect(alone == Array(whole.prefix(stop)))
@@ -76,11 +80,14 @@ struct AnswerFileTests {
             try folder.write(lines.joined(), to: "prompts.jsonl")
         }
 
-        func write(_ output: String, seed: UInt64 = 1, batch: Int = 3, progress: (Int) -> Void = { _ in }) throws -> Int
-        {
+        func write(
+            _ output: String, seed: UInt64 = 1, batch: Int = 3, cacheType: DType? = nil,
+            progress: (Int) -> Void = { _ in }
+        ) throws -> Int {
             let source = try TextSource.open([folder.path("prompts.jsonl")], TextOptions(keep: ["level"]))
             let options = WritingOptions(
-                count: 6, sampling: TokenSampling(temperature: 1, seed: seed), ends: writer.ends)
+                count: 6, sampling: TokenSampling(temperature: 1, seed: seed), ends: writer.ends,
+                cacheType: cacheType)
             return try AnswerFile(writer, source, options: options, model: "m").write(
                 to: folder.path(output), batch: batch, onProgress: progress)
         }
@@ -116,6 +123,15 @@ struct AnswerFileTests {
         #expect(try setting.write("a.jsonl") == 7, "nothing is left to do")
         let other = thrown(RetortError.self) { _ = try setting.write("a.jsonl", seed: 2) }
         #expect(other?.exit == .cannotCreate && other?.why.contains("seed") == true)
+        let rounded = thrown(RetortError.self) { _ = try setting.write("a.jsonl", cacheType: .bf16) }
+        #expect(rounded?.exit == .cannotCreate && rounded?.why.contains("cache") == true)
+        // Files from before caches had a type are of f32.
+        let state = setting.folder.path("a.jsonl.state.json")
+        let known = try String(contentsOfFile: state, encoding: .utf8)
+        #expect(known.contains("\"cache\": null"))
+        try known.replacingOccurrences(of: "\"cache\": null", with: "\"x\": 1").write(
+            toFile: state, atomically: true, encoding: .utf8)
+        #expect(try setting.write("a.jsonl", cacheType: .f32) == 7)
         #expect(try setting.text("a.jsonl") == whole)
         try setting.folder.write("mine", to: "c.jsonl")
         #expect(thrown(RetortError.self) { _ = try setting.write("c.jsonl") }?.exit == .cannotCreate)

@@ -143,6 +143,29 @@ struct ReducedPrecisionTests {
         }
     }
 
+    /// A step of the blocks on a device without bytes, which names its operations.
+    @Test("blocks convert nothing, forward and backward", arguments: ["llama_gqa_untied", "gpt2"])
+    func unconverted(_ name: String) throws {
+        let plan = PlannedDevice()
+        let device = Device(.planned(plan))
+        let config = Project.golden("models/\(name)/config.json")
+        let model = try LanguageModelRegistry.make(JSONCursor(try JSON.read(config), file: config))
+        let arena = try model.materialize(on: device, seed: 1)
+        try arena.keepWorkingCopy()
+        model.setTraining(true)
+        model.setDropout(.init(seed: 4, step: 2, firstSample: 0))
+        let tokens = try TokenBatch(ids, rows: 2)
+        let upstream = try Tensor(view: device.compute.empty(model.hidden(tokens).last.shape), on: device)
+        let names = try model.withReducedPrecision {
+            let before = plan.operationCount
+            let states = try model.hidden(tokens).last
+            #expect(states.dtype == .bf16)
+            try states.backward(upstream: upstream)
+            return plan.operations.dropFirst(before).map(\.name)
+        }
+        #expect(names.contains("flash_attention_backward") && !names.contains("convert"), "\(names)")
+    }
+
     @Test("half the bytes of weights and of activations", arguments: TestBackend.fast)
     func memory(_ backend: TestBackend) throws {
         let config = """

@@ -71,6 +71,17 @@ struct ReducedPrecisionTests {
         Function("linear with GELU", [[5, 16], [8, 16]]) { try $0[0].linear($0[1], activation: .geluTanh) }
     ]
 
+    /// Backward reads its answers, which are rounded.
+    static let attentions: [Function] = [
+        Function("attention", [[2, 5, 4, 7], [2, 6, 2, 7], [2, 6, 2, 7]]) {
+            try $0[0].flashAttention(keys: $0[1], values: $0[2], scale: 0.4)
+        },
+        Function("attention of keys that are their own values", [[2, 5, 4, 7], [2, 6, 2, 7]]) {
+            try $0[0].flashAttention(keys: $0[1], values: $0[1], scale: 0.4)
+        },
+        Function("attention of a packed projection", [[2, 5, 3, 2, 7]]) { try $0[0].packedAttention(scale: 0.4) },
+    ]
+
     /// Value and gradients of Σ y².
     private func results(_ f: Function, on device: Device, _ apply: ([Tensor]) throws -> Tensor) throws -> [[Float]] {
         let (parameters, tensors) = try f.operands(on: device)
@@ -91,6 +102,38 @@ struct ReducedPrecisionTests {
         #expect(native.allSatisfy { $0.contains { $0 != 0 } })
     }
 
+    @Test(
+        "attention is fp32's, rounded once; so are its gradients but for the answers", arguments: attentions,
+        TestBackend.available)
+    func attention(_ f: Function, _ backend: TestBackend) throws {
+        let device = try backend.device()
+        let native = try results(f, on: device, f.apply)
+        let converted = try results(f, on: device) { tensors in
+            try f.apply(tensors.map { try $0.stored(as: .f32) }).stored(as: .bf16)
+        }
+        #expect(native[0] == converted[0])
+        for (mine, theirs) in zip(native, converted).dropFirst() {
+            let largest = theirs.reduce(0) { max($0, abs($1)) }
+            #expect(zip(mine, theirs).allSatisfy { abs($0 - $1) < 0.01 * largest } && largest > 0)
+        }
+    }
+
+    @Test(
+        "queries and keys that are stored differently: answers as queries are, gradients of all",
+        arguments: TestBackend.available)
+    func mixedAttention(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let f = Self.attentions[0]
+        func gradients(_ types: [DType]) throws -> [[Float]] {
+            let (parameters, tensors) = try f.operands(on: device)
+            let y = try f.apply(zip(tensors, types).map { try $0.stored(as: $1) })
+            #expect(y.dtype == types[0])
+            try y.stored(as: .f32).squared().sum().backward()
+            return try parameters.map { try $0.gradientValues() }
+        }
+        #expect(try gradients([.f32, .bf16, .bf16]) == gradients([.f32, .f32, .f32]))
+    }
+
     @Test("of operands that are stored differently meet in fp32; gates refuse them", arguments: TestBackend.available)
     func mixed(_ backend: TestBackend) throws {
         let device = try backend.device()
@@ -106,7 +149,7 @@ struct ReducedPrecisionTests {
         } throws: { "\($0)" == "gate is bf16 and up f32; they are stored alike" }
     }
 
-    @Test("convert nothing, forward and backward", arguments: functions + products)
+    @Test("convert nothing, forward and backward", arguments: functions + products + attentions)
     func unconverted(_ f: Function) throws {
         let plan = PlannedDevice()
         let device = Device(.planned(plan))

@@ -117,17 +117,18 @@ typedef struct {
 
     // ---- attention.cl: formulas and the numbers of `shape` there ----------------------------------------------------
 
-    /// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots. spans may be NULL.
+    /// The shares of workers [begin, end) of `workers`; each has `slot` floats at slots. spans may be NULL. q, k, v and y are
+    /// float or bfloat16, as `shape` says.
     void (*attention_forward_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const ptrdiff_t *shape,
-                                      const float *q, const float *k, const float *v, const int *spans, float *y,
+                                      const void *q, const void *k, const void *v, const int *spans, void *y,
                                       float *lse, float scale, float *slots, ptrdiff_t slot);
     /// Rows of [batch, queries, heads] from pieces of the keys.
     void (*attention_combine_rows)(ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t *shape, const float *parts,
-                                   const float *part_lse, float *y, float *lse);
+                                   const float *part_lse, void *y, float *lse);
     /// dq, dk and dv are NULL where shape's modes say that they are not wanted.
     void (*attention_backward_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const ptrdiff_t *shape,
-                                       const float *q, const float *k, const float *v, const int *spans,
-                                       const float *y, const float *lse, const float *dy, float *dq, float *dk,
+                                       const void *q, const void *k, const void *v, const int *spans,
+                                       const void *y, const float *lse, const float *dy, float *dq, float *dk,
                                        float *dv, float scale, float *slots, ptrdiff_t slot);
 
     // ---- copy.cl: moving and converting elements --------------------------------------------------------------------

@@ -35,6 +35,9 @@ private struct AttentionSample {
     /// Scores of about this size.
     var sharpness: Float = 1
     var accumulate = false
+    /// What q and y are stored as, and k and v where those differ.
+    var dtype = DType.f32
+    var cache: DType?
     /// Backward: which gradients are asked for.
     var wanted = "qkv"
     var size = SampleSize.tiny
@@ -43,6 +46,7 @@ private struct AttentionSample {
         "\(batch)x\(queries)x\(keys) heads \(heads)/\(groups) width \(width) \(seen.rawValue)"
             + (ownSpans ? " by row" : "") + (strided ? " strided" : "") + (sharpness > 1 ? " sharp" : "")
             + (accumulate ? " accumulate" : "") + (wanted == "qkv" ? "" : " only-\(wanted)")
+            + (dtype == .f32 ? "" : " \(dtype)") + (cache.map { " cache \($0)" } ?? "")
     }
 
     static let forward: [AttentionSample] = [
@@ -66,9 +70,46 @@ private struct AttentionSample {
         AttentionSample(queries: 211, keys: 211, heads: 6, groups: 2, width: 80, seen: .documents, size: .large),
         AttentionSample(batch: 8, queries: 256, keys: 256, heads: 6, groups: 2, width: 64, size: .perf),
         AttentionSample(queries: 2048, keys: 2048, heads: 6, groups: 2, width: 64, size: .perf),
+        AttentionSample(queries: 1, keys: 1, width: 1, dtype: .bf16),
+        AttentionSample(queries: 7, keys: 7, width: 7, dtype: .bf16),
+        AttentionSample(queries: 0, keys: 5, width: 8, seen: .all, dtype: .bf16),
+        AttentionSample(queries: 3, keys: 0, width: 8, seen: .all, dtype: .bf16),
+        AttentionSample(batch: 2, queries: 5, keys: 13, heads: 6, groups: 2, width: 40, dtype: .bf16),
+        AttentionSample(
+            batch: 2, queries: 9, keys: 9, heads: 4, groups: 1, width: 10, seen: .all, strided: true, dtype: .bf16),
+        AttentionSample(
+            batch: 2, queries: 17, keys: 17, heads: 2, groups: 2, width: 24, seen: .gaps, ownSpans: true, dtype: .bf16),
+        AttentionSample(
+            queries: 23, keys: 67, heads: 3, groups: 1, width: 65, seen: .window, sharpness: 40, dtype: .bf16),
+        AttentionSample(
+            batch: 2, queries: 131, keys: 131, heads: 3, groups: 1, width: 64, ownSpans: true, strided: true,
+            dtype: .bf16, size: .small),
+        AttentionSample(
+            queries: 67, keys: 101, heads: 4, groups: 2, width: 33, seen: .documents, dtype: .bf16, size: .small),
+        AttentionSample(queries: 101, keys: 101, heads: 4, groups: 2, width: 40, dtype: .bf16, size: .small),
+        AttentionSample(queries: 37, keys: 67, heads: 2, groups: 2, width: 256, seen: .all, dtype: .bf16, size: .large),
+        AttentionSample(
+            batch: 8, queries: 256, keys: 256, heads: 6, groups: 2, width: 64, dtype: .bf16, size: .perf),
+        AttentionSample(queries: 2048, keys: 2048, heads: 6, groups: 2, width: 64, dtype: .bf16, size: .perf),
+    ]
+    /// Keys and values that are stored differently from what asks them; and in pieces, where answers of pieces are f32.
+    static let decoding: [AttentionSample] = [
+        AttentionSample(queries: 1, keys: 41, heads: 6, groups: 2, width: 20, cache: .bf16),
+        AttentionSample(queries: 5, keys: 13, heads: 2, groups: 1, width: 7, strided: true, cache: .bf16),
+        AttentionSample(queries: 5, keys: 13, heads: 2, groups: 1, width: 16, dtype: .bf16, cache: .f32),
+        AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 64, cache: .bf16, size: .small),
+        AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 65, dtype: .bf16, size: .small),
     ]
     static let backward: [AttentionSample] =
         forward + [
+            AttentionSample(queries: 9, keys: 11, heads: 2, groups: 1, width: 10, accumulate: true, dtype: .bf16),
+            AttentionSample(
+                queries: 9, keys: 9, heads: 2, groups: 1, width: 16, strided: true, accumulate: true, dtype: .bf16),
+            AttentionSample(queries: 7, keys: 7, width: 8, dtype: .bf16, wanted: "q"),
+            AttentionSample(queries: 7, keys: 7, width: 8, dtype: .bf16, wanted: "v"),
+            AttentionSample(
+                queries: 131, keys: 131, heads: 4, groups: 1, width: 32, strided: true, accumulate: true, dtype: .bf16,
+                size: .small),
             AttentionSample(queries: 9, keys: 11, heads: 2, groups: 1, width: 10, accumulate: true),
             AttentionSample(queries: 9, keys: 9, heads: 2, groups: 1, width: 16, strided: true, accumulate: true),
             AttentionSample(queries: 7, keys: 7, width: 8, wanted: "q"),
@@ -79,6 +120,7 @@ private struct AttentionSample {
         ]
 
     var queryShape: [Int] { [batch, queries, heads, width] }
+    var keyType: DType { cache ?? dtype }
     var keyShape: [Int] { [batch, keys, groups, width] }
     /// Rows of tokens with numbers of others between them.
     var layout: Layout { strided ? Layout(offset: 4, padding: 12, rowRank: 2) : .dense }
@@ -113,9 +155,9 @@ private struct AttentionReference {
 
     init(_ s: AttentionSample, _ random: inout RandomNumbers) {
         self.s = s
-        q = random.normal(s.queryShape.elements)
-        k = random.normal(s.keyShape.elements)
-        v = random.normal(s.keyShape.elements)
+        q = random.normal(s.queryShape.elements).held(by: s.dtype)
+        k = random.normal(s.keyShape.elements).held(by: s.keyType)
+        v = random.normal(s.keyShape.elements).held(by: s.keyType)
     }
 
     /// One head of one query: where its numbers begin, which keys it sees and where theirs begin.
@@ -184,11 +226,11 @@ private func forwardSample(_ s: AttentionSample) -> OpSample {
     OpSample(s.text, s.size) { random in
         let reference = AttentionReference(s, &random)
         var c = OpCase()
-        c.input("q", reference.q, s.queryShape, s.layout)
-        c.input("k", reference.k, s.keyShape, s.layout)
-        c.input("v", reference.v, s.keyShape, s.layout)
+        c.input("q", reference.q, s.queryShape, s.layout, as: s.dtype)
+        c.input("k", reference.k, s.keyShape, s.layout, as: s.keyType)
+        c.input("v", reference.v, s.keyShape, s.layout, as: s.keyType)
         s.addSpans(to: &c)
-        c.output("y", s.queryShape, s.layout)
+        c.output("y", s.queryShape, s.layout, dtype: s.dtype)
         c.output("logSumExp", [s.batch, s.queries, s.heads])
         c.run(FlashAttention(scale: s.scale)) { v in
             .init(
@@ -198,7 +240,7 @@ private func forwardSample(_ s: AttentionSample) -> OpSample {
         }
         c.reference = {
             let (y, sums) = reference.answers()
-            return ["y": .near(y), "logSumExp": .near(sums)]
+            return ["y": .near(y).rounded(to: s.dtype), "logSumExp": .near(sums)]
         }
         return c
     }
@@ -210,7 +252,7 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
         let dy = random.normal(s.queryShape.elements)
         // What the op gets: answers and sums as the forward pass would have stored them.
         let answers = s.size == .perf ? ([], []) : reference.answers()
-        let y = s.size == .perf ? dy : answers.0.map { Float($0.value) }
+        let y = (s.size == .perf ? dy : answers.0.map { Float($0.value) }).held(by: s.dtype)
         let sums =
             s.size == .perf
             ? [Float](repeating: 8, count: s.batch * s.queries * s.heads) : answers.1.map { Float($0.value) }
@@ -221,11 +263,11 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
         let oldK = old("k", s.keyShape)
         let oldV = old("v", s.keyShape)
         var c = OpCase()
-        c.input("q", reference.q, s.queryShape, s.layout)
-        c.input("k", reference.k, s.keyShape, s.layout)
-        c.input("v", reference.v, s.keyShape, s.layout)
+        c.input("q", reference.q, s.queryShape, s.layout, as: s.dtype)
+        c.input("k", reference.k, s.keyShape, s.layout, as: s.keyType)
+        c.input("v", reference.v, s.keyShape, s.layout, as: s.keyType)
         s.addSpans(to: &c)
-        c.input("y", y, s.queryShape)
+        c.input("y", y, s.queryShape, as: s.dtype)
         c.input("logSumExp", sums, [s.batch, s.queries, s.heads])
         c.input("dy", dy, s.queryShape, s.layout)
         if s.wanted.contains("q") { c.result("dq", s.queryShape, s.layout, old: oldQ) }
@@ -290,7 +332,9 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
 
 extension OpDescription {
     static let attentions: [OpDescription] = [
-        OpDescription("flash_attention", "FlashAttention", AttentionSample.forward.map(forwardSample)),
+        OpDescription(
+            "flash_attention", "FlashAttention",
+            (AttentionSample.forward + AttentionSample.decoding).map(forwardSample)),
         OpDescription(
             "flash_attention_backward", "FlashAttentionBackward", AttentionSample.backward.map(backwardSample)),
     ]

@@ -35,8 +35,12 @@ struct AttentionPlan {
     var work: Int { batch * heads * width * (spans?.pairs ?? queries * keys) }
 
     private var padded: Int { width.roundedUp(to: 16) }
-    var forwardSlot: Int { (2 * padded + Self.tile + 3) * Self.block }
-    var backwardSlot: Int { ((5 * padded + 2 * Self.tile + 3) * Self.block + Self.tile * padded).roundedUp(to: 16) }
+    /// Floats for a tile of keys or values that is widened.
+    private var widened: Int { k.dtype == .bf16 ? Self.tile * padded : 0 }
+    var forwardSlot: Int { (2 * padded + Self.tile + 3) * Self.block + widened }
+    var backwardSlot: Int {
+        ((5 * padded + 2 * Self.tile + 3) * Self.block + Self.tile * padded + widened).roundedUp(to: 16)
+    }
 
     /// Pieces of the keys that are attended to apart, where blocks of rows alone would leave units of the device idle: a token at a time
     /// has one block.
@@ -72,7 +76,7 @@ struct AttentionPlan {
     }
 
     var inputs: [View] { [q, k, v] }
-    /// What is like q, in memory of its own.
+    /// What is like q, in f32 and memory of its own.
     func dense(_ storage: Storage) -> View { View(storage: storage, shape: q.shape) }
     /// All chunks of a dk or dv, from its first.
     func parts(_ first: View, _ chunks: Int) -> View {
@@ -82,6 +86,7 @@ struct AttentionPlan {
     /// The fields of attention.cl's AttentionShape, in its order.
     func fields(y: View, splits: Int = 1, _ gradients: Gradients = Gradients()) -> [Int] {
         func strides(_ view: View?) -> [Int] { view.map { Array($0.strides.prefix(3)) } ?? [0, 0, 0] }
+        func half(_ view: View) -> Int { view.dtype == .bf16 ? 1 : 0 }
         func mode(_ output: Output?) -> Int { output.map { $0.mode == .write ? 1 : 2 } ?? 0 }
         let spanRow = spans.map { $0.view.shape[0] == 1 ? 0 : 2 * queries } ?? 0
         let chunk = gradients.chunks > 1 ? keyNumbers : 0
@@ -89,7 +94,7 @@ struct AttentionPlan {
             + strides(q) + strides(k) + strides(v) + strides(y) + strides(gradients.dy)
             + strides(gradients.dq?.view) + strides(gradients.dk?.view) + strides(gradients.dv?.view)
             + [splits, splits > 1 ? allRows * width : 0, gradients.chunks, chunk, chunk]
-            + [mode(gradients.dq), mode(gradients.dk), mode(gradients.dv)]
+            + [mode(gradients.dq), mode(gradients.dk), mode(gradients.dv)] + [half(q), half(k), half(y)]
     }
 
     /// dk or dv of all chunks `[chunks, numbers]`, to be summed in order into what is seen as `[1, numbers]`.

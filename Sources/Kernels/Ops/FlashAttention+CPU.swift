@@ -7,14 +7,13 @@ extension FlashAttention {
         let splits = plan.splits(blockRows: AttentionPlan.block, workers: device.threads)
         let space = try device.arena.allocate(device.threads * plan.forwardSlot * 4, for: .workspace)
         let slots = space.pointer.assumingMemoryBound(to: Float.self)
-        let (q, k, v) = (
-            try o.q.pointer(as: Float.self), try o.k.pointer(as: Float.self), try o.v.pointer(as: Float.self)
-        )
+        // f32 or bf16, as the plan's fields say.
+        let (q, k, v, y) = (try o.q.address(), try o.k.address(), try o.v.address(), try o.y.address())
         let spans = try o.spans?.view.pointer(as: Int32.self)
-        let (y, logSumExp) = (try o.y.pointer(as: Float.self), try o.logSumExp.pointer(as: Float.self))
+        let logSumExp = try o.logSumExp.pointer(as: Float.self)
         let table = device.table
 
-        func attend(_ y: UnsafeMutablePointer<Float>, _ logSumExp: UnsafeMutablePointer<Float>, _ fields: [Int]) {
+        func attend(_ y: UnsafeMutableRawPointer, _ logSumExp: UnsafeMutablePointer<Float>, _ fields: [Int]) {
             fields.withUnsafeBufferPointer { list in
                 nonisolated(unsafe) let shape = list.baseAddress
                 device.parallel(device.threads, work: plan.work / 8) { begin, end in
@@ -53,8 +52,8 @@ extension FlashAttentionBackward {
         let workspace = try device.arena.allocate(device.threads * plan.backwardSlot * 4, for: .workspace)
         let slots = workspace.pointer.assumingMemoryBound(to: Float.self)
         func floats(_ view: View?) throws -> UnsafeMutablePointer<Float>? { try view?.pointer(as: Float.self) }
-        let (q, k, v) = (try floats(o.q), try floats(o.k), try floats(o.v))
-        let (y, logSumExp, dy) = (try floats(o.y), try floats(o.logSumExp), try floats(o.dy))
+        let (q, k, v, y) = (try o.q.address(), try o.k.address(), try o.v.address(), try o.y.address())
+        let (logSumExp, dy) = (try floats(o.logSumExp), try floats(o.dy))
         let spans = try o.spans?.view.pointer(as: Int32.self)
         let dq = try floats(gradients.dq?.view)
         let (dk, dv) = (try floats(gradients.dk?.view), try floats(gradients.dv?.view))
@@ -81,4 +80,8 @@ extension FlashAttentionBackward {
             }
         }
     }
+}
+
+extension View {
+    fileprivate func address() throws -> UnsafeMutableRawPointer { .init(try pointer(as: UInt8.self)) }
 }

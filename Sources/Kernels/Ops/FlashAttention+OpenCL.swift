@@ -5,10 +5,10 @@ extension FlashAttention {
         let workers = 2 * device.info.computeUnits
         let blockRows = device.family == .vector ? AttentionPlan.block : AttentionPlan.side
         let splits = plan.splits(blockRows: blockRows, workers: workers)
-        let options = plan.options(device, [o.y])
         let inputs = try o.q.arguments() + o.k.arguments() + o.v.arguments() + (o.spans?.view ?? o.q).arguments()
 
         func attend(_ y: View, _ logSumExp: View) throws {
+            let options = plan.options(device, y)
             let arguments = try inputs + y.arguments() + logSumExp.arguments() + [.float(scale)]
             let fields = plan.fields(y: y, splits: splits).map { KernelArgument.long($0) }
             switch device.family {
@@ -31,6 +31,7 @@ extension FlashAttention {
         let parts = plan.dense(try device.workspace(splits * plan.allRows * plan.width).storage)
         let sums = try device.workspace(splits * plan.allRows)
         try attend(parts, sums)
+        let options = plan.options(device, o.y)
         let arguments =
             try parts.arguments() + sums.arguments() + o.y.arguments() + o.logSumExp.arguments()
             + plan.fields(y: o.y, splits: splits).map { .long($0) }
@@ -60,7 +61,7 @@ extension FlashAttentionBackward {
         if chunks > 1 {
             gradients.share(try device.workspace(2 * chunks * max(1, plan.keyNumbers)).storage, plan)
         }
-        let options = plan.options(device, [o.y, o.dy] + [o.dq, gradients.dk, gradients.dv].compactMap { $0?.view })
+        let options = plan.options(device, o.y, [o.dy] + [o.dq, gradients.dk, gradients.dv].compactMap { $0?.view })
         // Gradients that are absent still need a valid buffer; their modes keep the kernels from touching it.
         func target(_ output: Output?) throws -> [KernelArgument] { try (output?.view ?? o.q).arguments() }
         let arguments =
@@ -112,14 +113,16 @@ extension FlashAttentionBackward {
 }
 
 extension AttentionPlan {
-    /// Build options. `vector`: the lanes of the device's registers; `simt`: the width, and whether every quad lies on 16 bytes.
-    fileprivate func options(_ device: OpenCLDevice, _ others: [View]) -> String {
+    /// Build options. `vector`: the lanes of the device's registers; `simt`: the width, whether quads lie on their own size, and what is bf16.
+    fileprivate func options(_ device: OpenCLDevice, _ y: View, _ others: [View] = []) -> String {
         guard device.family != .vector else {
             return "-DATTENTION_LANES=\(device.info.vectorWidth < 16 ? 8 : 16)"
         }
-        let aligned = (inputs + others).allSatisfy { view in
+        let aligned = (inputs + [y] + others).allSatisfy { view in
             view.offset % 4 == 0 && view.strides.prefix(3).allSatisfy { $0 % 4 == 0 }
         }
+        let halves = [("Q", inputs[0]), ("KV", inputs[1]), ("Y", y)].filter { $0.1.dtype == .bf16 }
         return "-DWIDE=\(width.roundedUp(to: 64)) -DVEC=\(aligned && width % 4 == 0 ? 1 : 0)"
+            + halves.map { " -D\($0.0)_BF16=1" }.joined()
     }
 }

@@ -15,6 +15,9 @@ public struct AttentionSpans: Sendable {
 /// up (Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), with grouped queries (Ainslie et al. 2023,
 /// arXiv:2305.13245): head h uses the keys of group h · groups / heads where they lie.
 ///
+/// Queries and answers are f32 or bf16, and so are keys and values: a cache may be smaller than what asks it. All arithmetic is f32; answers
+/// are rounded once.
+///
 /// A query that sees nothing answers 0 and has no gradient. Keys that a query does not see count for nothing, unless they or their values
 /// are infinite or NaN.
 public struct FlashAttention: Op {
@@ -30,10 +33,11 @@ public struct FlashAttention: Op {
         public let q: View
         /// `[batch, keys, groups, width]`; strided alike.
         public let k: View
+        /// Like k, and stored as k is.
         public let v: View
         /// nil: every query sees every key.
         public let spans: AttentionSpans?
-        /// Like q.
+        /// Like q, and stored as q is.
         public let y: View
         /// ln Σ e^score `[batch, queries, heads]`; +∞ of a query that sees nothing.
         public let logSumExp: View
@@ -49,15 +53,17 @@ public struct FlashAttention: Op {
     }
     public var name: String { "flash_attention" }
     public func validate(_ o: Operands) throws {
-        try requireF32(("q", o.q), ("k", o.k), ("v", o.v), ("y", o.y), ("logSumExp", o.logSumExp))
+        try requireActivations(("q", o.q), ("y", o.y))
+        try requireActivations(("k", o.k), ("v", o.v))
         try requireAttention(scale, o.q, o.k, o.v, o.spans, alike: [("y", o.y)], o.logSumExp)
     }
     public func cost(_ o: Operands) -> Cost {
-        attentionCost(o.q, o.k, o.spans, products: 2, rows: 2, columns: 2)
+        attentionCost(o.q, o.k, o.spans, products: 2, bytes: 2 * (o.q.byteCount + o.k.byteCount))
     }
 }
 
-/// The gradients of `FlashAttention`; each may be absent. Scores are computed again from the log-sum-exp.
+/// The gradients of `FlashAttention`; each may be absent. Scores are computed again from the log-sum-exp. q, k, v and y are all f32 or all
+/// bf16; gradients are f32.
 public struct FlashAttentionBackward: Op {
     public let scale: Float
     public init(scale: Float) { self.scale = scale }
@@ -94,8 +100,9 @@ public struct FlashAttentionBackward: Op {
     }
     public var name: String { "flash_attention_backward" }
     public func validate(_ o: Operands) throws {
-        try requireF32(
-            ("q", o.q), ("k", o.k), ("v", o.v), ("y", o.y), ("logSumExp", o.logSumExp), ("dy", o.dy))
+        try requireActivations(("q", o.q), ("k", o.k), ("v", o.v), ("y", o.y))
+        try requireF32(("dy", o.dy))
+        if let dq = o.dq { try requireF32(("dq", dq.view)) }
         try requireAttention(
             scale, o.q, o.k, o.v, o.spans,
             alike: [("y", o.y), ("dy", o.dy)] + (o.dq.map { [("dq", $0.view)] } ?? []), o.logSumExp)
@@ -107,21 +114,19 @@ public struct FlashAttentionBackward: Op {
         }
     }
     public func cost(_ o: Operands) -> Cost {
-        let columns = 2 + (o.dk == nil ? 0 : 1) + (o.dv == nil ? 0 : 1)
+        let gradients = [o.dq, o.dk, o.dv].compactMap { $0?.view }
         return attentionCost(
-            o.q, o.k, o.spans, products: columns + (o.dq == nil ? 0 : 1), rows: o.dq == nil ? 3 : 4, columns: columns)
+            o.q, o.k, o.spans, products: 2 + gradients.count,
+            bytes: 2 * (o.q.byteCount + o.k.byteCount) + gradients.reduce(o.dy.byteCount) { $0 + $1.byteCount })
     }
 }
 
 extension Op {
-    /// Two flops for each number of each pair and product; rows and columns count passes over what is like q and like k.
-    fileprivate func attentionCost(
-        _ q: View, _ k: View, _ spans: AttentionSpans?, products: Int, rows: Int, columns: Int
-    ) -> Cost {
+    /// Two flops for each number of each pair and product.
+    fileprivate func attentionCost(_ q: View, _ k: View, _ spans: AttentionSpans?, products: Int, bytes: Int) -> Cost {
         let pairs = Double(q.shape[0]) * Double(spans?.pairs ?? q.shape[1] * k.shape[1])
         return Cost(
-            flops: 2 * Double(products) * pairs * Double(q.shape[2]) * Double(q.shape[3]),
-            bytes: 4 * (Double(rows) * Double(q.count) + Double(columns) * Double(k.count)))
+            flops: 2 * Double(products) * pairs * Double(q.shape[2]) * Double(q.shape[3]), bytes: Double(bytes))
     }
 
     fileprivate func adjacent(_ view: View) -> Bool { view.shape[3] <= 1 || view.strides[3] == 1 }
@@ -146,8 +151,8 @@ extension Op {
         for (label, view) in [("q", q), ("k", k), ("v", v)] + alike {
             try require(adjacent(view), "\(label)'s last dimension is not adjacent: strides \(view.strides)")
         }
+        try requireF32(("logSumExp", logSumExp))
         for (label, view) in alike {
-            try requireF32((label, view))
             try require(view.shape == q.shape, "\(label) \(view.shape) is not like q \(q.shape)")
         }
         try require(
@@ -161,4 +166,8 @@ extension Op {
                 "spans \(shape) of \(spans.view.dtype) are not i32 [\(q.shape[0]) or 1, \(q.shape[1]), 2]")
         }
     }
+}
+
+extension View {
+    fileprivate var byteCount: Int { count * dtype.size }
 }

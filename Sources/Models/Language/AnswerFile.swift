@@ -34,6 +34,7 @@ public struct AnswerFile {
             "top_k": s.topK.map { .int($0) } ?? .null, "top_p": s.topP.map { .double($0) } ?? .null,
             "min_p": s.minP.map { .double($0) } ?? .null, "repetition_penalty": .double(s.repetitionPenalty),
             "seed": .string(String(s.seed)), "ends": .array(options.ends.sorted().map { .int(Int($0)) }),
+            "cache": options.cacheType == .bf16 ? "bf16" : .null,
         ]
     }
 
@@ -109,7 +110,7 @@ public struct AnswerFile {
         let isThere = FileManager.default.fileExists(atPath: path)
         if FileManager.default.fileExists(atPath: state) {
             let old = try JSON.read(state)
-            for (key, value) in identity.members where old[key] != value {
+            for (key, value) in identity.members where (old[key] ?? .null) != value {
                 throw RetortError.cannotCreate(
                     "\(path.quoted(limit: 200)) holds the answers to another question", why: "its \(key) differs",
                     help: "choose another --output; nothing in this file was touched")

@@ -9,8 +9,13 @@ public struct WritingOptions: Sendable {
     public var sampling: TokenSampling
     /// Tokens after which nothing follows; they are part of the answer.
     public var ends: Set<Int32>
+    /// What the cache of keys and values holds, f32 or bf16; nil: what the model computes in.
+    public var cacheType: DType?
 
-    public init(count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = []) {
+    public init(
+        count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = [], cacheType: DType? = nil
+    ) {
+        self.cacheType = cacheType
         self.count = count
         self.sampling = sampling
         self.ends = ends
@@ -45,7 +50,7 @@ extension LanguageModel {
         guard !rows.isEmpty else { return written }
         setTraining(false)
         return try Autograd.withoutGradients {
-            let reader = CachedReader(self)
+            let reader = CachedReader(self, cacheType: options.cacheType)
             let other = try mixture.map { try MixtureReader($0, vocabulary: vocabulary) }
             var next = try TokenBatch(prompts: rows.map { prompts[$0] }, pad: 0)
             var padding = next.padding ?? []
@@ -107,9 +112,9 @@ struct CachedReader {
     private let model: any LanguageModel
     private let cache: KeyValueCache
 
-    init(_ model: any LanguageModel) {
+    init(_ model: any LanguageModel, cacheType: DType? = nil) {
         self.model = model
-        cache = KeyValueCache(layers: model.layerCount)
+        cache = KeyValueCache(layers: model.layerCount, dtype: cacheType)
     }
 
     /// Logits `[rows, vocabulary]` of what follows the last of these tokens.

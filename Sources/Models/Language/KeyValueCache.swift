@@ -5,11 +5,17 @@ import RetortRuntime
 public final class KeyValueCache {
     /// Of each layer, `[rows, room, keyValueHeads, headWidth]`; the first `length` tokens are there.
     private var layers: [(keys: View, values: View)?]
+    /// What they are stored as; nil: as they come.
+    private let dtype: DType?
     private(set) var device: ComputeDevice?
     /// Tokens read.
     public private(set) var length = 0
 
-    public init(layers: Int) { self.layers = [(keys: View, values: View)?](repeating: nil, count: layers) }
+    /// - Parameter dtype: what keys and values are stored as, f32 or bf16, rounded to nearest even; nil: as they come.
+    public init(layers: Int, dtype: DType? = nil) {
+        self.layers = [(keys: View, values: View)?](repeating: nil, count: layers)
+        self.dtype = dtype
+    }
 
     /// Puts new tokens' keys and values `[rows, tokens, keyValueHeads, headWidth]` behind those of a layer, and gives them all: views of the
     /// cache, which grows by doubling.
@@ -18,6 +24,7 @@ public final class KeyValueCache {
         guard !keys.needsGradient, !values.needsGradient else {
             throw TensorError("a cache of keys and values has no gradients: read with it in Autograd.withoutGradients")
         }
+        let (keys, values) = (try keys.stored(as: dtype ?? keys.dtype), try values.stored(as: dtype ?? values.dtype))
         let device = keys.device
         self.device = device
         let total = length + keys.shape[1]
@@ -31,7 +38,8 @@ public final class KeyValueCache {
             var room = 64
             while room < total { room *= 2 }
             func grown(_ old: View?, _ new: View) throws -> View {
-                let view = try device.empty([new.shape[0], room, new.shape[2], new.shape[3]], for: .cache)
+                let view = try device.empty(
+                    [new.shape[0], room, new.shape[2], new.shape[3]], new.dtype, for: .cache)
                 guard let old, length > 0 else { return view }
                 let places = 0..<length
                 try run(
@@ -52,7 +60,7 @@ public final class KeyValueCache {
     func keep(_ rows: [Int]) throws {
         guard let device else { return }
         func chosen(_ old: View) throws -> View {
-            let view = try device.empty([rows.count] + old.shape.dropFirst(), for: .cache)
+            let view = try device.empty([rows.count] + old.shape.dropFirst(), old.dtype, for: .cache)
             for (place, row) in rows.enumerated() {
                 try run(
                     Copy(),

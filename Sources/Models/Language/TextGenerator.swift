@@ -67,26 +67,27 @@ public struct TextGenerator {
     }
 
     /// Continues a text.
+    /// - `cacheType`: see `WritingOptions`.
     /// - `onText`: called with each piece as soon as its characters are complete.
     /// - Throws: as `prompt`; `RetortError` 75 when a signal asked to stop.
     public func write(
         _ prompt: String, template: ChatTemplate? = nil, count: Int, sampling: TokenSampling,
-        ignoringEnd: Bool = false, onText: (String) throws -> Void = { _ in }
+        ignoringEnd: Bool = false, cacheType: DType? = nil, onText: (String) throws -> Void = { _ in }
     ) throws -> Answer {
         let ids = try self.prompt(prompt, template: template)
         let opening = try tokenizer.decode(ids, skippingSpecialTokens: true)
         var written: [Int32] = []
         var shown = ""
-        let tokens = try model.generate(
-            ids, count: count, sampling: sampling, ends: ignoringEnd ? [] : ends
-        ) { token in
+        let options = WritingOptions(
+            count: count, sampling: sampling, ends: ignoringEnd ? [] : ends, cacheType: cacheType)
+        let tokens = try model.generate([ids], options) { _, token in
             written.append(token)
             let text = try continuation(of: opening, ids, written)
             // A character may take several tokens; its beginning decodes to a replacement character.
             guard text.unicodeScalars.last != "\u{FFFD}", let more = text.behind(shown) else { return }
             try onText(more)
             shown = text
-        }
+        }[0]
         let text = try continuation(of: opening, ids, tokens)
         if let more = text.behind(shown) { try onText(more) }
         return Answer(prompt: prompt, text: text, tokens: tokens)

@@ -8,7 +8,7 @@ extension Tensor {
     /// - `keys`, `values`: `[batch, keys, kvHeads, width]`; kvHeads divides heads, and head h uses kvHeads · h / heads.
     /// - `scale`: multiplies the scores, usually 1 / √width; positive.
     /// - `spans`: of `AttentionMask.sight`: what queries see; nil: every key.
-    /// - Returns: `[batch, queries, heads, width]`.
+    /// - Returns: `[batch, queries, heads, width]`, stored as the queries are.
     /// - Throws: `KernelError` of kind `operands` for shapes that do not fit and heads that are too wide.
     public func flashAttention(keys: Tensor, values: Tensor, scale: Float, spans: AttentionSpans? = nil) throws
         -> Tensor
@@ -18,9 +18,9 @@ extension Tensor {
         return Tensor.recorded(y, device, from: [self, keys, values]) {
             [nq = node, nk = keys.node, nv = values.node] node, gradient in
             let dy = try node.dense(gradient)
-            let (q, k, v, y) = (
-                try node.device.wide(q), try node.device.wide(k), try node.device.wide(v), try node.device.wide(y)
-            )
+            // Where queries are stored differently from keys, all meet in f32.
+            func met(_ view: View) throws -> View { q.dtype == k.dtype ? view : try node.device.wide(view) }
+            let (q, k, v, y) = (try met(q), try met(k), try met(v), try met(y))
             func backward(dq: Output? = nil, dk: Output? = nil, dv: Output? = nil) throws {
                 try run(
                     FlashAttentionBackward(scale: scale),
@@ -49,7 +49,6 @@ extension Tensor {
         let (y, logSumExp) = try Self.attend(x.part(0), x.part(1), x.part(2), scale, spans, on: device)
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             let dy = try node.dense(gradient)
-            let (x, y) = (try node.device.wide(x), try node.device.wide(y))
             let dx = try input!.sink()
             func output(_ i: Int) -> Output { Output(dx.view.part(i), dx.mode) }
             try run(
@@ -63,14 +62,10 @@ extension Tensor {
     private static func attend(
         _ q: View, _ k: View, _ v: View, _ scale: Float, _ spans: AttentionSpans?, on device: ComputeDevice
     ) throws -> (y: View, logSumExp: View) {
-        let (wide, y) = (
-            (q: try device.wide(q), k: try device.wide(k), v: try device.wide(v)), try device.empty(q.shape)
-        )
-        let logSumExp = try device.empty(q.shape.prefix(3))
+        let (y, logSumExp) = (try device.empty(q.shape, q.dtype), try device.empty(q.shape.prefix(3)))
         try run(
-            FlashAttention(scale: scale),
-            .init(q: wide.q, k: wide.k, v: wide.v, spans: spans, y: y, logSumExp: logSumExp), on: device)
-        return (try device.stored(y, as: q.dtype), logSumExp)
+            FlashAttention(scale: scale), .init(q: q, k: k, v: v, spans: spans, y: y, logSumExp: logSumExp), on: device)
+        return (y, logSumExp)
     }
 
     /// The view where the last dimension is adjacent, else a packed copy.
