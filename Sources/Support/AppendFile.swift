@@ -42,8 +42,7 @@ public final class AppendFile: Sendable {
     }
 
     /// Those lines as JSON, each of which knows its place in the file.
-    /// - Parameter help: what to do about a line that is no JSON.
-    /// - Throws: also exit 65 for such a line.
+    /// - Throws: also exit 65 for a line that is no JSON; `help` then says what to do about it.
     public static func wholeValues(of path: String, help: String) throws(RetortError) -> [JSONCursor] {
         var values: [JSONCursor] = []
         let lines = try wholeLines(of: path).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)

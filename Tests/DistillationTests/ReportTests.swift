@@ -1,4 +1,5 @@
 import RetortSupport
+import TestSupport
 import Testing
 
 @testable import RetortDistillation
@@ -186,6 +187,17 @@ struct ReportTests {
             .accuracy, .macroF1, .agreement, .klToTeacher, .parameters, .bytes, .latency, .peakBytes,
         ]
         #expect(keys == ofClassifiers.map(\.rawValue))
+    }
+
+    @Test("a directory without results: what it is, and what to do")
+    func noResults() throws {
+        let folder = try ScratchFolder()
+        let none = thrown(RetortError.self) { _ = try RunDirectory.results(in: folder.path) }
+        #expect(none?.exit == .missingInput && none?.what.contains("is no run directory") == true)
+        try folder.write("{}", to: "manifest.json")
+        let unfinished = thrown(RetortError.self) { _ = try RunDirectory.results(in: folder.path) }
+        #expect(unfinished?.exit == .missingInput && unfinished?.what.contains("is not finished") == true)
+        #expect(unfinished?.help.contains("--output") == true)
     }
 
     @Test("results.json loses nothing", arguments: Samples.all)

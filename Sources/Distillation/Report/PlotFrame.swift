@@ -1,18 +1,25 @@
 /// The frame of a chart: where the plot lies in the picture, its grid, ticks and axis titles.
 struct PlotFrame {
-    var x: ChartAxis
-    var y: ChartAxis
+    let x: ChartAxis
+    let y: ChartAxis
     /// Of this picture.
-    var height = PlotFrame.height
+    let height: Double
 
     /// The picture's size: about the width of a phone, so that text keeps its size there.
     static let width = 460.0
     static let height = 300.0
 
-    private let left = 52.0
+    /// As wide as the labels of the ticks and the title beside them want it.
+    private let left: Double
     private let right = 14.0
     private let top = 12.0
     private let bottom = 46.0
+
+    init(x: ChartAxis, y: ChartAxis, height: Double = PlotFrame.height) {
+        (self.x, self.y, self.height) = (x, y, height)
+        let longest = y.ticks.map(\.label.unicodeScalars.count).max() ?? 0
+        left = max(52, 31 + 7 * Double(longest))
+    }
 
     /// The part inside the axes.
     var plot: (left: Double, top: Double, right: Double, bottom: Double) {

@@ -200,6 +200,15 @@ public final class RunDirectory {
             throw RetortError.missingInput("there is no run directory \(path.quoted(limit: 200))")
         }
         let file = path + "/results.json"
+        guard FileManager.default.fileExists(atPath: file) else {
+            guard FileManager.default.fileExists(atPath: path + "/manifest.json") else {
+                throw RetortError.missingInput(
+                    "\(path.quoted(limit: 200)) is no run directory", why: "it has no manifest.json")
+            }
+            throw RetortError.missingInput(
+                "the run in \(path.quoted(limit: 200)) is not finished",
+                help: "The command that began it goes on with it: retort train with the same recipe and --output.")
+        }
         return try RunResults(json: try JSON.read(file), file: file)
     }
 }

@@ -98,7 +98,7 @@ public struct AnswerFile {
                 try line.member("completion").string()
             }
         for (key, value) in talk(record, answer) where try line.member(key).value != value {
-            throw try line.member(key).failure("it is not what the data ask there", help: mending)
+            throw try line.member(key).failure("it is not what the data ask there")
         }
     }
 
@@ -127,7 +127,10 @@ public struct AnswerFile {
             guard number < source.count else {
                 throw line.failure("there are no more than \(source.count) prompts", help: Self.mending)
             }
-            try Self.check(line, answers: source.record(number))
+            do { try Self.check(line, answers: source.record(number)) } catch var error as RetortError {
+                if error.location?.file == path { error.help = Self.mending }
+                throw error
+            }
         }
         return lines.count
     }

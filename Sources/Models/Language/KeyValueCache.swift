@@ -11,7 +11,7 @@ public final class KeyValueCache {
     /// Tokens read.
     public private(set) var length = 0
 
-    /// - Parameter dtype: what keys and values are stored as, f32 or bf16, rounded to nearest even; nil: as they come.
+    /// - `dtype`: what keys and values are stored as, f32 or bf16, rounded to nearest even; nil: as they come.
     public init(layers: Int, dtype: DType? = nil) {
         self.layers = [(keys: View, values: View)?](repeating: nil, count: layers)
         self.dtype = dtype

@@ -94,7 +94,16 @@ struct StoredState {
 
     /// - Throws: `RetortError` 65 for a file that is no training state, 66 where it is not there.
     init(_ path: String) throws {
-        file = try SafeTensors(path: path)
+        do {
+            file = try SafeTensors(path: path)
+        } catch {
+            var error = error
+            if error.exit == .badData {
+                error.help =
+                    "Remove it: training goes on from an earlier state if there is one, else from its beginning."
+            }
+            throw error
+        }
         guard file.metadata("format") == TrainingState.format, let text = file.metadata("facts") else {
             throw RetortError.badData("this is no state of a training", at: .init(file: path))
         }
