@@ -32,7 +32,7 @@
 // loss NaN. -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the
 // second none.
 //
-// Two passes over a row (three for kinds with a mixture): running maxima, sums and inner products by chunks that stay
+// Two passes over a row (three for kinds with a mixture, and for a small KL): running maxima, sums and inner products by chunks that stay
 // in the first-level cache; then the gradient. On CPUs the forward kinds keep their exponentials for the second pass:
 // `kept` holds them, [1, classes] for each worker, or [2, classes] with labels and T != 1: they stay in its second-level
 // cache. Differences to the maximum are taken before any scaling, so logits of
