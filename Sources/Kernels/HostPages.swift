@@ -1,7 +1,6 @@
 import Foundation
 
-/// Memory of the host, aligned for vectors and for huge pages. Large arrays touched page by page cost more time in the kernel than their first
-/// use is worth, and later every row of a matrix another look-up of its address.
+/// Memory of the host, aligned for vectors and for huge pages: most of what a large array costs when it is first touched are page faults.
 enum HostPages {
     /// - Returns: what `free` gives back; nil where there is no memory left.
     static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer? {

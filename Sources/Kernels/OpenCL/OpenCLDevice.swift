@@ -374,7 +374,13 @@ final class OpenCLChunk: Chunk {
             throw openCLError(status, "clCreateBuffer", "\(bytes) bytes on \(info.name)")
         }
         // Kernels that are still queued keep the buffer longer than its chunk does.
-        if let pages { clSetMemObjectDestructorCallback(memory, { free($1) }, pages) }
+        status = pages.map { clSetMemObjectDestructorCallback(memory, { free($1) }, $0) } ?? CL_SUCCESS
+        guard status == CL_SUCCESS else {
+            clReleaseMemObject(memory)
+            free(pages)
+            budget.give(bytes)
+            throw openCLError(status, "clSetMemObjectDestructorCallback", "\(bytes) bytes on \(info.name)")
+        }
         (self.memory, self.bytes, self.budget) = (memory, bytes, budget)
     }
 
