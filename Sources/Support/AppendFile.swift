@@ -41,9 +41,12 @@ public final class AppendFile: Sendable {
         return bytes.prefix(whole)
     }
 
+    /// What to do about a line that is not what it should be, where lines are written again when they are missing.
+    public static let mending = "Remove this line and those behind it: they are written again."
+
     /// Those lines as JSON, each of which knows its place in the file.
-    /// - Throws: also exit 65 for a line that is no JSON; `help` then says what to do about it.
-    public static func wholeValues(of path: String, help: String) throws(RetortError) -> [JSONCursor] {
+    /// - Throws: also exit 65 for a line that is no JSON.
+    public static func wholeValues(of path: String) throws(RetortError) -> [JSONCursor] {
         var values: [JSONCursor] = []
         let lines = try wholeLines(of: path).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         for (number, line) in lines.dropLast().enumerated() {
@@ -52,7 +55,7 @@ public final class AppendFile: Sendable {
                 values.append(try JSONCursor.parse(Array(line), file: path, origin: origin))
             } catch {
                 var error = error
-                error.help = help
+                error.help = mending
                 throw error
             }
         }

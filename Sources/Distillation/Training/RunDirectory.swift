@@ -104,8 +104,9 @@ public final class RunDirectory {
         let file = metrics.path
         let lines = try AppendFile.wholeLines(of: file).split(separator: UInt8(ascii: "\n"))
         var own = 0
-        let kept = try lines.filter { line in
-            let line = JSONCursor(try JSON.parse(Array(line), file: file), file: file)
+        let kept = try lines.enumerated().filter { number, line in
+            let line = try JSONCursor.parse(
+                Array(line), file: file, origin: SourceOrigin(line: number + 1, column: 1))
             guard try line.member("arm").string() == role, try line.member("seed").int() == Int(seed),
                 try line.optional("generation")?.int() == generation
             else {
@@ -114,6 +115,7 @@ public final class RunDirectory {
             own += 1
             return own <= count
         }
+        .map(\.element)
         guard kept.count < lines.count else { return }
         try AtomicFile.write(kept.flatMap { $0 + [UInt8(ascii: "\n")] }, to: file)
         metrics = try AppendFile(path: file)

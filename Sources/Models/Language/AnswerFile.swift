@@ -102,8 +102,6 @@ public struct AnswerFile {
         }
     }
 
-    private static let mending = "Remove this line and those behind it: they are written again."
-
     /// The answers that are there already; leaves the file without a line that was cut off.
     private func resume(_ path: String) throws -> Int {
         let state = path + ".state.json"
@@ -122,13 +120,13 @@ public struct AnswerFile {
         } else {
             try AtomicFile.write(identity.text(.pretty) + "\n", to: state)
         }
-        let lines = try AppendFile.wholeValues(of: path, help: Self.mending)
+        let lines = try AppendFile.wholeValues(of: path)
         for (number, line) in lines.enumerated() {
             guard number < source.count else {
-                throw line.failure("there are no more than \(source.count) prompts", help: Self.mending)
+                throw line.failure("there are no more than \(source.count) prompts", help: AppendFile.mending)
             }
             do { try Self.check(line, answers: source.record(number)) } catch var error as RetortError {
-                if error.location?.file == path { error.help = Self.mending }
+                if error.location?.file == path { error.help = AppendFile.mending }
                 throw error
             }
         }

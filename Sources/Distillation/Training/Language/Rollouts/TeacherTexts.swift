@@ -125,7 +125,6 @@ struct TeacherTexts {
 
     /// The texts that are there; leaves the file without a line that was cut off.
     private static func read(_ path: String) throws -> [Line] {
-        try AppendFile.wholeValues(of: path, help: "Remove this line and those behind it: they are written again.").map(
-            Line.init)
+        try AppendFile.wholeValues(of: path).map(Line.init)
     }
 }
