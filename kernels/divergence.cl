@@ -204,32 +204,40 @@ INLINE float divergence_log_ratio(float ratio, float excess, float teacher_inver
     return part > -0.5f && part < 0.5f ? S_LOG1P(part) : S_LOG(ratio);
 }
 
-// a (x - 1) + b, x = ln(a / b): what a class adds to KL(A || B) when that is written without anything to cancel, as Σ a and Σ b are both 1.
-// Never negative. Where a and b are close it is the series of a (x - 1 + e^-x).
-INLINE real divergence_term(real x, real a, real b) {
-    real sum = SPLAT(1.0f / 40320.0f);
-    sum = V_FMA(sum, x, SPLAT(-1.0f / 5040.0f));
-    sum = V_FMA(sum, x, SPLAT(1.0f / 720.0f));
-    sum = V_FMA(sum, x, SPLAT(-1.0f / 120.0f));
-    sum = V_FMA(sum, x, SPLAT(1.0f / 24.0f));
-    sum = V_FMA(sum, x, SPLAT(-1.0f / 6.0f));
-    sum = V_FMA(sum, x, SPLAT(0.5f));
-    const real apart = SELECT(a * (x - SPLAT(1.0f)), SPLAT(0.0f), a == SPLAT(0.0f)) + b;
-    return SELECT(apart, a * (sum * x * x), V_ABS(x) < SPLAT(0.5f));
+// What a class adds to KL(A || B) when that is written without anything to cancel, as Σ a and Σ b are both 1: a (x - 1) + b, never negative,
+// with x = ln(a / b). Like this for a and b far apart; where they are close its parts cancel, and a series takes its place.
+INLINE real divergence_term_far(real x, real a, real b) {
+    return SELECT(a * (x - SPLAT(1.0f)), SPLAT(0.0f), a == SPLAT(0.0f)) + b;
 }
 
-// The same from logits.
+// The term from logits. Where |x| < 1 it is a (x - 1 + e^-x): x² times a polynomial, and b is not needed.
 INLINE real divergence_term_of_logits(
     const int kind, real s, real t, float rate, float lowest, float inverse_temperature, divergence_row row) {
-    const real q = v_exp2_scaled(s - SPLAT(row.student_max), rate, lowest) * SPLAT(row.student_inverse);
-    const real p = v_exp2_scaled(t - SPLAT(row.teacher_max), rate, lowest) * SPLAT(row.teacher_inverse);
+    const int forward = kind == DIVERGENCE_FORWARD_KL;
     // (s - t) - (their maxima's difference), with what the differences lose (Knuth's two-sum): one model's logits may lie far above the other's.
     const real d = s - t, back = d - s, lost = (s - (d - back)) - (t + back);
     const float step = row.student_max - row.teacher_max, step_back = step - row.student_max;
     const float step_lost = (row.student_max - (step - step_back)) - (row.teacher_max + step_back);
-    const real x =
+    const real log_quotient =
         V_FMA((d - SPLAT(step)) + (lost - SPLAT(step_lost)), SPLAT(inverse_temperature), SPLAT(-row.log_ratio));
-    return kind == DIVERGENCE_FORWARD_KL ? divergence_term(-x, p, q) : divergence_term(x, q, p);
+    const real x = forward ? -log_quotient : log_quotient;
+    const real ds = s - SPLAT(row.student_max), dt = t - SPLAT(row.teacher_max);
+    const real a = forward ? v_exp2_scaled(dt, rate, lowest) * SPLAT(row.teacher_inverse)
+                           : v_exp2_scaled(ds, rate, lowest) * SPLAT(row.student_inverse);
+    real sum = SPLAT(-2.81265466e-6f);
+    sum = V_FMA(sum, x, SPLAT(2.53586441e-5f));
+    sum = V_FMA(sum, x, SPLAT(-1.9836986e-4f));
+    sum = V_FMA(sum, x, SPLAT(1.38853944e-3f));
+    sum = V_FMA(sum, x, SPLAT(-8.33334494e-3f));
+    sum = V_FMA(sum, x, SPLAT(4.1666735e-2f));
+    sum = V_FMA(sum, x, SPLAT(-1.66666672e-1f));
+    sum = V_FMA(sum, x, SPLAT(0.5f));
+    const real term = a * (sum * x * x);
+    const mask_t near = V_ABS(x) < SPLAT(1.0f);
+    if (LANE_ALL(near)) return term;
+    const real b = forward ? v_exp2_scaled(ds, rate, lowest) * SPLAT(row.student_inverse)
+                           : v_exp2_scaled(dt, rate, lowest) * SPLAT(row.teacher_inverse);
+    return SELECT(divergence_term_far(x, a, b), term, near);
 }
 
 // The value in nats of kinds without a mixture; row->mean = KL(Q || P) of the reverse kinds.
@@ -258,16 +266,21 @@ INLINE float divergence_value(
 // Kinds whose gradient follows from e^(ds / T) and e^(dt / T) alone.
 #define DIVERGENCE_KEEPS(kind) ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_FORWARD_CE)
 
-// ln(a / b) of positive numbers; where they are close, as exactly as they are known: 2 artanh of (a - b) / (a + b).
-INLINE real divergence_log_quotient(real a, real b) {
-    const real w = (a - b) / (a + b), v = w * w;
-    real sum = SPLAT(2.0f / 11.0f);
-    sum = V_FMA(sum, v, SPLAT(2.0f / 9.0f));
-    sum = V_FMA(sum, v, SPLAT(2.0f / 7.0f));
-    sum = V_FMA(sum, v, SPLAT(2.0f / 5.0f));
-    sum = V_FMA(sum, v, SPLAT(2.0f / 3.0f));
-    sum = V_FMA(sum, v, SPLAT(2.0f));
-    return SELECT(v_log_positive(a / b), w * sum, V_ABS(w) < SPLAT(0.25f));
+// The term of KL(A || B), see divergence_term_far, from probabilities alone. With z = (b - a) / (a + b), ln(b / a) = 2 artanh z: where |z| < 1/2
+// the term is z² (a + b) - a z³ (2/3 + 2/5 z² + …).
+INLINE real divergence_term_of_probabilities(real a, real b) {
+    const real tiny = SPLAT(1.17549435e-38f);
+    const real sum = V_MAX(a + b, tiny), z = (b - a) / sum, v = z * z;
+    real series = SPLAT(3.1627509e-1f);
+    series = V_FMA(series, v, SPLAT(1.29100069e-1f));
+    series = V_FMA(series, v, SPLAT(2.29564503e-1f));
+    series = V_FMA(series, v, SPLAT(2.8526485e-1f));
+    series = V_FMA(series, v, SPLAT(4.0000993e-1f));
+    series = V_FMA(series, v, SPLAT(6.66666627e-1f));
+    const real term = v * (sum - a * z * series);
+    const mask_t near = v < SPLAT(0.25f);
+    if (LANE_ALL(near)) return term;
+    return SELECT(divergence_term_far(v_log_positive(a / V_MAX(b, tiny)), a, b), term, near);
 }
 
 // Sums of a chunk of such a kind. e^(dt / T) goes to `kept`, e^ds (where the hard part needs it) to `kept_hard`, and
@@ -414,6 +427,7 @@ INLINE void divergence_rows(
         row.log_ratio = divergence_log_ratio(row.ratio, lane_sum(total.excess), row.teacher_inverse);
         row.mean = 0.0f;
         float value;
+        int refines = 0;
         if (DIVERGENCE_MIXES(kind)) {
             real values = SPLAT(0.0f), means = SPLAT(0.0f), h;
             for (int start = 0; start < whole; start += DIVERGENCE_CHUNK) {
@@ -441,34 +455,22 @@ INLINE void divergence_rows(
         } else {
             value = divergence_value(
                 kind, lane_sum(total.forward), lane_sum(total.reverse), inverse_temperature, blend, student_sum, &row);
-            if (DIVERGENCE_REFINES(kind) && value < DIVERGENCE_SMALL) {
-                real terms = SPLAT(0.0f);
-                for (int start = 0; start < whole; start += chunk) {
-                    const int stop = whole - start < chunk ? whole : start + chunk;
-                    real sum = SPLAT(0.0f);
-                    if (keep) {
-                        // The student's row may be gone.
-                        const float t_step = teacher_maxima[start / chunk] - row.teacher_max;
-                        const float s_step = student_maxima[start / chunk] - row.student_max;
-                        const real to_p = SPLAT(row.teacher_inverse * S_EXP(t_step * inverse_temperature));
-                        const real to_q = SPLAT(row.student_inverse * S_EXP(s_step * inverse_temperature));
-                        for (int i = start; i < stop; i += LANES) {
-                            const real p = LOAD(kept + i) * to_p, q = LOAD(g + i) * to_q;
-                            sum += divergence_term(divergence_log_quotient(p, q), p, q);
-                        }
-                    } else {
-                        for (int i = start; i < stop; i += LANES) {
-                            sum += divergence_term_of_logits(
-                                kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, row);
-                        }
-                    }
-                    terms += sum;
+            refines = DIVERGENCE_REFINES(kind) && value < DIVERGENCE_SMALL;
+        }
+        real terms = SPLAT(0.0f);
+        if (refines) {
+            // Where exponentials are kept the student's row may be gone: the gradient's pass adds those up.
+            for (int start = 0; start < whole && !keep; start += chunk) {
+                const int stop = whole - start < chunk ? whole : start + chunk;
+                real sum = SPLAT(0.0f);
+                for (int i = start; i < stop; i += LANES) {
+                    sum += divergence_term_of_logits(
+                        kind, LOAD(s + i), LOAD(t + i), rate, lowest, inverse_temperature, row);
                 }
-                if (part)
-                    terms += divergence_term_of_logits(kind, s_part, t_part, rate, lowest, inverse_temperature, row);
-                value = lane_sum(terms);
-                if (kind == DIVERGENCE_REVERSE_KL) row.mean = value;
+                terms += sum;
             }
+            if (part) terms += divergence_term_of_logits(kind, s_part, t_part, rate, lowest, inverse_temperature, row);
+            if (kind == DIVERGENCE_REVERSE_KL) row.mean = lane_sum(terms);
         }
         const float total_weight = weight * scale;
         row.soft = total_weight * soft_scale * inverse_temperature;
@@ -481,6 +483,14 @@ INLINE void divergence_rows(
                 const float s_factor = s_step != 0.0f ? S_EXP(s_step * inverse_temperature) : 1.0f;
                 const float t_step = teacher_maxima[start / chunk] - row.teacher_max;
                 const float t_factor = t_step != 0.0f ? S_EXP(t_step * inverse_temperature) : 1.0f;
+                if (refines) {
+                    const real to_p = SPLAT(row.teacher_inverse * t_factor), to_q = SPLAT(row.student_inverse * s_factor);
+                    real sum = SPLAT(0.0f);
+                    for (int i = start; i < stop; i += LANES) {
+                        sum += divergence_term_of_probabilities(LOAD(kept + i) * to_p, LOAD(g + i) * to_q);
+                    }
+                    terms += sum;
+                }
                 // Equal rows give exactly 0: the factors are then equal, and products and difference are rounded apart.
                 float soft = row.soft * row.student_inverse * s_factor, hard = 0.0f;
                 if (row.separate_hard) {
@@ -510,6 +520,7 @@ INLINE void divergence_rows(
             }
             if (label_ok) g[label] -= row.hard;
         }
+        if (refines) value = lane_sum(terms);
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
         loss[r] = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));

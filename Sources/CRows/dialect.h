@@ -59,6 +59,7 @@ typedef uchar uchar_unaligned __attribute__((ext_vector_type(16), aligned(1)));
 // instructions.
 #define SELECT(no, yes, mask) ((mask) ? (real)(yes) : (real)(no))
 #define SELECT_INT(no, yes, mask) ((mask) ? (mask_t)(yes) : (mask_t)(no))
+#define LANE_ALL(mask) (__builtin_reduce_and((mask_t)(mask)) != 0)
 #define TO_INT(v) __builtin_convertvector((v), mask_t)
 #define TO_REAL(v) __builtin_convertvector((v), real)
 #define LANE_IDS ((mask_t){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})

@@ -8,7 +8,8 @@ struct Generate: ParsableCommand {
         abstract: "Let a language model continue a text, or answer a file of prompts.",
         discussion: """
             The directory is Hugging Face's: config.json, safetensors in one file or in shards, and a tokenizer. Text is written as it
-            comes, without the prompt; --json prints one object with prompt, text and tokens. The same seed gives the same text.
+            comes, without the prompt; --json prints one object with prompt, text, tokens and finish (stop, length or
+            context: the positions are full). The same seed gives the same text.
 
             With --input, the prompts of a file are answered in batches into --output, JSON lines that `retort train` reads. What was
             stopped goes on with the same command.
@@ -59,6 +60,10 @@ struct Generate: ParsableCommand {
             ignoringEnd: ignoreEnd, cacheType: cacheDtype.dtype,
             onText: { if !common.json { TextOutput.standardOutput.write($0) } })
         TextOutput.standardOutput.write(common.json ? answer.json.text() + "\n" : "\n")
+        if answer.finish == .context, !common.quiet {
+            TextOutput.standardError.writeLine(
+                "note: after \(answer.tokens.count) tokens the model's \(writer.model.maxPositions) positions are full")
+        }
     }
 }
 

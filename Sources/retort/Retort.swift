@@ -39,11 +39,22 @@ struct Retort: ParsableCommand {
     static func main() {
         StopSignal.install()
         do {
+            try checkArguments()
             var command = try parseAsRoot()
             try command.run()
             try TextOutput.standardOutput.check()
         } catch {
             fail(error)
+        }
+    }
+
+    /// Bytes that are no UTF-8 would arrive as replacement characters, in a prompt as in a path.
+    private static func checkArguments() throws {
+        for (number, argument) in UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc))
+            .enumerated()
+        {
+            guard let argument, String(validatingCString: argument) == nil else { continue }
+            throw RetortError.usage("argument \(number) is not UTF-8: \(String(cString: argument).quoted())")
         }
     }
 

@@ -353,7 +353,8 @@ struct LanguageTextTests {
         refused(["data.tokenizer=nowhere"], "nowhere", .missingInput)
         refused(["data.packing=examples"], "max-length", .recipe)
         refused(["data.packing=split", "data.max-length=32", "train.replacement=true"], "packing packs them", .recipe)
-        refused(["student.model.positions=8"], "8 positions", .recipe)
+        refused(["student.model.positions=8"], "data.max-length=8", .recipe)
+        refused(["student.model.heads=3"], "the value of 'heads' is wrong", .recipe)
         refused(["student.model.vocabulary=100"], "a vocabulary of 100", .recipe)
     }
 

@@ -144,6 +144,18 @@ struct ReportTests {
 
     // MARK: Text and JSON
 
+    @Test("a deviation has its mean's digits")
+    func digits() {
+        func text(_ metric: Metric, _ values: [Double]) -> String {
+            let (mean, deviation) = MetricFormat(key: metric.rawValue, heading: "", explanation: "").texts(Spread(values))
+            return mean + " ± " + deviation
+        }
+        #expect(text(.klToTeacher, [0.3294, 0.3306]) == "0.330 ± 0.001")
+        #expect(text(.klToTeacher, [0.00021, 0.00039]) == "0.0003 ± 0.00013")
+        #expect(text(.stepTime, [3475, 3545]) == "3 510 ± 49")
+        #expect(text(.stepTime, [3.5, 4.5]) == "4.0 ± 0.7")
+    }
+
     @Test("the summary for a terminal")
     func summary() {
         #expect(

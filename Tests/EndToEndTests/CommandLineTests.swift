@@ -239,6 +239,12 @@ struct CommandLineTests {
         expect(child, .io, "size limit")
     }
 
+    @Test("an argument that is not UTF-8 is refused, not read with replacement characters")
+    func brokenArgument() throws {
+        let child = try Child.shell("$RETORT generate model --prompt $'a\\xff'")
+        expect(child, .usage, "argument 4 is not UTF-8")
+    }
+
     @Test("a closed stdout never kills a run")
     func closedOutput() throws {
         let place = try Workplace()

@@ -42,8 +42,13 @@ struct GenerateTests {
         try folder.write("{\"eos_token_id\": [2, \(end)]}", to: "model/generation_config.json")
         let ended = try JSON.parse(run([model] + free).out, file: "stdout")
         guard case .array(let few) = ended["tokens"] else { Issue.record("no tokens"); return }
-        #expect(few.count <= 3 && few.last == .int(end))
+        #expect(few.count <= 3 && few.last == .int(end) && ended["finish"] == "stop")
+        let full = try run([model, "--prompt", "Once", "--max-new-tokens", "200", "--ignore-end", "--json"])
+        let cut = try JSONCursor(JSON.parse(full.out, file: "stdout"), file: "stdout")
+        #expect(try cut.member("finish").string() == "context" && cut.member("tokens").elements().count < 65)
+        #expect(full.error.contains("64 positions are full"), "\(full.error)")
         let on = try JSON.parse(run([model] + free + ["--ignore-end"]).out, file: "stdout")
+        #expect(on["finish"] == "length")
         #expect(on["tokens"] == .array(try tokens.map { .int(try $0.int()) }))
         let small = try run([model] + free + ["--ignore-end", "--dtype", "bf16", "--cache-dtype", "bf16"])
         guard small.exit == 0, case .array(let rounded) = try JSON.parse(small.out, file: "stdout")["tokens"] else {

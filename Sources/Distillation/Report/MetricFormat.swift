@@ -59,7 +59,7 @@ struct MetricFormat {
         return values.isEmpty ? nil : Spread(values)
     }
 
-    /// "89.9" and "0.7"; the deviation is empty for one seed, and where a count is the same for all seeds.
+    /// "89.9" and "0.7", with as many decimals; the deviation is empty for one seed, and where a count is the same for all seeds.
     func texts(_ spread: Spread) -> (mean: String, deviation: String) {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
@@ -68,9 +68,9 @@ struct MetricFormat {
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
         case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .spearman, .pearson,
             .teacherSpearman, .teacherCosine:
+            let isTiny = spread.mean != 0 && abs(spread.mean) < 0.001
             return pair(spread) {
-                $0 != 0 && abs($0) < 0.001
-                    ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)
+                isTiny ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)
             }
         case .parameters, .trainableParameters:
             return pair(spread, hidesZero: true, Self.grouped)
@@ -79,7 +79,8 @@ struct MetricFormat {
                 Int(exactly: $0.rounded()).map(NumberFormat.bytes) ?? NumberFormat.significant($0)
             }
         case .latency, .stepTime, .tokenRate:
-            return pair(spread) { abs($0) >= 999.95 ? Self.grouped($0) : NumberFormat.fixed($0, decimals: 1) }
+            let isLarge = abs(spread.mean) >= 999.95
+            return pair(spread) { isLarge ? Self.grouped($0) : NumberFormat.fixed($0, decimals: 1) }
         case nil:
             return pair(spread) { NumberFormat.significant($0) }
         }

@@ -94,7 +94,7 @@ public struct RecipeReader {
             case .duplicatedKeysInMapping(let duplicates, let context):
                 let keys = duplicates.joined(separator: ", ")
                 throw RetortError.recipe(
-                    "key \(keys) stands twice in one section",
+                    "key \(keys) stands twice in one section, here for the first time",
                     at: .init(file: file, line: context.mark.line, column: context.mark.column))
             default: throw RetortError.recipe("this is not YAML: \(error)", at: .init(file: file))
             }

@@ -3,7 +3,7 @@ import RetortData
 import RetortSupport
 
 /// A model's answers to the prompts of a file: JSON lines in the prompts' order, which training reads (`prompt` and `completion`, or
-/// `messages`), each with `finish`: `stop` where the model ended its text, `length` where it ran out of tokens.
+/// `messages`), each with its `TextFinish`.
 ///
 /// The file grows batch by batch. What was asked is kept beside it, in `<file>.state.json`; the same question goes on behind the last line,
 /// another one is refused.
@@ -65,8 +65,7 @@ public struct AnswerFile {
     }
 
     private func line(_ record: TextRecord, _ prompt: [Int32], _ tokens: [Int32]) throws -> String {
-        let isEnded = tokens.last.map(options.ends.contains) ?? false
-        let ending: (key: String, value: JSON) = ("finish", .string(isEnded ? "stop" : "length"))
+        let ending: (key: String, value: JSON) = ("finish", .string(TextFinish(tokens, options).rawValue))
         let kept = record.kept.members.map { (key: $0.key, value: $0.value) }
         let answer = try writer.text(tokens, behind: prompt)
         return JSON.object(Self.talk(record, answer) + [ending] + kept).text()

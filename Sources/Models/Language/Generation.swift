@@ -22,6 +22,24 @@ public struct WritingOptions: Sendable {
     }
 }
 
+/// Why a text is no longer.
+public enum TextFinish: String, Sendable {
+    /// The model ended it.
+    case stop
+    /// As many tokens as were asked for.
+    case length
+    /// The model has no position for a further one.
+    case context
+
+    init(_ tokens: [Int32], _ options: WritingOptions) {
+        if tokens.last.map(options.ends.contains) ?? false {
+            self = .stop
+        } else {
+            self = tokens.count < options.count ? .context : .length
+        }
+    }
+}
+
 extension LanguageModel {
     /// Continues prompts side by side, a token at a time. What is written to a prompt does not depend on its neighbours, but for the
     /// rounding of products of other sizes.

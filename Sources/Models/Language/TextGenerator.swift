@@ -14,10 +14,12 @@ public struct TextGenerator {
         public let prompt: String
         public let text: String
         public let tokens: [Int32]
+        public let finish: TextFinish
 
         public var json: JSON {
             [
                 "prompt": .string(prompt), "text": .string(text), "tokens": .array(tokens.map { .int(Int($0)) }),
+                "finish": .string(finish.rawValue),
             ]
         }
     }
@@ -90,7 +92,7 @@ public struct TextGenerator {
         }[0]
         let text = try continuation(of: opening, ids, tokens)
         if let more = text.behind(shown) { try onText(more) }
-        return Answer(prompt: prompt, text: text, tokens: tokens)
+        return Answer(prompt: prompt, text: text, tokens: tokens, finish: TextFinish(tokens, options))
     }
 
     /// What new tokens say behind a prompt.

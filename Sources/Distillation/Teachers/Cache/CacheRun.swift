@@ -78,7 +78,10 @@ public final class CacheRun {
         }
         let dtype = teacher?.dtype ?? .f32
         let model = try LanguageModelDirectory.load(folder, on: device, trains: false, dtype: dtype).model
-        try Self.check(model, [corpus, examples.test.answered].compactMap { $0 }, at: teacher?.location)
+        let read = [corpus, examples.test.answered].compactMap { $0 }
+        try model.checkReach(
+            longest: read.map(\.summary.longest).max() ?? 0, largest: read.map(\.largestToken).max() ?? 0,
+            as: "teacher", at: teacher?.location)
         let signals = try recipe.cachedSignals(of: model, states, on: device)
         let identity = CacheIdentity(
             teacher: try LanguageModelDirectory.digest(folder, dtype: dtype), tokenizer: try examples.tokenizerDigest(),
@@ -118,21 +121,6 @@ public final class CacheRun {
                 "the teacher in \(folder.quoted(limit: 200)) has another tokenizer than the data's in \(own.folder.quoted(limit: 200))",
                 at: place, why: "a cache is of one vocabulary: the ids of the texts, of the teacher and of the student",
                 help: "let the teacher read beside its student: give it a `path` without a `cache`")
-        }
-    }
-
-    private static func check(
-        _ model: any LanguageModel, _ data: [TokenizedCorpus], at place: RetortError.Location?
-    ) throws {
-        let longest = data.map(\.summary.longest).max() ?? 0
-        guard longest <= model.maxPositions else {
-            throw RetortError.recipe(
-                "the longest example has \(longest) tokens, the teacher \(model.maxPositions) positions", at: place)
-        }
-        let largest = data.map(\.largestToken).max() ?? 0
-        guard Int(largest) < model.vocabulary else {
-            throw RetortError.recipe(
-                "the data has the token \(largest), the teacher a vocabulary of \(model.vocabulary)", at: place)
         }
     }
 

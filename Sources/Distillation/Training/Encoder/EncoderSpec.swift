@@ -86,10 +86,8 @@ struct EncoderSpec: Sendable {
         case .sizes(let node):
             let pad = Int(tokenizer.special("pad")?.id ?? 0)
             let config = FreshEncoder.json(node, vocabulary: tokenizer.idLimit, pad: pad)
-            do {
-                return try EncoderModelRegistry.make(JSONCursor(config, file: "config.json"), head: head)
-            } catch let error as RetortError where error.exit == .badData {
-                throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
+            return try FreshEncoder.names(node.required("kind").text).inWords(of: node) {
+                try EncoderModelRegistry.make(JSONCursor(config, file: "config.json"), head: head)
             }
         }
     }

@@ -23,16 +23,14 @@ enum FreshEncoder {
                 "initializer-range", .number(0...10), .defaulted("0.02"), "standard deviation of fresh weights"),
         ]
 
-    /// What config.json calls the sizes.
-    private static let names: [String: [(key: String, name: String)]] = [
-        "bert": [
-            ("hidden", "hidden_size"), ("intermediate", "intermediate_size"), ("layers", "num_hidden_layers"),
-            ("heads", "num_attention_heads"),
-        ],
-        "distilbert": [
-            ("hidden", "dim"), ("intermediate", "hidden_dim"), ("layers", "n_layers"), ("heads", "n_heads"),
-        ],
-    ]
+    /// What config.json calls the sizes of a kind of encoder.
+    static func names(_ kind: String) -> SizeNames {
+        let names =
+            kind == "distilbert"
+            ? ["dim", "hidden_dim", "n_layers", "n_heads"]
+            : ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"]
+        return SizeNames(pairs: Array(zip(["hidden", "intermediate", "layers", "heads"], names)))
+    }
 
     /// - Parameters:
     ///   - vocabulary: tokens where the recipe names no number.
@@ -45,7 +43,7 @@ enum FreshEncoder {
         config.set("architectures", [.string(isBERT ? "BertModel" : "DistilBertModel")])
         config.set("model_type", .string(kind))
         config.set("vocab_size", .int(node["vocabulary"]?.integer ?? vocabulary))
-        for (key, name) in names[kind] ?? [] { config.set(name, .int(node.required(key).integer)) }
+        for (key, name) in names(kind).pairs { config.set(name, .int(node.required(key).integer)) }
         config.set("max_position_embeddings", .int(node.required("positions").integer))
         config.set(isBERT ? "hidden_act" : "activation", "gelu")
         config.set(isBERT ? "hidden_dropout_prob" : "dropout", dropout)

@@ -43,6 +43,11 @@ enum FreshConfiguration {
         Size("heads", "n_head", most: 1024, "attention heads"),
     ]
 
+    /// What config.json calls the sizes of a kind of model.
+    static func names(_ kind: String) -> SizeNames {
+        SizeNames(pairs: (kind == "gpt2" ? gptSizes : decoderSizes).map { ($0.field.key, $0.name) })
+    }
+
     private static let shared = [
         RecipeField(
             "vocabulary", .integer(1...(1 << 24)), .optional,

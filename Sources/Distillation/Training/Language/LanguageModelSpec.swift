@@ -80,12 +80,10 @@ struct LanguageModelSpec: Sendable {
             return (model, try model.materialize(on: device, seed: seed, trains: trains))
         case .sizes(let node):
             let config = try FreshConfiguration.json(node, vocabulary: vocabulary, settings: settings)
-            do {
-                let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
-                return (model, try model.materialize(on: device, seed: seed, trains: trains))
-            } catch let error as RetortError where error.exit == .badData {
-                throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
+            let model = try FreshConfiguration.names(node.required("kind").text).inWords(of: node) {
+                try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
             }
+            return (model, try model.materialize(on: device, seed: seed, trains: trains))
         }
     }
 
@@ -104,10 +102,8 @@ struct LanguageModelSpec: Sendable {
                 throw RetortError.internalBug("an encoder of no vocabulary")
             }
             let config = FreshEncoder.json(node, vocabulary: vocabulary, pad: Int(pad))
-            do {
-                model = try MaskedLanguageModel(JSONCursor(config, file: "config.json"))
-            } catch let error as RetortError where error.exit == .badData {
-                throw RetortError.recipe(error.what, at: node.location ?? location, why: error.why, help: error.help)
+            model = try FreshEncoder.names(node.required("kind").text).inWords(of: node) {
+                try MaskedLanguageModel(JSONCursor(config, file: "config.json"))
             }
         }
         return (model, try model.materialize(on: device, seed: seed, trains: trains))

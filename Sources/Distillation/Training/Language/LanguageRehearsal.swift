@@ -20,9 +20,13 @@ extension LanguageRun {
             vocabulary: known?.vocabulary ?? data.tokenizer?.tokens, settings: known?.settings, pad: data.pad, seed: 0,
             on: device
         ).model
-        try check("student", student, data, at: recipe.student.location)
+        try student.checkReach(
+            longest: data.longest, largest: data.largestToken, as: "student", at: recipe.student.location)
         for (spec, teacher) in zip(recipe.teachers, teachers) {
-            if let model = teacher.model, teacher.readsStudents { try check("teacher", model, data, at: spec.location) }
+            if let model = teacher.model, teacher.readsStudents {
+                try model.checkReach(
+                    longest: data.longest, largest: data.largestToken, as: "teacher", at: spec.location)
+            }
             if teacher.tokens.renumbering != nil { try checkTokens(teacher, student, at: spec.location) }
         }
         for train in recipe.arms.map(\.train) + recipe.teachers.compactMap(\.train) {
@@ -64,20 +68,6 @@ extension LanguageRun {
                 asked.contains { $0.cache != nil }
                 ? try data.train(arm.answerNeed).example(0) : data.test.asked.example(0).repeated(to: 2).beginning(8)
             try loss.rehearse(LanguageBatches(TokenizedCorpus([text]), batch: 1, seed: nil).batch(of: [0]))
-        }
-    }
-
-    private static func check(
-        _ who: String, _ model: any LanguageModel, _ data: LanguageExamples, at place: RetortError.Location?
-    ) throws {
-        guard data.longest <= model.maxPositions else {
-            throw RetortError.recipe(
-                "the longest example has \(data.longest) tokens, the \(who) \(model.maxPositions) positions", at: place)
-        }
-        guard Int(data.largestToken) < model.vocabulary else {
-            throw RetortError.recipe(
-                "the data has the token \(data.largestToken), the \(who) a vocabulary of \(model.vocabulary)", at: place
-            )
         }
     }
 
