@@ -7,6 +7,20 @@ public enum Purpose: String, Sendable, CaseIterable {
     case logits
     /// Keys and values of tokens that were read.
     case cache
+
+    /// Its place among `allCases`.
+    fileprivate var number: Int {
+        switch self {
+        case .parameters: 0
+        case .gradients: 1
+        case .optimizer: 2
+        case .activations: 3
+        case .workspace: 4
+        case .data: 5
+        case .logits: 6
+        case .cache: 7
+        }
+    }
 }
 
 /// Bytes held on a device, by purpose, now and at the worst moment.
@@ -17,29 +31,57 @@ public struct MemoryReport: Sendable, Equatable {
     public internal(set) var peak = 0
     /// Bytes taken from the system (chunks); at least `live`.
     public internal(set) var reserved = 0
-    public internal(set) var byPurpose: [Purpose: Int] = [:]
+    public var byPurpose: [Purpose: Int] { now.dictionary }
     /// What `peak` was made of.
-    public internal(set) var atPeak: [Purpose: Int] = [:]
+    public var atPeak: [Purpose: Int] { worst.dictionary }
     /// The largest of each since the last `resetPeak()`; not all at one time.
-    public internal(set) var most: [Purpose: Int] = [:]
+    public var most: [Purpose: Int] { largest.dictionary }
+    private var now = Bytes()
+    private var worst = Bytes()
+    private var largest = Bytes()
 
     public init() {}
 
     fileprivate mutating func add(_ bytes: Int, _ purpose: Purpose) {
         live += bytes
-        let now = byPurpose[purpose, default: 0] + bytes
-        byPurpose[purpose] = now
-        if now > most[purpose, default: 0] { most[purpose] = now }
+        let sum = now[purpose] + bytes
+        now[purpose] = sum
+        if sum > largest[purpose] { largest[purpose] = sum }
         if live > peak {
             peak = live
-            atPeak = byPurpose
+            worst = now
         }
+    }
+
+    fileprivate mutating func remove(_ bytes: Int, _ purpose: Purpose) {
+        live -= bytes
+        now[purpose] -= bytes
     }
 
     fileprivate mutating func resetPeak() {
         peak = live
-        atPeak = byPurpose
-        most = byPurpose
+        worst = now
+        largest = now
+    }
+
+    /// Bytes by purpose. Each op's output counts here twice, coming and going: no dictionary.
+    private struct Bytes: Sendable, Equatable {
+        private var values = SIMD8<Int>(repeating: 0)
+        /// A bit for each that there ever was any of.
+        private var known: UInt8 = 0
+
+        subscript(purpose: Purpose) -> Int {
+            get { values[purpose.number] }
+            set {
+                values[purpose.number] = newValue
+                known |= 1 << purpose.number
+            }
+        }
+
+        var dictionary: [Purpose: Int] {
+            let purposes = Purpose.allCases.filter { known & 1 << $0.number != 0 }
+            return Dictionary(uniqueKeysWithValues: purposes.map { ($0, self[$0]) })
+        }
     }
 }
 
@@ -127,8 +169,7 @@ public final class Arena: Sendable {
 
     fileprivate func free(_ block: Block) {
         state.withLock { state in
-            state.report.live -= block.bytes
-            state.report.byPurpose[block.purpose, default: 0] -= block.bytes
+            state.report.remove(block.bytes, block.purpose)
             guard let region = block.region else { return }
             var range = block.offset..<(block.offset + block.bytes)
             // Taken out while it changes, or it would be copied.

@@ -61,21 +61,45 @@ extension Op {
         if !condition { throw operandError(name, message()) }
     }
 
+    // One to three views without an array of copies: an op of a decoder takes microseconds, and every op is checked.
+    @inline(__always) func requireF32(_ a: (String, View)) throws { try requireF32(a.0, a.1) }
+    @inline(__always) func requireF32(_ a: (String, View), _ b: (String, View)) throws {
+        try requireF32(a.0, a.1)
+        try requireF32(b.0, b.1)
+    }
+    @inline(__always) func requireF32(_ a: (String, View), _ b: (String, View), _ c: (String, View)) throws {
+        try requireF32(a.0, a.1)
+        try requireF32(b.0, b.1)
+        try requireF32(c.0, c.1)
+    }
     func requireF32(_ views: (String, View)...) throws {
-        for (label, view) in views where view.dtype != .f32 {
-            throw operandError(name, "\(label) is \(view.dtype); this op takes f32")
-        }
+        for (label, view) in views { try requireF32(label, view) }
+    }
+    @inline(__always) func requireF32(_ label: String, _ view: View) throws {
+        guard view.dtype == .f32 else { throw operandError(name, "\(label) is \(view.dtype); this op takes f32") }
     }
 
     /// Refuses activations that are not all f32 or all bf16.
+    @inline(__always) func requireActivations(_ a: (String, View)) throws { try requireActivation(a.0, a.1, a) }
+    @inline(__always) func requireActivations(_ a: (String, View), _ b: (String, View)) throws {
+        try requireActivation(a.0, a.1, a)
+        try requireActivation(b.0, b.1, a)
+    }
+    @inline(__always) func requireActivations(
+        _ a: (String, View), _ b: (String, View), _ c: (String, View)
+    ) throws {
+        try requireActivation(a.0, a.1, a)
+        try requireActivation(b.0, b.1, a)
+        try requireActivation(c.0, c.1, a)
+    }
     func requireActivations(_ views: (String, View)...) throws {
-        let (first, type) = (views[0].0, views[0].1.dtype)
-        for (label, view) in views {
-            try require(
-                view.dtype == .f32 || view.dtype == .bf16, "\(label) is \(view.dtype); this op takes f32 or bf16")
-            try require(
-                view.dtype == type, "\(label) is \(view.dtype) and \(first) \(type); activations are stored alike")
-        }
+        for (label, view) in views { try requireActivation(label, view, views[0]) }
+    }
+    @inline(__always) private func requireActivation(_ label: String, _ view: View, _ first: (String, View)) throws {
+        try require(view.dtype == .f32 || view.dtype == .bf16, "\(label) is \(view.dtype); this op takes f32 or bf16")
+        try require(
+            view.dtype == first.1.dtype,
+            "\(label) is \(view.dtype) and \(first.0) \(first.1.dtype); activations are stored alike")
     }
 
     /// The view as rows of its last dimension, or an error that names it.

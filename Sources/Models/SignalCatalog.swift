@@ -21,6 +21,8 @@ public struct SignalCatalog: Sendable, Equatable {
     /// Class activation maps `[rows, classes, height, width]`: the classifier, without its bias, at every position of the last stage. Their
     /// mean over positions and the bias are the logits.
     public static let activationMaps = "cam"
+    /// What the first convolution gives, before the first stage.
+    public static let stem = "stem"
 
     /// Every path.
     public var paths: [String] {
@@ -32,7 +34,7 @@ public struct SignalCatalog: Sendable, Equatable {
 
 extension SignalCatalog {
     /// Of a network of stages that ends in a mean over positions and a linear layer.
-    static func pooled(_ stages: [String], others: [String] = ["stem"]) -> SignalCatalog {
+    static func pooled(_ stages: [String], others: [String] = [stem]) -> SignalCatalog {
         SignalCatalog(
             stages: stages, preactivations: stages.map { $0 + ".preactivation" }, embedding: "pooled",
             others: others + [activationMaps])

@@ -10,6 +10,12 @@ public enum Autograd {
     public static func withoutGradients<T>(_ body: () throws -> T) rethrows -> T {
         try $isRecording.withValue(false, operation: body)
     }
+
+    /// Whether what is computed from these gets a node. Ops of a decoder ask before they make the closure that would go backward: without a
+    /// tape it takes longer to make than a small op to launch.
+    static func records(_ a: Node?, _ b: Node? = nil, _ c: Node? = nil, _ d: Node? = nil) -> Bool {
+        (a != nil || b != nil || c != nil || d != nil) && isRecording
+    }
 }
 
 /// A gradient on its way down: a view, or a number that stands for a view full of it. The number spares the common

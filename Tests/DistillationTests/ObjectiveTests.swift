@@ -266,6 +266,7 @@ struct ObjectiveTests {
         "at": "losses/at", "fsp": "losses/fsp", "cat-kd": "losses/cat_kd", "vid": "losses/relational",
         "nst": "losses/relational", "ofd": "losses/review_ofd", "reviewkd": "losses/review_ofd", "crd": "losses/crd",
         "ab": "SignalReferenceTests", "ft": "SignalReferenceTests", "masked-feature": "SignalReferenceTests",
+        "masked-image": "MaskedImageTests",
         "be-your-own-teacher": "SignalReferenceTests", "learned-ensemble": "SignalReferenceTests",
         "contrastive": "SignalReferenceTests", "akl": "ResponseLossTests",
     ]

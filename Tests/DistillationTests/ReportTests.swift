@@ -147,7 +147,8 @@ struct ReportTests {
     @Test("a deviation has its mean's digits")
     func digits() {
         func text(_ metric: Metric, _ values: [Double]) -> String {
-            let (mean, deviation) = MetricFormat(key: metric.rawValue, heading: "", explanation: "").texts(Spread(values))
+            let (mean, deviation) = MetricFormat(key: metric.rawValue, heading: "", explanation: "").texts(
+                Spread(values))
             return mean + " ± " + deviation
         }
         #expect(text(.klToTeacher, [0.3294, 0.3306]) == "0.330 ± 0.001")

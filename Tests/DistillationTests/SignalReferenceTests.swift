@@ -50,6 +50,39 @@ struct SignalReferenceTests {
         }
     }
 
+    @Test("how the instance graph changes from map to map", arguments: TestBackend.available)
+    func transformation(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let tops: (student: Dimensions, teacher: Dimensions) = ([3, 4, 2, 2], [3, 3, 2, 2])
+        let (studentTop, teacherTop) = (
+            SignalSample.random("student top", 48, 1.5), SignalSample.random("teacher top", 36, 1.5)
+        )
+        /// Each row's squared distance from the bottom map, averaged over 2 × 2, to the top one, neighbouring channels of which are averaged.
+        func change(_ bottom: [Double], _ top: [Float], channels: Int, together: Int) -> [Double] {
+            let all = (0..<3).map { row in
+                (0..<channels * 4).reduce(0.0) { sum, at in
+                    let (channel, y, x) = (at / 4, at / 2 % 2, at % 2)
+                    let below = [0, 1, 4, 5].map { bottom[(row * channels + channel) * 16 + y * 8 + x * 2 + $0] }
+                    let above = (0..<together).map {
+                        Double(top[(row * channels * together + channel * together + $0) * 4 + y * 2 + x])
+                    }
+                    let d = Float64Reference.mean(below) - Float64Reference.mean(above)
+                    return sum + d * d
+                }
+            }
+            return all.map { $0 / all.max()! }
+        }
+        try compare([3, 2, 4, 4], teacher: [3, 3, 4, 4], backend, tolerance: 5e-6) { s, t in
+            try Tensor.transformationDistance(
+                student: (s, Tensor(studentTop, tops.student, on: device)),
+                teacher: (t, Tensor(teacherTop, tops.teacher, on: device)))
+        } reference: { s, t in
+            let pairs = zip(
+                change(s, studentTop, channels: 2, together: 2), change(t, teacherTop, channels: 3, together: 1))
+            return Float64Reference.mean(pairs.map { ($0 - $1) * ($0 - $1) })
+        }
+    }
+
     @Test("a hint to a map of twice the size", arguments: TestBackend.available)
     func enlargingHint(_ backend: TestBackend) throws {
         let objective = try Setting(

@@ -25,6 +25,8 @@ public protocol Objective: Sendable {
     var takesAllTeachers: Bool { get }
     /// Whether it knows what to do with mixed examples (mixup, CutMix), which have no label of their own.
     var takesMixedExamples: Bool { get }
+    /// What the student does not see of its pictures where the loss counts; nil: nothing is hidden.
+    var hiding: PatchMask? { get }
 
     /// The signals to keep of both models.
     /// - Throws: `RetortError` 78 when a model cannot show what is asked for.
@@ -38,6 +40,7 @@ extension Objective {
     public var spansBatch: Bool { false }
     public var takesAllTeachers: Bool { false }
     public var takesMixedExamples: Bool { true }
+    public var hiding: PatchMask? { nil }
     public func signals(_ models: ModelPair) throws -> SignalRequest { SignalRequest() }
 }
 
@@ -93,6 +96,8 @@ public struct ObjectiveInput {
     public let targets: View?
     /// Int32 `[rows]`: each example's number in the training set.
     public let ids: View?
+    /// `[rows, 1, height, width]`, 1 where a loss hides a pixel from the student; nil: nothing is hidden.
+    public let hidden: Tensor?
     /// The first row's place in the batch: 0 but for the later parts of a batch that is trained in micro-batches. Random masks depend on it.
     public let firstRow: Int
     /// How far training has come.
@@ -100,13 +105,14 @@ public struct ObjectiveInput {
 
     public init(
         student: ModelOutput, teachers: [ModelOutput], labels: View, targets: View? = nil, ids: View? = nil,
-        firstRow: Int = 0, progress: TrainingProgress = TrainingProgress()
+        hidden: Tensor? = nil, firstRow: Int = 0, progress: TrainingProgress = TrainingProgress()
     ) {
         self.student = student
         self.teachers = teachers
         self.labels = labels
         self.targets = targets
         self.ids = ids
+        self.hidden = hidden
         self.firstRow = firstRow
         self.progress = progress
     }
@@ -123,8 +129,8 @@ public struct ObjectiveInput {
     /// The same with one teacher only.
     func with(teacher: ModelOutput) -> ObjectiveInput {
         ObjectiveInput(
-            student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, firstRow: firstRow,
-            progress: progress)
+            student: student, teachers: [teacher], labels: labels, targets: targets, ids: ids, hidden: hidden,
+            firstRow: firstRow, progress: progress)
     }
 
     /// The only teacher, or the first.

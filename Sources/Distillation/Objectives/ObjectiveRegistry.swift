@@ -32,6 +32,7 @@ public enum ObjectiveRegistry {
         ReviewKDObjective.self,
         CRDObjective.self,
         MaskedFeatureObjective.self,
+        MaskedImageObjective.self,
         RKDObjective.self,
         SPObjective.self,
         PKTObjective.self,

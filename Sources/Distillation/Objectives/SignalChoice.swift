@@ -22,6 +22,10 @@ struct SignalChoice: Sendable {
         /// The second stage, "layer 2" of mdistiller, which counts the stem as 0; the only one of a model with one.
         case hint
         case embedding
+        /// The last two stages, or the only one, and the embedding.
+        case lastTwoStagesAndEmbedding
+        /// The stem where a model shows one, and every stage.
+        case stemAndStages
         /// Every stage and then the embedding; the teacher's stages before their activation where it shows them (ReviewKD).
         case reviewed
         /// The class activation maps.
@@ -35,6 +39,8 @@ struct SignalChoice: Sendable {
             case .allButLastStage: "every stage but the last"
             case .hint: "the second stage"
             case .embedding: "what the classifier sees"
+            case .lastTwoStagesAndEmbedding: "the last two stages and what the classifier sees"
+            case .stemAndStages: "the stem and every stage"
             case .reviewed: "every stage and what the classifier sees"
             case .activationMaps: "class activation maps"
             }
@@ -49,6 +55,9 @@ struct SignalChoice: Sendable {
             case .allButLastStage: return Array(catalog.stages.dropLast())
             case .hint: return Array(catalog.stages.prefix(2).suffix(1))
             case .embedding: return embedding
+            case .lastTwoStagesAndEmbedding:
+                return catalog.stages.filter { !embedding.contains($0) }.suffix(2) + embedding
+            case .stemAndStages: return catalog.others.filter { $0 == SignalCatalog.stem } + catalog.stages
             case .reviewed:
                 let stages = isTeacher && !catalog.preactivations.isEmpty ? catalog.preactivations : catalog.stages
                 return stages.isEmpty ? [] : stages + embedding

@@ -35,6 +35,17 @@ struct TermBuilder {
     /// - Throws: `RetortError` 78 when a loss asks for what the models cannot show.
     init(_ model: any Model, goal: Trainer.Goal, data: DeviceRows, seed: UInt64, on device: Device) throws {
         self.goal = goal
+        let hiding = goal.terms.compactMap(\.objective.hiding)
+        guard hiding.allSatisfy({ $0 == hiding[0] }) else {
+            throw RetortError.recipe(
+                "two losses of the arm \(goal.name) hide different parts of the same pictures",
+                help: "give both the same `mask` and `patch`")
+        }
+        // Also what cannot be hidden is refused before anything is trained.
+        if let mask = hiding.first {
+            let x = try goal.view(data.examples(0..<min(1, data.rows), on: device))
+            _ = try mask.draw(for: x, firstRow: 0, seed: seed, step: 0, on: device)
+        }
         // Peers are of the student's own architecture.
         let catalogs = goal.teacher?.catalogs ?? [SignalCatalog](repeating: model.signals, count: goal.peers)
         func pair(_ teacher: Int?) -> ModelPair {

@@ -136,10 +136,11 @@ public final class Trainer {
             }
             let answers = try trainers.map { try $0.answer(batch.x) }
             let inputs = try trainers.enumerated().map { number, trainer in
-                let others = answers.enumerated().filter { $0.offset != number }.map(\.element)
+                let others = answers.enumerated().filter { $0.offset != number }.map(\.element.output)
                 return ObjectiveInput(
-                    student: answers[number], teachers: try trainer.teachers(batch.x, peers: others),
-                    labels: batch.labels, targets: batch.targets, ids: ids, progress: trainer.progress)
+                    student: answers[number].output, teachers: try trainer.teachers(batch.x, peers: others),
+                    labels: batch.labels, targets: batch.targets, ids: ids, hidden: answers[number].hidden,
+                    progress: trainer.progress)
             }
             for (number, (trainer, input)) in zip(trainers, inputs).enumerated() {
                 let slot = losses.slice(number..<(number + 1)).reshaped([steps]).slice(s..<(s + 1))
@@ -161,9 +162,13 @@ public final class Trainer {
             losses, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
     }
 
-    /// The student's answer to a batch, or to the part of it that begins at `firstRow`, on the tape.
-    private func answer(_ x: Tensor, firstRow: Int = 0) throws -> ModelOutput {
+    /// The student's answer to a batch, or to the part of it that begins at `firstRow`, on the tape, and what a loss hid of the pictures.
+    private func answer(_ x: Tensor, firstRow: Int = 0) throws -> (output: ModelOutput, hidden: Tensor?) {
         var x = try goal.view(x)
+        let hiding = goal.terms.first { $0.objective.hiding != nil && $0.ramp.factor(progress) != 0 }
+        let hidden = try hiding?.objective.hiding?.draw(
+            for: x, firstRow: firstRow, seed: order.seed(2), step: step, on: device)
+        if let hidden { x = try x * (hidden * -1).adding(1) }
         if goal.hidden > 0 {
             let stream = Philox.stream("hidden") &+ UInt64(step)
             let firstElement = firstRow * (x.count / max(1, x.shape[0]))
@@ -171,7 +176,7 @@ public final class Trainer {
                 goal.hidden, seed: order.seed(0), stream: stream, firstElement: firstElement
             ).scaled(1 - goal.hidden)
         }
-        return try model.forward(x, capturing: studentSignals)
+        return (try model.forward(x, capturing: studentSignals), hidden)
     }
 
     /// The answers of all who teach, off the tape. Stale peers are a teacher like any other.
@@ -245,18 +250,20 @@ public final class Trainer {
         let rows = batch.ids.count
         let parts = stride(from: 0, to: rows, by: microBatch).map { $0..<min(rows, $0 + microBatch) }
         let taught = try parts.map { try teachers(batch.x.slice($0), peers: []) }
-        func input(_ student: ModelOutput, _ teachers: [ModelOutput], _ range: Range<Int>) -> ObjectiveInput {
+        func input(
+            _ student: ModelOutput, _ teachers: [ModelOutput], _ range: Range<Int>, hidden: Tensor? = nil
+        ) -> ObjectiveInput {
             ObjectiveInput(
                 student: student, teachers: teachers, labels: batch.labels.slice(range),
-                targets: batch.targets?.slice(range), ids: batch.ids.slice(range), firstRow: range.lowerBound,
-                progress: progress)
+                targets: batch.targets?.slice(range), ids: batch.ids.slice(range), hidden: hidden,
+                firstRow: range.lowerBound, progress: progress)
         }
         let whole = counts(\.spansBatch)
         var cached: [(path: String?, gradient: Parameter)] = []
         if whole {
             let statistics = try model.buffers.map { try Tensor(view: $0.view, on: device).copied() }
             let answers = try Autograd.withoutGradients {
-                try parts.map { try answer(batch.x.slice($0), firstRow: $0.lowerBound) }
+                try parts.map { try answer(batch.x.slice($0), firstRow: $0.lowerBound).output }
             }
             for (buffer, before) in zip(model.buffers, statistics) {
                 try run(Copy(), .init(x: before.view, y: .write(buffer.view)), on: device.compute)
@@ -272,8 +279,8 @@ public final class Trainer {
         }
         var seenParts: [ObjectiveInput] = []
         for (index, range) in parts.enumerated() {
-            let student = try answer(batch.x.slice(range), firstRow: range.lowerBound)
-            let seen = input(student, taught[index], range)
+            let (student, hidden) = try answer(batch.x.slice(range), firstRow: range.lowerBound)
+            let seen = input(student, taught[index], range, hidden: hidden)
             let share = Float(range.count) / Float(rows)
             let loss = try totalLoss(seen, share: share, spanning: whole ? false : nil) * share
             try run(

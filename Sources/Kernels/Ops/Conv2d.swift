@@ -180,9 +180,9 @@ extension Op {
     fileprivate func requireConvolution(
         _ geometry: Conv2dGeometry, x: (String, View), weight: (String, View), y: (String, View)
     ) throws {
-        try requireF32(x, weight, y)
         let (xs, ws, ys) = (x.1.shape, weight.1.shape, y.1.shape)
         for (label, view) in [x, weight, y] {
+            try requireF32(label, view)
             try require(view.rank == 4, "\(label) \(view.shape) must have four dimensions")
         }
         try require(

@@ -17,6 +17,14 @@ extension Fill {
 
 extension Copy {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
+        if o.y.mode == .write, o.x.isContiguous, o.y.view.isContiguous {
+            let (count, size) = (o.x.count, o.x.dtype.size)
+            let x = UnsafeRawPointer(try o.x.pointer(as: UInt8.self))
+            let y = UnsafeMutableRawPointer(try o.y.view.pointer(as: UInt8.self))
+            return device.parallel(count, work: count / 8) {
+                (y + $0 * size).copyMemory(from: x + $0 * size, byteCount: ($1 - $0) * size)
+            }
+        }
         let plan = try CopyPlan(o, self)
         let table = device.table
         if o.x.dtype == .bf16 {

@@ -123,6 +123,7 @@ extension Tensor {
                 .init(x: x, positions: positions, cosines: table.cosines, sines: table.sines, y: y), on: device)
         }
         try turn(x, .write(y), inverse: false)
+        guard Autograd.records(node) else { return Tensor(y, device) }
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             try turn(try node.dense(gradient), try input!.sink(), inverse: true)
         }

@@ -78,6 +78,7 @@ extension Tensor {
         }
         let y = try device.empty(gate.shape, gate.dtype)
         try run(Gated(kind), .init(gate: g, up: u, y: .write(y)), on: device)
+        guard Autograd.records(gate.node, up.node) else { return Tensor(y, device) }
         return Tensor.recorded(y, device, from: [gate, up]) { [ng = gate.node, nu = up.node] node, gradient in
             let dy = try node.dense(gradient)
             let dGate = try node.device.empty(g.shape)

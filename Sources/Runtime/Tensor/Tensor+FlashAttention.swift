@@ -15,6 +15,7 @@ extension Tensor {
     {
         let (q, k, v) = (try adjacentView(), try keys.adjacentView(), try values.adjacentView())
         let (y, logSumExp) = try Self.attend(q, k, v, scale, spans, on: device)
+        guard Autograd.records(node, keys.node, values.node) else { return Tensor(y, device) }
         return Tensor.recorded(y, device, from: [self, keys, values]) {
             [nq = node, nk = keys.node, nv = values.node] node, gradient in
             let dy = try node.dense(gradient)

@@ -37,8 +37,7 @@ extension Tensor {
         }
         let x = try view.rank == 2 ? view : contiguousView().reshaped([count / weight.shape[1], weight.shape[1]])
         let w = weight.view
-        let inputs = [self, weight] + [bias, residual].compactMap { $0 }
-        let recording = Autograd.isRecording && inputs.contains { $0.node != nil }
+        let recording = Autograd.records(node, weight.node, bias?.node, residual?.node)
         let y = try device.empty([x.shape[0], out], dtype ?? self.dtype)
         // ReLU's mask can be read off its output, unless something was added; the others need what went in.
         let keep = recording && activation != .none && (activation != .relu || residual != nil)
@@ -51,6 +50,8 @@ extension Tensor {
                     try device.stored($0.contiguousView(), as: y.dtype).reshapedIfNeeded(y.shape)
                 },
                 preactivation: pre), on: device)
+        guard recording else { return Tensor(y.reshapedIfNeeded(shapeOut), device) }
+        let inputs = [self, weight] + [bias, residual].compactMap { $0 }
         return Tensor.recorded(y.reshapedIfNeeded(shapeOut), device, from: inputs) {
             [nx = node, nw = weight.node, nb = bias?.node, nr = residual?.node] node, gradient in
             var dy = try node.dense(gradient).reshapedIfNeeded(y.shape)

@@ -32,6 +32,7 @@ extension Tensor {
         let y = try device.empty(shape, dtype)
         let rstd = try device.empty([count / Swift.max(1, shape[rank - 1])])
         try run(RMSNorm(epsilon: epsilon), .init(x: x, weight: weight?.view, y: y, rstd: rstd), on: device)
+        guard Autograd.records(node, weight?.node) else { return Tensor(y, device) }
         return Tensor.recorded(y, device, from: [self] + (weight.map { [$0] } ?? [])) {
             [nx = node, nw = weight?.node, w = weight?.view] node, gradient in
             let dy = try node.dense(gradient)

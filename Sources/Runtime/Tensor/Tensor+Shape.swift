@@ -5,6 +5,7 @@ extension Tensor {
     public func reshaped(_ shape: Dimensions) throws -> Tensor {
         guard shape.product == count else { throw TensorError("cannot reshape \(self.shape) to \(shape)") }
         let y = try contiguousView().reshaped(shape)
+        guard Autograd.records(node) else { return Tensor(y, device) }
         let original = self.shape
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             try input!.give(try gradient.mapView { try node.packed($0).reshaped(original) })
@@ -53,6 +54,7 @@ extension Tensor {
         guard (0..<rank).contains(axis), range.lowerBound >= 0, range.upperBound <= shape[axis] else {
             throw TensorError("positions \(range) of dimension \(axis) of a tensor of shape \(shape)")
         }
+        guard Autograd.records(node) else { return Tensor(view.narrowed(axis, range), device) }
         return Tensor.recorded(view.narrowed(axis, range), device, from: [self]) { [input = node] node, gradient in
             let dy = try node.materialize(gradient)
             let dx = try input!.sink()

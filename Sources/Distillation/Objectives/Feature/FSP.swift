@@ -2,20 +2,20 @@ import RetortModels
 import RetortRuntime
 import RetortSupport
 
-/// Flow of solution procedure: alpha·Σ over neighbouring stages of mean((G_s − G_t)²), G `[rows, C1, C2]` the mean over positions of the products of
+/// Flow of solution procedure: alpha·Σ over neighbours of the stem and the stages of mean((G_s − G_t)²), G `[rows, C1, C2]` the mean over positions of the products of
 /// a stage's channels and the next one's (the larger map is adaptively averaged to the smaller one's size). Student and teacher need equal
-/// channels, not equal sizes. Yim et al. 2017 (CVPR, "A gift from knowledge distillation"). alpha 50: RepDistiller's. The authors train
-/// on this loss alone first: `ramp: {kind: between, first: 1, last: …}`, and the classifier's terms after it.
+/// channels, not equal sizes. Yim et al. 2017 (CVPR, "A gift from knowledge distillation"). alpha 50 and the stem: RepDistiller's. The authors
+/// train on this loss alone first: `ramp: {kind: between, first: 1, last: …}`, and the classifier's terms after it.
 public struct FSPObjective: SignalObjective {
     public static let section = RecipeSection(
         "fsp", "How one stage's channels go together with the next one's.",
-        [AlphaField.field("50")] + SignalChoice.fields(.stages))
+        [AlphaField.field("50")] + SignalChoice.fields(.stemAndStages))
     private let alpha: Float
     let choice: SignalChoice
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
-        choice = SignalChoice("fsp", .stages, recipe)
+        choice = SignalChoice("fsp", .stemAndStages, recipe)
     }
 
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }

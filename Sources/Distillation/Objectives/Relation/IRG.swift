@@ -1,48 +1,64 @@
 import RetortModels
 import RetortRuntime
 
-/// Instance relationship graph: alpha·(vertex·mse(logits) + edge·Σ mse(E(s), E(t))), E the squared Euclidean distances between the rows of
-/// flattened features `[rows, …]`, divided by the largest, mean over all pairs. Liu et al. 2019 (CVPR, "Knowledge distillation via instance
-/// relationship graph"): correlation between instances. Widths may differ. Defined on the whole batch.
+/// Instance relationship graph: alpha·(vertex·mse(logits) + edge·mse(E(s), E(t)) + transformation·mse(D(s), D(t))). E are the squared Euclidean distances
+/// between the rows of flattened features `[rows, …]`, divided by the largest: mean over all pairs, and over the signals. D, for two neighbouring
+/// maps, is each row's squared distance from the one map to the next, divided by the largest: mean over rows, sum over neighbours; the larger
+/// map is adaptively averaged, and so are the channels of the one that has more. Liu et al. 2019 (CVPR, "Knowledge distillation via instance relationship
+/// graph"): correlation between instances. Widths may differ. Defined on the whole batch.
 ///
-/// vertex 0.1 and edge 5 are the weights of Knowledge-Distillation-Zoo. The paper's third part, how the graph changes from layer to layer, needs
-/// equal widths of neighbouring layers and is left out.
+/// vertex 0.1, edge 5, transformation 5 and the signals are Knowledge-Distillation-Zoo's.
 public struct IRGObjective: SignalObjective {
     public static let section = RecipeSection(
-        "irg", "The graph of a batch: logits as its vertices, squared distances as its edges.",
+        "irg",
+        "The graph of a batch: logits as its vertices, squared distances as its edges, and how it changes from map to map.",
         [
             AlphaField.field("1"),
             RecipeField("vertex", .number(0...1e9), .defaulted("0.1"), "weight of the logits"),
             RecipeField("edge", .number(0...1e9), .defaulted("5"), "weight of the distances between examples"),
-        ] + SignalChoice.fields(.embedding))
+            RecipeField(
+                "transformation", .number(0...1e9), .defaulted("5"),
+                "weight of each example's distance from one map to the next"),
+        ] + SignalChoice.fields(.lastTwoStagesAndEmbedding))
     private let alpha: Float
     private let vertex: Float
     private let edge: Float
+    private let transformation: Float
     let choice: SignalChoice
 
     public init(_ recipe: RecipeNode) {
         alpha = AlphaField.value(recipe)
         vertex = Float(recipe.required("vertex").number)
         edge = Float(recipe.required("edge").number)
-        choice = SignalChoice("irg", .embedding, recipe)
+        transformation = Float(recipe.required("transformation").number)
+        choice = SignalChoice("irg", .lastTwoStagesAndEmbedding, recipe)
     }
 
     public var spansBatch: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
-        "\(alpha.short)·(\(vertex.short)·mse(logits) + \(edge.short)·mse(squared distances / largest)) \(choice.contract), "
-            + "mean over logits and over pairs of the batch"
+        "\(alpha.short)·(\(vertex.short)·mse(logits) + \(edge.short)·mse(squared distances between examples / largest) + "
+            + "\(transformation.short)·mse(squared distance to the next map / largest)) \(choice.contract), "
+            + "mean over logits, over pairs of the batch and over rows"
     }
 
     public func term(_ context: TermContext) throws -> any ObjectiveTerm {
         let pairs = try choice.pairs(context.models)
-        return FunctionTerm { [alpha, vertex, edge] input in
-            let edges = try pairs.map { pair in
-                let (student, teacher) = try input.signals(pair)
-                return try student.edgeDistance(teacher)
-            }
+        return FunctionTerm { [alpha, vertex, edge, transformation] input in
+            let signals = try pairs.map { try input.signals($0) }
+            let edges = try signals.map { try $0.student.edgeDistance($0.teacher) }
             let vertices = try input.student.logits.logitRegression(teacher: input.teacher().logits)
-            return try Tensor.total(edges) * (alpha * edge) + vertices * (alpha * vertex)
+            let parts = [
+                try Tensor.total(edges) * (alpha * edge / Float(edges.count)), try vertices * (alpha * vertex),
+            ]
+            let steps = try zip(signals, signals.dropFirst()).filter { bottom, top in
+                [bottom.student, bottom.teacher, top.student, top.teacher].allSatisfy { $0.rank == 4 }
+            }.map { bottom, top in
+                try Tensor.transformationDistance(
+                    student: (bottom.student, top.student), teacher: (bottom.teacher, top.teacher))
+                    * (alpha * transformation)
+            }
+            return try Tensor.total(parts + steps)
         }
     }
 }
@@ -56,9 +72,33 @@ extension Tensor {
     private func scaledSquaredDistances() throws -> Tensor {
         let x = try flattenedRows()
         let (rows, width) = (x.shape[0], x.shape[1])
-        let squares = try (x.reshaped([1, rows, width]) - x.reshaped([rows, 1, width])).squared().sum(-1)
-            .reshaped([rows * rows])
-        // All rows alike: nothing to scale by.
-        return try squares / squares.max(0, keepingDimension: true).map(.clampMinimum(1e-24))
+        return try (x.reshaped([1, rows, width]) - x.reshaped([rows, 1, width])).squared().sum(-1)
+            .reshaped([rows * rows]).dividedByLargest()
+    }
+
+    /// Mean squared difference of how far each row goes from one map `[rows, channels, height, width]` to the next; the teacher is constant.
+    public static func transformationDistance(
+        student: (bottom: Tensor, top: Tensor), teacher: (bottom: Tensor, top: Tensor)
+    ) throws -> Tensor {
+        try change(student.bottom, student.top)
+            .meanSquaredError(change(teacher.bottom.detached, teacher.top.detached))
+    }
+
+    /// `[rows]`.
+    private static func change(_ bottom: Tensor, _ top: Tensor) throws -> Tensor {
+        let (b, t) = try atSmallerSize(bottom, top)
+        let channels = Swift.min(b.shape[1], t.shape[1])
+        return try (b.withChannels(channels) - t.withChannels(channels)).squared().sum(-1).dividedByLargest()
+    }
+
+    /// `[rows, channels · height · width]` of fewer channels, neighbours adaptively averaged.
+    private func withChannels(_ channels: Int) throws -> Tensor {
+        let positions = shape[2] * shape[3]
+        return try reshaped([shape[0], 1, shape[1], positions]).averaged(channels, positions).flattenedRows()
+    }
+
+    /// All alike: nothing to scale by.
+    private func dividedByLargest() throws -> Tensor {
+        try self / max(0, keepingDimension: true).map(.clampMinimum(1e-24))
     }
 }

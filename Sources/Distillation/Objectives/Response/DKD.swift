@@ -8,7 +8,7 @@ import RetortRuntime
 /// at temperature T, the label's class taken out. Zhao et al. 2022 (arXiv:2203.08679); KL(p‖q) = TCKD + (1 − p_target)·NCKD, so
 /// beta frees the second part from the teacher's confidence.
 ///
-/// alpha 1, beta 8, T 4 are mdistiller's (beta differs by pair: 6 for VGG13 → VGG8, 2 for WRN-40-2 → WRN-16-2). Their warm-up is part of
+/// alpha 1, beta 8, T 4 are mdistiller's (beta differs by pair: 6 for VGG13 → VGG8 and for WRN-40-2 → WRN-16-2). Their warm-up is part of
 /// the method: `ramp: {kind: warm-up, epochs: 20}`.
 public struct DKDObjective: RowObjective {
     public static let section = RecipeSection(
