@@ -445,6 +445,168 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
         answers, total, y, g->y_bf16, g->y_token, g->y_head, share, row0, count, lanes, width, 0);
 }
 
+// Rows that are so few that lanes of rows would lie idle: the one token that a decoder reads. Lanes lie along the width, then along the keys.
+#define ATTENTION_FEW 4
+
+// Scores [16] of keys [0, count) of k with one query [padded], -inf behind them.
+INLINE real attention_few_scores(int count, int width, GLOBAL const float *k, index_t token, GLOBAL const float *query) {
+    real sum[LANES];
+    ATTENTION_UNROLL for (int j = 0; j < LANES; j++) sum[j] = SPLAT(0.0f);
+    if (count == LANES && width % LANES == 0) {
+        for (int d = 0; d < width; d += LANES) {
+            const real q = LOAD(query + d);
+            ATTENTION_UNROLL for (int j = 0; j < LANES; j++) sum[j] = V_FMA(q, LOAD(k + j * token + d), sum[j]);
+        }
+    } else {
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            const real q = LOAD(query + d);
+            ATTENTION_UNROLL for (int j = 0; j < LANES; j++) {
+                if (j < count) {
+                    GLOBAL const float *at = k + j * token + d;
+                    sum[j] = V_FMA(q, part ? load_part(at, part, 0.0f) : LOAD(at), sum[j]);
+                }
+            }
+        }
+    }
+    TRANSPOSE_16(sum)
+    ATTENTION_UNROLL for (int step = 1; step < LANES; step *= 2)
+        ATTENTION_UNROLL for (int j = 0; j < LANES; j += 2 * step) sum[j] += sum[j + step];
+    return SELECT(SPLAT(-INFINITY), sum[0], LANE_IDS < (mask_t)(count));
+}
+
+// answers[rows][padded] = answers · correction[row] + Σ over keys [0, count) of p[row][key] · v[key].
+INLINE void attention_few_answers(const int rows, int count, int width, GLOBAL const float *v, index_t token,
+                                  GLOBAL const float *p, GLOBAL const float *correction, GLOBAL float *answers) {
+    const int padded = attention_padded(width);
+    for (int d = 0; d < width; d += LANES) {
+        const int part = width - d < LANES ? width - d : 0;
+        real even[ATTENTION_FEW], odd[ATTENTION_FEW];
+        ATTENTION_UNROLL for (int r = 0; r < rows; r++) {
+            even[r] = LOAD(answers + r * padded + d) * SPLAT(correction[r]);
+            odd[r] = SPLAT(0.0f);
+        }
+        int j = 0;
+        for (; !part && j + 2 <= count; j += 2) {
+            const real v0 = LOAD(v + j * token + d), v1 = LOAD(v + (j + 1) * token + d);
+            ATTENTION_UNROLL for (int r = 0; r < rows; r++) {
+                even[r] = V_FMA(SPLAT(p[r * ATTENTION_TILE + j]), v0, even[r]);
+                odd[r] = V_FMA(SPLAT(p[r * ATTENTION_TILE + j + 1]), v1, odd[r]);
+            }
+        }
+        for (; j < count; j++) {
+            const real v0 = part ? load_part(v + j * token + d, part, 0.0f) : LOAD(v + j * token + d);
+            ATTENTION_UNROLL for (int r = 0; r < rows; r++) even[r] = V_FMA(SPLAT(p[r * ATTENTION_TILE + j]), v0, even[r]);
+        }
+        ATTENTION_UNROLL for (int r = 0; r < rows; r++) STORE(answers + r * padded + d, even[r] + odd[r]);
+    }
+}
+
+// attention_forward_block of at most ATTENTION_FEW rows.
+ATTENTION_SEPARATE void attention_forward_few(const AttentionShape *g, index_t b, index_t group, index_t row0,
+                                              int count, int from, int to, GLOBAL const void *q, GLOBAL const void *k,
+                                              GLOBAL const void *v, GLOBAL const int *spans, GLOBAL void *y,
+                                              GLOBAL float *lse, float scale, GLOBAL float *slot) {
+    const int share = (int)(g->heads / g->groups), width = (int)g->width, padded = attention_padded(width);
+    const float rate = LOG2E * scale, lowest = -127.0f / rate;
+    GLOBAL float *queries = slot, *answers = queries + ATTENTION_FEW * padded;
+    GLOBAL float *scores = answers + ATTENTION_FEW * padded, *correction = scores + ATTENTION_FEW * ATTENTION_TILE;
+    GLOBAL float *tile_rows = correction + LANES;
+    int first[ATTENTION_FEW], last[ATTENTION_FEW], begin = to, end = from;
+    float top[ATTENTION_FEW];
+    real total[ATTENTION_FEW];
+    GLOBAL const void *x = ATTENTION_AT(q, g->q_bf16, b * g->q_row + group * share * g->q_head);
+    for (int r = 0; r < count; r++) {
+        const index_t query = (row0 + r) / share, place = query * g->q_token + (row0 + r) % share * g->q_head;
+        first[r] = from;
+        last[r] = to;
+        if (g->has_spans) {
+            GLOBAL const int *span = spans + b * g->span_row + 2 * query;
+            first[r] = (int)attention_most(from, span[0]);
+            last[r] = (int)attention_least(to, span[1]);
+        }
+        if (first[r] < last[r]) {
+            begin = (int)attention_least(begin, first[r]);
+            end = (int)attention_most(end, last[r]);
+        }
+        top[r] = LOWEST;
+        total[r] = SPLAT(0.0f);
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            real value;
+            if (g->q_bf16) {
+                GLOBAL const ushort *at = (GLOBAL const ushort *)x + place + d;
+                value = part ? load_part_bf16(at, part, 0.0f) : LOAD_BF16(at);
+            } else {
+                GLOBAL const float *at = (GLOBAL const float *)x + place + d;
+                value = part ? load_part(at, part, 0.0f) : LOAD(at);
+            }
+            STORE(queries + r * padded + d, value);
+            STORE(answers + r * padded + d, SPLAT(0.0f));
+        }
+    }
+    k = ATTENTION_AT(k, g->kv_bf16, b * g->k_row + group * g->k_head);
+    v = ATTENTION_AT(v, g->kv_bf16, b * g->v_row + group * g->v_head);
+    for (int key = begin; key < end; key += ATTENTION_TILE) {
+        const int tile = (int)attention_least(ATTENTION_TILE, end - key);
+        const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, tile_rows);
+        for (int r = 0; r < count; r++) {
+            GLOBAL float *s = scores + r * ATTENTION_TILE;
+            real most = SPLAT(top[r]);
+            for (int j = 0; j < tile; j += LANES) {
+                const int here = tile - j < LANES ? tile - j : LANES;
+                real value = attention_few_scores(here, width, kt.x + j * kt.token, kt.token, queries + r * padded);
+                const mask_t at = LANE_IDS + (mask_t)(key + j);
+                value = SELECT(SPLAT(-INFINITY), value, (at >= (mask_t)(first[r])) & (at < (mask_t)(last[r])));
+                STORE(s + j, value);
+                most = v_larger(most, value);
+            }
+            const float now = lane_max(most), moved = S_EXP((top[r] - now) * scale);
+            real sum = SPLAT(0.0f);
+            for (int j = 0; j < tile; j += LANES) {
+                const real p = v_exp2_scaled(LOAD(s + j) - SPLAT(now), rate, lowest);
+                STORE(s + j, p);
+                sum += p;
+            }
+            total[r] = V_FMA(total[r], SPLAT(moved), sum);
+            correction[r] = moved;
+            top[r] = now;
+        }
+        const AttentionTile vt = attention_tile(v, g->kv_bf16, g->v_token, key, tile, width, tile_rows);
+        if (count == 1) attention_few_answers(1, tile, width, vt.x, vt.token, scores, correction, answers);
+        if (count == 2) attention_few_answers(2, tile, width, vt.x, vt.token, scores, correction, answers);
+        if (count == 3) attention_few_answers(3, tile, width, vt.x, vt.token, scores, correction, answers);
+        if (count == 4) attention_few_answers(4, tile, width, vt.x, vt.token, scores, correction, answers);
+    }
+    y = (GLOBAL void *)ATTENTION_AT(y, g->y_bf16, b * g->y_row + group * share * g->y_head);
+    for (int r = 0; r < count; r++) {
+        const index_t row = row0 + r, place = row / share * g->y_token + row % share * g->y_head;
+        const float sum = lane_sum(total[r]);
+        const real factor = SPLAT(sum == 0.0f ? 0.0f : 1.0f / sum);
+        for (int d = 0; d < width; d += LANES) {
+            const int part = width - d < LANES ? width - d : 0;
+            const real value = LOAD(answers + r * padded + d) * factor;
+            if (g->y_bf16) {
+                GLOBAL ushort *narrow = (GLOBAL ushort *)y + place + d;
+                if (part) {
+                    store_part_bf16(narrow, value, part);
+                } else {
+                    STORE_BF16(narrow, value);
+                }
+            } else {
+                GLOBAL float *wide = (GLOBAL float *)y + place + d;
+                if (part) {
+                    store_part(wide, value, part);
+                } else {
+                    STORE(wide, value);
+                }
+            }
+        }
+        lse[(b * g->queries + row / share) * g->heads + group * share + row % share] =
+            sum == 0.0f ? INFINITY : top[r] * scale + S_LOG(sum);
+    }
+}
+
 // The shares of workers [begin, end) of `workers`; each has `slot` floats at slots.
 INLINE void attention_forward_workers(index_t begin, index_t end, index_t workers, const index_t *shape,
                                       GLOBAL const void *q, GLOBAL const void *k, GLOBAL const void *v,
@@ -458,11 +620,17 @@ INLINE void attention_forward_workers(index_t begin, index_t end, index_t worker
         for (index_t item = worker; item < items; item += workers) {
             const index_t unit = item % units, split = item / units % g->splits;
             const index_t row0 = (blocks - 1 - item / units / g->splits) * ATTENTION_BLOCK;
-            attention_forward_block(g, unit / g->groups, unit % g->groups, row0,
-                                    (int)attention_least(ATTENTION_BLOCK, rows - row0),
-                                    (int)(g->keys * split / g->splits), (int)(g->keys * (split + 1) / g->splits), q, k,
-                                    v, spans, (GLOBAL void *)ATTENTION_AT(y, g->y_bf16, split * g->y_split),
-                                    lse + split * g->batch * g->queries * g->heads, scale, slots + worker * slot);
+            const int count = (int)attention_least(ATTENTION_BLOCK, rows - row0);
+            const int from = (int)(g->keys * split / g->splits), to = (int)(g->keys * (split + 1) / g->splits);
+            GLOBAL void *answer = (GLOBAL void *)ATTENTION_AT(y, g->y_bf16, split * g->y_split);
+            GLOBAL float *sums = lse + split * g->batch * g->queries * g->heads;
+            if (count <= ATTENTION_FEW) {
+                attention_forward_few(g, unit / g->groups, unit % g->groups, row0, count, from, to, q, k, v, spans,
+                                      answer, sums, scale, slots + worker * slot);
+            } else {
+                attention_forward_block(g, unit / g->groups, unit % g->groups, row0, count, from, to, q, k, v, spans,
+                                        answer, sums, scale, slots + worker * slot);
+            }
         }
     }
 }
