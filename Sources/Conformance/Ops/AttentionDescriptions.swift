@@ -59,6 +59,12 @@ private struct AttentionSample {
         AttentionSample(batch: 2, queries: 17, keys: 17, heads: 2, groups: 2, width: 24, seen: .gaps, ownSpans: true),
         AttentionSample(queries: 23, keys: 37, heads: 3, groups: 1, width: 12, seen: .window, sharpness: 40),
         AttentionSample(queries: 1, keys: 41, heads: 6, groups: 2, width: 20, seen: .causal),
+        // Few rows: those of one see other keys, or none.
+        AttentionSample(
+            batch: 2, queries: 2, keys: 71, heads: 2, groups: 1, width: 33, seen: .window, ownSpans: true, sharpness: 20
+        ),
+        AttentionSample(queries: 2, keys: 70, heads: 2, groups: 2, width: 48, seen: .gaps),
+        AttentionSample(queries: 1, keys: 131, heads: 4, groups: 1, width: 32, seen: .all),
         // A long cache and one token: keys in pieces.
         AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 64, size: .small),
         AttentionSample(
