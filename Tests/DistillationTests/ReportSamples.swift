@@ -15,7 +15,7 @@ enum Samples {
         Sample(name: "hostile", results: hostile), Sample(name: "diverged", results: diverged),
         Sample(name: "hundred classes", results: classes(100)), Sample(name: "400 classes", results: classes(400)),
         Sample(name: "many arms", results: manyArms),
-        Sample(name: "pictures", results: pictures),
+        Sample(name: "pictures", results: pictures), Sample(name: "teacher's answers", results: taught),
     ]
 
     /// Three arms, two seeds, two classes, all metrics.
@@ -69,6 +69,15 @@ enum Samples {
         }
         return results
     }
+
+    /// The students' answers beside the teacher's; of one seed they are not known.
+    static let taught: RunResults = {
+        var results = plain
+        results.arms[1].seeds[0].teacherConfusion = [[8, 3], [4, 5]]
+        results.arms[2].seeds[0].teacherConfusion = [[9, 2], [1, 8]]
+        results.arms[2].seeds[1].teacherConfusion = [[11], [1, 8]]
+        return results
+    }()
 
     static let manyArms: RunResults = {
         var results = plain
