@@ -87,7 +87,8 @@ enum Samples {
         return results
     }()
 
-    /// Two pictures with what the arms say of them and where they look; of the second, and for the student alone, less is known.
+    /// Two pictures with what the arms say of them and where they look; of the second, and for the student alone, less is known. The
+    /// student is a transformer, the others are not.
     static let pictures: RunResults = {
         func map(_ count: Int) -> HeatMap { HeatMap((0..<count * count).map(Float.init), height: count, width: count) }
         var results = plain
@@ -101,7 +102,8 @@ enum Samples {
                             role: "teacher", predicted: number, probability: 0.9, attention: map(4), activation: map(2)),
                         .init(role: "student-alone", predicted: 0, probability: 0.5),
                         .init(
-                            role: "student", predicted: 1, probability: 0.7, attention: number == 0 ? map(3) : nil),
+                            role: "student", predicted: 1, probability: 0.7, attention: number == 0 ? map(3) : nil,
+                            tokenAttention: map(5)),
                     ])
             })
         return results
