@@ -4,8 +4,17 @@ import RetortKernels
 /// What a user names with `--device`: `cpu`, `opencl:<index>`, or part of an OpenCL device's name.
 public struct Device: Sendable, CustomStringConvertible {
     public let compute: ComputeDevice
+    /// What the data cost trainings on it; nil unless `--profile` asked for it.
+    public let dataTimes: DataTimes?
 
-    public init(_ compute: ComputeDevice) { self.compute = compute }
+    public init(_ compute: ComputeDevice, dataTimes: DataTimes? = nil) {
+        self.compute = compute
+        self.dataTimes = dataTimes
+    }
+
+    private init(_ compute: ComputeDevice, profiled profiler: Profiler?) {
+        self.init(compute, dataTimes: profiler.map { _ in DataTimes() })
+    }
 
     /// The device a user asked for.
     ///
@@ -17,10 +26,10 @@ public struct Device: Sendable, CustomStringConvertible {
     public static func select(_ name: String? = nil, profiler: Profiler? = nil) throws -> Device {
         let asked = name ?? ProcessInfo.processInfo.environment["RETORT_DEVICE"].flatMap { $0.isEmpty ? nil : $0 }
         guard let asked else { return try best(profiler) }
-        if asked == "cpu" { return Device(.cpu(try CPUDevice(profiler: profiler))) }
+        if asked == "cpu" { return Device(.cpu(try CPUDevice(profiler: profiler)), profiled: profiler) }
 
         let devices = try OpenCLDeviceInfo.all()
-        return Device(.openCL(try OpenCLDevice(try find(asked, in: devices), profiler: profiler)))
+        return Device(.openCL(try OpenCLDevice(try find(asked, in: devices), profiler: profiler)), profiled: profiler)
     }
 
     static func find(_ name: String, in devices: [OpenCLDeviceInfo]) throws -> OpenCLDeviceInfo {
@@ -49,9 +58,9 @@ public struct Device: Sendable, CustomStringConvertible {
         let gpus = ((try? OpenCLDeviceInfo.all()) ?? []).filter { $0.type == .gpu }
         // The largest memory marks the discrete card where an integrated one is listed beside it.
         if let gpu = gpus.max(by: { $0.globalMemory < $1.globalMemory }) {
-            return Device(.openCL(try OpenCLDevice(gpu, profiler: profiler)))
+            return Device(.openCL(try OpenCLDevice(gpu, profiler: profiler)), profiled: profiler)
         }
-        return Device(.cpu(try CPUDevice(profiler: profiler)))
+        return Device(.cpu(try CPUDevice(profiler: profiler)), profiled: profiler)
     }
 
     /// Whether it is a GPU: not `cpu`, and not an OpenCL device that computes on the CPU.

@@ -21,7 +21,7 @@ struct Train: ParsableCommand {
     var output: String?
     @Option(help: "Train this seed only, instead of the recipe's.")
     var seed: Int?
-    @Flag(help: "Print time, share of the machine's roof and launch cost of each kernel.")
+    @Flag(help: "Print time, share of the roof and launch cost of each kernel, and how long data was waited for.")
     var profile = false
     @OptionGroup var common: CommonOptions
 

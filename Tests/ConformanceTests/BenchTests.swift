@@ -176,6 +176,16 @@ import Testing
         }
     }
 
+    /// What conv.py measures by itself are the layers that are compared.
+    @Test func pyTorchMeasuresTheSameConvolutions() throws {
+        let script = try String(contentsOfFile: Project.root + "/scripts/pytorch/conv.py", encoding: .utf8)
+        let start = try #require(script.range(of: "SHAPES = ["))
+        let end = try #require(script[start.upperBound...].firstIndex(of: "]"))
+        let theirs = script[start.upperBound..<end].split(separator: "\"").filter { $0.contains("x") }.map(String.init)
+        #expect(theirs == ConvCases.compared.map { $0.sizes.map(String.init).joined(separator: "x") })
+        #expect(ConvCases.layers.allSatisfy { $0.n == 64 })
+    }
+
     /// A folder of weights goes when what was measured with it goes.
     @Test func temporaryWeightsAreRemoved() throws {
         var folder: WeightFolder? = try WeightFolder(megabytes: 1)

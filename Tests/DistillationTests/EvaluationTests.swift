@@ -60,6 +60,13 @@ struct EvaluationTests {
         let teacher = try evaluation([3, 0, 0, 9, 2, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0], Self.labels, on: backend)
         // The teacher says 0 0 1 1 0, the student 0 1 1 0 0.
         #expect(student.agreement(with: teacher) == 0.6)
+        #expect(student.confusion(with: teacher) == [[2, 1, 0], [1, 1, 0], [0, 0, 0]])
+        // A teacher that says 0 0 1 of three rows, and a student that says 1 of all.
+        func says(_ classes: [Int]) -> Evaluation {
+            let logits = classes.flatMap { said in (0..<2).map { $0 == said ? Float(1) : 0 } }
+            return Evaluation(classes: 2, labels: [0, 0, 0], logits: logits)
+        }
+        #expect(says([1, 1, 1]).confusion(with: says([0, 0, 1])) == [[0, 2], [0, 1]])
         #expect(student.agreement(with: student) == 1)
         #expect(abs(student.divergence(from: student)) < 1e-15)
         var expected = 0.0

@@ -184,6 +184,66 @@ struct ReportPicturesTests {
         let mlp = try ModelMaps(
             try model("{kind: mlp, layers: [768, 4]}"), data, rows: rows, labels: [1, 3], on: device)
         #expect(mlp.attention == [nil, nil] && mlp.activation == [nil, nil])
+        #expect([maps, cnn, mlp].allSatisfy { $0.tokenAttention == [nil, nil] })
+    }
+
+    @Test("a transformer's map is its last class token's attention to the patches", arguments: TestBackend.fast)
+    func transformer(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let pictures = SamplePictures(channels: 3, height: 16, width: 16, classes: 4)
+        let images = try ImageDataset(
+            pixels: (0..<8).flatMap(pictures.pixels), labels: (0..<8).map { Int32(pictures.label($0)) }, channels: 3,
+            height: 16, width: 16, classNames: (0..<4).map(String.init))
+        let data = try DeviceRows(.images(images), on: device)
+        let spec = try ModelSpec(
+            RecipeReader.readValue(
+                "{kind: vit, hidden: 12, layers: 3, heads: 3, intermediate: 8, patch: 4}", ModelSpec.schema))
+        let model = try spec.make(for: ClassificationTask(sample: [3, 16, 16], classes: 4), who: "student")
+        _ = try model.materialize(on: device, seed: 3)
+        // Weights as large as trained ones: fresh ones attend to all patches alike.
+        for parameter in model.parameters { try parameter.assign(parameter.values().map { $0 * 20 }) }
+        let rows = [5, 0]
+        let maps = try ModelMaps(model, data, rows: rows, labels: [1, 3], on: device)
+        #expect(maps.attention == [nil, nil] && maps.activation == [nil, nil])
+        let (x, _) = try data.batch(rows.map(Int32.init), on: device)
+        let signal = try #require(try model.forward(x, capturing: ["layers.2.attention"]).signals["layers.2.attention"])
+        #expect(signal.shape == [2, 3, 17, 17])
+        let values = try signal.values()
+        for number in rows.indices {
+            let map = try #require(maps.tokenAttention[number])
+            #expect(map.height == 4 && map.width == 4)
+            let weights = (0..<16).map { place in
+                (0..<3).reduce(0.0) { $0 + Double(values[((number * 3 + $1) * 17 + 0) * 17 + 1 + place]) / 3 }
+            }
+            let largest = try #require(weights.max())
+            #expect(try largest > 1.05 * #require(weights.min()), "all alike tells nothing")
+            for (got, weight) in zip(map.values, weights) {
+                #expect(abs(Double(got) - 255 * weight / largest) <= 0.51)
+            }
+        }
+    }
+
+    @Test("without a class token the map is the mean over all queries; tokens that make no square have none")
+    func tokenAttention() {
+        // Two heads, four patches: every query of head 0 looks at patch 1, of head 1 at itself.
+        var probabilities = [Float](repeating: 0, count: 2 * 4 * 4)
+        for query in 0..<4 {
+            probabilities[query * 4 + 1] = 1
+            probabilities[16 + query * 4 + query] = 1
+        }
+        // (0 + 1)/8, (4 + 1)/8, … of which 5/8 is the largest.
+        #expect(
+            ModelMaps.tokenAttention(probabilities[...], [1, 2, 4, 4])
+                == HeatMap([1, 5, 1, 1], height: 2, width: 2))
+        #expect(ModelMaps.tokenAttention([Float](repeating: 1, count: 36)[...], [1, 1, 6, 6]) == nil)
+        #expect(ModelMaps.tokenAttention([1, 1, 1, 1], [1, 1, 2, 2]) == nil)
+        // The second of two pictures: a class token that looks at the last patch.
+        var five = [Float](repeating: 0, count: 2 * 25)
+        five[25] = 0.9
+        five[29] = 0.1
+        #expect(
+            ModelMaps.tokenAttention(five[25...], [2, 1, 5, 5])
+                == HeatMap([0, 0, 0, 1], height: 2, width: 2))
     }
 
     @Test("the page has a row for each arm that looks, each picture once, and goes without where there is nothing")
@@ -191,8 +251,9 @@ struct ReportPicturesTests {
         let page = htmlReport(Samples.pictures, facts: [])
         #expect(page.contains("Where the models look"))
         #expect(page.components(separatedBy: "background-image").count == 3)
-        // Attention: teacher on both, student on one; activation: teacher on both.
-        #expect(page.components(separatedBy: "data:image/png;base64,").count == 1 + 3 + 2)
+        // Attention: teacher on both, student on one; its class token: student on both; activation: teacher on both.
+        #expect(page.components(separatedBy: "data:image/png;base64,").count == 1 + 3 + 2 + 2)
+        #expect(page.components(separatedBy: "Attention of the class token").count == 2)
         #expect(!htmlReport(Samples.plain, facts: []).contains("Where the models look"))
         var without = Samples.pictures
         without.gallery = Gallery(channels: 3, height: 5, width: 7, pictures: [])

@@ -15,7 +15,7 @@ enum Samples {
         Sample(name: "hostile", results: hostile), Sample(name: "diverged", results: diverged),
         Sample(name: "hundred classes", results: classes(100)), Sample(name: "400 classes", results: classes(400)),
         Sample(name: "many arms", results: manyArms),
-        Sample(name: "pictures", results: pictures),
+        Sample(name: "pictures", results: pictures), Sample(name: "teacher's answers", results: taught),
     ]
 
     /// Three arms, two seeds, two classes, all metrics.
@@ -70,6 +70,15 @@ enum Samples {
         return results
     }
 
+    /// The students' answers beside the teacher's; of one seed they are not known.
+    static let taught: RunResults = {
+        var results = plain
+        results.arms[1].seeds[0].teacherConfusion = [[8, 3], [4, 5]]
+        results.arms[2].seeds[0].teacherConfusion = [[9, 2], [1, 8]]
+        results.arms[2].seeds[1].teacherConfusion = [[11], [1, 8]]
+        return results
+    }()
+
     static let manyArms: RunResults = {
         var results = plain
         results.arms += (0..<12).map {
@@ -78,7 +87,8 @@ enum Samples {
         return results
     }()
 
-    /// Two pictures with what the arms say of them and where they look; of the second, and for the student alone, less is known.
+    /// Two pictures with what the arms say of them and where they look; of the second, and for the student alone, less is known. The
+    /// student is a transformer, the others are not.
     static let pictures: RunResults = {
         func map(_ count: Int) -> HeatMap { HeatMap((0..<count * count).map(Float.init), height: count, width: count) }
         var results = plain
@@ -92,7 +102,8 @@ enum Samples {
                             role: "teacher", predicted: number, probability: 0.9, attention: map(4), activation: map(2)),
                         .init(role: "student-alone", predicted: 0, probability: 0.5),
                         .init(
-                            role: "student", predicted: 1, probability: 0.7, attention: number == 0 ? map(3) : nil),
+                            role: "student", predicted: 1, probability: 0.7, attention: number == 0 ? map(3) : nil,
+                            tokenAttention: map(5)),
                     ])
             })
         return results

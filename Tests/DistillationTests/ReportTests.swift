@@ -231,6 +231,10 @@ struct ReportTests {
             (Samples.file.replacing(#""loss":[1.0"#, with: #""loss":["x""#), "'arms[0].seeds[0].curve.loss[0]'"),
             (Samples.file.replacing(#""loss":[1.0"#, with: #""loss":[1.0,1.0"#), "its columns differ in length"),
             (Samples.file.replacing(#""confusion":[[9"#, with: #""confusion":[[-9"#), "outside the allowed range"),
+            (
+                Samples.file.replacing(#""confusion":[["#, with: #""teacher_confusion":[[0.5]],"confusion":[["#),
+                "arms[0].seeds[0].teacher_confusion[0][0]"
+            ),
         ])
     func wrongFile(_ text: String, _ expected: String) throws {
         let json = try JSON.parse(text, file: "results.json")
@@ -282,6 +286,25 @@ struct ReportTests {
         #expect(matrix.classAccuracies == [0.8, 0.375, nil])
         #expect(matrix.confusions(1).map(\.count) == [4])
         #expect(ConfusionMatrix(ArmResult(role: "", contract: [], seeds: []), classes: ["a"]) == nil)
+    }
+
+    @Test("the students' answers stand beside the teacher's where those are known, and only there")
+    func teacherConfusion() throws {
+        let arms = Samples.taught.arms
+        let matrices = arms.map { ConfusionMatrix($0, against: .teacher, classes: ["zero", "one"]) }
+        #expect(matrices.map { $0?.counts } == [nil, [[8, 3], [4, 5]], [[20, 2], [2, 16]]])
+        let matrix = try #require(matrices[1])
+        #expect(matrix.confusionTexts(1) == ["one by the teacher, zero by the student: 4"])
+        let page = htmlReport(Samples.taught, facts: [])
+        #expect(page.contains("<h2>Teacher against student</h2>"))
+        let titles = page.components(between: "<title id=\"teacher-confusion-", and: "</title>")
+        #expect(
+            titles.map { $0.drop { $0 != ">" } }
+                == [">Answers of the teacher and of student-alone", ">Answers of the teacher and of student"])
+        // Results of an older run have none.
+        let plain = Samples.plain.fileJSON.text()
+        #expect(!plain.contains("teacher_confusion"))
+        #expect(!htmlReport(Samples.plain, facts: []).contains("Teacher against"))
     }
 
     @Test("a curve is the mean of the finite values, in runs")

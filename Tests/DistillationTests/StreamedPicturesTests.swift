@@ -155,6 +155,16 @@ struct StreamedPicturesTests {
             }
             #expect(a.seeds[0].curve.map(\.loss) == b.seeds[0].curve.map(\.loss))
         }
+        // What the students and their teacher say of the twelve test rows.
+        #expect(held.arms[0].seeds[0].teacherConfusion.isEmpty)
+        for arm in held.arms.dropFirst() {
+            let counts = arm.seeds[0].teacherConfusion
+            #expect(counts.joined().reduce(0, +) == 12)
+            let same = Double(counts.indices.reduce(0) { $0 + counts[$1][$1] }) / 12
+            #expect(abs(same - (arm.seeds[0].metrics["agreement"] ?? -1)) < 1e-12, "\(arm.role)")
+        }
+        let report = try #require(heldFiles["report.html"])
+        #expect(String(decoding: report, as: UTF8.self).contains("Teacher against student"))
         #expect(held.gallery != nil && held.gallery == streamed.gallery)
         #expect(
             String(decoding: streamedFiles["log.txt"]!, as: UTF8.self).contains("30 training images are decoded anew"))

@@ -34,13 +34,18 @@ enum ConvCases {
         }
     }
 
-    /// ResNet-20 at batch 64, ResNet-18 at batch 16, a MobileNet's inverted residual at batch 64.
+    /// ResNet-20 and ResNet-18 with the 1x1 convolutions of their shortcuts, a MobileNet's inverted residual; batch 64.
     static let layers: [Layer] = [
         Layer(64, 3, 32, 16, kernel: 3), Layer(64, 16, 32, 16, kernel: 3), Layer(64, 16, 32, 32, kernel: 3, stride: 2),
-        Layer(64, 32, 16, 32, kernel: 3), Layer(64, 32, 16, 64, kernel: 3, stride: 2), Layer(64, 64, 8, 64, kernel: 3),
-        Layer(16, 3, 224, 64, kernel: 7, stride: 2), Layer(16, 64, 56, 64, kernel: 3),
-        Layer(16, 64, 56, 128, kernel: 3, stride: 2), Layer(16, 64, 56, 128, kernel: 1, stride: 2),
-        Layer(16, 128, 28, 128, kernel: 3), Layer(16, 256, 14, 256, kernel: 3), Layer(16, 512, 7, 512, kernel: 3),
+        Layer(64, 16, 32, 32, kernel: 1, stride: 2), Layer(64, 32, 16, 32, kernel: 3),
+        Layer(64, 32, 16, 64, kernel: 3, stride: 2), Layer(64, 32, 16, 64, kernel: 1, stride: 2),
+        Layer(64, 64, 8, 64, kernel: 3),
+        Layer(64, 3, 224, 64, kernel: 7, stride: 2), Layer(64, 64, 56, 64, kernel: 3),
+        Layer(64, 64, 56, 128, kernel: 3, stride: 2), Layer(64, 64, 56, 128, kernel: 1, stride: 2),
+        Layer(64, 128, 28, 128, kernel: 3), Layer(64, 128, 28, 256, kernel: 3, stride: 2),
+        Layer(64, 128, 28, 256, kernel: 1, stride: 2), Layer(64, 256, 14, 256, kernel: 3),
+        Layer(64, 256, 14, 512, kernel: 3, stride: 2), Layer(64, 256, 14, 512, kernel: 1, stride: 2),
+        Layer(64, 512, 7, 512, kernel: 3),
         Layer(64, 32, 16, 192, kernel: 1), Layer(64, 192, 16, 32, kernel: 1),
         Layer(64, 192, 16, 192, kernel: 3, groups: 192), Layer(64, 192, 16, 192, kernel: 3, stride: 2, groups: 192),
     ]

@@ -1,10 +1,16 @@
 import RetortSupport
 
-/// One arm's confusion matrix, summed over its seeds: rows are true classes, columns predicted ones.
+/// One arm's confusion matrix, summed over its seeds: rows are true classes or the teacher's answers, columns the arm's answers.
 struct ConfusionMatrix {
-    /// `counts[true][predicted]`, square.
+    /// What the arm's answers are compared with.
+    enum Reference {
+        case truth, teacher
+    }
+
+    /// `counts[reference][predicted]`, square.
     let counts: [[Int]]
     let classes: [String]
+    let reference: Reference
 
     /// Beyond this many classes the picture shows shades without numbers.
     static let numberLimit = 20
@@ -12,8 +18,10 @@ struct ConfusionMatrix {
     static let pictureLimit = 300
 
     /// - Returns: nil when no seed has a matrix. Missing rows and columns count as 0.
-    init?(_ arm: ArmResult, classes: [String]) {
-        let matrices = arm.seeds.map(\.confusion).filter { $0.contains { !$0.isEmpty } }
+    init?(_ arm: ArmResult, against reference: Reference = .truth, classes: [String]) {
+        self.reference = reference
+        let matrices = arm.seeds.map(reference == .truth ? \.confusion : \.teacherConfusion)
+            .filter { $0.contains { !$0.isEmpty } }
         guard !matrices.isEmpty else { return nil }
         let size = max(classes.count, matrices.map { max($0.count, $0.map(\.count).max() ?? 0) }.max() ?? 0)
         var sums = [[Int]](repeating: [Int](repeating: 0, count: size), count: size)
@@ -36,8 +44,8 @@ struct ConfusionMatrix {
         }
     }
 
-    /// The most frequent mistakes, most frequent first.
-    func confusions(_ limit: Int) -> [(true: String, predicted: String, count: Int)] {
+    /// The most frequent places off the diagonal, most frequent first.
+    func confusions(_ limit: Int) -> [(reference: String, predicted: String, count: Int)] {
         var found: [(row: Int, column: Int, count: Int)] = []
         for (row, values) in counts.enumerated() {
             for (column, count) in values.enumerated() where count > 0 && row != column {
@@ -47,6 +55,19 @@ struct ConfusionMatrix {
         found.sort { ($1.count, $0.row, $0.column) < ($0.count, $1.row, $1.column) }
         return found.prefix(limit).map { (classes[$0.row], classes[$0.column], $0.count) }
     }
+
+    /// The same in words.
+    func confusionTexts(_ limit: Int) -> [String] {
+        confusions(limit).map { place in
+            switch reference {
+            case .truth: "\(place.reference) taken for \(place.predicted): \(place.count)"
+            case .teacher: "\(place.reference) by the teacher, \(place.predicted) by the student: \(place.count)"
+            }
+        }
+    }
+
+    /// What those are called.
+    var confusionName: String { reference == .truth ? "mistake" : "difference" }
 
     var showsNumbers: Bool { counts.count <= Self.numberLimit }
 
@@ -67,12 +88,12 @@ struct ConfusionMatrix {
         let right = counts.indices.reduce(0) { $0 + counts[$1][$1] }
         let total = counts.reduce(0) { $0 + $1.reduce(0, +) }
         var description = "\(NumberFormat.grouped(right)) of \(NumberFormat.grouped(total)) rows are on the diagonal."
-        if let worst = confusions(1).first {
-            description += " Most frequent mistake: \(worst.true) taken for \(worst.predicted), \(worst.count) times."
-        }
+        if let worst = confusionTexts(1).first { description += " Most frequent \(confusionName): \(worst)." }
         let bottom = labelLength > 2 ? margin : 42
         return SVG.picture(
-            id: id, title: "Confusion matrix of \(role)", description: description, width: origin.x + side + 4,
+            id: id,
+            title: (reference == .truth ? "Confusion matrix of " : "Answers of the teacher and of ") + role,
+            description: description, width: origin.x + side + 4,
             height: origin.y + side + bottom, content)
     }
 
@@ -139,9 +160,10 @@ struct ConfusionMatrix {
                     : SVG.text(name, x: origin.x + middle, y: origin.y + side + 16, anchor: "middle"))
         }
         let bottom = origin.y + side + (length > 2 ? origin.x - 6 : 34)
-        content.append(SVG.text("predicted", x: origin.x + side / 2, y: bottom, anchor: "middle", class: "title"))
+        let (rowTitle, columnTitle) = reference == .truth ? ("true", "predicted") : ("teacher", "student")
+        content.append(SVG.text(columnTitle, x: origin.x + side / 2, y: bottom, anchor: "middle", class: "title"))
         content.append(
-            SVG.uprightText("true", x: 12, y: origin.y + side / 2, anchor: "middle", class: "title"))
+            SVG.uprightText(rowTitle, x: 12, y: origin.y + side / 2, anchor: "middle", class: "title"))
         return content
     }
 }

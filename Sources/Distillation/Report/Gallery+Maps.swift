@@ -3,7 +3,9 @@ import Foundation
 extension Gallery {
     /// Whether any model shows where it looks.
     var hasMaps: Bool {
-        pictures.prefix(Self.mapped).contains { $0.answers.contains { $0.attention != nil || $0.activation != nil } }
+        shown.contains {
+            $0.answers.contains { $0.attention != nil || $0.tokenAttention != nil || $0.activation != nil }
+        }
     }
 
     private var shown: [Picture] { Array(pictures.prefix(Self.mapped)) }
@@ -20,6 +22,11 @@ extension Gallery {
                 "Attention of the last stage",
                 "Mean over channels of the squared output of the deepest stage that has 4 × 4 places or more: what attention transfer compares.",
                 \.attention
+            ),
+            (
+                "Attention of the class token",
+                "What the last layer's class token attends to, mean over heads; without one, what all places attend to, mean over them.",
+                \.tokenAttention
             ),
             (
                 "Class activation of the true class",

@@ -33,16 +33,20 @@ public struct Gallery: Sendable, Equatable {
         public let probability: Double
         /// Which places of the picture the model's last stage answers to; of some pictures, where a model has stages.
         public fileprivate(set) var attention: HeatMap?
+        /// Which places the class token of a transformer's last layer attends to.
+        public fileprivate(set) var tokenAttention: HeatMap?
         /// Which places speak for the true class; where the model's classifier is a mean over places.
         public fileprivate(set) var activation: HeatMap?
 
         public init(
-            role: String, predicted: Int, probability: Double, attention: HeatMap? = nil, activation: HeatMap? = nil
+            role: String, predicted: Int, probability: Double, attention: HeatMap? = nil,
+            tokenAttention: HeatMap? = nil, activation: HeatMap? = nil
         ) {
             self.role = role
             self.predicted = predicted
             self.probability = probability
             self.attention = attention
+            self.tokenAttention = tokenAttention
             self.activation = activation
         }
     }
@@ -59,10 +63,11 @@ public struct Gallery: Sendable, Equatable {
 
     /// Adds where one model looks in the first pictures.
     mutating func add(_ maps: ModelMaps, of role: String) {
-        for (number, (attention, activation)) in zip(maps.attention, maps.activation).enumerated() {
+        for number in maps.attention.indices {
             guard let answer = pictures[number].answers.firstIndex(where: { $0.role == role }) else { continue }
-            pictures[number].answers[answer].attention = attention
-            pictures[number].answers[answer].activation = activation
+            pictures[number].answers[answer].attention = maps.attention[number]
+            pictures[number].answers[answer].tokenAttention = maps.tokenAttention[number]
+            pictures[number].answers[answer].activation = maps.activation[number]
         }
     }
 
@@ -138,6 +143,7 @@ public struct Gallery: Sendable, Equatable {
                                         ("role", .string(answer.role)), ("predicted", .int(answer.predicted)),
                                         ("probability", .double(answer.probability)),
                                     ] + (answer.attention.map { [("attention", $0.json)] } ?? [])
+                                        + (answer.tokenAttention.map { [("token_attention", $0.json)] } ?? [])
                                         + (answer.activation.map { [("activation", $0.json)] } ?? []))
                             }),
                     ]
@@ -159,7 +165,9 @@ public struct Gallery: Sendable, Equatable {
             }
             var answers: [Answer] = []
             for answer in try picture.member("answers").elements() {
-                try answer.expectKeys(["role", "predicted", "probability", "attention", "activation"])
+                try answer.expectKeys([
+                    "role", "predicted", "probability", "attention", "token_attention", "activation",
+                ])
                 func map(_ key: String) throws(RetortError) -> HeatMap? {
                     guard let cursor = try answer.optional(key) else { return nil }
                     return try HeatMap(cursor)
@@ -168,7 +176,7 @@ public struct Gallery: Sendable, Equatable {
                     Answer(
                         role: try answer.member("role").string(), predicted: try answer.member("predicted").int(),
                         probability: try answer.member("probability").double(), attention: try map("attention"),
-                        activation: try map("activation")))
+                        tokenAttention: try map("token_attention"), activation: try map("activation")))
             }
             pictures.append(
                 Picture(

@@ -24,7 +24,8 @@ private struct ReportPage {
                     [
                         .element(
                             "main", [:],
-                            [opening, numbers] + curves + classes + confusions + gallery + maps + contracts + [factList]
+                            [opening, numbers] + curves + classes + confusions(.truth)
+                                + confusions(.teacher) + gallery + maps + contracts + [factList]
                         )
                     ]),
             ])
@@ -202,32 +203,39 @@ private struct ReportPage {
         }
     }
 
-    private var confusions: [Markup] {
+    /// Against the truth of every arm; against the teacher of those that have one.
+    private func confusions(_ reference: ConfusionMatrix.Reference) -> [Markup] {
         let matrices = results.arms.compactMap { arm in
-            ConfusionMatrix(arm, classes: results.classes).map { (role: arm.role, matrix: $0) }
+            ConfusionMatrix(arm, against: reference, classes: results.classes).map { (role: arm.role, matrix: $0) }
         }
         guard let size = matrices.first?.matrix.counts.count else { return [] }
         let figures = matrices.enumerated().map { index, entry in
-            let mistakes = entry.matrix.showsNumbers ? [] : entry.matrix.confusions(8)
+            let mistakes = entry.matrix.showsNumbers ? [] : entry.matrix.confusionTexts(8)
             let list = Markup.element(
-                "ol", ["class": "confusions"],
-                mistakes.map { .element("li", [:], [.text("\($0.true) taken for \($0.predicted): \($0.count)")]) })
+                "ol", ["class": "confusions"], mistakes.map { .element("li", [:], [.text($0)]) })
             let picture =
                 entry.matrix.counts.count > ConfusionMatrix.pictureLimit
                 ? Markup.element("p", [:], ["Too many classes for a picture."])
-                : entry.matrix.markup(id: "confusion-\(index)", role: entry.role)
+                : entry.matrix.markup(
+                    id: "\(reference == .truth ? "confusion" : "teacher-confusion")-\(index)", role: entry.role)
             return figure(
                 entry.role, picture,
-                caption: mistakes.isEmpty ? "" : "The most frequent mistakes:", mistakes.isEmpty ? [] : [list])
+                caption: mistakes.isEmpty ? "" : "The most frequent \(entry.matrix.confusionName)s:",
+                mistakes.isEmpty ? [] : [list])
         }
         let gridClass = size > 12 ? "grid" : figures.count < 3 ? "grid small few" : "grid small"
         return [
             section(
-                "Confusion matrices",
+                reference == .truth ? "Confusion matrices" : "Teacher against student",
                 [
                     note(
-                        "Number of test rows, all seeds together: true class by row, predicted class by column. "
-                            + "The shade is the share of the row (its square root, so that rare mistakes show)."),
+                        "Number of test rows, all seeds together: "
+                            + (reference == .truth
+                                ? "true class by row, predicted class by column. "
+                                : "the teacher's answer by row, the student's by column; on the diagonal both say "
+                                    + "the same, right or wrong. ")
+                            + "The shade is the share of the row (its square root, so that rare "
+                            + (reference == .truth ? "mistakes" : "differences") + " show)."),
                     .element("div", ["class": gridClass], figures),
                 ])
         ]

@@ -79,13 +79,16 @@ extension RunResults {
     fileprivate static func json(_ result: SeedResult) -> JSON {
         let known = Metric.allCases.map(\.rawValue).filter { result.metrics[$0] != nil }
         let keys = known + result.metrics.keys.filter { Metric(rawValue: $0) == nil }.sorted()
-        return [
-            "seed": json(result.seed),
-            "metrics": .object(keys.map { (key: $0, value: result.metrics[$0].map(JSON.double) ?? .null) }),
-            "curve": json(result.curve),
-            "confusion": .array(result.confusion.map { .array($0.map(JSON.int)) }),
-        ]
+        return .object(
+            [
+                ("seed", json(result.seed)),
+                ("metrics", .object(keys.map { (key: $0, value: result.metrics[$0].map(JSON.double) ?? .null) })),
+                ("curve", json(result.curve)), ("confusion", json(result.confusion)),
+            ]
+                + (result.teacherConfusion.isEmpty ? [] : [("teacher_confusion", json(result.teacherConfusion))]))
     }
+
+    private static func json(_ counts: [[Int]]) -> JSON { .array(counts.map { .array($0.map(JSON.int)) }) }
 
     static func json(_ curve: [CurvePoint]) -> JSON {
         [
@@ -115,19 +118,21 @@ extension RunResults {
     }
 
     fileprivate static func result(_ cursor: JSONCursor) throws(RetortError) -> SeedResult {
-        try cursor.expectKeys(["seed", "metrics", "curve", "confusion"])
+        try cursor.expectKeys(["seed", "metrics", "curve", "confusion", "teacher_confusion"])
         var metrics: [String: Double] = [:]
         for (key, value) in try cursor.member("metrics").members() {
             metrics[key] = try value.double(allowingNonFinite: true)
         }
-        var confusion: [[Int]] = []
-        for row in try cursor.member("confusion").elements() {
-            confusion.append(
-                try row.elements().map { (count) throws(RetortError) in try count.int(in: 0...1 << 53) })
-        }
         return SeedResult(
             seed: try seed(cursor.member("seed")), metrics: metrics, curve: try curve(cursor.member("curve")),
-            confusion: confusion)
+            confusion: try counts(cursor.member("confusion")),
+            teacherConfusion: try cursor.optional("teacher_confusion").map(counts) ?? [])
+    }
+
+    private static func counts(_ cursor: JSONCursor) throws(RetortError) -> [[Int]] {
+        try cursor.elements().map { (row) throws(RetortError) in
+            try row.elements().map { (count) throws(RetortError) in try count.int(in: 0...1 << 53) }
+        }
     }
 
     static func curve(_ cursor: JSONCursor) throws(RetortError) -> [CurvePoint] {

@@ -166,12 +166,15 @@ public struct DeviceRows {
     }
 
     /// The pictures on disk, decoded ahead; nil where all examples are on the device.
-    func stream(_ order: [Int32], batch: Int, depth: Int = 2, on compute: ComputeDevice) throws -> PictureStream? {
+    /// - `times`: where it is kept how long that takes, and how long it is waited for.
+    func stream(
+        _ order: [Int32], batch: Int, depth: Int = 2, times: DataTimes? = nil, on compute: ComputeDevice
+    ) throws -> PictureStream? {
         guard case .files(let files, _) = storage, !order.isEmpty else { return nil }
         let numbers = try selection.map { try compute.read($0, as: Int32.self) }
         return try PictureStream(
             files, order: numbers.map { all in order.map { all[Int($0)] } } ?? order, batch: batch, depth: depth,
-            on: compute)
+            times: times, on: compute)
     }
 
     private func gather(

@@ -62,6 +62,15 @@ public struct Evaluation: Sendable {
         return counts
     }
 
+    /// `[teacher's class][own class]`: number of rows; the labels do not matter.
+    /// - Parameter teacher: of the same rows.
+    public func confusion(with teacher: Evaluation) -> [[Int]] {
+        let size = max(classes, teacher.classes)
+        var counts = [[Int]](repeating: [Int](repeating: 0, count: size), count: size)
+        for (theirs, own) in zip(teacher.predictions, predictions) { counts[theirs][own] += 1 }
+        return counts
+    }
+
     /// Share of rows whose prediction is the label.
     public var accuracy: Double { share { Int(labels[$0]) == $1 } }
 
@@ -137,7 +146,8 @@ extension SeedResult {
         }
         self.init(
             seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
-            curve: curve, confusion: evaluation.confusion)
+            curve: curve, confusion: evaluation.confusion,
+            teacherConfusion: reference.map { evaluation.confusion(with: $0) } ?? [])
     }
 }
 

@@ -1,5 +1,6 @@
 import RetortData
 import RetortKernels
+import RetortRuntime
 import RetortSupport
 import Synchronization
 
@@ -33,18 +34,36 @@ final class PictureStream {
     private let places: Places
     private let compute: ComputeDevice
     private let numbers: View
+    private let times: DataTimes?
     private var current: Int?
 
     /// - Parameters:
     ///   - order: numbers of pictures, in the order wanted.
     ///   - batch: pictures of each batch; the last may have fewer.
     ///   - depth: batches that wait on the device at most.
+    ///   - times: where it is kept how long decoding takes, and how long it is waited for.
     /// - Throws: `KernelError` when the device has no room for `depth + 1` batches.
-    init(_ files: ImageFiles, order: [Int32], batch: Int, depth: Int = 2, on compute: ComputeDevice) throws {
+    convenience init(
+        _ files: ImageFiles, order: [Int32], batch: Int, depth: Int = 2, times: DataTimes? = nil,
+        on compute: ComputeDevice
+    ) throws {
+        try self.init(
+            picture: [files.channels, files.height, files.width], order: order, batch: batch, depth: depth,
+            times: times, on: compute
+        ) { try files.decode($0) }
+    }
+
+    /// - Parameters:
+    ///   - shape: of a picture, `[channels, height, width]`.
+    ///   - decode: pictures by number, `[numbers, channels, height, width]`; called from the stream's own thread.
+    init(
+        picture shape: Dimensions, order: [Int32], batch: Int, depth: Int = 2, times: DataTimes? = nil,
+        on compute: ComputeDevice, decode: @escaping @Sendable ([Int]) throws -> [UInt8]
+    ) throws {
         self.compute = compute
+        self.times = times
         let largest = min(batch, order.count)
         numbers = try compute.view((0..<largest).map(Int32.init), [largest], .i32)
-        let shape = [files.channels, files.height, files.width]
         // One more than wait: the one that is worked on. A place is filled again two calls of `next` after it was given out.
         let views = try (0...depth).map { _ in try compute.empty([largest] + shape, .u8, for: .data) }
         // Memory that was something else's a moment ago may still be in use by what is enqueued.
@@ -55,8 +74,8 @@ final class PictureStream {
         prefetcher = Prefetcher(depth: depth) { index in
             let start = index * batch
             guard start < order.count else { return nil }
-            let numbers = order[start..<min(order.count, start + batch)].lazy.map(Int.init)
-            let pixels = try files.decode(numbers)
+            let numbers = order[start..<min(order.count, start + batch)].map(Int.init)
+            let pixels = try times.counting(.loading) { try decode(numbers) }
             let place = index % count
             let (view, fence) = places.all.withLock { $0[place] }
             let pictures = view.slice(0..<numbers.count)
@@ -78,7 +97,7 @@ final class PictureStream {
             let fence = try compute.fence()
             places.all.withLock { $0[current].free = fence }
         }
-        let made = try prefetcher.next()
+        let made = try times.counting(.waiting) { try prefetcher.next() }
         current = made?.place
         return made.map { Batch(pictures: $0.pictures, places: numbers.slice(0..<$0.pictures.shape[0])) }
     }

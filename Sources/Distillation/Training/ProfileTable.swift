@@ -2,7 +2,7 @@ import RetortKernels
 import RetortRuntime
 import RetortSupport
 
-/// `--profile`: time per kernel, what it achieved, and what launching cost.
+/// `--profile`: time per kernel, what it achieved, what launching cost, and what the data cost.
 public func profileTable(_ profiler: Profiler, on device: Device) throws -> String {
     let rows = profiler.rows
     let total = rows.reduce(0) { $0 + $1.device.microseconds }
@@ -31,6 +31,21 @@ public func profileTable(_ profiler: Profiler, on device: Device) throws -> Stri
         + "roof: copy \(NumberFormat.fixed(roof.copyBandwidth * 1e-9, decimals: 1)) GB/s, fp32 "
         + "\(NumberFormat.fixed(roof.arithmetic * 1e-9, decimals: 0)) GFLOP/s, launch "
         + "\(NumberFormat.fixed(roof.launch * 1e6, decimals: 1)) µs\n" + memoryLine(memory)
+        + (device.dataTimes.map { dataLine($0.sums) } ?? "")
+}
+
+/// How long training waited for its data; empty where nothing was trained.
+func dataLine(_ times: DataTimes.Sums) -> String {
+    guard times.training > .zero else { return "" }
+    func share(_ time: Duration) -> String {
+        NumberFormat.duration(seconds: time.seconds) + " ("
+            + NumberFormat.percent(time.seconds / times.training.seconds) + ")"
+    }
+    let isDecoded = times.loading > .zero
+    return "data: training took \(NumberFormat.duration(seconds: times.training.seconds)), of it "
+        + (isDecoded ? "\(share(times.waiting)) waiting for pictures, " : "")
+        + "\(share(times.preparing)) making batches"
+        + (isDecoded ? "; decoding them beside it took \(share(times.loading))" : "") + "\n"
 }
 
 /// Bytes on the device: now, at the worst moment, and what holds them.

@@ -65,12 +65,18 @@ public struct SeedResult: Sendable {
     public var curve: [CurvePoint]
     /// `confusion[true][predicted]`: number of test rows.
     public var confusion: [[Int]]
+    /// `teacherConfusion[teacher's answer][own answer]`: number of test rows; empty where no teacher's answers are known.
+    public var teacherConfusion: [[Int]]
 
-    public init(seed: UInt64, metrics: [String: Double], curve: [CurvePoint], confusion: [[Int]]) {
+    public init(
+        seed: UInt64, metrics: [String: Double], curve: [CurvePoint], confusion: [[Int]],
+        teacherConfusion: [[Int]] = []
+    ) {
         self.seed = seed
         self.metrics = metrics
         self.curve = curve
         self.confusion = confusion
+        self.teacherConfusion = teacherConfusion
     }
 }
 

@@ -117,9 +117,11 @@ public final class Trainer {
         let first = trainers[0]
         let compute = first.device.compute
         let steps = first.stepsPerEpoch
-        let pass = try TrainingPass(
-            first.data, order: order ?? first.permutation(epoch: index), batch: first.batch,
-            classes: first.model.classes, on: first.device)
+        let pass = try first.device.dataTimes.counting(.preparing) {
+            try TrainingPass(
+                first.data, order: order ?? first.permutation(epoch: index), batch: first.batch,
+                classes: first.model.classes, on: first.device)
+        }
         for trainer in trainers {
             trainer.model.setTraining(true)
             trainer.projectors.setTraining(true)

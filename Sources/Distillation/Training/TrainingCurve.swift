@@ -63,7 +63,9 @@ struct TrainingCurve {
             // A step's memory: what measuring took before does not count.
             compute.resetPeakMemory()
             let time = try clock.measure {
-                try compute.counting(times: Double(like)) { result = try pass(number) }
+                try device.dataTimes.counting(.training) {
+                    try compute.counting(times: Double(like)) { result = try pass(number) }
+                }
             }
             if result.taken > 0 { times.append(time.microseconds / Double(result.taken)) }
             steps += result.losses.count * like

@@ -25,7 +25,7 @@ public final class TrainingPass {
         self.batch = batch
         self.classes = classes
         self.order = try device.compute.view(order, [order.count], .i32)
-        stream = try data.stream(order, batch: batch, on: device.compute)
+        stream = try data.stream(order, batch: batch, times: device.dataTimes, on: device.compute)
     }
 
     /// The next batch, augmented.
@@ -33,10 +33,14 @@ public final class TrainingPass {
     func next(at moment: DeviceRows.Moment) throws -> TrainingBatch {
         let ids = order.slice(position..<min(order.count, position + batch))
         position += ids.count
-        guard let stream else { return try data.batch(ids, at: moment, classes: classes, on: device) }
-        guard let decoded = try stream.next() else {
-            throw RetortError.internalBug("a pass was asked for one batch too many")
+        let decoded = try stream.map { stream in
+            guard let decoded = try stream.next() else {
+                throw RetortError.internalBug("a pass was asked for one batch too many")
+            }
+            return decoded
         }
-        return try data.batch(ids, at: moment, classes: classes, decoded: decoded, on: device)
+        return try device.dataTimes.counting(.preparing) {
+            try data.batch(ids, at: moment, classes: classes, decoded: decoded, on: device)
+        }
     }
 }

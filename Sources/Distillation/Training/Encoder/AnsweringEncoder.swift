@@ -27,7 +27,9 @@ final class AnsweringEncoder {
 
     /// The tokens of texts, by their numbers.
     func tokens(_ numbers: [Int32]) throws -> EncoderBatch {
-        try EncoderBatch(numbers.map { encodings[Int($0)] }, padding: model.paddingToken)
+        try device.dataTimes.counting(.preparing) {
+            try EncoderBatch(numbers.map { encodings[Int($0)] }, padding: model.paddingToken)
+        }
     }
 
     /// Texts by their numbers: `[texts, width]` on the tape. Without a head the answer is the vector, which then is the embedding too.

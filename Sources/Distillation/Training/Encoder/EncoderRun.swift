@@ -322,7 +322,7 @@ final class EncoderRun: RecipeRun {
         }
         return SeedResult(
             seed: seed, metrics: Dictionary(uniqueKeysWithValues: metrics.map { ($0.key.rawValue, $0.value) }),
-            curve: curve?.points ?? [], confusion: measured.confusion)
+            curve: curve?.points ?? [], confusion: measured.confusion, teacherConfusion: measured.teacherConfusion)
     }
 
     private func say(_ line: String) throws {

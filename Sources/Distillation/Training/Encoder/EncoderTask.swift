@@ -82,6 +82,8 @@ struct EncoderMeasurement {
     var metrics: [Metric: Double] = [:]
     /// `confusion[true][predicted]`; empty where there are no classes.
     var confusion: [[Int]] = []
+    /// `[teacher's class][own class]`; empty without classes or a teacher.
+    var teacherConfusion: [[Int]] = []
 }
 
 /// Examples made of texts, and what losses see of them.

@@ -106,7 +106,8 @@ final class EncoderTrainer {
         var taken = 0
         while taken < count {
             progress.epoch = step / stepsPerEpoch
-            try learn(examples(ofStep: step), lossInto: losses.slice(taken..<(taken + 1)))
+            let examples = device.dataTimes.counting(.preparing) { self.examples(ofStep: step) }
+            try learn(examples, lossInto: losses.slice(taken..<(taken + 1)))
             taken += 1
             if StopSignal.isRequested || isEnough() { break }
         }
@@ -149,7 +150,7 @@ final class EncoderTrainer {
     }
 
     private func learn(_ examples: [Int32], lossInto slot: View) throws {
-        let groups = lesson.texts(of: examples, epoch: progress.epoch)
+        let groups = device.dataTimes.counting(.preparing) { lesson.texts(of: examples, epoch: progress.epoch) }
         try backward(groups, examples, lossInto: slot)
         let rate = Float(schedule.rate(step, base: spec.optimizer.learningRate))
         try optimizer.step(learningRate: rate)

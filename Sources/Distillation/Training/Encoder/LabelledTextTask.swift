@@ -217,6 +217,7 @@ struct LabelledTextData: EncoderData {
             let theirs = evaluation(test.flatMap { teacher.row($0.teacher) })
             measurement.metrics[.agreement] = own.agreement(with: theirs)
             measurement.metrics[.klToTeacher] = own.divergence(from: theirs)
+            measurement.teacherConfusion = own.confusion(with: theirs)
         }
         return measurement
     }

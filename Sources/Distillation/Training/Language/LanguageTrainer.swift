@@ -109,7 +109,7 @@ final class LanguageTrainer {
 
     /// Of the step to come: a function of the seed, the step and, where the student writes, its weights.
     private func nextTexts() throws -> [StepTexts] {
-        let batch = nextBatch()
+        let batch = device.dataTimes.counting(.preparing) { nextBatch() }
         let written = try rollouts?.texts(
             step: step, progress: Double(step) / Double(max(1, steps)), examples: batch.examples)
         // Who writes does so without dropout.
@@ -125,7 +125,7 @@ final class LanguageTrainer {
         } else {
             learn(own, [.step, .data])
         }
-        if let rows = plainRows() { learn(RolloutBatch(rows), [.plain]) }
+        if let rows = device.dataTimes.counting(.preparing, { plainRows() }) { learn(RolloutBatch(rows), [.plain]) }
         return all.filter { !$0.terms.isEmpty }
     }
 

@@ -66,7 +66,9 @@ public final class RecommenderTrainer {
         progress.epoch = index
         let current = try Autograd.withoutGradients { try model.tables() }.detached
         for (_, term) in terms { try term.beginEpoch(progress, student: current) }
-        let pairs = order.permutation(epoch: index, count: userOfPair.count)
+        let pairs = device.dataTimes.counting(.preparing) {
+            order.permutation(epoch: index, count: userOfPair.count)
+        }
         let losses = try device.compute.empty([stepsPerEpoch], for: .data)
         try device.compute.forEachStep(stepsPerEpoch) { s in
             let chosen = pairs[(s * batch)..<min(pairs.count, (s + 1) * batch)]
@@ -80,13 +82,15 @@ public final class RecommenderTrainer {
     }
 
     private func learn(_ pairs: ArraySlice<Int32>, lossInto slot: View) throws {
-        let users = pairs.map { userOfPair[Int($0)] }
-        // A pair's draw depends on the epoch and the pair, not on the batch it came in.
-        let first = UInt64(progress.epoch) * UInt64(userOfPair.count)
-        let negatives = zip(pairs, users).map { unobserved.draw($1, number: first + UInt64($0)) }
+        let (users, positives, negatives) = device.dataTimes.counting(.preparing) {
+            let users = pairs.map { userOfPair[Int($0)] }
+            // A pair's draw depends on the epoch and the pair, not on the batch it came in.
+            let first = UInt64(progress.epoch) * UInt64(userOfPair.count)
+            let negatives = zip(pairs, users).map { unobserved.draw($1, number: first + UInt64($0)) }
+            return (users, pairs.map { task.train.items[Int($0)] }, negatives)
+        }
         let input = RecommenderInput(
-            student: try model.tables(), users: users, positives: pairs.map { task.train.items[Int($0)] },
-            negatives: negatives, progress: progress)
+            student: try model.tables(), users: users, positives: positives, negatives: negatives, progress: progress)
         var weighted: [Tensor] = []
         for (ramp, term) in terms {
             let factor = Float(ramp.factor(progress))
