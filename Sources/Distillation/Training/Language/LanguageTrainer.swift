@@ -125,7 +125,7 @@ final class LanguageTrainer {
         } else {
             learn(own, [.step, .data])
         }
-        if let rows = device.dataTimes.counting(.preparing, { plainRows() }) { learn(RolloutBatch(rows), [.plain]) }
+        if let rows = plainRows() { learn(RolloutBatch(rows), [.plain]) }
         return all.filter { !$0.terms.isEmpty }
     }
 
@@ -155,10 +155,12 @@ final class LanguageTrainer {
 
     private func plainRows() -> LanguageBatch? {
         guard let plain, loss.terms.contains(where: { $0.spec.texts == .plain }) else { return nil }
-        let place = plain.position(afterSteps: step)
-        let epoch = plainEpoch.flatMap { $0.number == place.epoch ? $0 : nil } ?? plain.epoch(place.epoch)
-        plainEpoch = epoch
-        return epoch.batch(place.step)
+        return device.dataTimes.counting(.preparing) {
+            let place = plain.position(afterSteps: step)
+            let epoch = plainEpoch.flatMap { $0.number == place.epoch ? $0 : nil } ?? plain.epoch(place.epoch)
+            plainEpoch = epoch
+            return epoch.batch(place.step)
+        }
     }
 
     private func learn(_ texts: [StepTexts], lossInto slot: View) throws {
