@@ -303,7 +303,10 @@ struct FederatedTests {
             func distance() throws -> Double {
                 let (own, target) = (try parts.publicLogits(model), wanted)
                 let losses =
-                    try (digest == "mae" ? own.meanAbsoluteError(target) : own.consensusLoss(clients: [target]))
+                    try
+                    (digest == "mae"
+                    ? own.meanAbsoluteError(target)
+                    : own.divergence(fromTeachers: [target], .meanLogits, temperature: 1))
                 return Double(try losses.item())
             }
             let before = try distance()

@@ -45,7 +45,7 @@ struct MicroBatchTests {
         arguments: [
             "[{loss: cross-entropy}]", "[{loss: hinton, temperature: 3, alpha: 0.7}]", "[{loss: rkd}]",
             "[{loss: sp, alpha: 30}]", "[{loss: pkt, alpha: 300}]", "[{loss: dist}]",
-            "[{loss: irg}]", "[{loss: crd, negatives: 20}]",
+            "[{loss: irg}]", "[{loss: crd, negatives: 20}]", "[{loss: contrastive}]",
             "[{loss: cross-entropy}, {loss: rkd}, {loss: cc, alpha: 1}]",
         ], TestBackend.fast)
     func wholeAndParts(_ objective: String, _ backend: TestBackend) throws {

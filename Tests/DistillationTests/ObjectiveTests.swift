@@ -12,10 +12,7 @@ struct Setting: Sendable, CustomTestStringConvertible {
     let recipe: String
     var testDescription: String { recipe }
 
-    func make() throws -> any Objective {
-        ObjectiveRegistry.make(
-            try RecipeReader.readValue("{\(recipe)}", .variant(key: "loss", ObjectiveRegistry.sections)))
-    }
+    func make() throws -> any Objective { try ObjectiveRegistry.parse("{\(recipe)}") }
 
     /// Every loss with its defaults; those that have a temperature also without hard labels, hot, and without T²; those that have a
     /// mixture also at both ends. A new loss is covered without a line here.

@@ -113,6 +113,27 @@ struct PlanTests {
         try compare(recipe, ["data.memory=0"], in: folder, backend)
     }
 
+    /// That every loss finds its signals in both models, and shapes fit.
+    @Test("every pair of the CIFAR zoo, with all its arms", arguments: zooPairs)
+    func zoo(_ pair: String) throws {
+        let folder = try ScratchFolder()
+        let record: (Int) -> [UInt8] = { [0, UInt8($0 % 100)] + [UInt8](repeating: UInt8($0), count: 3072) }
+        try folder.write((0..<128).flatMap(record), to: "train.bin")
+        try folder.write((0..<16).flatMap(record), to: "test.bin")
+        let recipe = try Recipe.read(
+            Project.recipe("cifar100/" + pair), overrides: ["data.path=" + folder.path(""), "seeds=[0]"])
+        let plan = try recipe.plan(on: try TestBackend.cpu.ownDevice())
+        #expect(plan.roles.map(\.name) == ["teacher"] + recipe.arms.map(\.name))
+        #expect(plan.roles.allSatisfy { $0.stepCost.flops > 0 && $0.memory.peak > 0 })
+        // What the zoo's authors compare on each pair.
+        let all = ["hinton", "fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "ab", "ft", "nst", "crd"]
+        #expect(Set(all).isSubset(of: recipe.arms.map(\.name)))
+    }
+
+    private static let zooPairs =
+        ((try? FileManager.default.contentsOfDirectory(atPath: Project.recipe("cifar100"))) ?? [])
+        .filter { $0.hasSuffix(".yaml") }.sorted()
+
     @Test("recommenders", arguments: TestBackend.fast)
     func recommenders(_ backend: TestBackend) throws {
         // Which items a teacher ranks first is seen when it has learned: the samples of the losses may be a few more or fewer.

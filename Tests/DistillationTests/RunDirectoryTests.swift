@@ -1,4 +1,5 @@
 import Foundation
+import RetortData
 import RetortKernels
 import RetortRuntime
 import RetortSupport
@@ -98,6 +99,61 @@ struct RunDirectoryTests {
         #expect(try RecipeReader.read(text, file: "resolved").yaml() == text)
         let read = try RunDirectory.results(in: small.folder.path("run"))
         #expect(facts(read) == facts(results))
+    }
+
+    /// Two feature vectors, and two feature maps.
+    @Test("what a hint trains beside the student is saved beside its model, not in it", arguments: ["vectors", "maps"])
+    func projectors(_ shape: String) throws {
+        let small = try SmallRun(.cpu)
+        let folder = small.folder
+        var models = ["{kind: mlp, layers: [4, 8, 8, 3]}", "{kind: mlp, layers: [4, 5, 6, 3]}"]
+        var expected: [String: [Int]] = ["taught.1.0.weight": [8, 6], "taught.1.0.bias": [8]]
+        var data = "{kind: csv, path: rows.csv, label: label, test: {every: 5}}"
+        if shape == "maps" {
+            try SamplePictures(channels: 3, height: 8, width: 8).writeFolder(folder, "data", train: 24, test: 6)
+            models = ["{kind: cnn, channels: [4, 5]}", "{kind: cnn, channels: [3, 2]}"]
+            data = "{kind: images, path: data, height: 8, width: 8}"
+            expected = ["conv.weight": [5, 2, 1, 1], "conv.bias": [5], "bn.weight": [5], "bn.bias": [5]]
+            expected.merge(["bn.running_mean": [5], "bn.running_var": [5]]) { one, _ in one }
+            expected = Dictionary(uniqueKeysWithValues: expected.map { ("taught.1.0." + $0.key, $0.value) })
+        }
+        let recipe = try folder.write(
+            """
+            data: \(data)
+            teacher: {model: \(models[0])}
+            student: {model: \(models[1])}
+            arms:
+              alone: {objective: [{loss: cross-entropy}]}
+              taught: {objective: [{loss: cross-entropy}, {loss: fitnet, alpha: 1}]}
+            train: {epochs: 2, batch: 8, optimizer: {kind: adam, lr: 0.01}}
+            """, to: "hint.yaml")
+        func start(_ output: String, _ overrides: String...) throws {
+            _ = try TrainingRun(
+                try Recipe.read(recipe, overrides: overrides), device: try TestBackend.cpu.device(),
+                output: folder.path(output), progress: Progress(quiet: true)
+            ).run()
+        }
+        try start("run")
+        let files = try contents(of: folder.path("run"))
+        let own = files.keys.filter { $0.hasPrefix("taught/seed-0/") }
+        var saved = ["result.json", "projectors.safetensors", "final/config.json", "final/model.safetensors"]
+        if shape == "maps" { saved.append("final/preprocessor_config.json") }
+        #expect(Set(own) == Set(saved.map { "taught/seed-0/" + $0 }))
+        #expect(files.keys.filter { $0.hasSuffix("projectors.safetensors") }.count == 1, "the other roles have none")
+        func tensors(_ path: String) throws -> [String: [Int]] {
+            Dictionary(
+                uniqueKeysWithValues: try SafeTensors(path: folder.path(path)).tensors.map { ($0.name, $0.shape) })
+        }
+        #expect(try tensors("run/taught/seed-0/projectors.safetensors") == expected)
+        // The model is what the arm without a hint has.
+        #expect(
+            try tensors("run/taught/seed-0/final/model.safetensors")
+                == tensors("run/alone/seed-0/final/model.safetensors"))
+        // They are trained: other bytes after fewer epochs.
+        try start("short", "train.epochs=1")
+        #expect(
+            try contents(of: folder.path("short"))["taught/seed-0/projectors.safetensors"]
+                != files["taught/seed-0/projectors.safetensors"])
     }
 
     @Test("two runs of one recipe are equal bit for bit", arguments: TestBackend.fast)

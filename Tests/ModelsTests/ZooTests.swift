@@ -24,21 +24,41 @@ struct ZooTests {
     }
 
     static let published = [
+        Entry(kind: "resnet", settings: ["depth": .integer(8)], parameters: 83_892),
+        Entry(kind: "resnet", settings: ["depth": .integer(14)], parameters: 181_108),
         Entry(kind: "resnet", settings: ["depth": .integer(20)], parameters: 278_324),
+        Entry(kind: "resnet", settings: ["depth": .integer(32)], parameters: 472_756),
+        Entry(kind: "resnet", settings: ["depth": .integer(44)], parameters: 667_188),
         Entry(kind: "resnet", settings: ["depth": .integer(56)], parameters: 861_620),
         Entry(kind: "resnet", settings: ["depth": .integer(110)], parameters: 1_736_564),
         Entry(kind: "resnet", settings: ["depth": .integer(8), "factor": .integer(4)], parameters: 1_233_540),
         Entry(kind: "resnet", settings: ["depth": .integer(32), "factor": .integer(4)], parameters: 7_433_860),
         Entry(kind: "resnet-bottleneck", settings: [:], parameters: 23_705_252),
         Entry(kind: "resnet-bottleneck", settings: ["depth": .integer(101)], parameters: 42_697_380),
+        Entry(kind: "resnet-bottleneck", settings: ["depth": .integer(152)], parameters: 58_341_028),
+        Entry(kind: "wrn", settings: ["depth": .integer(16), "factor": .integer(1)], parameters: 180_916),
         Entry(kind: "wrn", settings: ["depth": .integer(16), "factor": .integer(2)], parameters: 703_284),
         Entry(kind: "wrn", settings: ["depth": .integer(40), "factor": .integer(1)], parameters: 569_780),
         Entry(kind: "wrn", settings: ["depth": .integer(40), "factor": .integer(2)], parameters: 2_255_156),
         Entry(kind: "vgg", settings: ["depth": .integer(8)], parameters: 3_965_028),
+        Entry(kind: "vgg", settings: ["depth": .integer(8), "width": .integer(25)], parameters: 258_660),
+        Entry(kind: "vgg", settings: ["depth": .integer(8), "width": .integer(150)], parameters: 8_878_180),
+        Entry(kind: "vgg", settings: ["depth": .integer(11)], parameters: 9_277_284),
         Entry(kind: "vgg", settings: ["depth": .integer(13)], parameters: 9_462_180),
+        Entry(kind: "vgg", settings: ["depth": .integer(13), "width": .integer(50)], parameters: 2_381_060),
+        Entry(kind: "vgg", settings: ["depth": .integer(16)], parameters: 14_774_436),
+        Entry(kind: "vgg", settings: ["depth": .integer(19)], parameters: 20_086_692),
         Entry(kind: "mobilenetv2", settings: [:], parameters: 812_836),
+        Entry(kind: "shufflenetv1", settings: ["width": .integer(50)], parameters: 271_783),
         Entry(kind: "shufflenetv1", settings: [:], parameters: 949_258),
+        Entry(kind: "shufflenetv1", settings: ["width": .integer(150)], parameters: 2_032_288),
+        Entry(kind: "shufflenetv1", settings: ["width": .integer(200)], parameters: 3_521_584),
+        Entry(kind: "shufflenetv2", settings: ["width": .integer(20)], parameters: 220_388),
+        Entry(kind: "shufflenetv2", settings: ["width": .integer(30)], parameters: 235_588),
+        Entry(kind: "shufflenetv2", settings: ["width": .integer(50)], parameters: 443_716),
         Entry(kind: "shufflenetv2", settings: [:], parameters: 1_355_528),
+        Entry(kind: "shufflenetv2", settings: ["width": .integer(150)], parameters: 2_580_548),
+        Entry(kind: "shufflenetv2", settings: ["width": .integer(200)], parameters: 5_521_860),
     ]
 
     @Test("sizes of the published zoo", arguments: published)
@@ -51,7 +71,9 @@ struct ZooTests {
         Entry(kind: "resnet", settings: ["depth": .integer(8), "widths": .integers([4, 4, 6, 8])], parameters: 0),
         Entry(kind: "resnet-bottleneck", settings: ["depth": .integer(14), "width": .integer(3)], parameters: 0),
         Entry(kind: "wrn", settings: ["depth": .integer(10), "factor": .integer(1)], parameters: 0),
+        Entry(kind: "vgg", settings: ["depth": .integer(11), "width": .integer(10)], parameters: 0),
         Entry(kind: "mobilenetv2", settings: ["width": .integer(10), "expansion": .integer(2)], parameters: 0),
+        Entry(kind: "shufflenetv1", settings: ["width": .integer(50)], parameters: 0),
         Entry(kind: "shufflenetv2", settings: ["width": .integer(50)], parameters: 0),
         Entry(
             kind: "vit",
@@ -100,6 +122,8 @@ struct ZooTests {
         #expect(error("resnet-bottleneck", ["depth": .integer(51)])?.setting == "depth")
         #expect(error("wrn", ["depth": .integer(17)])?.setting == "depth")
         #expect(error("vgg", ["depth": .integer(9)])?.setting == "depth")
+        #expect(error("shufflenetv1", ["width": .integer(75)])?.setting == "width")
+        #expect(error("shufflenetv2", ["width": .integer(75)])?.setting == "width")
         #expect(error("cnn", ["channels": .integers([4, 4, 4])], [1, 7, 7])?.setting == "channels")
         #expect(error("vit", ["patch": .integer(5)])?.setting == "patch")
         #expect(error("resnet", [:], [64])?.setting == "kind")

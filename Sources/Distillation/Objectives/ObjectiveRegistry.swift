@@ -50,6 +50,12 @@ public enum ObjectiveRegistry {
     static let from = RecipeField(
         "from", .text, .optional, "the teacher that the loss looks at, where the recipe has several")
 
+    /// One entry of an arm's `objective` by itself: "{loss: hinton, temperature: 4}".
+    /// - Throws: `RetortError` 78 as for a recipe.
+    public static func parse(_ text: String) throws -> any Objective {
+        make(try RecipeReader.readValue(text, .variant(key: "loss", sections)))
+    }
+
     /// The loss a validated recipe names.
     static func make(_ recipe: RecipeNode) -> any Objective {
         let name = recipe.required("loss").text

@@ -1,15 +1,25 @@
 import RetortRuntime
 
-/// ShuffleNet (Zhang et al. 2018, arXiv:1707.01083) as the CIFAR distillation zoo has it: 3 groups, stages of 240, 480, 960 channels.
+/// ShuffleNet (Zhang et al. 2018, arXiv:1707.01083) as the CIFAR distillation zoo has it: 3 groups, by `width` in percent of the
+/// published network: 100 has a stem of 24 and stages of 240, 480, 960 channels, the others what the paper's authors gave them for 3 groups.
 ///
 /// Names: `conv1`, `bn1`, `layer<s>.<b>.conv1/bn1/conv2/bn2/conv3/bn3`, `linear`; PyTorch's default start. Signals: `stem`; `layer1` …
 /// `layer3` after ReLU and `layer<s>.preactivation` before; `pooled`; `cam`.
 public final class ShuffleNetV1: Model {
     public static let architecture = Architecture(
-        "shufflenetv1", className: "ShuffleNetV1", "ShuffleNet for small images (Zhang et al. 2018), 3 groups.", [])
+        "shufflenetv1", className: "ShuffleNetV1", "ShuffleNet for small images (Zhang et al. 2018), 3 groups.",
+        [
+            ModelSetting(
+                "width", .integer(50...200), .integer(100), "50, 100, 150 or 200 percent of the published width")
+        ])
 
     private static let groups = 3
-    private static let layout = [(240, 4), (480, 8), (960, 4)]
+    /// Channels of the stem and the stages by width.
+    private static let layouts: [Int: [Int]] = [
+        50: [12, 120, 240, 480], 100: [24, 240, 480, 960], 150: [24, 360, 720, 1440], 200: [48, 480, 960, 1920],
+    ]
+    /// Blocks of each stage, the first of which halves the image.
+    private static let blocks = [4, 8, 4]
 
     public let settings: ModelSettings
     public let task: ClassificationTask
@@ -20,16 +30,21 @@ public final class ShuffleNetV1: Model {
 
     public init(_ settings: ModelSettings, for task: ClassificationTask?) throws {
         let task = try ClassificationTask.required(task)
+        let width = settings.integer("width")
+        guard let layout = Self.layouts[width] else {
+            throw ModelError("width", "width is \(width), not 50, 100, 150 or 200")
+        }
         self.settings = settings
         self.task = task
-        stem = ConvolutionNorm("conv1", "bn1", inputs: try task.image().channels, outputs: 24, kernel: 1)
-        var inputs = 24
-        stages = Self.layout.enumerated().map { stage, layout in
-            (0..<layout.1).map { index in
-                defer { inputs = layout.0 }
+        stem = ConvolutionNorm("conv1", "bn1", inputs: try task.image().channels, outputs: layout[0], kernel: 1)
+        var inputs = layout[0]
+        stages = Self.blocks.enumerated().map { stage, count in
+            (0..<count).map { index in
+                let outputs = layout[stage + 1]
+                defer { inputs = outputs }
                 return Block(
-                    "layer\(stage + 1).\(index).", inputs: inputs, outputs: layout.0, stride: index == 0 ? 2 : 1,
-                    inner: inputs == 24 ? 1 : Self.groups)
+                    "layer\(stage + 1).\(index).", inputs: inputs, outputs: outputs, stride: index == 0 ? 2 : 1,
+                    inner: stage == 0 && index == 0 ? 1 : Self.groups)
             }
         }
         linear = Linear("linear", inputs: inputs, outputs: task.classes)

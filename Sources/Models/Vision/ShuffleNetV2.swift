@@ -1,7 +1,7 @@
 import RetortRuntime
 
 /// ShuffleNet V2 (Ma et al. 2018, arXiv:1807.11164) as the CIFAR distillation zoo has it, by `width` in percent of the published
-/// network: 100 has stages of 116, 232, 464 channels and 1024 features.
+/// network: 100 has stages of 116, 232, 464 channels and 1024 features. 20 and 30 are the zoo's own, of one width; 20 has fewer blocks.
 ///
 /// Names: `conv1`, `bn1`, `layer<s>.<b>.conv1` … `bn5`, `conv2`, `bn2`, `linear`; PyTorch's default start. Signals: `stem`; `layer1`
 /// … `layer3`; `layer<s>.preactivation`, the last block's halves joined before its ReLU and shuffle; `pooled`; `cam`.
@@ -10,16 +10,15 @@ public final class ShuffleNetV2: Model {
         "shufflenetv2", className: "ShuffleNetV2", "ShuffleNet V2 for small images (Ma et al. 2018).",
         [
             ModelSetting(
-                "width", .integer(50...200), .integer(100), "50, 100, 150 or 200 percent of the published width")
+                "width", .integer(20...200), .integer(100),
+                "50, 100, 150 or 200 percent of the published width; 20 or 30: the zoo's small ones")
         ])
 
     /// Channels of the stages and features by width.
     private static let layouts: [Int: [Int]] = [
+        20: [40, 80, 160, 512], 30: [40, 80, 160, 512],
         50: [48, 96, 192, 1024], 100: [116, 232, 464, 1024], 150: [176, 352, 704, 1024], 200: [224, 488, 976, 2048],
     ]
-    /// Blocks of each stage behind the one that halves the image.
-    private static let blocks = [3, 7, 3]
-
     public let settings: ModelSettings
     public let task: ClassificationTask
     private let stem: ConvolutionNorm
@@ -32,13 +31,15 @@ public final class ShuffleNetV2: Model {
         let task = try ClassificationTask.required(task)
         let width = settings.integer("width")
         guard let layout = Self.layouts[width] else {
-            throw ModelError("width", "width is \(width), not 50, 100, 150 or 200")
+            throw ModelError("width", "width is \(width), not 20, 30, 50, 100, 150 or 200")
         }
         self.settings = settings
         self.task = task
         stem = ConvolutionNorm("conv1", "bn1", inputs: try task.image().channels, outputs: 24, kernel: 1)
+        // Blocks of each stage behind the one that halves the image.
+        let blocks = width == 20 ? [3, 3, 3] : [3, 7, 3]
         var inputs = 24
-        stages = Self.blocks.enumerated().map { stage, count in
+        stages = blocks.enumerated().map { stage, count in
             defer { inputs = layout[stage] }
             let name = "layer\(stage + 1)."
             return (

@@ -1,7 +1,8 @@
 import RetortRuntime
 
 /// VGG with batch normalisation (Simonyan & Zisserman 2015, arXiv:1409.1556) as the CIFAR distillation zoo has it: five blocks of
-/// 3 × 3 convolutions, max pooling behind the first three (behind four for images of 64 pixels), global mean, one linear layer.
+/// 3 × 3 convolutions, max pooling behind the first three (behind four for images of 64 pixels), global mean, one linear layer;
+/// `width` percent of the published channels.
 ///
 /// Names: `block<b>.<i>` (convolution with bias, norm, ReLU count as three places), `classifier`. Convolutions He-normal by outputs
 /// with zero bias, the classifier normal with deviation 0.01.
@@ -11,14 +12,15 @@ public final class VGG: Model {
         "vgg", className: "VGG",
         "VGG with batch normalisation (Simonyan & Zisserman 2015); depth 8 is the zoo's small one.",
         [
-            ModelSetting("depth", .integer(8...19), .integer(13), "8, 11, 13, 16 or 19")
+            ModelSetting("depth", .integer(8...19), .integer(13), "8, 11, 13, 16 or 19"),
+            ModelSetting("width", .integer(10...400), .integer(100), "percent of the published channels"),
         ])
 
     /// Convolutions of each block by depth.
     private static let layouts: [Int: [Int]] = [
         8: [1, 1, 1, 1, 1], 11: [1, 1, 2, 2, 2], 13: [2, 2, 2, 2, 2], 16: [2, 2, 3, 3, 3], 19: [2, 2, 4, 4, 4],
     ]
-    private static let widths = [64, 128, 256, 512, 512]
+    private static let channels = [64, 128, 256, 512, 512]
 
     public let settings: ModelSettings
     public let task: ClassificationTask
@@ -43,19 +45,20 @@ public final class VGG: Model {
         self.settings = settings
         self.task = task
         self.poolings = poolings
+        let widths = Self.channels.map { max(1, $0 * settings.integer("width") / 100) }
         var inputs = image.channels
         blocks = layout.enumerated().map { block, count in
             (0..<count).map { index in
-                defer { inputs = Self.widths[block] }
+                defer { inputs = widths[block] }
                 let layer = ConvolutionNorm(
                     "block\(block).\(3 * index)", "block\(block).\(3 * index + 1)", inputs: inputs,
-                    outputs: Self.widths[block], kernel: 3, bias: true,
-                    initializer: .kaiming(outputs: Self.widths[block], kernel: 3))
+                    outputs: widths[block], kernel: 3, bias: true,
+                    initializer: .kaiming(outputs: widths[block], kernel: 3))
                 layer.convolution.bias?.initializer = .zeros
                 return layer
             }
         }
-        classifier = Linear("classifier", inputs: 512, outputs: task.classes)
+        classifier = Linear("classifier", inputs: inputs, outputs: task.classes)
         classifier.weight.initializer = .normal(deviation: 0.01)
         classifier.bias?.initializer = .zeros
     }

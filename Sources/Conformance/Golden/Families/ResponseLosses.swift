@@ -1,4 +1,5 @@
 import RetortDistillation
+import RetortModels
 import RetortRuntime
 import RetortSupport
 
@@ -35,13 +36,18 @@ extension GoldenFamilies {
         trial.give("nckd", parts.others)
     }
 
-    /// Two peers that teach each other.
+    /// Two peers that teach each other, each with the losses of a recipe's mutual arm.
     static let mutual = TensorFamily { trial in
         let (a, b) = (try trial.tensor("z1"), try trial.tensor("z2"))
         let labels = try trial.view(trial.labels("target"))
         let temperature = try trial.parameters.float("T")
-        let first = try a.mutualLearningLoss(peer: b, labels: labels, temperature: temperature)
-        let second = try b.mutualLearningLoss(peer: a, labels: labels, temperature: temperature)
+        let objectives = try ["{loss: cross-entropy}", "{loss: forward-kl, temperature: \(temperature)}"]
+            .compactMap { try ObjectiveRegistry.parse($0) as? any LogitObjective }
+        func loss(_ own: Tensor, peer: Tensor) throws -> Tensor {
+            let input = ObjectiveInput(student: own, teacher: peer, labels: labels)
+            return try objectives[0].loss(input) + objectives[1].loss(input)
+        }
+        let (first, second) = (try loss(a, peer: b), try loss(b, peer: a))
         trial.give("loss1", first)
         trial.give("loss2", second)
         trial.give("loss", try first + second)
@@ -85,11 +91,18 @@ extension GoldenFamilies {
         } else {
             let clients = try stack(trial, "all")
             let temperature = try trial.parameters.float("T")
-            let loss =
-                trial.has("client")
-                ? try trial.tensor("client").consensusLoss(clients: clients, temperature: temperature)
-                : try trial.tensor("student").ensembleDistillationLoss(clients: clients, temperature: temperature)
-            trial.give("loss", loss)
+            // FedMD's consensus is the mean of logits, FedDF's that of probabilities.
+            let isClient = trial.has("client")
+            let student = try trial.tensor(isClient ? "client" : "student")
+            let term = ConsensusTerm(.divergence(temperature: temperature), on: trial.device)
+            term.targets = try ConsensusTerm.target(
+                of: clients, isClient ? .meanLogits : .meanProbabilities, temperature: temperature)
+            let rows = (0..<Int32(student.shape[0])).map { $0 }
+            let ids = try trial.device.compute.view(rows, [rows.count], .i32)
+            trial.give(
+                "loss",
+                try term.loss(
+                    ObjectiveInput(student: ModelOutput(logits: student), teachers: [], labels: ids, ids: ids)))
         }
     }
 
