@@ -4,8 +4,9 @@ import RetortSupport
 
 /// Flow of solution procedure: alpha·Σ over neighbours of the stem and the stages of mean((G_s − G_t)²), G `[rows, C1, C2]` the mean over positions of the products of
 /// a stage's channels and the next one's (the larger map is adaptively averaged to the smaller one's size). Student and teacher need equal
-/// channels, not equal sizes. Yim et al. 2017 (CVPR, "A gift from knowledge distillation"). alpha 50 and the stem: RepDistiller's. The authors
-/// train on this loss alone first: `ramp: {kind: between, first: 1, last: …}`, and the classifier's terms after it.
+/// channels, not equal sizes. Yim et al. 2017 (CVPR, "A gift from knowledge distillation"). alpha 50 and the stem are
+/// RepDistiller's; its code trains on this loss alone for 30 epochs, with weight 1, and on labels after that: `alpha: 1, ramp: {kind: between, first: 1,
+/// last: 30}`.
 public struct FSPObjective: SignalObjective {
     public static let section = RecipeSection(
         "fsp", "How one stage's channels go together with the next one's.",
