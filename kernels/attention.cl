@@ -449,7 +449,8 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
 #define ATTENTION_FEW 4
 
 // Scores [16] of keys [0, count) of k with one query [padded], -inf behind them.
-INLINE real attention_few_scores(int count, int width, GLOBAL const float *k, index_t token, GLOBAL const float *query) {
+INLINE real attention_few_scores(int count, int width, GLOBAL const float *k, index_t token,
+                                 GLOBAL const float *query) {
     real sum[LANES];
     ATTENTION_UNROLL for (int j = 0; j < LANES; j++) sum[j] = SPLAT(0.0f);
     if (count == LANES && width % LANES == 0) {
@@ -496,7 +497,8 @@ INLINE void attention_few_answers(const int rows, int count, int width, GLOBAL c
         }
         for (; j < count; j++) {
             const real v0 = part ? load_part(v + j * token + d, part, 0.0f) : LOAD(v + j * token + d);
-            ATTENTION_UNROLL for (int r = 0; r < rows; r++) even[r] = V_FMA(SPLAT(p[r * ATTENTION_TILE + j]), v0, even[r]);
+            ATTENTION_UNROLL for (int r = 0; r < rows; r++)
+                even[r] = V_FMA(SPLAT(p[r * ATTENTION_TILE + j]), v0, even[r]);
         }
         ATTENTION_UNROLL for (int r = 0; r < rows; r++) STORE(answers + r * padded + d, even[r] + odd[r]);
     }
@@ -549,6 +551,9 @@ ATTENTION_SEPARATE void attention_forward_few(const AttentionShape *g, index_t b
     v = ATTENTION_AT(v, g->kv_bf16, b * g->v_row + group * g->v_head);
     for (int key = begin; key < end; key += ATTENTION_TILE) {
         const int tile = (int)attention_least(ATTENTION_TILE, end - key);
+        int any = 0;
+        for (int r = 0; r < count; r++) any |= first[r] < key + tile & last[r] > key;
+        if (!any) continue;
         const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, tile_rows);
         for (int r = 0; r < count; r++) {
             GLOBAL float *s = scores + r * ATTENTION_TILE;

@@ -32,8 +32,8 @@
 // loss NaN. -inf logits are masked classes: 0 · ln 0 = 0. KL is +inf only where the first distribution has mass and the
 // second none.
 //
-// Two passes over a row (three for kinds with a mixture, and for a small KL): running maxima, sums and inner products by chunks that stay
-// in the first-level cache; then the gradient. On CPUs the forward kinds keep their exponentials for the second pass:
+// Two passes over a row (three for kinds with a mixture, and for a small KL, whose third is a part of the gradient's where exponentials are
+// kept): running maxima, sums and inner products by chunks that stay in the first-level cache; then the gradient. On CPUs the forward kinds keep their exponentials for the second pass:
 // `kept` holds them, [1, classes] for each worker, or [2, classes] with labels and T != 1: they stay in its second-level
 // cache. Differences to the maximum are taken before any scaling, so logits of
 // 1e4 are exact.
@@ -59,6 +59,8 @@
 // Nats below which KL, the difference of what both distributions have in common, has lost digits: it is then added up once more, in terms
 // that are all positive.
 #define DIVERGENCE_SMALL 0.0625f
+// A probability that adds nothing which matters, whatever logarithm it meets.
+#define DIVERGENCE_NEGLIGIBLE 1e-20f
 #define DIVERGENCE_REFINES(kind) ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_REVERSE_KL)
 
 #define DIVERGENCE_LOWEST_1 (-127.0f / LOG2E)
@@ -267,8 +269,9 @@ INLINE float divergence_value(
 #define DIVERGENCE_KEEPS(kind) ((kind) == DIVERGENCE_FORWARD_KL || (kind) == DIVERGENCE_FORWARD_CE)
 
 // The term of KL(A || B), see divergence_term_far, from probabilities alone. With z = (b - a) / (a + b), ln(b / a) = 2 artanh z: where |z| < 1/2
-// the term is z² (a + b) - a z³ (2/3 + 2/5 z² + …).
-INLINE real divergence_term_of_probabilities(real a, real b) {
+// the term is z² (a + b) - a z³ (2/3 + 2/5 z² + …). `lost` becomes the largest a whose b is too small for a number: nothing says how far apart
+// such two are.
+INLINE real divergence_term_of_probabilities(real a, real b, real *lost) {
     const real tiny = SPLAT(1.17549435e-38f);
     const real sum = V_MAX(a + b, tiny), z = (b - a) / sum, v = z * z;
     real series = SPLAT(3.1627509e-1f);
@@ -280,6 +283,7 @@ INLINE real divergence_term_of_probabilities(real a, real b) {
     const real term = v * (sum - a * z * series);
     const mask_t near = v < SPLAT(0.25f);
     if (LANE_ALL(near)) return term;
+    *lost = V_MAX(*lost, SELECT(SPLAT(0.0f), a, b < tiny));
     return SELECT(divergence_term_far(v_log_positive(a / V_MAX(b, tiny)), a, b), term, near);
 }
 
@@ -457,7 +461,7 @@ INLINE void divergence_rows(
                 kind, lane_sum(total.forward), lane_sum(total.reverse), inverse_temperature, blend, student_sum, &row);
             refines = DIVERGENCE_REFINES(kind) && value < DIVERGENCE_SMALL;
         }
-        real terms = SPLAT(0.0f);
+        real terms = SPLAT(0.0f), lost = SPLAT(0.0f);
         if (refines) {
             // Where exponentials are kept the student's row may be gone: the gradient's pass adds those up.
             for (int start = 0; start < whole && !keep; start += chunk) {
@@ -484,10 +488,11 @@ INLINE void divergence_rows(
                 const float t_step = teacher_maxima[start / chunk] - row.teacher_max;
                 const float t_factor = t_step != 0.0f ? S_EXP(t_step * inverse_temperature) : 1.0f;
                 if (refines) {
-                    const real to_p = SPLAT(row.teacher_inverse * t_factor), to_q = SPLAT(row.student_inverse * s_factor);
+                    const real to_p = SPLAT(row.teacher_inverse * t_factor);
+                    const real to_q = SPLAT(row.student_inverse * s_factor);
                     real sum = SPLAT(0.0f);
                     for (int i = start; i < stop; i += LANES) {
-                        sum += divergence_term_of_probabilities(LOAD(kept + i) * to_p, LOAD(g + i) * to_q);
+                        sum += divergence_term_of_probabilities(LOAD(kept + i) * to_p, LOAD(g + i) * to_q, &lost);
                     }
                     terms += sum;
                 }
@@ -520,7 +525,8 @@ INLINE void divergence_rows(
             }
             if (label_ok) g[label] -= row.hard;
         }
-        if (refines) value = lane_sum(terms);
+        // A class that counts and whose logarithm is lost: the first value has it.
+        if (refines && lane_max(lost) < DIVERGENCE_NEGLIGIBLE) value = lane_sum(terms);
         float hard = 0.0f;
         if (labelled) hard = label_ok ? S_LOG(hard_sum) - (label_logit - row.student_max) : NAN;
         loss[r] = total_weight * (soft_scale * value + (hard_scale != 0.0f ? hard_scale * hard : 0.0f));

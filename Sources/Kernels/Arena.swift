@@ -64,7 +64,7 @@ public struct MemoryReport: Sendable, Equatable {
         largest = now
     }
 
-    /// Bytes by purpose. Each op's output counts here twice, coming and going: no dictionary.
+    /// Bytes by purpose, of which there are eight. Each op's output counts here twice, coming and going: no dictionary.
     private struct Bytes: Sendable, Equatable {
         private var values = SIMD8<Int>(repeating: 0)
         /// A bit for each that there ever was any of.

@@ -53,7 +53,8 @@ struct Retort: ParsableCommand {
         for (number, argument) in UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc))
             .enumerated()
         {
-            guard let argument, String(validatingCString: argument) == nil else { continue }
+            // The first is the program's own path.
+            guard number > 0, let argument, String(validatingCString: argument) == nil else { continue }
             throw RetortError.usage("argument \(number) is not UTF-8: \(String(cString: argument).quoted())")
         }
     }

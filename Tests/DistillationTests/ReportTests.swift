@@ -152,7 +152,7 @@ struct ReportTests {
             return mean + " ± " + deviation
         }
         #expect(text(.klToTeacher, [0.3294, 0.3306]) == "0.330 ± 0.001")
-        #expect(text(.klToTeacher, [0.00021, 0.00039]) == "0.0003 ± 0.00013")
+        #expect(text(.klToTeacher, [0.00021, 0.00039]) == "0.00030 ± 0.00013")
         #expect(text(.stepTime, [3475, 3545]) == "3 510 ± 49")
         #expect(text(.stepTime, [3.5, 4.5]) == "4.0 ± 0.7")
     }

@@ -65,6 +65,11 @@ private struct AttentionSample {
         ),
         AttentionSample(queries: 2, keys: 70, heads: 2, groups: 2, width: 48, seen: .gaps),
         AttentionSample(queries: 1, keys: 131, heads: 4, groups: 1, width: 32, seen: .all),
+        // One row behind a whole block of them; keys in pieces of which some are not seen.
+        AttentionSample(queries: 97, keys: 97, width: 16),
+        AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 64, seen: .window, size: .small),
+        AttentionSample(
+            batch: 2, queries: 2, keys: 71, heads: 2, groups: 1, width: 40, seen: .gaps, ownSpans: true, dtype: .bf16),
         // A long cache and one token: keys in pieces.
         AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 64, size: .small),
         AttentionSample(

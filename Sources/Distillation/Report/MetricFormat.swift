@@ -1,3 +1,4 @@
+import Foundation
 import RetortSupport
 
 /// One metric as the tables show it: a known `Metric`, or a key that a task added.
@@ -68,10 +69,13 @@ struct MetricFormat {
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
         case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .spearman, .pearson,
             .teacherSpearman, .teacherCosine:
-            let isTiny = spread.mean != 0 && abs(spread.mean) < 0.001
-            return pair(spread) {
-                isTiny ? NumberFormat.significant($0, digits: 2) : NumberFormat.fixed($0, decimals: 3)
+            // Two digits of a tiny mean, and as many decimals of its deviation.
+            let size = abs(spread.mean)
+            guard size == 0 || size >= 1e-6 else {
+                return pair(spread) { NumberFormat.significant($0, digits: 2) }
             }
+            let decimals = size == 0 ? 3 : max(3, 1 - Int(log10(size).rounded(.down)))
+            return pair(spread) { NumberFormat.fixed($0, decimals: decimals) }
         case .parameters, .trainableParameters:
             return pair(spread, hidesZero: true, Self.grouped)
         case .bytes, .peakBytes, .bytesUp, .bytesDown:

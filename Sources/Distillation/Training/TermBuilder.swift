@@ -41,6 +41,11 @@ struct TermBuilder {
                 "two losses of the arm \(goal.name) hide different parts of the same pictures",
                 help: "give both the same `mask` and `patch`")
         }
+        guard hiding.isEmpty || goal.peers == 0 || goal.teacher != nil else {
+            throw RetortError.recipe(
+                "the arm \(goal.name) hides parts of pictures from peers that teach each other with them",
+                why: "whoever teaches is to see all of a picture", help: "use a teacher, or a `refresh` above 1")
+        }
         // Also what cannot be hidden is refused before anything is trained.
         if let mask = hiding.first {
             let x = try goal.view(data.examples(0..<min(1, data.rows), on: device))

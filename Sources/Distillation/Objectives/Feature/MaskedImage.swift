@@ -10,7 +10,7 @@ import RetortSupport
 /// arXiv:2205.14141).
 ///
 /// Signals are maps `[channels, height, width]` or tokens `[tokens, width]`, the first of which is left out where the others are a square: a class token.
-/// Both sides need as many positions. mask 0.4 is MaskDistill's share, beta 2 FD's. MaskDistill hides blocks of squares behind a trained
+/// Both sides need positions of one height and width. mask 0.4 is MaskDistill's share, beta 2 FD's. MaskDistill hides blocks of squares behind a trained
 /// token, before a ViT; here squares are drawn one by one and are 0, which any network can read. Both train on this loss alone
 /// first: `ramp: {kind: between, first: 1, last: …}`, and the other terms after it; every loss of an epoch in which it counts sees the
 /// student's answer to what is left.
@@ -57,7 +57,8 @@ public struct MaskedImageObjective: SignalObjective {
                         pair, "masked-image", "it takes maps [channels, height, width] or tokens [tokens, width]")
                 }
                 guard student.grid == teacher.grid else {
-                    throw context.misfit(pair, "masked-image", "it takes as many positions on both sides")
+                    throw context.misfit(
+                        pair, "masked-image", "it takes positions of one height and width on both sides")
                 }
                 let head = Linear(
                     "\(context.name).\(i)", inputs: student.channels, outputs: teacher.channels)
@@ -82,9 +83,11 @@ public struct MaskedImageObjective: SignalObjective {
                 parts.map { part in
                     let (student, teacher) = try input.signals(part.pair)
                     let given = try part.head(part.student.positions(of: student))
+                    // Another term may hide something; one that hides nothing counts all.
+                    let hidden = objective.hiding == nil ? nil : input.hidden
                     return try given.maskedFeatureDistance(
                         part.teacher.positions(of: teacher), beta: objective.beta,
-                        counting: input.hidden.map { try part.student.shares(of: $0) })
+                        counting: hidden.map { try part.student.shares(of: $0) })
                 }) * objective.alpha
         }
     }
@@ -132,7 +135,7 @@ extension Tensor {
     /// channels, over positions by their weights, and over rows. The teacher is constant.
     /// - `weights`: `[rows, positions]`, some above 0 in each row; nil: all alike.
     public func maskedFeatureDistance(_ teacher: Tensor, beta: Float, counting weights: Tensor?) throws -> Tensor {
-        let target = try teacher.detached.copied().layerNorm().detached
+        let target = try teacher.detached.layerNorm()
         let distances = try (self - target).map(.smoothL1(beta: beta)).mean(-1)
         guard let weights else { return try distances.mean() }
         let sums = try (distances * weights).sum(-1) / weights.sum(-1)

@@ -10,7 +10,7 @@ extension LanguageModel {
         guard longest <= maxPositions else {
             throw RetortError.recipe(
                 "the longest example has \(longest) tokens, the \(who) \(maxPositions) positions", at: place,
-                help: "data.max-length=\(maxPositions) cuts longer ones; data.truncation=drop leaves them out")
+                help: "data.max-length=\(maxPositions) cuts longer ones; with data.truncation=drop they are left out")
         }
         guard Int(largest) < vocabulary else {
             throw RetortError.recipe(
