@@ -134,14 +134,19 @@ struct ReportPicturesTests {
         }
     }
 
-    @Test("maps of models are those of their signals", arguments: TestBackend.fast)
-    func models(_ backend: TestBackend) throws {
-        let device = try backend.device()
+    /// Of 3 channels and 16 × 16 pixels, in four classes.
+    private func eightPictures(on device: Device) throws -> DeviceRows {
         let pictures = SamplePictures(channels: 3, height: 16, width: 16, classes: 4)
         let images = try ImageDataset(
             pixels: (0..<8).flatMap(pictures.pixels), labels: (0..<8).map { Int32(pictures.label($0)) }, channels: 3,
             height: 16, width: 16, classNames: (0..<4).map(String.init))
-        let data = try DeviceRows(.images(images), on: device)
+        return try DeviceRows(.images(images), on: device)
+    }
+
+    @Test("maps of models are those of their signals", arguments: TestBackend.fast)
+    func models(_ backend: TestBackend) throws {
+        let device = try backend.device()
+        let data = try eightPictures(on: device)
         let task = ClassificationTask(sample: [3, 16, 16], classes: 4)
         func model(_ text: String) throws -> any Model {
             let model = try ModelSpec(RecipeReader.readValue(text, ModelSpec.schema)).make(for: task, who: "student")
@@ -190,11 +195,7 @@ struct ReportPicturesTests {
     @Test("a transformer's map is its last class token's attention to the patches", arguments: TestBackend.fast)
     func transformer(_ backend: TestBackend) throws {
         let device = try backend.device()
-        let pictures = SamplePictures(channels: 3, height: 16, width: 16, classes: 4)
-        let images = try ImageDataset(
-            pixels: (0..<8).flatMap(pictures.pixels), labels: (0..<8).map { Int32(pictures.label($0)) }, channels: 3,
-            height: 16, width: 16, classNames: (0..<4).map(String.init))
-        let data = try DeviceRows(.images(images), on: device)
+        let data = try eightPictures(on: device)
         let spec = try ModelSpec(
             RecipeReader.readValue(
                 "{kind: vit, hidden: 12, layers: 3, heads: 3, intermediate: 8, patch: 4}", ModelSpec.schema))

@@ -50,9 +50,9 @@ struct ModelMaps {
     static func tokenAttention(_ probabilities: ArraySlice<Float>, _ shape: Dimensions) -> HeatMap? {
         guard shape.count == 4, shape[2] == shape[3] else { return nil }
         let (heads, tokens) = (shape[1], shape[2])
-        let hasClassToken = side(tokens - 1) != nil
-        guard let side = hasClassToken ? side(tokens - 1) : side(tokens) else { return nil }
-        let (queries, first) = hasClassToken ? (1, 1) : (tokens, 0)
+        guard let grid = TokenGrid(tokens: tokens), grid.side > 1 else { return nil }
+        let (side, first) = (grid.side, grid.before)
+        let queries = first > 0 ? 1 : tokens
         var sums = [Float](repeating: 0, count: side * side)
         for head in 0..<heads {
             for query in 0..<queries {
@@ -61,12 +61,6 @@ struct ModelMaps {
             }
         }
         return HeatMap(sums.map { $0 / Float(heads * queries) }, height: side, width: side)
-    }
-
-    /// The side of a square of so many places, two at least; nil where they make none.
-    private static func side(_ places: Int) -> Int? {
-        let side = Int(Double(places).squareRoot().rounded())
-        return side > 1 && side * side == places ? side : nil
     }
 
     /// A map for each picture from a signal `[rows, …]`.

@@ -109,13 +109,8 @@ struct PositionShape {
             (channels, grid, before) = (shape[0], [shape[1], shape[2]], 0)
             return
         }
-        guard shape.count == 2 else { return nil }
-        func root(_ count: Int) -> Int? {
-            let root = Int(Double(count).squareRoot().rounded())
-            return root > 0 && root * root == count ? root : nil
-        }
-        guard let side = root(shape[0]) ?? root(shape[0] - 1) else { return nil }
-        (channels, grid, before) = (shape[1], [side, side], shape[0] - side * side)
+        guard shape.count == 2, let tokens = TokenGrid(tokens: shape[0]) else { return nil }
+        (channels, grid, before) = (shape[1], [tokens.side, tokens.side], tokens.before)
     }
 
     /// `[rows, positions, channels]`.
