@@ -33,7 +33,8 @@
 // second none.
 //
 // Two passes over a row (three for kinds with a mixture, and for a small KL, whose third is a part of the gradient's where exponentials are
-// kept): running maxima, sums and inner products by chunks that stay in the first-level cache; then the gradient. On CPUs the forward kinds keep their exponentials for the second pass:
+// kept): running maxima, sums and inner products by chunks that stay in the first-level cache; then the gradient.
+// On CPUs the forward kinds keep their exponentials for the second pass:
 // `kept` holds them, [1, classes] for each worker, or [2, classes] with labels and T != 1: they stay in its second-level
 // cache. Differences to the maximum are taken before any scaling, so logits of
 // 1e4 are exact.

@@ -11,8 +11,8 @@ public enum Autograd {
         try $isRecording.withValue(false, operation: body)
     }
 
-    /// Whether what is computed from these gets a node. Ops of a decoder ask before they make the closure that would go backward: without a
-    /// tape it takes longer to make than a small op to launch.
+    /// Whether what is computed from these gets a node. Ops of a decoder ask before they make the closure that would go backward: it
+    /// holds copies of all operands, and without a tape nobody calls it.
     static func records(_ a: Node?, _ b: Node? = nil, _ c: Node? = nil, _ d: Node? = nil) -> Bool {
         (a != nil || b != nil || c != nil || d != nil) && isRecording
     }
