@@ -1,5 +1,6 @@
 import RetortModels
 import RetortRuntime
+import RetortSupport
 
 /// Instance relationship graph: alpha·(vertex·mse(logits) + edge·mse(E(s), E(t)) + transformation·mse(D(s), D(t))). E are the squared Euclidean distances
 /// between the rows of flattened features `[rows, …]`, divided by the largest: mean over all pairs, and over the signals. D, for two neighbouring
@@ -46,19 +47,31 @@ public struct IRGObjective: SignalObjective {
         let pairs = try choice.pairs(context.models)
         return FunctionTerm { [alpha, vertex, edge, transformation] input in
             let signals = try pairs.map { try input.signals($0) }
-            let edges = try signals.map { try $0.student.edgeDistance($0.teacher) }
-            let vertices = try input.student.logits.logitRegression(teacher: input.teacher().logits)
-            let parts = [
-                try Tensor.total(edges) * (alpha * edge / Float(edges.count)), try vertices * (alpha * vertex),
-            ]
-            let steps = try zip(signals, signals.dropFirst()).filter { bottom, top in
-                [bottom.student, bottom.teacher, top.student, top.teacher].allSatisfy { $0.rank == 4 }
-            }.map { bottom, top in
-                try Tensor.transformationDistance(
-                    student: (bottom.student, top.student), teacher: (bottom.teacher, top.teacher))
-                    * (alpha * transformation)
+            var parts: [Tensor] = []
+            if edge > 0 {
+                let edges = try signals.map { try $0.student.edgeDistance($0.teacher) }
+                parts.append(try Tensor.total(edges) * (alpha * edge / Float(edges.count)))
             }
-            return try Tensor.total(parts + steps)
+            if vertex > 0 {
+                let vertices = try input.student.logits.logitRegression(teacher: input.teacher().logits)
+                parts.append(try vertices * (alpha * vertex))
+            }
+            if transformation > 0 {
+                let neighbours = zip(signals, signals.dropFirst()).filter { bottom, top in
+                    [bottom.student, bottom.teacher, top.student, top.teacher].allSatisfy { $0.rank == 4 }
+                }
+                parts += try neighbours.map { bottom, top in
+                    try Tensor.transformationDistance(
+                        student: (bottom.student, top.student), teacher: (bottom.teacher, top.teacher))
+                        * (alpha * transformation)
+                }
+            }
+            guard !parts.isEmpty else {
+                throw RetortError.recipe(
+                    "the loss irg compares nothing: vertex and edge are 0, and so is transformation, or no two neighbours of its "
+                        + "signals are maps: give one of them a weight")
+            }
+            return try Tensor.total(parts)
         }
     }
 }
@@ -69,11 +82,16 @@ extension Tensor {
         try scaledSquaredDistances().meanSquaredError(teacher.detached.scaledSquaredDistances())
     }
 
+    /// `[rows · rows]`, by a Gram matrix: differences of maps would take rows² times a map's memory. Rows are measured from their mean, so that
+    /// what all have in common costs no digits; what is left of rounding is some 10⁻⁷ of the largest distance, which is what all are divided by.
     private func scaledSquaredDistances() throws -> Tensor {
         let x = try flattenedRows()
-        let (rows, width) = (x.shape[0], x.shape[1])
-        return try (x.reshaped([1, rows, width]) - x.reshaped([rows, 1, width])).squared().sum(-1)
-            .reshaped([rows * rows]).dividedByLargest()
+        let rows = x.shape[0]
+        let centered = try x - x.mean(0, keepingDimension: true)
+        let lengths = try centered.squared().sum(-1)
+        let products = try centered.matmul(centered.transposed(0, 1))
+        let distances = try lengths.reshaped([rows, 1]) + lengths.reshaped([1, rows]) - products * 2
+        return try distances.map(.clampMinimum(0)).reshaped([rows * rows]).dividedByLargest()
     }
 
     /// Mean squared difference of how far each row goes from one map `[rows, channels, height, width]` to the next; the teacher is constant.
