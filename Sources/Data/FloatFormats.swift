@@ -1,5 +1,16 @@
-/// Small floating-point formats to Float. Every conversion is exact; NaN stays NaN, its payload may change.
+/// Small floating-point formats to Float, which is exact, and Float to them, to the nearest, ties to even. NaN stays NaN, its payload may
+/// change.
 public enum FloatFormats {
+    /// To bfloat16. What is nearer to 2^128 than to the largest number becomes infinite.
+    public static func bfloat16(_ value: Float) -> UInt16 {
+        let bits = value.bitPattern
+        if value.isNaN { return UInt16(bits >> 16) | 0x40 }
+        return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+    }
+
+    /// To binary16. From 65520 on it becomes infinite.
+    public static func float16(_ value: Float) -> UInt16 { Float16(value).bitPattern }
+
     /// IEEE 754 binary16.
     public static func float(float16 bits: UInt16) -> Float {
         Float(Float16(bitPattern: bits))

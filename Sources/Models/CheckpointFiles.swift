@@ -2,10 +2,10 @@ import Foundation
 import RetortData
 import RetortSupport
 
-/// The weights of a Hugging Face directory: `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
-struct CheckpointFiles: Sendable {
+/// The weights of a Hugging Face directory: `model.safetensors`, or the shards that `model.safetensors.index.json` lists. Each file is open.
+public struct CheckpointFiles: Sendable {
     /// Opened files in order, and which holds each tensor.
-    private let files: [SafeTensors]
+    public let files: [SafeTensors]
     private let owner: [String: Int]
     private let folder: String
 
@@ -19,7 +19,7 @@ struct CheckpointFiles: Sendable {
     }
 
     /// - Throws: `RetortError` 66 when there is neither, 65 for an index that lies.
-    init(folder: String) throws {
+    public init(folder: String) throws {
         let index = folder + "/model.safetensors.index.json"
         guard FileManager.default.fileExists(atPath: index) else {
             let single = folder + "/model.safetensors"
@@ -60,6 +60,7 @@ struct CheckpointFiles: Sendable {
             $0.hasSuffix(".bin") || $0.hasSuffix(".pt") || $0.hasSuffix(".pth") || $0.hasSuffix(".ckpt")
         }
         guard let pickle = pickles?.sorted().first else {
+            if AdapterDirectory.isOne(folder) { return AdapterDirectory.notAModel(folder) }
             return .missingInput("there is no model.safetensors in \(folder.quoted(limit: 200))")
         }
         return .badData(
@@ -78,6 +79,7 @@ struct CheckpointFiles: Sendable {
     func floats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
         try file(name).floats(name, from: first, into: buffer)
     }
+    func bytes(_ name: String) throws -> [UInt8] { try file(name).read(name) }
     func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
 
     private func file(_ name: String) throws -> SafeTensors {

@@ -59,8 +59,11 @@ public enum ModelDirectory {
     }
 
     /// A `config.json`.
+    /// - Throws: `RetortError` 65 for one that is malformed, and where adapters lie instead of a model; 66 when it is missing.
     static func configuration(_ path: String) throws -> JSONCursor {
-        try JSONCursor.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000))
+        let folder = (path as NSString).deletingLastPathComponent
+        if AdapterDirectory.isOne(folder) { throw AdapterDirectory.notAModel(folder) }
+        return try JSONCursor.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000))
     }
 
     /// What becomes of raw inputs before this model sees them; nil where the directory does not say.

@@ -3,13 +3,27 @@ import RetortData
 import RetortRuntime
 import RetortSupport
 
-/// An array of a module that goes into a file.
+/// An array that goes into a file.
 struct SavedArray {
     let name: String
     let shape: [Int]
-    let values: () throws -> [Float]
+    let type: ElementType
+    /// Hands all of it to a file.
+    let send: (SafeTensorsWriter) throws -> Void
 
-    var bytes: Int { shape.reduce(4, *) }
+    init(name: String, shape: [Int], type: ElementType, send: @escaping (SafeTensorsWriter) throws -> Void) {
+        self.name = name
+        self.shape = shape
+        self.type = type
+        self.send = send
+    }
+
+    /// In fp32.
+    init(name: String, shape: [Int], values: @escaping () throws -> [Float]) {
+        self.init(name: name, shape: shape, type: .float32) { try $0.write(try values()) }
+    }
+
+    var bytes: Int { shape.reduce(type.bits, *) / 8 }
 
     /// The parameters, then the buffers.
     static func all(of module: any Module) -> [SavedArray] {
@@ -21,9 +35,9 @@ struct SavedArray {
     /// - Throws: `RetortError` 73 or 74.
     static func write(_ arrays: [SavedArray], to file: String) throws {
         let writer = try SafeTensorsWriter(
-            path: file, tensors: arrays.map { .init(name: $0.name, type: .float32, shape: $0.shape) },
+            path: file, tensors: arrays.map { .init(name: $0.name, type: $0.type, shape: $0.shape) },
             metadata: [("format", "pt")])
-        for array in arrays { try writer.write(try array.values()) }
+        for array in arrays { try array.send(writer) }
         try writer.commit()
     }
 }

@@ -84,6 +84,9 @@ public struct JSONCursor: Sendable {
         return child(key, value)
     }
 
+    /// Whether this is an object with such a key, null or not.
+    public func holds(_ key: String) -> Bool { (try? object())?[key] != nil }
+
     /// The members in order.
     /// - Throws: exit 65 when this is no object.
     public func members() throws(RetortError) -> [(key: String, value: JSONCursor)] {

@@ -86,13 +86,19 @@ struct PromptFileOptions: ParsableArguments {
     var keep: [String] = []
     @Option(parsing: .unconditional, help: "Between a plain prompt and its answer (default: nothing).")
     var separator: String?
+    @Option(
+        help: """
+            A record that cannot be read, or whose prompt is longer than the model's context, ends it before anything is written (error), or
+            is left out and counted (skip); the default is error.
+            """)
+    var onBadLine: BadLinePolicy?
 
     func validate() throws {
         guard (input == nil) == (output == nil) else { throw ValidationError("--input and --output belong together") }
         guard batch ?? 1 >= 1 else { throw ValidationError("--batch is 1 or more") }
         let idle = [
             ("--batch", batch != nil), ("--format", format != nil), ("--fields", fields != nil),
-            ("--keep", !keep.isEmpty), ("--separator", separator != nil),
+            ("--keep", !keep.isEmpty), ("--separator", separator != nil), ("--on-bad-line", onBadLine != nil),
         ].first { $0.1 }
         if input == nil, let flag = idle?.0 { throw ValidationError("\(flag) needs --input") }
     }
@@ -102,23 +108,27 @@ struct PromptFileOptions: ParsableArguments {
         _ weights: WeightOptions, _ common: CommonOptions
     ) throws {
         guard let input, let output else { return }
-        let source = try TextSource.open([input], TextOptions(format: format, fields: fields?.names ?? [:], keep: keep))
+        let onBad = onBadLine ?? .error
+        let source = try TextSource.open(
+            [input], TextOptions(format: format, fields: fields?.names ?? [:], keep: keep, onBadLine: onBad))
         let answers = try AnswerFile(
             writer, source, template: template, separator: separator ?? "",
             options: options,
-            model: try LanguageModelDirectory.digest(model, dtype: weights.dtype.dtype))
+            model: try LanguageModelDirectory.digest(model, dtype: weights.dtype.dtype), onBadPrompt: onBad)
+        if !common.quiet { answers.summary.words.forEach { TextOutput.standardError.writeLine($0) } }
         let progress = Progress(quiet: common.quiet)
         let before = try answers.write(to: output, batch: batch ?? 8) {
-            progress.status("\($0) of \(source.count) answers")
+            progress.status("\($0) of \(answers.count) answers")
         }
         progress.finish()
         let result: JSON = [
-            "output": .string(output), "answers": .int(source.count), "written_now": .int(source.count - before),
+            "output": .string(output), "answers": .int(answers.count), "written_now": .int(answers.count - before),
+            "left_out": .int(answers.summary.badRecords),
         ]
         TextOutput.standardOutput.write(
             common.json
                 ? result.text() + "\n"
-                : "\(source.count) answers in \(output.displayable), \(source.count - before) of them new\n")
+                : "\(answers.count) answers in \(output.displayable), \(answers.count - before) of them new\n")
     }
 }
 

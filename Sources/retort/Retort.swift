@@ -18,6 +18,7 @@ struct Retort: ParsableCommand {
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --test-every 5
               retort eval runs/fashion-cnn-2026-11-21-1/student/seed-0/final --data data/fashion-mnist
               retort init student --from teacher --every 2
+              retort convert teacher --output teacher-bf16 --dtype bf16
               retort cache recipes/language/cached.yaml
               retort synth interactions interactions.csv
               retort devices
@@ -26,7 +27,7 @@ struct Retort: ParsableCommand {
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Plan.self, Eval.self, Generate.self, Init.self, Cache.self, Embed.self, Inspect.self,
+            Train.self, Plan.self, Eval.self, Generate.self, Init.self, Convert.self, Cache.self, Embed.self, Inspect.self,
             Report.self,
             Synth.self,
             Devices.self,

@@ -58,11 +58,23 @@ struct TextMetricTests {
     func numbers() throws {
         let cases: [(String, String?)] = [
             ("So 3 + 4 = 7.\n#### 1,234,000", "1234000"), ("she pays $1,234.50 in all.", "1234.5"),
-            (#"It is \boxed{\frac{1}{2}} or 9"#, "2"), (#"first \boxed{3}, no, \boxed{-4.0} of 9"#, "-4"),
+            (#"It is \boxed{\frac{1}{2}} or 9"#, "0.5"), (#"first \boxed{3}, no, \boxed{-4.0} of 9"#, "-4"),
             (#"\boxed{5, and 6"#, "6"), ("no number", nil), ("from 3-2 remain", "2"), ("it is -5 degrees", "-5"),
             ("x-1", "1"), ("(-7)", "-7"), ("−8 °C", "-8"), ("-$20", "-20"), ("1,2 and 3,4567", "4567"), (".50", "0.5"),
             ("007", "7"), ("-0.0", "0"), ("version 1.5.", "1.5"), ("#### none, 12", "12"), ("#### about 4 of 5", "4"),
             ("a 50% share", "50"), ("", nil), ("1,234,56", "56"), ("12,345,678.900", "12345678.9"),
+            (#"\boxed{\frac{3}{2}}"#, "1.5"), (#"\boxed{\dfrac{-2}{6}}"#, "-1/3"), (#"\boxed{2\tfrac12}"#, "2.5"),
+            (#"\boxed{-2\frac{1}{3}}"#, "-7/3"),
+            (#"\boxed{6/4}"#, "1.5"), ("half, 1/2", "0.5"), ("#### 10/4", "2.5"), ("on 12/25/2024", "2024"),
+            ("3/0", "0"),
+            (#"\boxed{1{,}234}"#, "1234"), (#"\boxed{10\,000}"#, "10000"), (#"\boxed{\$5}"#, "5"),
+            (#"\boxed{50\%}"#, "50"),
+            (#"\boxed{12\text{ cm}^2}"#, "12"), (#"\boxed{\text{12 apples}}"#, "12"), (#"\boxed{90^\circ}"#, "90"),
+            (#"\boxed{x = 5}"#, "5"),
+            // More than a number: none, whatever else the text says.
+            (#"\boxed{3, 4} of 9"#, nil), (#"\boxed{2\sqrt{3}}"#, nil), (#"\boxed{\sqrt{2}}"#, nil),
+            (#"\boxed{3\pi}"#, nil),
+            (#"\boxed{x^2}"#, nil), (#"\boxed{\frac{\pi}{2}}"#, nil), (#"\boxed{\frac{x}{2}}"#, nil),
         ]
         for (text, answer) in cases {
             #expect(try AnswerRule.lastNumber.answer(in: text) == answer, "\(text)")

@@ -81,6 +81,23 @@ struct EvalTextTests {
             #expect(row["expected"] == .string("\(index + 2)") && row["place"] == .string("text.jsonl:\(index + 1):1"))
         }
         #expect(try eval(["--generate", "--predictions", "out.jsonl"]).exit == 73)
+        // A question that no model of them can read.
+        let long = String(repeating: "long ", count: 2000)
+        try folder.write(
+            "{\"prompt\": \"a\", \"completion\": \"1\"}\n{\"prompt\": \"\(long)\", \"completion\": \"2\"}\n",
+            to: "long.jsonl")
+        func ask(_ policy: String) throws -> Child {
+            try Child.retort(
+                [
+                    "eval", Self.student, "--data", "long.jsonl", "--generate", "--max-new-tokens", "2",
+                    "--on-bad-line", policy,
+                    "--device", "cpu",
+                ], in: folder.path)
+        }
+        let skipped = try ask("skip")
+        #expect(skipped.exit == 0 && skipped.stderr.contains("long.jsonl:2:1: the prompt has"), "\(skipped.stderr)")
+        #expect(skipped.stdout.contains("1 prompt"), "\(skipped.stdout)")
+        #expect(try ask("error").exit == 65)
     }
 
     @Test("encoders: a table for classes, correlations for sentences")

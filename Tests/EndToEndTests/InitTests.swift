@@ -24,6 +24,14 @@ struct InitTests {
             try contents(of: folder.path("cut"))["tokenizer.json"] == contents(of: teacher)["tokenizer.json"])
         let inspected = try Child.retort(["inspect", folder.path("cut")])
         #expect(inspected.exit == 0, "\(inspected.stderr)")
+        let small = try Child.retort([
+            "convert", folder.path("cut"), "--output", folder.path("small"), "--dtype", "bf16", "--shard-bytes", "4000",
+        ])
+        #expect(
+            small.exit == 0 && small.stdout.contains("floating-point ones in bf16"), "\(small.stdout)\(small.stderr)")
+        let shards = try Child.retort(["inspect", folder.path("small")])
+        #expect(shards.exit == 0 && shards.stdout.contains(" shards, "), "\(shards.stdout)\(shards.stderr)")
+        #expect(shards.stdout.contains("model.layers.1.self_attn.q_proj.weight") && shards.stdout.contains("BF16"))
 
         let every = try Child.retort(["init", folder.path("every"), "--from", teacher, "--every", "2", "--json"])
         let json = try JSON.parse(Array(every.stdout.utf8), file: "stdout")

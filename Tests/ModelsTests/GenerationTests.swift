@@ -82,14 +82,14 @@ struct AnswerFileTests {
 
         func write(
             _ output: String, seed: UInt64 = 1, batch: Int = 3, cacheType: DType? = nil,
-            progress: (Int) -> Void = { _ in }
+            input: String = "prompts.jsonl", onBad: BadLinePolicy = .error, progress: (Int) -> Void = { _ in }
         ) throws -> Int {
-            let source = try TextSource.open([folder.path("prompts.jsonl")], TextOptions(keep: ["level"]))
+            let source = try TextSource.open([folder.path(input)], TextOptions(keep: ["level"], onBadLine: onBad))
             let options = WritingOptions(
                 count: 6, sampling: TokenSampling(temperature: 1, seed: seed), ends: writer.ends,
                 cacheType: cacheType)
-            return try AnswerFile(writer, source, options: options, model: "m").write(
-                to: folder.path(output), batch: batch, onProgress: progress)
+            let answers = try AnswerFile(writer, source, options: options, model: "m", onBadPrompt: onBad)
+            return try answers.write(to: folder.path(output), batch: batch, onProgress: progress)
         }
 
         func text(_ name: String) throws -> String { try String(contentsOfFile: folder.path(name), encoding: .utf8) }
@@ -108,6 +108,33 @@ struct AnswerFileTests {
         #expect(lines.allSatisfy { $0["finish"] == "length" } && lines[2]["prompt"] == "Once 3")
         let source = try TextSource.open([setting.folder.path("a.jsonl")])
         #expect(source.format == .completion && source.count == 7)
+    }
+
+    @Test("a prompt that the model cannot read ends it before anything is written, or is left out")
+    func longPrompts() throws {
+        let setting = try Setting()
+        let whole = try {
+            _ = try setting.write("all.jsonl")
+            return try setting.text("all.jsonl").split(separator: "\n").map(String.init)
+        }()
+        let prompts = try setting.text("prompts.jsonl").split(separator: "\n").map(String.init)
+        let long = "{\"prompt\": \"\(String(repeating: "word ", count: 900))\", \"level\": 0}"
+        try setting.folder.write(
+            (prompts[..<3] + [long, "no JSON"] + prompts[3...]).joined(separator: "\n"), to: "long.jsonl")
+        let refused = thrown(RetortError.self) { _ = try setting.write("a.jsonl", input: "long.jsonl") }
+        #expect(refused?.exit == .badData && refused?.location?.line == 5, "\(String(describing: refused))")
+        try setting.folder.write((prompts[..<3] + [long] + prompts[3...]).joined(separator: "\n"), to: "one.jsonl")
+        let error = thrown(RetortError.self) { _ = try setting.write("a.jsonl", input: "one.jsonl") }
+        #expect(error?.location?.line == 4 && error?.help.contains("skip") == true, "\(String(describing: error))")
+        #expect(!FileManager.default.fileExists(atPath: setting.folder.path("a.jsonl")))
+        #expect(try setting.write("a.jsonl", input: "long.jsonl", onBad: .skip) == 0)
+        let lines = try setting.text("a.jsonl").split(separator: "\n").map(String.init)
+        // The numbers of the records draw: those behind the long one write something else.
+        #expect(lines.count == 7 && lines[..<3] == whole[..<3])
+        try (lines[..<5].joined(separator: "\n") + "\n").write(
+            toFile: setting.folder.path("a.jsonl"), atomically: true, encoding: .utf8)
+        #expect(try setting.write("a.jsonl", input: "long.jsonl", onBad: .skip) == 5)
+        #expect(try setting.text("a.jsonl").split(separator: "\n").map(String.init) == lines)
     }
 
     @Test("a file that was cut off goes on to the same bytes; another question is refused")

@@ -71,8 +71,7 @@ struct TextIndex {
                 try add(found, path)
             } catch {
                 guard options.onBadLine == .skip, error.exit == .badData else { throw error }
-                summary.badRecords += 1
-                if summary.reasons.count < TextSource.Summary.reasonLimit { summary.reasons.append(error.inOneLine) }
+                summary.leaveOut(error)
             }
         }
     }
@@ -123,7 +122,7 @@ struct TextIndex {
 
 extension RetortError {
     /// For a list: where, what and why, without the excerpt.
-    fileprivate var inOneLine: String {
+    var inOneLine: String {
         var text = what
         if let reason = why.split(separator: "\n").first { text += ": " + reason }
         guard let location, let line = location.line else { return text.displayable }

@@ -25,7 +25,20 @@ public final class TextSource: TextRecords {
         /// SHA-256 of all content, compressed files decompressed: the identity of the data.
         public internal(set) var digest = ""
 
-        static let reasonLimit = 5
+        private static let reasonLimit = 5
+
+        /// Counts a record that is left out, and keeps why if it is among the first few.
+        public mutating func leaveOut(_ error: RetortError) {
+            badRecords += 1
+            if reasons.count < Self.reasonLimit { reasons.append(error.inOneLine) }
+        }
+
+        /// What is worth telling, a line each.
+        public var words: [String] {
+            guard badRecords > 0 else { return [] }
+            return ["\(NumberFormat.grouped(badRecords)) records cannot be read and are left out"]
+                + reasons.map { "  " + $0 }
+        }
     }
 
     struct Entry {

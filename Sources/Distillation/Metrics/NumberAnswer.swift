@@ -1,8 +1,14 @@
 /// The number that a text comes to: "so she has 1,234.50 dollars left" → "1234.5".
 enum NumberAnswer {
-    /// GSM8K (Cobbe et al. 2021, arXiv:2110.14168) writes `#### 42`, MATH (Hendrycks et al. 2021, arXiv:2103.03874) `\boxed{42}`.
+    /// GSM8K (Cobbe et al. 2021, arXiv:2110.14168) writes `#### 42`, MATH (Hendrycks et al. 2021, arXiv:2103.03874) `\boxed{42}`. A box that
+    /// holds more than a number, such as two of them, a root or a power, has no number, and nothing else in the text stands in for it.
     static func find(in text: String) -> String? {
-        if let boxed = lastBoxed(text), let number = numbers(boxed).last { return number }
+        if let boxed = lastBoxed(text) {
+            let content = BoxedNumber.plain(boxed)
+            let found = numbers(content[...])
+            if BoxedNumber.isMore(content) || found.count > 1 { return nil }
+            if let number = found.first { return number }
+        }
         if let mark = text[...].lastRange(of: "####"), let number = numbers(text[mark.upperBound...]).first {
             return number
         }
@@ -10,7 +16,7 @@ enum NumberAnswer {
     }
 
     /// All numbers, left to right, each without sign where that is +, thousands separators, leading zeros and zeros at the end of its
-    /// decimals.
+    /// decimals. `3/2` is one of them.
     static func numbers(_ text: Substring) -> [String] {
         let bytes = Array(text.replacing("\u{2212}", with: "-").utf8)
         var found: [String] = []
@@ -20,8 +26,16 @@ enum NumberAnswer {
                 position += 1
                 continue
             }
-            found.append(number)
-            position = end
+            if bytes.indices.contains(end), bytes[end] == UInt8(ascii: "/"),
+                let (below, last) = self.number(bytes, at: end + 1),
+                let quotient = Fraction.plain(number, over: below)
+            {
+                found.append(quotient)
+                position = last
+            } else {
+                found.append(number)
+                position = end
+            }
         }
         return found
     }

@@ -1,5 +1,6 @@
 import Foundation
 import RetortData
+import RetortModels
 import RetortSupport
 
 /// `retort inspect`: the tensors of a model (headers only), what a run directory holds, or what a tokenizer is.
@@ -10,7 +11,7 @@ public struct Inspection {
     /// - Throws: `RetortError` 65 for a damaged file, 66 when nothing is there.
     public init(_ path: String) throws {
         if path.hasSuffix(".safetensors") {
-            self = try Self.tensors(path, config: nil)
+            self = try Self.tensors(path, in: [SafeTensors(path: path)], config: nil)
         } else if Self.isTokenizer(path) {
             self = try Self.tokenizer(path)
         } else if !Folder.exists(path) {
@@ -20,9 +21,13 @@ public struct Inspection {
         } else if FileManager.default.fileExists(atPath: path + "/manifest.json") {
             self = try Self.run(path)
         } else {
-            let config = path + "/config.json"
+            let isAdapter = AdapterDirectory.isOne(path)
+            let config = path + (isAdapter ? "/" + AdapterDirectory.configFile : "/config.json")
+            let files =
+                try isAdapter
+                ? [SafeTensors(path: path + "/" + AdapterDirectory.weightsFile)] : CheckpointFiles(folder: path).files
             self = try Self.tensors(
-                path + "/model.safetensors",
+                files.count == 1 ? files[0].path : path, in: files,
                 config: FileManager.default.fileExists(atPath: config) ? try JSON.read(config) : nil)
         }
     }
@@ -32,29 +37,29 @@ public struct Inspection {
         self.json = json
     }
 
-    private static func tensors(_ path: String, config: JSON?) throws -> Inspection {
-        let file = try SafeTensors(path: path)
+    private static func tensors(_ path: String, in files: [SafeTensors], config: JSON?) throws -> Inspection {
+        let tensors = files.flatMap(\.tensors)
         var table = Table(columns: [
             ("tensor", .left), ("type", .left), ("shape", .left), ("elements", .right), ("bytes", .right),
         ])
-        for tensor in file.tensors {
+        for tensor in tensors {
             let shape = "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
             table.add([
                 tensor.name.displayable, tensor.type.rawValue, shape, NumberFormat.grouped(tensor.elements),
                 NumberFormat.grouped(tensor.bytes),
             ])
         }
-        let elements = file.tensors.reduce(0) { $0 + $1.elements }
-        let bytes = file.tensors.reduce(0) { $0 + $1.bytes }
+        let elements = tensors.reduce(0) { $0 + $1.elements }
+        let bytes = tensors.reduce(0) { $0 + $1.bytes }
         let head = config.map { "config: \($0.text())\n" } ?? ""
         return Inspection(
             text: head + table.text
-                + "\(file.tensors.count) tensors, \(NumberFormat.grouped(elements)) elements, \(NumberFormat.bytes(bytes))\n",
+                + (files.count > 1 ? "\(files.count) shards, " : "") + "\(tensors.count) tensors, \(NumberFormat.grouped(elements)) elements, \(NumberFormat.bytes(bytes))\n",
             json: [
                 "path": .string(path), "config": config ?? .null,
-                "metadata": .object(file.metadata.map { (key: $0.key, value: JSON.string($0.value)) }),
+                "metadata": .object((files.first?.metadata ?? []).map { (key: $0.key, value: JSON.string($0.value)) }),
                 "tensors": .array(
-                    file.tensors.map {
+                    tensors.map {
                         [
                             "name": .string($0.name), "dtype": .string($0.type.rawValue),
                             "shape": .array($0.shape.map(JSON.int)),

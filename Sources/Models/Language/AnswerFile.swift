@@ -13,19 +13,46 @@ public struct AnswerFile {
     private let source: TextSource
     private let options: WritingOptions
     private let identity: JSON
+    /// The records that are answered, in order: those whose prompts the model can read.
+    private let asked: [Int]
+    /// What was found in the prompts' file; among the records that are left out are those that the model cannot read.
+    public let summary: TextSource.Summary
+    /// How many records are answered.
+    public var count: Int { asked.count }
 
+    /// Looks at every prompt, before the first is answered.
+    /// - `onBadPrompt`: whether a prompt that the model cannot read is an error, or left out.
     /// - `template`: how conversations are written; nil: the tokenizer's own.
     /// - `separator`: between a plain prompt and its answer.
     /// - `model`: what the manifest calls the model: a digest of its files.
+    /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read, unless such are left out.
     public init(
         _ writer: TextGenerator, _ source: TextSource, template: ChatTemplate? = nil, separator: String = "",
-        options: WritingOptions, model: String
+        options: WritingOptions, model: String, onBadPrompt: BadLinePolicy = .error
     ) throws {
         self.writer = writer
         self.source = source
         self.options = options
-        encoder = try ExampleEncoder(
+        let encoder = try ExampleEncoder(
             writer.tokenizer, template: template, options: ExampleOptions(separator: separator, appendsEnd: false))
+        self.encoder = encoder
+        var asked: [Int] = []
+        var summary = source.summary
+        for number in 0..<source.count {
+            let record = try source.record(number)
+            do {
+                _ = try writer.checked(try encoder.prompt(record), at: record.place?.location)
+                asked.append(number)
+            } catch var error as RetortError where error.exit == .badData {
+                guard onBadPrompt == .skip else {
+                    if error.help.isEmpty { error.help = "on-bad-line skip leaves such records out" }
+                    throw error
+                }
+                summary.leaveOut(error)
+            }
+        }
+        self.asked = asked
+        self.summary = summary
         let s = options.sampling
         identity = [
             "format": "retort-answers-1", "model_sha256": .string(model), "data_sha256": .string(source.summary.digest),
@@ -42,22 +69,20 @@ public struct AnswerFile {
     /// - `batch`: prompts that are answered side by side.
     /// - `onProgress`: called with the answers that are there.
     /// - Returns: how many answers were there before.
-    /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read and for a line that is not the answer to its prompt;
-    ///   73 for a file that answers another question; 74 on a full disk; 75 when a signal asked to stop: whole batches are kept.
+    /// - Throws: `RetortError` 65, with the place, for a line that is not the answer to its prompt; 73 for a file that answers another question;
+    ///   74 on a full disk; 75 when a signal asked to stop: whole batches are kept.
     public func write(to path: String, batch: Int, onProgress: (Int) -> Void = { _ in }) throws -> Int {
         let there = try resume(path)
         let file = try AppendFile(path: path)
-        for start in stride(from: there, to: source.count, by: batch) {
-            let numbers = start..<min(source.count, start + batch)
+        for start in stride(from: there, to: asked.count, by: batch) {
+            let numbers = asked[start..<min(asked.count, start + batch)]
             let records = try numbers.map { try source.record($0) }
-            let prompts = try records.map {
-                try writer.checked(try encoder.prompt($0), at: $0.place?.location)
-            }
+            let prompts = try records.map { try encoder.prompt($0) }
             let answers = try writer.model.generate(prompts, options, texts: Array(numbers))
             for (record, (prompt, tokens)) in zip(records, zip(prompts, answers)) {
                 try file.append(line: try line(record, prompt, tokens))
             }
-            onProgress(numbers.upperBound)
+            onProgress(start + numbers.count)
         }
         try file.synchronize()
         try file.close()
@@ -121,10 +146,10 @@ public struct AnswerFile {
         }
         let lines = try AppendFile.wholeValues(of: path)
         for (number, line) in lines.enumerated() {
-            guard number < source.count else {
-                throw line.failure("there are no more than \(source.count) prompts", help: AppendFile.mending)
+            guard number < asked.count else {
+                throw line.failure("there are no more than \(asked.count) prompts", help: AppendFile.mending)
             }
-            do { try Self.check(line, answers: source.record(number)) } catch var error as RetortError {
+            do { try Self.check(line, answers: source.record(asked[number])) } catch var error as RetortError {
                 if error.location?.file == path { error.help = AppendFile.mending }
                 throw error
             }

@@ -52,12 +52,12 @@ public struct DecoderConfiguration: Sendable {
         intermediate = try size("intermediate_size")
         layers = try size("num_hidden_layers", most: 4096)
         heads = try size("num_attention_heads", most: 65536)
-        keyValueHeads = try config.optional("num_key_value_heads")?.int(in: 1...heads) ?? heads
-        guard heads % keyValueHeads == 0 else {
-            throw try config.member("num_key_value_heads").failure("\(keyValueHeads) does not divide \(heads) heads")
-        }
+        let absent = Absent.of(modelType)
+        keyValueHeads = try Self.keyValueHeads(config, heads: heads, absent: absent)
         if let width = try config.optional("head_dim") {
             headWidth = try width.int(in: 2...65536)
+        } else if let width = absent.headWidth, !config.holds("head_dim") {
+            headWidth = width
         } else {
             guard hidden % heads == 0 else {
                 throw try config.member("num_attention_heads").failure("\(heads) heads do not divide \(hidden)")
@@ -69,7 +69,7 @@ public struct DecoderConfiguration: Sendable {
             throw cause.failure("a head of \(headWidth) numbers has no pairs to turn")
         }
         epsilon = Float(try config.optional("rms_norm_eps")?.double(in: 0...1) ?? 1e-6)
-        maxPositions = try config.optional("max_position_embeddings")?.int(in: 1...(1 << 28)) ?? 2048
+        maxPositions = try config.optional("max_position_embeddings")?.int(in: 1...(1 << 28)) ?? absent.positions
         (theta, scaling) = try Self.rotary(config, positions: maxPositions)
         isTied = try flag("tie_word_embeddings")
         switch modelType {
@@ -79,12 +79,45 @@ public struct DecoderConfiguration: Sendable {
         }
         hasFeedForwardBias = try flag("mlp_bias")
         normalisesQueries = modelType == "qwen3"
-        windows = try Self.windows(config, modelType, layers)
+        windows = try Self.windows(config, modelType, layers, absent: absent)
         attentionDropout = try config.dropout("attention_dropout") ?? 0
         initializerRange = Float(try config.optional("initializer_range")?.double(in: 0...10) ?? 0.02)
         if let activation = try config.optional("hidden_act"), try activation.string() != "silu" {
             throw activation.failure("decoders of this family are computed with silu only")
         }
+    }
+
+    /// What transformers takes for keys that config.json does not have; null says something else: none, or as many as there are heads.
+    private struct Absent {
+        var positions = 2048
+        var keyValueHeads: Int?
+        var headWidth: Int?
+        var window: Int?
+
+        static func of(_ modelType: String) -> Absent {
+            switch modelType {
+            case "mistral": Absent(positions: 131_072, keyValueHeads: 8, window: 4096)
+            case "qwen2": Absent(positions: 32_768, keyValueHeads: 32, window: 4096)
+            case "qwen3": Absent(positions: 32_768, keyValueHeads: 32, headWidth: 128, window: 4096)
+            default: Absent()
+            }
+        }
+    }
+
+    private static func keyValueHeads(_ config: JSONCursor, heads: Int, absent: Absent) throws -> Int {
+        let key = "num_key_value_heads"
+        if let given = try config.optional(key) {
+            let count = try given.int(in: 1...heads)
+            guard heads % count == 0 else { throw given.failure("\(count) does not divide \(heads) heads") }
+            return count
+        }
+        guard let usual = absent.keyValueHeads, !config.holds(key) else { return heads }
+        guard heads % usual == 0 else {
+            throw try config.member("num_attention_heads").failure(
+                "\(key) is missing, and the \(usual) that it stands for do not divide \(heads) heads",
+                help: "write \(key) into config.json")
+        }
+        return usual
     }
 
     private static func rotary(_ config: JSONCursor, positions: Int) throws -> (Double, RotaryTable.Scaling) {
@@ -147,11 +180,13 @@ public struct DecoderConfiguration: Sendable {
         }
     }
 
-    private static func windows(_ config: JSONCursor, _ modelType: String, _ layers: Int) throws -> [Int?] {
+    private static func windows(_ config: JSONCursor, _ modelType: String, _ layers: Int, absent: Absent) throws
+        -> [Int?]
+    {
         let none = [Int?](repeating: nil, count: layers)
-        guard modelType != "llama", let window = try config.optional("sliding_window")?.int(in: 1...(1 << 28)) else {
-            return none
-        }
+        let key = "sliding_window"
+        let given = try config.optional(key)?.int(in: 1...(1 << 28)) ?? (config.holds(key) ? nil : absent.window)
+        guard modelType != "llama", let window = given else { return none }
         guard modelType != "mistral" else { return [Int?](repeating: window, count: layers) }
         guard try config.optional("use_sliding_window")?.bool() ?? false else { return none }
         if let types = try config.optional("layer_types") {

@@ -21,16 +21,19 @@ public final class GPT2: LanguageModel {
 
     public init(_ config: JSONCursor) throws {
         json = config.value
-        func size(_ key: String, most: Int = 1 << 24) throws -> Int { try config.member(key).int(in: 1...most) }
-        vocabulary = try size("vocab_size")
-        maxPositions = try size("n_positions")
-        let hidden = try size("n_embd")
-        let heads = try size("n_head", most: 65536)
-        guard hidden % heads == 0 else {
-            throw try config.member("n_head").failure("\(heads) heads do not divide \(hidden)")
+        /// The names that all other models have for these sizes are taken too, as transformers takes them.
+        func place(_ key: String, _ common: String) throws -> JSONCursor {
+            try config.optional(common) ?? config.member(key)
         }
+        func size(_ place: JSONCursor, most: Int = 1 << 24) throws -> Int { try place.int(in: 1...most) }
+        vocabulary = try size(config.member("vocab_size"))
+        maxPositions = try size(place("n_positions", "max_position_embeddings"))
+        let hidden = try size(place("n_embd", "hidden_size"))
+        let headCount = try place("n_head", "num_attention_heads")
+        let heads = try size(headCount, most: 65536)
+        guard hidden % heads == 0 else { throw headCount.failure("\(heads) heads do not divide \(hidden)") }
         let inner = try config.optional("n_inner")?.int(in: 1...(1 << 24)) ?? 4 * hidden
-        let layers = try size("n_layer", most: 4096)
+        let layers = try size(place("n_layer", "num_hidden_layers"), most: 4096)
         if let activation = try config.optional("activation_function"), try activation.string() != "gelu_new" {
             throw activation.failure("GPT-2 is computed with gelu_new only")
         }

@@ -29,14 +29,26 @@ public func evaluateAnswers(
     var data = data
     data.text.examples.appendsEnd = false
     let records = try data.records([path, teacherPath].compactMap { $0 })
-    let questions = try (0..<records.chosen.count).map {
-        try Question(records.chosen.record($0), records.encoder, options.rule)
-    }
     let folders: [(String, String?)] = [(Role.teacher, teacherPath), (Role.student, path)]
     let writers = try folders.compactMap { role, folder in
         try folder.map { try AnsweringModel(role, $0, dtype, records.encoder.tokenizer, on: device) }
     }
-    for writer in writers { for question in questions { try writer.check(question) } }
+    var summary = records.summary
+    let questions: [Question] = try (0..<records.chosen.count).compactMap { number in
+        do {
+            let question = try Question(records.chosen.record(number), records.encoder, options.rule)
+            for writer in writers { try writer.check(question) }
+            return question
+        } catch let error as RetortError where error.exit == .badData && data.text.source.onBadLine == .skip {
+            summary.leaveOut(error)
+            return nil
+        }
+    }
+    guard !questions.isEmpty else {
+        throw RetortError.badData(
+            "no record of \(records.chosen.count) can be asked", at: .init(file: data.path),
+            why: summary.reasons.first ?? "")
+    }
     let file = try options.predictions.map(newFile)
     var report = EvaluationReport([], on: device)
     for writer in writers {
@@ -45,7 +57,7 @@ public func evaluateAnswers(
         report.counts = [("prompts", questions.count), ("tokens", scores.reduce(0) { $0 + $1.tokens })]
     }
     try file?.close()
-    report.notes = records.notes
+    report.notes = summary.words
     return report
 }
 

@@ -41,7 +41,7 @@ public struct LanguageEvaluationData: Sendable {
     struct Records {
         let chosen: TextRecordChoice
         let encoder: ExampleEncoder
-        let notes: [String]
+        let summary: TextSource.Summary
     }
 
     /// - Parameter models: directories that may have the tokenizer.
@@ -53,7 +53,7 @@ public struct LanguageEvaluationData: Sendable {
                 let corpus = try TokenizedCorpus(records.chosen, records.encoder, threads: 2)
                 return Examples(
                     corpus: corpus, pad: records.encoder.tokenizer.fillingToken,
-                    notes: records.notes + ["text: \(corpus.summary.words)"])
+                    notes: records.summary.words + ["text: \(corpus.summary.words)"])
             }
             guard every == nil else {
                 throw RetortError.usage(
@@ -87,7 +87,7 @@ public struct LanguageEvaluationData: Sendable {
             let numbers = (0..<source.count).filter { $0 % (every ?? 1) == 0 }.prefix(limit ?? .max)
             return Records(
                 chosen: TextRecordChoice(source, Array(numbers)), encoder: encoder,
-                notes: source.summary.words)
+                summary: source.summary)
         }
     }
 

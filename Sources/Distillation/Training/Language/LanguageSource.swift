@@ -263,18 +263,6 @@ extension Tokenizer {
     var fillingToken: Int32 { special("pad")?.id ?? special("eos")?.id ?? 0 }
 }
 
-extension TextSource.Summary {
-    /// What is worth telling, a line each.
-    var words: [String] {
-        var lines: [String] = []
-        if badRecords > 0 {
-            lines.append("\(NumberFormat.grouped(badRecords)) records cannot be read and are left out")
-            lines += reasons.map { "  " + $0 }
-        }
-        return lines
-    }
-}
-
 extension TokenizedCorpus.Summary {
     var words: String {
         let grouped = NumberFormat.grouped

@@ -37,6 +37,12 @@ public struct StudentCut {
     /// Its arrays, each read from the teacher's files when it is asked for.
     /// - Throws: `RetortError` 65 or 66 for files that do not fit the teacher's config.json.
     func arrays() throws -> [SavedArray] {
+        try weights().map { parameter, values in
+            SavedArray(name: parameter.name, shape: Array(parameter.shape), values: values)
+        }
+    }
+
+    private func weights() throws -> [(Parameter, values: () throws -> [Float])] {
         let weights = try StoredWeights(
             of: teacher.module, in: CheckpointFiles(folder: folder), storedNames: teacher.storedNames,
             passesOver: teacher.passesOver, begins: { [teacher] in !$1 && teacher.mayLack($0) })
@@ -49,7 +55,7 @@ public struct StudentCut {
                 zip(shape, parameter.shape).allSatisfy({ $0 >= $1 })
             else { throw RetortError.internalBug("\(parameter.name) cannot be cut out of the teacher's \(source)") }
             let cut = WeightCut(source, from: shape, to: Array(parameter.shape), sharing)
-            return SavedArray(name: parameter.name, shape: Array(parameter.shape)) { cut(try weights.floats(source)) }
+            return (parameter, { cut(try weights.floats(source)) })
         }
     }
 
@@ -66,9 +72,7 @@ public struct StudentCut {
         model.setTraining(false)
         let arena = try model.materialize(on: device, seed: nil, trains: trains)
         guard device.compute.plan == nil else { return (model, arena) }
-        let parameters = Dictionary(
-            model.parameters.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        for array in try arrays() { try parameters[array.name]?.assign(array.values()) }
+        for (parameter, values) in try weights() { try parameter.assign(values()) }
         return (model, arena)
     }
 

@@ -54,20 +54,9 @@ public struct StudentDirectory: Sendable {
                 "there is no tokenizer in \(tokenizer.quoted(limit: 200))",
                 help: "give a directory with tokenizer.json, tokenizer.model, vocab.json or vocab.txt")
         }
-        let name = folder.reversed().drop { $0 == "/" }
-        let parent = String(name.drop { $0 != "/" }.reversed())
-        if !parent.isEmpty { try Folder.createWithParents(parent) }
-        guard try Folder.create(folder) == .created else {
-            throw RetortError.cannotCreate(
-                "\(folder.quoted(limit: 200)) exists", help: "choose another path; nothing was touched")
-        }
-        do {
+        try HuggingFaceFiles.makeFolder(folder) {
             try LanguageModelDirectory.copyTokenizer(from: tokenizer ?? usual, to: folder)
             try HuggingFaceFiles.save(arrays, config: config, to: folder)
-        } catch {
-            // Half a model would only be taken for one.
-            try? FileManager.default.removeItem(atPath: folder)
-            throw error
         }
     }
 }

@@ -15,7 +15,14 @@ struct SizeKeys: Sendable {
     static let decoder = SizeKeys(
         layers: "num_hidden_layers", hidden: "hidden_size", intermediate: "intermediate_size",
         heads: "num_attention_heads", keyValueHeads: "num_key_value_heads", headWidth: "head_dim")
-    static let gpt2 = SizeKeys(layers: "n_layer", hidden: "n_embd", intermediate: "n_inner", heads: "n_head")
+
+    /// GPT-2: its own keys, or the common ones where the file has those, as the model reads them.
+    static func gpt2(_ config: JSONCursor) -> SizeKeys {
+        func key(_ own: String, _ common: String) -> String { config.value[common] == nil ? own : common }
+        return SizeKeys(
+            layers: key("n_layer", "num_hidden_layers"), hidden: key("n_embd", "hidden_size"), intermediate: "n_inner",
+            heads: key("n_head", "num_attention_heads"))
+    }
 
     /// A relative of BERT's: its own keys, or the common ones where the file has those.
     static func encoder(_ names: EncoderNames, _ config: JSONCursor) -> SizeKeys {
@@ -60,7 +67,7 @@ struct TextModelPlan {
         }
         let model = try LanguageModelRegistry.make(config)
         self.init(
-            module: model, json: model.json, layers: model.layerCount, keys: name == "gpt2" ? .gpt2 : .decoder,
+            module: model, json: model.json, layers: model.layerCount, keys: name == "gpt2" ? .gpt2(config) : .decoder,
             storedNames: model.storedNames, passesOver: model.passesOver, mayLack: { _ in false })
     }
 
