@@ -6,6 +6,7 @@ RETORT = .build/release/retort
 # Optimised, or the C row kernels crawl; in a folder of its own, because other flags would rebuild everything each time.
 TEST = swift test -c release -Xswiftc -enable-testing --disable-xctest --scratch-path .build-test
 SWIFT_FILES = Sources Tests Examples Package.swift
+GOLDEN_TESTS = GoldenTests|RealModelTests|SentenceEncoderTests|SafeTensorsVerdictTests|TokenizerTests|ChatTemplateTests|ReplayTests
 DOCUMENTED = RetortSupport RetortKernels RetortRuntime RetortData RetortModels RetortDistillation RetortConformance
 
 .DEFAULT_GOAL := help
@@ -23,8 +24,9 @@ test: setup  ## every test that is not slow, on both backends; a missing OpenCL 
 test-all: setup  ## the slow suites too
 	RETORT_REQUIRE_OPENCL=1 RETORT_SLOW=1 $(TEST) $(ARGS)
 
-golden: build  ## reference results on both backends, from RETORT_GOLDEN or Tests/Fixtures/golden
+golden: build  ## reference results on both backends, from RETORT_GOLDEN or Tests/Fixtures/golden: ops and losses, then models, tokenizers, files
 	$(RETORT) test-ops golden $(ARGS)
+	RETORT_REQUIRE_OPENCL=1 $(TEST) --filter '$(GOLDEN_TESTS)'
 
 bench: build  ## ceilings of this machine, then one row per kernel
 	$(RETORT) bench $(ARGS)

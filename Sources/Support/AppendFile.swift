@@ -62,6 +62,10 @@ public final class AppendFile: Sendable {
         return values
     }
 
+    /// Keeps the file for this process as long as it is open. Where a file system has no locks, nothing is kept.
+    /// - Returns: false when another has it.
+    public func claim() -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK }
+
     deinit {
         let wasClosed = isClosed.withLock { $0 }
         if !wasClosed { _ = calls.close(descriptor) }

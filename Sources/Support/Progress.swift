@@ -61,6 +61,12 @@ public final class Progress: Sendable {
         }
     }
 
+    /// Writes a line that stays about what the status line was about: that one goes.
+    public func end(_ text: String) {
+        finish()
+        line(text)
+    }
+
     /// Removes the status line. Call it before the program prints results or ends.
     public func finish() {
         state.withLock { state in

@@ -27,7 +27,8 @@ struct Retort: ParsableCommand {
             """,
         version: retortVersion,
         subcommands: [
-            Train.self, Plan.self, Eval.self, Generate.self, Init.self, Convert.self, Cache.self, Embed.self, Inspect.self,
+            Train.self, Plan.self, Eval.self, Generate.self, Init.self, Convert.self, Cache.self, Embed.self,
+            Inspect.self,
             Report.self,
             Synth.self,
             Devices.self,
@@ -41,6 +42,7 @@ struct Retort: ParsableCommand {
         StopSignal.install()
         do {
             try checkArguments()
+            try checkVerb()
             var command = try parseAsRoot()
             try command.run()
             try TextOutput.standardOutput.check()
@@ -58,6 +60,16 @@ struct Retort: ParsableCommand {
             guard number > 0, let argument, String(validatingCString: argument) == nil else { continue }
             throw RetortError.usage("argument \(number) is not UTF-8: \(String(cString: argument).quoted())")
         }
+    }
+
+    private static func checkVerb() throws {
+        guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
+        let shown = configuration.subcommands.filter { $0.configuration.shouldDisplay }
+        let verbs = shown.map { $0.configuration.commandName ?? String(describing: $0).lowercased() } + ["help"]
+        guard configuration.subcommands.allSatisfy({ $0._commandName != word }), !verbs.contains(word) else { return }
+        throw RetortError.usage(
+            "there is no verb \(word.quoted(limit: 200))", why: "verbs are \(verbs.joined(separator: ", "))",
+            help: EditDistance.suggestion(for: word, among: verbs))
     }
 
     private static func fail(_ error: any Error) -> Never {

@@ -48,7 +48,8 @@ struct CheckpointTests {
                 return RolloutSource(
                     rollouts,
                     RolloutWriter(
-                        count: rollouts.count, sampling: sampling, ends: [], models: [model, taught], rows: 4),
+                        count: rollouts.count, sampling: sampling, ends: [], models: [model, taught],
+                        speakers: [model, taught], tokens: nil, rows: 4),
                     student: model, teacher: teachers[0], data: batches, heldOut: heldOut, batch: arm.train.batch,
                     wantsSignals: arm.terms.contains { $0.objective.needs != .any }, on: device)
             }
@@ -175,12 +176,17 @@ struct CheckpointTests {
                 output: small.folder.path("run"), name: "small", recipe: read.node, dataHash: "",
                 device: TestBackend.cpu.device())
         }
-        var directory = try open()
+        var first: RunDirectory? = try open()
         for (arm, seed, step) in [("a", 0, 1), ("a", 0, 2), ("a", 1, 2), ("b", 0, 2), ("a", 0, 3)] {
-            try directory.record([("arm", .string(arm)), ("seed", .int(seed)), ("step", .int(step))])
+            try first?.record([("arm", .string(arm)), ("seed", .int(seed)), ("step", .int(step))])
         }
-        try directory.record([("arm", "a"), ("seed", 0), ("generation", 1), ("step", 3)])
-        directory = try open()
+        try first?.record([("arm", "a"), ("seed", 0), ("generation", 1), ("step", 3)])
+        let other = thrown(RetortError.self) { _ = try open() }
+        #expect(
+            other?.exit == .cannotCreate && other?.why == "another retort is at work in it",
+            "\(String(describing: other))")
+        first = nil
+        let directory = try open()
         try directory.forget("a", 0, keeping: 1)
         try directory.record([("arm", .string("a")), ("seed", .int(0)), ("step", .int(2))])
         let lines = try String(contentsOfFile: small.folder.path("run/metrics.jsonl"), encoding: .utf8)

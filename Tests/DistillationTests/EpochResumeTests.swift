@@ -64,6 +64,8 @@ struct EpochResumeTests {
             _ = try teacher.materialize(on: device, seed: 3)
         }
 
+        private static func beginning(_ generation: Int?) -> String { (generation.map(String.init) ?? "last") + " " }
+
         /// - Parameters:
         ///   - folder: where it is written down; nil: nowhere.
         ///   - lost: number of the epochs trained here in the last of which a signal comes.
@@ -75,7 +77,14 @@ struct EpochResumeTests {
                 CheckpointPlace(
                     folder: $0,
                     spec: CheckpointSpec(try RecipeReader.readValue(checkpoint, CheckpointSpec.field.type)),
-                    forget: { self.lines = Array(self.lines.prefix($0)) })
+                    forget: { generation, count in
+                        var own = 0
+                        self.lines = self.lines.filter { line in
+                            guard line.hasPrefix(Self.beginning(generation)) else { return true }
+                            own += 1
+                            return own <= count
+                        }
+                    })
             }
             epochs = 0
             return ArmSession(
@@ -84,7 +93,7 @@ struct EpochResumeTests {
                 teacher: arm.teachers.isEmpty ? nil : LocalTeacher(teacher), data: rows, test: rows, device: device,
                 report: {
                     self.epochs += 1
-                    self.lines.append("\($0.label) \($0.point) \($0.facts)")
+                    self.lines.append(Self.beginning($0.generation) + "\($0.point) \($0.facts)")
                     if self.epochs == lost { throw RetortError.stopped("") }
                 }, note: { _ in }, place: place)
         }

@@ -154,7 +154,9 @@ struct LanguageEvaluationTests {
         let writer = try TeacherCacheWriter(folder.path("cache"), identity: identity)
         let batch = together.batch(of: [0, 1, 2])
         student.setTraining(false)
-        let records = try TeacherReading(model: student, kept: .top(4), device: device).records(batch)
+        let records = try TeacherReading(
+            model: student, vocabulary: student.vocabulary, kept: .top(4), device: device
+        ).records(batch)
         for (text, record) in zip(batch.texts, records) {
             try writer.add(record, at: writer.cache.address(text.tokens))
         }

@@ -111,6 +111,66 @@ struct PromptRunTests {
         #expect(facts(try place.start(plain, "lines", on: device).run()) == facts(results))
     }
 
+    @Test(
+        "a head that is longer than the tokenizer writes the tokenizer's tokens, alone and beside a teacher",
+        arguments: TestBackend.fast)
+    func longHead(_ backend: TestBackend) throws {
+        let place = try PromptPlace()
+        let replay =
+            "  replay: {objective: [{loss: skew-kl}], rollouts: {kind: replay, threshold: 1, capacity: 4, max-new-tokens: 5}}\n"
+        let arms = PromptPlace.arms.replacing("  distillm2", with: replay + "  distillm2")
+        let recipe = PromptPlace.recipe("answered.jsonl, test: {path: held-out.jsonl}", arms: arms)
+        for (model, longer) in [("student", 600), ("teacher", 530)] {
+            // A fresh student finds every row of its head as likely as the others; the teacher's were learned.
+            var text = recipe
+            if model == "student" {
+                text = text.replacing("positions: 64}", with: "positions: 64, vocabulary: \(longer)}")
+            } else {
+                try place.folder.write(
+                    TextPlace.recipe.replacing(
+                        "heads: 2, positions: 64}, train",
+                        with: "heads: 2, positions: 64, vocabulary: \(longer)}, train"
+                    )
+                    .replacing("hidden: 8,", with: "hidden: 8, vocabulary: 512,"), to: "text.yaml")
+                let read = try readRecipe(place.folder.path("text.yaml"))
+                _ = try read.start(
+                    on: try backend.device(), output: place.folder.path("long"), progress: Progress(quiet: true)
+                ).run()
+                text = text.replacing("run/teacher", with: "long/teacher").replacing(
+                    "hidden: 8,", with: "hidden: 8, vocabulary: 512,")
+            }
+            let results = try place.start(text, model + "-long", on: backend.device()).run()
+            for arm in results.arms.dropFirst() {
+                let metrics = arm.seeds[0].metrics
+                #expect(metrics["rollout_reverse_kl"] ?? 0 > 0 && metrics["rouge_l"] != nil, "\(model) \(arm.role)")
+                #expect(arm.seeds[0].curve.last.map { $0.step == 6 && $0.loss.isFinite } == true, "\(arm.role)")
+            }
+            #expect(results.arms.count == 7)
+        }
+    }
+
+    @Test("tokens that were not drawn as models predict them are refused where losses count by how they were drawn")
+    func drawn() throws {
+        let place = try PromptPlace()
+        for (loss, kind) in [("minillm", "mixed"), ("sampled-reverse-kl", "student, share: 1")] {
+            for filter in ["temperature: 0.5", "top-p: 0.5", "top-k: 3", "min-p: 0.1", "repetition-penalty: 1.2"] {
+                let arms =
+                    "arms: {a: {objective: [{loss: \(loss)}], rollouts: {kind: \(kind), max-new-tokens: 5, \(filter)}}}"
+                let error = thrown(RetortError.self) {
+                    _ = try place.start(
+                        PromptPlace.recipe("prompts.jsonl, test: {every: 4}", arms: arms), "no",
+                        on: TestBackend.cpu.device())
+                }
+                #expect(
+                    error?.exit == .recipe && error?.what.contains("as models predict") == true, "\(loss) \(filter)")
+            }
+        }
+        let sampling = TokenSampling(temperature: 0.8, topK: 9, topP: 0.95, minP: 0.1, repetitionPenalty: 1.5)
+        #expect(sampling.words == "at temperature 0.8, top-k 9, top-p 0.95, min-p 0.1, repetition penalty 1.5")
+        #expect(TokenSampling().words == "greedily" && !TokenSampling().isPlain)
+        #expect(TokenSampling(temperature: 1, topP: 1).isPlain)
+    }
+
     @Test("of a mixed file each arm has what it can use; held-out metrics are of examples with answers")
     func mixed() throws {
         let place = try PromptPlace()

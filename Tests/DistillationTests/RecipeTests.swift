@@ -199,6 +199,24 @@ struct RecipeTests {
         }
     }
 
+    @Test("a section may be its path alone, in the file and on the command line")
+    func shorthand() throws {
+        let text = Self.good.replacing(
+            "teacher:\n  model: {kind: mlp, layers: [4, 8, 3]}\n  train: {epochs: 2}", with: "teacher: models/large")
+        #expect(text != Self.good)
+        for node in [try read(text), try read(Self.good, "teacher=models/large")] {
+            #expect(node["teacher"]?["path"]?.text == "models/large" && node["teacher"]?["model"] == nil)
+        }
+        #expect(try read(text)["teacher"]?["path"]?.location?.line == 2)
+        let several = text.replacing("teacher: models/large", with: "teachers: {one: a, two: {path: b}}")
+        #expect(try read(several)["teachers"]?["one"]?["path"]?.text == "a")
+        let list = error("teacher:\n  model: {kind: mlp, layers: [4, 8, 3]}\n  train: {epochs: 2}", "teacher: [a]")
+        #expect(
+            list?.what == "teacher is a list" && list?.why.contains("or its path alone") == true, "\(list?.why ?? "")")
+        // A student of this kind is never a directory.
+        #expect(error("student: {model: {kind: mlp, layers: [4, 3]}}", "student: x")?.what == "student is 'x'")
+    }
+
     // MARK: What is wrong
 
     @Test(
@@ -212,6 +230,19 @@ struct RecipeTests {
             (
                 "- loss: hinton\n        temperature: 4", "- {loss: at, ramp: {kind: between, first: 5, last: 2}}",
                 "comes before its first"
+            ),
+            (
+                "- loss: hinton\n        temperature: 4", "- {loss: hinton, ramp: {kind: between, first: 5}}",
+                "never counts"
+            ),
+            (
+                "- loss: hinton\n        temperature: 4", "- {loss: hinton, ramp: {kind: linear, from: 0}}",
+                "never counts"
+            ),
+            (
+                "- loss: hinton\n        temperature: 4",
+                "- {loss: hinton, ramp: {kind: between, last: 1}}\n      - {loss: cross-entropy, ramp: {kind: between, first: 3}}",
+                "learns nothing in epoch 2"
             ),
         ])
     func together(_ piece: String, _ replacement: String, _ words: String) {

@@ -251,7 +251,8 @@ struct RolloutRunTests {
                 let rollouts = read.arms[0].rollouts, case .teacher(let spec) = rollouts.kind
             else { throw RetortError.internalBug("another recipe") }
             let writer = RolloutWriter(
-                count: rollouts.count, sampling: rollouts.sampling, ends: ends, models: [teacher], rows: 5)
+                count: rollouts.count, sampling: rollouts.sampling, ends: ends, models: [teacher], speakers: [teacher],
+                tokens: nil, rows: 5)
             return try TeacherTexts(writer, rollouts, spec, teacher: teacher, tokenizer: tokenizer).write(
                 corpus, to: small.folder.path("texts.jsonl"))
         }

@@ -237,6 +237,30 @@ struct RunDirectoryTests {
         }
     }
 
+    @Test("what a full disk left of a run before its manifest is taken; such files with something in them are not")
+    func blank() throws {
+        let small = try SmallRun(.cpu)
+        for file in ["log.txt", "metrics.jsonl"] { try small.folder.write("", to: "blank/" + file) }
+        _ = try small.start("blank", "seeds=[0]", "train.epochs=1").run()
+        try small.folder.write("a thought", to: "thoughts/log.txt")
+        try expectRefused(small, "thoughts", "holds no run")
+    }
+
+    @Test("a directory that a run is in is refused to another, and free when it ends")
+    func occupied() throws {
+        let small = try SmallRun(.cpu)
+        var run: TrainingRun? = try small.start("run", "seeds=[0]", "train.epochs=1")
+        let error = thrown(RetortError.self) { _ = try small.start("run", "seeds=[0]", "train.epochs=1") }
+        #expect(error?.exit == .cannotCreate && error?.why.contains("another retort") == true)
+        _ = try run?.run()
+        run = nil
+        try FileManager.default.removeItem(atPath: small.folder.path("run/taught"))
+        let manifest = small.folder.path("run/manifest.json")
+        let text = try String(contentsOfFile: manifest, encoding: .utf8)
+        try text.replacing("finished", with: "stopped").write(toFile: manifest, atomically: true, encoding: .utf8)
+        _ = try small.start("run", "seeds=[0]", "train.epochs=1").run()
+    }
+
     @Test("an empty directory is taken; a file or a place below a file is not")
     func places() throws {
         let small = try SmallRun(.cpu)

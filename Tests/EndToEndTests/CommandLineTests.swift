@@ -75,11 +75,21 @@ struct CommandLineTests {
     func usage() throws {
         let place = try Workplace()
         for words in [
-            ["fly"], ["train"], ["train", "r.yaml", "--fast"], ["devices", "--jsn"], ["eval"],
+            ["train"], ["train", "r.yaml", "--fast"], ["devices", "--jsn"], ["eval"],
             ["train", "r.yaml", "--seed", "x"],
         ] {
             let child = try Child.retort(words, in: place.folder.path)
             expect(child, .usage, "Usage:")
+        }
+        expect(try Child.retort(["fly"]), .usage, "there is no verb 'fly'", "train, plan, eval")
+        expect(try Child.retort(["trian", "r.yaml"]), .usage, "there is no verb 'trian'", "'train'")
+        #expect(try Child.retort(["help", "train"]).exit == 0)
+        for (name, value) in [
+            ("RETORT_THREADS", "0"), ("RETORT_THREADS", "2x"), ("RETORT_THREADS", "100000"), ("RETORT_CPU_LEVEL", "v9"),
+        ] {
+            let child = try Child.retort(
+                ["train", "r.yaml", "--device", "cpu"], environment: [name: value], in: place.folder.path)
+            expect(child, .device, name, value)
         }
         expect(try place.train("train.epochs"), .usage, "train.epochs", "key.sub=value")
         expect(try place.train("seeds=[0"), .usage, "seeds=[0")
@@ -357,7 +367,7 @@ struct CommandLineTests {
         let place = try Workplace()
         let child = try place.train("student.model.layers=[4, 300000, 300000, 3]", device: device)
         #expect(child.exit == ExitCode.device.rawValue, "\(child.stderr)")
-        #expect(child.stderr.contains("bytes") && child.stderr.contains("smaller"), "\(child.stderr)")
+        #expect(child.stderr.contains("GiB") && child.stderr.contains("smaller"), "\(child.stderr)")
     }
 
     // MARK: Running

@@ -8,66 +8,9 @@ import Testing
 
 @testable import RetortModels
 
-/// Which tokens are left, against transformers, and how they are drawn.
+/// How tokens are drawn; which are left to draw from is among the goldens (misc/sampling).
 @Suite("Token sampling")
 struct SamplingTests {
-    private func golden() throws -> (cases: [JSONCursor], tensors: SafeTensors) {
-        let path = Project.golden("generation/sampling")
-        let json = JSONCursor(try JSON.read(path + ".json"), file: path + ".json")
-        return (try json.member("cases").elements(), try SafeTensors(path: path + ".safetensors"))
-    }
-
-    /// The filters of a case, which ours apply in one order.
-    private func sampling(_ parameters: JSONCursor) throws -> TokenSampling {
-        var sampling = TokenSampling(temperature: 1)
-        let order = ["repetition_penalty", "temperature", "top_k", "top_p", "min_p"]
-        var last = -1
-        for step in try parameters.member("chain").elements() {
-            let pair = try step.elements()
-            let (name, value) = (try pair[0].string(), try pair[1].double())
-            let place = try #require(order.firstIndex(of: name), "\(name)")
-            #expect(place > last, "the reference applies them in another order")
-            last = place
-            switch name {
-            case "repetition_penalty": sampling.repetitionPenalty = value
-            case "temperature": sampling.temperature = value
-            case "top_k": sampling.topK = Int(value)
-            case "top_p": sampling.topP = value
-            default: sampling.minP = value
-            }
-        }
-        return sampling
-    }
-
-    @Test("filters, alone and in a chain", arguments: TestBackend.available)
-    func filters(_ backend: TestBackend) throws {
-        let device = try backend.device()
-        let (cases, tensors) = try golden()
-        #expect(cases.count == 7)
-        for golden in cases {
-            let name = try golden.member("name").string()
-            let sampling = try sampling(golden.member("params"))
-            let shape = Dimensions(try tensors.tensor(name + "/in/logits").shape)
-            let logits = try Tensor(tensors.floats(name + "/in/logits"), shape, on: device)
-            let previous = try tensors.int64s(name + "/in/prev").map(Int32.init)
-            let expected = try tensors.floats(name + "/out/filtered")
-            let seen = previous.count / shape[0]
-            let left = try sampling.filtered(
-                logits, previous: (0..<shape[0]).map { Array(previous[($0 * seen)..<(($0 + 1) * seen)]) })
-            let values = try left.values()
-            for (place, pair) in zip(values, expected).enumerated() {
-                #expect(
-                    (pair.0 == -.infinity) == (pair.1 == -.infinity),
-                    "\(name) row \(place / shape[1]) token \(place % shape[1])")
-            }
-            let finite = values.indices.filter { values[$0].isFinite }
-            expectClose(finite.map { values[$0] }, finite.map { Double(expected[$0]) }, absolute: 2e-6 * 20, name)
-            expectClose(
-                try left.softmax().values(), try tensors.floats(name + "/out/probs").map(Double.init), absolute: 1e-6,
-                name)
-        }
-    }
-
     @Test("draws follow the probabilities; seed, text and step decide, not the neighbours", arguments: TestBackend.fast)
     func draws(_ backend: TestBackend) throws {
         let device = try backend.device()

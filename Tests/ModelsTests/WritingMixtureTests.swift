@@ -40,8 +40,8 @@ struct WritingMixtureTests {
     func probabilities(_ backend: TestBackend) throws {
         let (one, other) = (try model(layers: 1, backend), try model(layers: 2, backend))
         try Autograd.withoutGradients {
-            let reader = CachedReader(one)
-            let mixture = try MixtureReader(WritingMixture(other, share: 0.25), vocabulary: one.vocabulary)
+            let reader = CachedReader(one, vocabulary: one.vocabulary)
+            let mixture = try MixtureReader(WritingMixture(other, share: 0.25), writer: one.vocabulary)
             var text: [Int32] = [5, 9, 2]
             for step in 0..<3 {
                 let tokens = try TokenBatch(step == 0 ? text : [text.last!], rows: 1)

@@ -82,6 +82,11 @@ private final class Pipe {
         #expect(pipe.read() == clear)
         progress.line("end")
         #expect(pipe.read() == "end\n")
+        progress.status("step 21")
+        progress.end("done")
+        #expect(pipe.read() == clear + "step 21" + clear + "done\n")
+        progress.status("step 1")
+        #expect(pipe.read() == clear + "step 1", "the next line need not wait")
     }
 
     @Test func plainElsewhere() {

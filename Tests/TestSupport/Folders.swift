@@ -68,7 +68,12 @@ public enum Project {
         return "/" + parts.joined(separator: "/")
     }()
     public static func recipe(_ name: String) -> String { root + "/recipes/" + name }
-    public static func golden(_ name: String) -> String { root + "/Tests/Fixtures/golden/" + name }
+    /// A reference result: of the folder that RETORT_GOLDEN names where that has it, else of the project's own.
+    public static func golden(_ name: String) -> String {
+        let named = ProcessInfo.processInfo.environment["RETORT_GOLDEN"].map { $0 + "/" + name }
+        if let named, FileManager.default.fileExists(atPath: named) { return named }
+        return root + "/Tests/Fixtures/golden/" + name
+    }
     /// RETORT_SLOW=1: the suites that take minutes.
     public static let runsSlowTests = ProcessInfo.processInfo.environment["RETORT_SLOW"] == "1"
 }

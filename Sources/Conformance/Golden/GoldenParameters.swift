@@ -31,6 +31,14 @@ final class GoldenParameters {
         try optional(name).map(GoldenNumber.read) ?? value
     }
     func numbers(_ name: String) throws -> [Double] { try required(name).elements().map(GoldenNumber.read) }
+    /// A list of names, each with a number.
+    func pairs(_ name: String) throws -> [(name: String, value: Double)] {
+        try required(name).elements().map { pair in
+            let parts = try pair.elements()
+            guard parts.count == 2 else { throw pair.failure("a pair is needed here") }
+            return (try parts[0].string(), try GoldenNumber.read(parts[1]))
+        }
+    }
     func float(_ name: String) throws -> Float { Float(try number(name)) }
     func float(_ name: String, default value: Double) throws -> Float { Float(try number(name, default: value)) }
     func integer(_ name: String) throws -> Int { try required(name).int() }

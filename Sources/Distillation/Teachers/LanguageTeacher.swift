@@ -133,11 +133,11 @@ final class LanguageTeacher {
 
     /// ln p(target) at each place `[rows, length]`, 0 where there is none.
     /// - Throws: `RetortError` 70 where there is no model.
-    func logProbabilities(_ batch: LanguageBatch) throws -> [Float] {
+    func logProbabilities(_ batch: LanguageBatch, classes: Int? = nil) throws -> [Float] {
         guard case .model(let model, let own) = source else {
             throw RetortError.internalBug("a cache is asked for texts that it does not have")
         }
-        return try model.logProbabilities(batch, on: own)
+        return try model.logProbabilities(batch, classes: classes, on: own)
     }
 
     /// What several models predict together, the mean of their probabilities; nil where none is in memory.
@@ -255,7 +255,9 @@ extension LanguageTeacherSpec {
     func load(for data: LanguageExamples, tokens: TeacherTokens, beside device: Device) throws -> LanguageTeacher? {
         let isPlanned = device.compute.plan != nil
         if let cache = try openCache(for: data, readingTeacher: !isPlanned) {
-            return LanguageTeacher(name, .cache(cache), knowsHeldOut: data.test.answered.map(cache.has))
+            return LanguageTeacher(
+                name, .cache(cache), tokens: TeacherTokens(count: data.tokenizer?.tokens),
+                knowsHeldOut: data.test.answered.map(cache.has))
         }
         guard let live, let folder = live.directory else { return nil }
         let named = try isPlanned ? nil : self.device.map { try Device.select($0) }

@@ -28,8 +28,6 @@ public final class ArmSession {
     private let place: CheckpointPlace?
     /// What is trained now.
     private var current: EpochTraining?
-    /// Trainings that were begun, and the points that those before the current one have.
-    private var begun = (trainings: 0, points: 0)
 
     /// Points of the last fit that counts.
     private(set) var curve: [CurvePoint] = []
@@ -103,26 +101,24 @@ public final class ArmSession {
     }
 
     /// Trains for the epochs of the recipe and measures now and then.
-    /// - `label`: tells the parts of a longer training apart in the log.
-    /// - `isLast`: whether this is the training whose curve is kept.
+    /// - `generation`: of several trainings that follow each other, which one this is; nil: the last, or the only one, whose curve is kept.
     /// - `rounds`: how often the trainer is called, when it takes several epochs at once; nil: for each epoch.
     public func fit(
-        _ trainer: any EpochTrainer, label: String = "", isLast: Bool = true,
+        _ trainer: any EpochTrainer, generation: Int? = nil,
         rounds: (count: Int, epochs: Int)? = nil
     ) throws {
         let (count, length) = rounds ?? (training.epochs, 1)
         // Where the test set is large beside the training, measuring is to cost no more than training.
         let affordable = 3 * Double(data.rows) * Double(count * length) / Double(max(1, test.rows))
-        begun.trainings += 1
         let progress = try EpochTraining(
-            trainer as? any EpochResumable, place?.checkpoints(isLast ? "" : "generation-\(begun.trainings)."),
+            trainer as? any EpochResumable, place?.checkpoints(generation.map { "generation-\($0)." } ?? ""),
             on: device)
         current = progress
         if progress.curve.passes < count {
-            try place?.forget(begun.points + progress.curve.points.count)
+            try place?.forget(generation, progress.curve.points.count)
             if progress.goesOn {
                 try note(
-                    "goes on " + (label.isEmpty ? "" : "with \(label) ")
+                    "goes on " + (generation.map { "with generation \($0) " } ?? "")
                         + "from epoch \(progress.curve.passes * length + 1)"
                 )
             }
@@ -134,18 +130,17 @@ public final class ArmSession {
             }, points: affordable, pass: { try trainer.epoch($0) }, step: { trainer.step },
             measure: { try Evaluation(trainer.model, test, seeing: view, on: device).accuracy },
             report: {
-                try report(EpochReport(point: $0, label: label, epochs: count * length, facts: trainer.facts))
+                try report(EpochReport(point: $0, generation: generation, epochs: count * length, facts: trainer.facts))
             })
         // A later generation that is stopped does not begin again with the first.
-        if !isLast { try progress.writeDown() }
+        if generation != nil { try progress.writeDown() }
         let curve = progress.curve
-        begun.points += curve.points.count
         peakBytes = max(peakBytes, curve.peakBytes)
         if curve.memory.peak > memory.peak { memory = curve.memory }
         steps += trainer.step
         plannedSteps += curve.steps
         stepMicroseconds = curve.stepMicroseconds
-        if isLast {
+        if generation == nil {
             self.curve = curve.points
             projectors = trainer.projectors
             finalBalance = try trainer.balance()
@@ -174,8 +169,8 @@ extension ArmSession {
 /// One epoch of a training, or a round of several.
 struct EpochReport {
     let point: CurvePoint
-    /// Tells the parts of a longer training apart.
-    let label: String
+    /// Of several trainings that follow each other, the last excepted.
+    let generation: Int?
     /// Of the whole training.
     let epochs: Int
     /// Numbers of the trainer's own for metrics.jsonl.

@@ -8,12 +8,18 @@ public struct ArmTerm: Sendable {
     public let teacher: Int?
     /// Its name where there are several.
     private let teacherName: String?
+    /// In the recipe.
+    let location: RetortError.Location?
 
-    public init(_ objective: any Objective, ramp: Ramp = .constant, teacher: Int? = nil, teacherName: String? = nil) {
+    public init(
+        _ objective: any Objective, ramp: Ramp = .constant, teacher: Int? = nil, teacherName: String? = nil,
+        at location: RetortError.Location? = nil
+    ) {
         self.objective = objective
         self.ramp = ramp
         self.teacher = teacher
         self.teacherName = teacherName
+        self.location = location
     }
 
     /// What is minimised, in one line.

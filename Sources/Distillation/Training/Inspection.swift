@@ -54,7 +54,8 @@ public struct Inspection {
         let head = config.map { "config: \($0.text())\n" } ?? ""
         return Inspection(
             text: head + table.text
-                + (files.count > 1 ? "\(files.count) shards, " : "") + "\(tensors.count) tensors, \(NumberFormat.grouped(elements)) elements, \(NumberFormat.bytes(bytes))\n",
+                + (files.count > 1 ? "\(files.count) shards, " : "")
+                + "\(tensors.count) tensors, \(NumberFormat.grouped(elements)) elements, \(NumberFormat.bytes(bytes))\n",
             json: [
                 "path": .string(path), "config": config ?? .null,
                 "metadata": .object((files.first?.metadata ?? []).map { (key: $0.key, value: JSON.string($0.value)) }),

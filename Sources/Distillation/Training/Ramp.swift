@@ -25,6 +25,9 @@ public enum Ramp: Sendable, Equatable {
         }
     }
 
+    /// Whether it counts in some epochs only.
+    var isStage: Bool { if case .between = self { true } else { false } }
+
     /// In words, for the printed contract; "" when it changes nothing.
     var contract: String {
         switch self {

@@ -27,7 +27,7 @@ extension Recipe {
                 ArmTerm(
                     loss.objective, ramp: try Ramp(loss.node.required("ramp")),
                     teacher: teacher.flatMap { needed.firstIndex(of: $0) },
-                    teacherName: loss.node["from"]?.text)
+                    teacherName: loss.node["from"]?.text, at: loss.node.location)
             }
         }
 
@@ -72,6 +72,7 @@ extension Recipe {
                     "the arm \(name) looks at several teachers one by one, but later generations have one only",
                     at: location, help: "let its losses look at the same teacher, or use the loss ensemble")
             }
+            try checkRamps(at: location)
             if mixes, let term = terms.first(where: { !$0.objective.takesMixedExamples }) {
                 throw RetortError.recipe(
                     "the arm \(name) has a loss that wants one label for each image, and data.augment mixes them",
@@ -79,6 +80,27 @@ extension Recipe {
                     why: term.contract, help: "remove mixup or cutmix, or the loss")
             }
         }
+
+        /// - Throws: `RetortError` 78 for a loss that never counts, and for stages with an epoch between them in which nothing is learned.
+        private func checkRamps(at location: RetortError.Location?) throws {
+            // Rounds have epochs of their own.
+            guard !(scheme is FederatedScheme) else { return }
+            let epochs = (0..<train.epochs).map { TrainingProgress(epoch: $0, epochs: train.epochs) }
+            for term in terms where !epochs.contains(where: { term.ramp.factor($0) > 0 }) {
+                throw RetortError.recipe(
+                    "a loss of the arm \(name) never counts", at: term.location,
+                    why: "its factor is 0 in all \(train.epochs) epochs\(term.ramp.contract)",
+                    help: "change its ramp, or remove it")
+            }
+            guard terms.allSatisfy({ $0.ramp.isStage }) else { return }
+            if let idle = epochs.first(where: { epoch in terms.allSatisfy { $0.ramp.factor(epoch) == 0 } }) {
+                throw RetortError.recipe(
+                    "the arm \(name) learns nothing in epoch \(idle.epoch + 1)", at: location,
+                    why: "each of its losses counts in other epochs only",
+                    help: "let their stages follow each other: its epochs are 1 to \(train.epochs)")
+            }
+        }
+
         /// What is minimised and how, a line each.
         public var contract: [String] {
             terms.map(\.contract) + [balance.contract, scheme.contract].filter { !$0.isEmpty }

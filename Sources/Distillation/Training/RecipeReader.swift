@@ -299,6 +299,10 @@ public struct RecipeReader {
     private mutating func checkSection(_ node: Node, _ section: RecipeSection, path: [String], depth: Int)
         -> RecipeNode?
     {
+        if let key = section.shorthand, case .scalar(let scalar) = node, !scalar.string.isEmpty {
+            let whole = Node.Mapping([(Node(key, Tag(.str)), node)])
+            return checkFields(whole, node, section.fields, path: path, depth: depth)
+        }
         guard case .mapping(let mapping) = node else { return mismatch(.section(section), node, path) }
         return checkFields(mapping, node, section.fields, path: path, depth: depth)
     }

@@ -29,7 +29,9 @@ public indirect enum RecipeType: Sendable {
         case .bytes: "a size such as 0, 512MiB or 2GiB"
         case .choice(let words): "one of " + words.joined(separator: ", ")
         case .list(let element, _): "a list, each of it " + element.phrase
-        case .section(let section): "a section with keys \(section.fields.map(\.key).joined(separator: ", "))"
+        case .section(let section):
+            "a section with keys \(section.fields.map(\.key).joined(separator: ", "))"
+                + (section.shorthand.map { ", or its \($0) alone" } ?? "")
         case .named: "a section of names"
         case .variant(let key, let sections):
             "a section with \(key): " + sections.map(\.name).joined(separator: " | ")
@@ -47,6 +49,15 @@ public struct RecipeSection: Sendable {
         self.name = name
         self.summary = summary
         self.fields = fields
+    }
+
+    /// The key whose value may stand for the whole section, where it is one that may be absent: `teacher: models/large` is
+    /// `teacher: {path: models/large}`.
+    var shorthand: String? {
+        fields.first { field in
+            guard field.key == "path", case .text = field.type, case .optional = field.presence else { return false }
+            return true
+        }?.key
     }
 }
 

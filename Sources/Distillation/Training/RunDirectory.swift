@@ -39,13 +39,17 @@ public final class RunDirectory {
         ]
         path = try output.map { try Self.claim($0, identity) } ?? Self.fresh(name)
         manifest = identity
-        try AtomicFile.write(resolved, to: path + "/recipe.resolved.yaml")
-        try AtomicFile.write(EnvironmentFacts.json(device).text(.pretty) + "\n", to: path + "/env.json")
+        log = try AppendFile(path: path + "/" + Self.logName)
+        guard log.claim() else {
+            throw Self.refusal(path, "another retort is at work in it")
+        }
         let metricsFile = path + "/metrics.jsonl"
         isReopened = FileManager.default.fileExists(atPath: metricsFile)
         metrics = try AppendFile(path: metricsFile)
-        log = try AppendFile(path: path + "/log.txt")
+        // Early, so that what a full disk ends here is known as this run.
         try setStatus("running")
+        try AtomicFile.write(resolved, to: path + "/recipe.resolved.yaml")
+        try AtomicFile.write(EnvironmentFacts.json(device).text(.pretty) + "\n", to: path + "/env.json")
     }
 
     /// The directory the user named: new, empty, or the same run unfinished.
@@ -54,21 +58,28 @@ public final class RunDirectory {
         try Folder.createWithParents(parent)
         if case .created = try Folder.create(output) { return output }
         let entries = (try? FileManager.default.contentsOfDirectory(atPath: output)) ?? []
-        if entries.isEmpty { return output }
-        let refusal = { (why: String) in
-            RetortError.cannotCreate(
-                "\(output.quoted(limit: 200)) is in use", why: why,
-                help: "choose another --output; nothing in this directory was touched")
+        // What a run leaves that ends before its manifest: two files without a byte.
+        let isBlank = entries.allSatisfy { name in
+            [logName, "metrics.jsonl"].contains(name) && (try? InputFile(path: output + "/" + name))?.size == 0
         }
+        if isBlank { return output }
         guard let old = try? JSON.read(output + "/manifest.json") else {
-            throw refusal("it is not empty and holds no run")
+            throw refusal(output, "it is not empty and holds no run")
         }
         for key in ["format", "recipe_sha256", "data_sha256", "device_summary", "retort"]
         where old[key] != identity[key] {
-            throw refusal("it holds another run (its \(key) differs)")
+            throw refusal(output, "it holds another run (its \(key) differs)")
         }
-        if old["status"] == "finished" { throw refusal("it holds this run, finished") }
+        if old["status"] == "finished" { throw refusal(output, "it holds this run, finished") }
         return output
+    }
+
+    private static let logName = "log.txt"
+
+    private static func refusal(_ output: String, _ why: String) -> RetortError {
+        .cannotCreate(
+            "\(output.quoted(limit: 200)) is in use", why: why,
+            help: "choose another --output; nothing in this directory was touched")
     }
 
     private static func fresh(_ recipe: String) throws -> String {

@@ -49,7 +49,9 @@ struct TermBuilder {
         // Also what cannot be hidden is refused before anything is trained.
         if let mask = hiding.first {
             let x = try goal.view(data.examples(0..<min(1, data.rows), on: device))
-            _ = try mask.draw(for: x, firstRow: 0, seed: seed, step: 0, on: device)
+            try RetortError.placed(at: goal.terms.first { $0.objective.hiding != nil }?.location) {
+                _ = try mask.draw(for: x, firstRow: 0, seed: seed, step: 0, on: device)
+            }
         }
         // Peers are of the student's own architecture.
         let catalogs = goal.teacher?.catalogs ?? [SignalCatalog](repeating: model.signals, count: goal.peers)
@@ -62,7 +64,9 @@ struct TermBuilder {
         var taught = catalogs.map { _ in Set<String>() }
         for term in goal.terms {
             for teacher in Self.teachers(of: term, goal) {
-                let request = try term.objective.signals(pair(teacher))
+                let request = try RetortError.placed(at: term.location) {
+                    try term.objective.signals(pair(teacher))
+                }
                 own.formUnion(request.student)
                 if !taught.isEmpty { taught[teacher ?? 0].formUnion(request.teacher) }
             }
@@ -96,8 +100,10 @@ struct TermBuilder {
     /// For each loss of the goal: what is made ready, one for each peer where it takes one teacher.
     func build() throws -> [[PreparedTerm]] {
         try goal.terms.enumerated().map { index, term in
-            try Self.teachers(of: term, goal).map {
-                PreparedTerm(term: try term.objective.term(context(index, $0)), teacher: $0)
+            try Self.teachers(of: term, goal).map { teacher in
+                try RetortError.placed(at: term.location) {
+                    PreparedTerm(term: try term.objective.term(context(index, teacher)), teacher: teacher)
+                }
             }
         }
     }

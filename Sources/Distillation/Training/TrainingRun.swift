@@ -41,7 +41,13 @@ public final class TrainingRun: RecipeRun {
             if case .train(let model, _) = teacher.source { _ = try model.make(for: seen, who: "teacher") }
         }
         _ = try recipe.student.make(for: examples.task.seen(by: recipe.studentSees), who: "student")
-        for arm in recipe.arms { if let rows = arm.train.rows { _ = try examples.train.first(rows) } }
+        for arm in recipe.arms {
+            guard let rows = arm.train.rows else { continue }
+            let own = recipe.node["arms"]?[arm.name]?["train"]?["rows"]
+            try RetortError.placed(at: (own ?? recipe.node["train"]?["rows"])?.location) {
+                _ = try examples.train.first(rows)
+            }
+        }
         for case .train(_, let spec) in recipe.teachers.map(\.source) {
             if let rows = spec.rows { _ = try examples.train.first(rows) }
         }
@@ -285,7 +291,7 @@ public final class TrainingRun: RecipeRun {
         let rows = try spec.rows.map { try examples.train.first($0) } ?? examples.train
         let place = CheckpointPlace(
             folder: directory.folder(role, seed) + "/checkpoints", spec: recipe.checkpoint,
-            forget: { try self.directory.forget(role, seed, keeping: $0) })
+            forget: { try self.directory.forget(role, seed, generation: $0, keeping: $1) })
         let session = ArmSession(
             role: role, seed: orderSeed, initialSeed: initialSeed, model: model, task: try task.seen(by: view),
             terms: terms, balance: balance, view: view, training: spec, teacher: teacher, data: try deviceRows(rows),
@@ -327,16 +333,17 @@ public final class TrainingRun: RecipeRun {
             let facts = report.facts.map {
                 (key: $0.key, value: Int(exactly: $0.value).map(JSON.int) ?? .double($0.value))
             }
+            let generation: [(key: String, value: JSON)] = report.generation.map { [("generation", .int($0))] } ?? []
             try directory.record(
                 [
                     ("arm", .string(role)), ("seed", .int(Int(seed))), ("epoch", .int(point.epoch)),
                     ("step", .int(point.step)), ("train/loss", .double(point.loss)),
                     ("eval/accuracy", .double(accuracy)),
-                ] + facts)
+                ] + generation + facts)
             lastAccuracy = NumberFormat.percent(accuracy)
         }
         let loss = NumberFormat.significant(point.loss)
-        let label = "\(role) seed \(seed)" + (report.label.isEmpty ? "" : ", \(report.label)")
+        let label = "\(role) seed \(seed)" + (report.generation.map { ", generation \($0)" } ?? "")
         progress.status("\(label)  epoch \(point.epoch)/\(report.epochs)  loss \(loss)  accuracy \(lastAccuracy)")
     }
 
@@ -358,7 +365,7 @@ public final class TrainingRun: RecipeRun {
     }
 
     private func say(_ line: String) throws {
-        progress.line(line)
+        progress.end(line)
         try directory.note(line)
     }
 }

@@ -2,6 +2,7 @@ internal import COpenBLAS
 internal import CRows
 import Dispatch
 import Foundation
+import RetortSupport
 import Synchronization
 
 /// The CPU backend: vectorised row kernels, and for products OpenBLAS where there is no faster kernel of our own.
@@ -23,13 +24,36 @@ public final class CPUDevice: Sendable {
                 .device, "OpenBLAS cannot be loaded: \(String(cString: why))",
                 help: "install it (Debian, Ubuntu: apt install libopenblas0-pthread) or choose an OpenCL device")
         }
-        let asked = ProcessInfo.processInfo.environment["RETORT_THREADS"].flatMap(Int.init)
-        self.threads = max(1, min(threads ?? asked ?? ProcessInfo.processInfo.activeProcessorCount, 256))
+        let environment = ProcessInfo.processInfo.environment
+        let asked = try Self.threads(environment["RETORT_THREADS"])
+        try Self.checkLevel(environment["RETORT_CPU_LEVEL"])
+        self.threads = max(1, min(threads ?? asked ?? ProcessInfo.processInfo.activeProcessorCount, Self.mostThreads))
         self.profiler = profiler
         let budget = MemoryBudget(Int(clamping: ProcessInfo.processInfo.physicalMemory))
         arena = Arena { bytes in try HostChunk(bytes, budget) }
         isRehearsal = false
         self.prefersOpenBLAS = prefersOpenBLAS
+    }
+
+    private static let mostThreads = 256
+
+    /// What `RETORT_THREADS` says; nil where it is not set.
+    static func threads(_ text: String?) throws -> Int? {
+        guard let text, !text.isEmpty else { return nil }
+        guard let count = Int(text), (1...mostThreads).contains(count) else {
+            throw KernelError(
+                .device, "RETORT_THREADS is no number of threads: \(text)",
+                help: "give a whole number from 1 to \(mostThreads), or unset it for one per core")
+        }
+        return count
+    }
+
+    /// What `RETORT_CPU_LEVEL` says is read where row kernels are chosen, which knows no errors.
+    static func checkLevel(_ text: String?) throws {
+        guard let text, !["", "base", "v3", "v4"].contains(text) else { return }
+        throw KernelError(
+            .device, "RETORT_CPU_LEVEL names an instruction set that does not exist: \(text)",
+            help: "there are base, v3 and v4")
     }
 
     /// What asks an arena without bytes for the memory that ops take on a device, and computes nothing.
@@ -118,12 +142,14 @@ final class HostChunk: Chunk {
         // Linux grants more than there is and ends the process when it is touched; asked first, too much is an error.
         guard budget.take(bytes) else {
             throw KernelError(
-                .memory, "\(bytes) more bytes asked of the host, which has \(budget.left) left of \(budget.total)",
+                .memory,
+                "\(NumberFormat.bytes(bytes)) more asked of the host, which has \(NumberFormat.bytes(budget.left)) left of "
+                    + NumberFormat.bytes(budget.total),
                 help: "use a smaller batch or model, or a machine with more memory")
         }
         guard let pages = HostPages.allocate(bytes) else {
             budget.give(bytes)
-            throw KernelError(.memory, "the host has no \(bytes) bytes of memory left")
+            throw KernelError(.memory, "the host has no \(NumberFormat.bytes(bytes)) of memory left")
         }
         (pointer, self.bytes, self.budget) = (pages, bytes, budget)
     }

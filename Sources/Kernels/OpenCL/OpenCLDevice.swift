@@ -1,5 +1,6 @@
 internal import COpenCL
 import Foundation
+import RetortSupport
 import Synchronization
 
 /// Which kernels of a file fit a device.
@@ -355,12 +356,15 @@ final class OpenCLChunk: Chunk {
         guard bytes <= info.largestAllocation else {
             throw KernelError(
                 .memory,
-                "\(bytes) bytes in one piece asked of \(info.name), whose largest buffer is \(info.largestAllocation) bytes",
+                "\(NumberFormat.bytes(bytes)) in one piece asked of \(info.name), whose largest buffer is "
+                    + NumberFormat.bytes(info.largestAllocation),
                 help: help)
         }
         guard budget.take(bytes) else {
             throw KernelError(
-                .memory, "\(bytes) more bytes asked of \(info.name), which has \(budget.left) left of \(budget.total)",
+                .memory,
+                "\(NumberFormat.bytes(bytes)) more asked of \(info.name), which has \(NumberFormat.bytes(budget.left)) left of "
+                    + NumberFormat.bytes(budget.total),
                 help: help)
         }
         var status: Int32 = 0

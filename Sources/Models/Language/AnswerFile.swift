@@ -32,7 +32,7 @@ public struct AnswerFile {
     ) throws {
         self.writer = writer
         self.source = source
-        self.options = options
+        self.options = options.below(writer.tokenizer.idLimit)
         let encoder = try ExampleEncoder(
             writer.tokenizer, template: template, options: ExampleOptions(separator: separator, appendsEnd: false))
         self.encoder = encoder

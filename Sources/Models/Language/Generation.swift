@@ -11,14 +11,28 @@ public struct WritingOptions: Sendable {
     public var ends: Set<Int32>
     /// What the cache of keys and values holds, f32 or bf16; nil: what the model computes in.
     public var cacheType: DType?
+    /// Only tokens below this are written: heads are often longer than their tokenizer, and no text has what is beyond. nil: all that the head
+    /// has a row for.
+    public var vocabulary: Int?
 
     public init(
-        count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = [], cacheType: DType? = nil
+        count: Int, sampling: TokenSampling = TokenSampling(), ends: Set<Int32> = [], cacheType: DType? = nil,
+        vocabulary: Int? = nil
     ) {
         self.cacheType = cacheType
+        self.vocabulary = vocabulary
         self.count = count
         self.sampling = sampling
         self.ends = ends
+    }
+}
+
+extension WritingOptions {
+    /// The same, of these tokens only.
+    public func below(_ vocabulary: Int) -> WritingOptions {
+        var options = self
+        options.vocabulary = vocabulary
+        return options
     }
 }
 
@@ -68,8 +82,9 @@ extension LanguageModel {
         guard !rows.isEmpty else { return written }
         setTraining(false)
         return try Autograd.withoutGradients {
-            let reader = CachedReader(self, cacheType: options.cacheType)
-            let other = try mixture.map { try MixtureReader($0, vocabulary: vocabulary) }
+            let tokens = min(options.vocabulary ?? vocabulary, vocabulary)
+            let reader = CachedReader(self, vocabulary: tokens, cacheType: options.cacheType)
+            let other = try mixture.map { try MixtureReader($0, writer: vocabulary, limit: options.vocabulary) }
             var next = try TokenBatch(prompts: rows.map { prompts[$0] }, pad: 0)
             var padding = next.padding ?? []
             /// The next token of each row.
@@ -128,10 +143,13 @@ extension LanguageModel {
 /// A model that reads tokens one behind the other.
 struct CachedReader {
     private let model: any LanguageModel
+    private let vocabulary: Int
     private let cache: KeyValueCache
 
-    init(_ model: any LanguageModel, cacheType: DType? = nil) {
+    /// - Parameter vocabulary: rows of the head that are used.
+    init(_ model: any LanguageModel, vocabulary: Int, cacheType: DType? = nil) {
         self.model = model
+        self.vocabulary = vocabulary
         cache = KeyValueCache(layers: model.layerCount, dtype: cacheType)
     }
 
@@ -139,7 +157,7 @@ struct CachedReader {
     func logits(_ tokens: TokenBatch) throws -> Tensor {
         let states = try model.hidden(tokens, cache: cache, capturing: []).last
         let last = try states.narrowed(axis: 1, (tokens.length - 1)..<tokens.length)
-        return try model.head().logits(last.reshaped([tokens.rows, states.shape[2]]))
+        return try model.head().narrowed(to: vocabulary).logits(last.reshaped([tokens.rows, states.shape[2]]))
     }
 
     func keep(_ rows: [Int]) throws { try cache.keep(rows) }

@@ -81,7 +81,8 @@ public struct TextGenerator {
         var written: [Int32] = []
         var shown = ""
         let options = WritingOptions(
-            count: count, sampling: sampling, ends: ignoringEnd ? [] : ends, cacheType: cacheType)
+            count: count, sampling: sampling, ends: ignoringEnd ? [] : ends, cacheType: cacheType,
+            vocabulary: tokenizer.idLimit)
         let tokens = try model.generate([ids], options) { _, token in
             written.append(token)
             let text = try continuation(of: opening, ids, written)

@@ -1,5 +1,6 @@
 import RetortKernels
 import RetortRuntime
+import RetortSupport
 
 /// How the next token is chosen from its logits: filters in the order of Hugging Face's library (repetition penalty, temperature, top-k,
 /// top-p, min-p), then a draw by counter. All of it on the device; the tokens alone come back.
@@ -35,6 +36,24 @@ public struct TokenSampling: Sendable {
         self.seed = seed
     }
 
+    /// Whether tokens are drawn as the model predicts them, changed by nothing.
+    public var isPlain: Bool {
+        temperature == 1 && topK == nil && topP ?? 1 == 1 && minP == nil && repetitionPenalty == 1
+    }
+
+    /// In words: "at temperature 0.9, top-p 0.95", "greedily".
+    public var words: String {
+        func number(_ name: String, _ value: Double?) -> String? {
+            value.map { name + " " + NumberFormat.significant($0) }
+        }
+        let parts = [
+            temperature == 0 ? "greedily" : number("at temperature", temperature), topK.map { "top-k \($0)" },
+            number("top-p", topP), number("min-p", minP),
+            number("repetition penalty", repetitionPenalty == 1 ? nil : repetitionPenalty),
+        ]
+        return parts.compactMap { $0 }.joined(separator: ", ")
+    }
+
     /// What is drawn for one row at one step. Draws do not depend on which rows are written side by side.
     public struct Draw: Sendable {
         /// Of the text among all that are written with this seed.
@@ -68,8 +87,9 @@ public struct TokenSampling: Sendable {
         return try device.read(tokens, as: Int32.self)
     }
 
-    /// The logits that are left, −∞ for tokens that were taken out. A temperature of 0 divides by nothing.
-    func filtered(_ logits: Tensor, previous: [[Int32]]) throws -> Tensor {
+    /// The logits `[rows, vocabulary]` that are left, −∞ for tokens that were taken out. A temperature of 0 divides by nothing.
+    /// - `previous`: of each row, tokens of prompt and answer so far.
+    public func filtered(_ logits: Tensor, previous: [[Int32]]) throws -> Tensor {
         let device = logits.device
         let op = FilterLogits(
             repetitionPenalty: Float(repetitionPenalty), temperature: temperature > 0 ? Float(temperature) : 1,

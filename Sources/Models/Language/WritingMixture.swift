@@ -18,15 +18,19 @@ struct MixtureReader {
     private let reader: CachedReader
     private let share: Float
 
-    /// - Parameter vocabulary: the writer's.
-    /// - Throws: `TensorError` for a model of another vocabulary and for an impossible share.
-    init(_ mixture: WritingMixture, vocabulary: Int) throws {
-        guard mixture.model.vocabulary == vocabulary else {
-            throw TensorError("a mixture of vocabularies of \(vocabulary) and \(mixture.model.vocabulary) tokens")
+    /// - Parameters:
+    ///   - writer: the writer's vocabulary.
+    ///   - limit: the tokens that are written, the first ones; nil: all.
+    /// - Throws: `TensorError` for a model of another vocabulary, unless what is written is among the tokens of both, and for an impossible
+    ///   share.
+    init(_ mixture: WritingMixture, writer: Int, limit: Int? = nil) throws {
+        let other = mixture.model.vocabulary
+        guard other == writer || limit.map({ $0 <= min(other, writer) }) ?? false else {
+            throw TensorError("a mixture of vocabularies of \(writer) and \(other) tokens")
         }
         guard (0...1).contains(mixture.share) else { throw TensorError("a share of \(mixture.share) of a mixture") }
         mixture.model.setTraining(false)
-        reader = CachedReader(mixture.model)
+        reader = CachedReader(mixture.model, vocabulary: min(limit ?? other, other))
         share = mixture.share
     }
 

@@ -46,6 +46,7 @@ enum GoldenFamilies {
         "losses/uld": universal,
         "misc/number_formats": NumberFormatFamily(),
         "misc/optimizers": optimizers,
+        "misc/sampling": sampling,
         "misc/schedules": ScheduleFamily(),
     ]
 }

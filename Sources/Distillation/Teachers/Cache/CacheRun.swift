@@ -83,9 +83,11 @@ public final class CacheRun {
             longest: read.map(\.summary.longest).max() ?? 0, largest: read.map(\.largestToken).max() ?? 0,
             as: "teacher", at: teacher?.location)
         let signals = try recipe.cachedSignals(of: model, states, on: device)
+        // Of a head that is longer than the tokenizer the tokens alone: students have heads of other lengths.
+        let vocabulary = min(model.vocabulary, examples.tokenizer?.tokens ?? model.vocabulary)
         let identity = CacheIdentity(
             teacher: try LanguageModelDirectory.digest(folder, dtype: dtype), tokenizer: try examples.tokenizerDigest(),
-            vocabulary: model.vocabulary, kept: kept.clamped(to: model.vocabulary), bits: bits, signals: signals,
+            vocabulary: vocabulary, kept: kept.clamped(to: vocabulary), bits: bits, signals: signals,
             config: model.json)
         let writer = try TeacherCacheWriter(path, identity: identity)
         let texts = CachedTexts(train: corpus, heldOut: examples.test.answered)
@@ -95,7 +97,8 @@ public final class CacheRun {
         self.progress = progress
         data = texts
         pad = examples.pad
-        reading = TeacherReading(model: model, kept: identity.kept, signals: signals, device: device)
+        reading = TeacherReading(
+            model: model, vocabulary: vocabulary, kept: identity.kept, signals: signals, device: device)
         var seen: Set<CacheAddress> = []
         missing = (0..<texts.count).filter { number in
             let example = texts.example(number)

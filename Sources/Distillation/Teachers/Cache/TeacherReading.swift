@@ -7,6 +7,8 @@ import RetortSupport
 /// Asks a live teacher what a cache keeps.
 struct TeacherReading {
     let model: any LanguageModel
+    /// Rows of its head that are looked at, the first ones.
+    let vocabulary: Int
     let kept: KeptClasses
     var signals = KeptSignals.none
     let device: Device
@@ -17,7 +19,7 @@ struct TeacherReading {
         try Autograd.withoutGradients {
             let read = try model.hidden(TokenBatch(batch), capturing: signals.paths)
             let vectors = try signals.read(read.signals, on: device)
-            let head = try model.head()
+            let head = try model.head().narrowed(to: vocabulary)
             let places = batch.targets.indices.filter { batch.targets[$0] >= 0 }
             let hidden = try read.last.reshaped([batch.tokens.count, head.hidden]).gatherRows(
                 places.map(Int32.init), shape: [places.count])

@@ -91,8 +91,8 @@ struct CheckpointPlace {
     /// `<arm>/seed-<n>/checkpoints`.
     let folder: String
     let spec: CheckpointSpec
-    /// Takes back the lines of metrics.jsonl about the arm's seed that come after so many.
-    let forget: (_ keeping: Int) throws -> Void
+    /// Takes back the lines of metrics.jsonl about a generation of the arm's seed that come after so many.
+    let forget: (_ generation: Int?, _ keeping: Int) throws -> Void
 
     /// - Parameter name: of one of several trainings there; "" for the only one.
     func checkpoints(_ name: String = "") -> Checkpoints { Checkpoints(in: folder, name: name, spec) }

@@ -326,7 +326,7 @@ final class EncoderRun: RecipeRun {
     }
 
     private func say(_ line: String) throws {
-        progress.line(line)
+        progress.end(line)
         try directory.note(line)
     }
 }

@@ -62,7 +62,7 @@ final class EncoderTrainer {
                 models: models, student: [path: [student.embeddingWidth]],
                 teacher: teacher.map { [path: [$0.embeddingWidth]] } ?? [:], classes: student.width,
                 examples: lesson.count, name: "\(name).\(index)", seed: seed, device: student.device)
-            return (term, try Self.placed(at: term.location) { try objective.term(context) })
+            return (term, try RetortError.placed(at: term.location) { try objective.term(context) })
         }
         inner = try terms.enumerated().compactMap { index, term in
             guard case .inner(let objective) = term.loss else { return nil }
@@ -84,15 +84,6 @@ final class EncoderTrainer {
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
         order = EpochOrder(seed: seed)
         progress = TrainingProgress(epochs: epochs)
-    }
-
-    /// A recipe's error gets the place of the loss where it has none.
-    private static func placed<T>(at location: RetortError.Location?, _ body: () throws -> T) throws -> T {
-        do {
-            return try body()
-        } catch let error as RetortError where error.exit == .recipe && error.location == nil {
-            throw RetortError.recipe(error.what, at: location, why: error.why, help: error.help)
-        }
     }
 
     /// Some steps, fewer when a signal asked to stop, or something else does.

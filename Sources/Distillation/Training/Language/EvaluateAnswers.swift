@@ -196,7 +196,8 @@ private struct AnsweringModel {
     private func write(
         _ prompts: [[Int32]], _ options: AnswerOptions, _ body: (Int, [Int32]) throws -> Void
     ) throws {
-        let writing = WritingOptions(count: options.count, sampling: options.sampling, ends: ends)
+        let writing = WritingOptions(
+            count: options.count, sampling: options.sampling, ends: ends, vocabulary: tokenizer.idLimit)
         for start in stride(from: 0, to: prompts.count, by: Self.batch) {
             let part = start..<min(start + Self.batch, prompts.count)
             let written = try entry.model.generate(Array(prompts[part]), writing, texts: Array(part))

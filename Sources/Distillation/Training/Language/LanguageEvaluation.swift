@@ -131,13 +131,15 @@ struct LanguageEvaluation: Sendable {
                 let (places, best) = try add(logits, own, on: device)
                 let weights = try device.compute.view(
                     own.map { $0 == LanguageBatch.ignored ? 0 : 1 } as [Float], [own.count])
+                // Heads are often longer than the vocabulary that a cache is of.
+                let compared = kept.classes < head.classes ? try logits.narrowed(axis: 1, 0..<kept.classes) : logits
                 func divergence(_ kind: DivergenceKind) throws -> [Float] {
-                    try logits.divergence(
+                    try compared.divergence(
                         SparseDivergence(kind), teacher: kept.slice(range), rowWeights: weights
                     ).perRow.values()
                 }
                 let (there, back) = (try divergence(.forwardKL), try divergence(.reverseKL))
-                compared += places.count
+                self.compared += places.count
                 for place in places {
                     forward += Double(there[place])
                     reverse += Double(back[place])

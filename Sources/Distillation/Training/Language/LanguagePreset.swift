@@ -18,6 +18,10 @@ struct LanguagePreset: Sendable {
 
     static let all = [
         LanguagePreset(
+            "hinton",
+            "0.9·T²·KL + 0.1·cross entropy at T = 2; Hinton et al. 2015 name no numbers: a weight much lower for the hard labels",
+            objective: "[{loss: hinton, temperature: 2, alpha: 0.9}]"),
+        LanguagePreset(
             "mdistiller", "0.9·T²·KL + 0.1·cross entropy at T = 4, as mdistiller's KD",
             objective: "[{loss: forward-kl, temperature: 4, alpha: 0.9}]"),
         LanguagePreset(
@@ -69,7 +73,7 @@ struct LanguagePreset: Sendable {
 
     /// Of encoders that guess masked tokens.
     static let masked =
-        all.filter { ["mdistiller", "torchtune", "tinybert", "minilm"].contains($0.name) } + [
+        all.filter { ["hinton", "mdistiller", "torchtune", "tinybert", "minilm"].contains($0.name) } + [
             LanguagePreset(
                 "distilbert",
                 "DistilBERT's three losses: 5·T²·KL at T = 2 and cosine of the last hidden states over all tokens, twice cross entropy over the masked ones; the paper's script compares predictions at the masked ones alone with --restrict_ce_to_mask: on: masked",

@@ -148,6 +148,13 @@ extension LanguageRecipe.Arm {
                     "the loss \(word) is about tokens that were drawn, and none is at temperature 0",
                     at: rollouts.location, help: "say `temperature: 1`")
             }
+            guard term.objective.needs != .drawn || rollouts.sampling.isPlain else {
+                throw RetortError.recipe(
+                    "the loss \(word) is about tokens drawn as models predict them, and they are drawn \(rollouts.sampling.words)",
+                    at: rollouts.location,
+                    why: "what a token counts is how likely the models find it over how likely it was to be drawn",
+                    help: "say `temperature: 1`, and remove top-k, top-p, min-p and repetition-penalty")
+            }
         }
         if let rollouts, let writes = rollouts.teacher,
             let (loss, term) = zip(losses, terms).first(where: { $0.1.objective.needs != .any }),

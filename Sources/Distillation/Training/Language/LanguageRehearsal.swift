@@ -128,18 +128,17 @@ extension LanguageRun {
         at place: RetortError.Location?
     ) throws {
         let sizes = "the teacher has a vocabulary of \(teacher.vocabulary), the student one of \(student.vocabulary)"
-        guard teacher.model != nil, let tokens = teacher.tokens.count,
-            tokens <= min(teacher.vocabulary, student.vocabulary)
-        else {
+        guard let tokens = teacher.tokens.count, tokens <= min(teacher.vocabulary, student.vocabulary) else {
             throw RetortError.recipe(
                 sizes, at: place,
-                why: teacher.model == nil
-                    ? "a cache has the predictions of all of the teacher's classes"
-                    : "nothing says which of their tokens are the same, so they cannot be compared token by token",
+                why: "nothing says which of their tokens are the same, so they cannot be compared token by token",
                 help: "data of kind text have a tokenizer that does")
         }
-        if case .mixed? = arm.rollouts?.kind, arm.rollouts?.teacher == teacher.name {
-            throw RetortError.recipe(sizes, at: arm.rollouts?.location, why: "they cannot write together")
+        guard teacher.model != nil || tokens == teacher.vocabulary else {
+            throw RetortError.recipe(
+                sizes, at: place,
+                why: "the teacher's cache is of all rows of its head, and the tokenizer has \(tokens) tokens",
+                help: "make it again: `retort cache` keeps the tokenizer's tokens alone")
         }
     }
 }

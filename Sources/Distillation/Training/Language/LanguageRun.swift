@@ -383,7 +383,7 @@ final class LanguageRun: RecipeRun {
     }
 
     func say(_ line: String) throws {
-        progress.line(line)
+        progress.end(line)
         try directory.note(line)
     }
 }

@@ -22,7 +22,8 @@ extension LanguageRun {
             var sampling = rollouts.sampling
             sampling.seed = seed
             return RolloutWriter(
-                count: rollouts.count, sampling: sampling, ends: ends, models: models,
+                count: rollouts.count, sampling: sampling, ends: ends, models: models, speakers: speakers,
+                tokens: tokenizer?.idLimit,
                 rows: training.microBatch ?? training.batch)
         }
         func batches(_ corpus: TokenizedCorpus) throws -> LanguageBatches {

@@ -65,7 +65,7 @@ struct WrittenAnswers {
         if !teachers.isEmpty {
             let texts = try write(
                 Array(prompts.indices), model, TokenSampling(temperature: 1, seed: 1), ends,
-                readBy: teachers.compactMap(\.model))
+                readBy: teachers)
             let corpus = try TokenizedCorpus(texts.map(\.example))
             let own = try LanguageEvaluation(
                 model, LanguageBatches(measuring: corpus, pad: pad), teachers: teachers, on: device)
@@ -77,10 +77,12 @@ struct WrittenAnswers {
     /// - Parameter numbers: of the prompts.
     private func write(
         _ numbers: [Int], _ model: any LanguageModel, _ sampling: TokenSampling, _ ends: Set<Int32>,
-        readBy others: [any LanguageModel] = []
+        readBy teachers: [LanguageTeacher] = []
     ) throws -> [RolloutText] {
         let writer = RolloutWriter(
-            count: spec.count, sampling: sampling, ends: ends, models: [model] + others, rows: Self.rows)
+            count: spec.count, sampling: sampling, ends: ends, models: [model] + teachers.compactMap(\.model),
+            speakers: [model] + teachers.filter(\.readsStudents).compactMap(\.model), tokens: tokenizer?.idLimit,
+            rows: Self.rows)
         return try writer.answers(to: numbers.map { prompts[$0] }, by: model, numbers: numbers)
     }
 }

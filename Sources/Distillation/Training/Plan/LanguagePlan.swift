@@ -351,7 +351,7 @@ struct LanguagePlan {
         sampling.seed = seed
         // No token ends a text: each is as long as it can be.
         return RolloutWriter(
-            count: rollouts.count, sampling: sampling, ends: [], models: models,
+            count: rollouts.count, sampling: sampling, ends: [], models: models, speakers: models, tokens: nil,
             rows: training.spec.microBatch ?? training.spec.batch)
     }
 

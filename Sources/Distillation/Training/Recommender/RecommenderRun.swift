@@ -136,9 +136,9 @@ public final class RecommenderRun: RecipeRun {
             model, arena, terms: terms, teacher: teacher, name: role, spec: training, seed: seed, on: device)
         let place = CheckpointPlace(
             folder: directory.folder(role, seed) + "/checkpoints", spec: recipe.checkpoint,
-            forget: { try self.directory.forget(role, seed, keeping: $0) })
+            forget: { try self.directory.forget(role, seed, generation: $0, keeping: $1) })
         let epochs = try EpochTraining(trainer, place.checkpoints(), on: device)
-        try place.forget(epochs.curve.points.count)
+        try place.forget(nil, epochs.curve.points.count)
         if epochs.goesOn { try say("\(role) seed \(seed): goes on from epoch \(epochs.curve.passes + 1)") }
         let result: SeedResult
         do {
@@ -192,7 +192,7 @@ public final class RecommenderRun: RecipeRun {
     }
 
     private func say(_ line: String) throws {
-        progress.line(line)
+        progress.end(line)
         try directory.note(line)
     }
 }

@@ -19,8 +19,7 @@ public struct BornAgainScheme: Scheme {
         for generation in 1..<generations {
             // Later generations start from weights of their own: nothing is handed down but the answers.
             let (model, arena) = try session.student(number: generation)
-            try session.fit(
-                try session.trainer(model, arena, teacher: teacher), label: "generation \(generation)", isLast: false)
+            try session.fit(try session.trainer(model, arena, teacher: teacher), generation: generation)
             teacher = LocalTeacher(model, seeing: session.view)
         }
         let (model, arena) = try session.student()

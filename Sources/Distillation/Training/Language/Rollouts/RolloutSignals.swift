@@ -39,18 +39,20 @@ public struct RolloutSignals: Sendable {
     /// How likely student and teacher find what was written.
     /// - Parameters:
     ///   - share: the teacher's share of the distribution that tokens were drawn from.
+    ///   - classes: how many of their classes, the first ones, both are asked about; nil: all.
     ///   - rows: texts of one forward pass.
     ///   - device: the student's.
     static func measure(
-        _ texts: [RolloutText], student: any LanguageModel, teacher: LanguageTeacher, share: Float, rows: Int,
+        _ texts: [RolloutText], student: any LanguageModel, teacher: LanguageTeacher, share: Float,
+        classes: Int? = nil, rows: Int,
         pad: Int32, on device: Device
     ) throws -> [RolloutText] {
         var measured: [RolloutText] = []
         for start in stride(from: 0, to: texts.count, by: rows) {
             let part = Array(texts[start..<min(texts.count, start + rows)])
             let batch = RolloutBatch(part, pad: pad).batch
-            let own = try student.logProbabilities(batch, on: device)
-            let theirs = try teacher.logProbabilities(batch)
+            let own = try student.logProbabilities(batch, classes: classes, on: device)
+            let theirs = try teacher.logProbabilities(batch, classes: classes)
             for (row, text) in part.enumerated() {
                 let first = row * batch.length + text.prompt.count - 1
                 let places = first..<first + text.answer.count
@@ -71,11 +73,13 @@ public struct RolloutSignals: Sendable {
 
 extension LanguageModel {
     /// ln q(target) at each place `[rows, length]`, 0 where there is none. No gradients.
-    func logProbabilities(_ batch: LanguageBatch, on device: Device) throws -> [Float] {
+    /// - Parameter classes: q is among so many of the first; nil: among all.
+    func logProbabilities(_ batch: LanguageBatch, classes: Int? = nil, on device: Device) throws -> [Float] {
         setTraining(false)
         return try Autograd.withoutGradients {
             let labels = try device.compute.view(batch.targets, [batch.targets.count], .i32)
-            return try hidden(TokenBatch(batch)).last.chunkedLogProbabilities(labels, head: head()).values()
+            let head = try head().narrowed(to: classes ?? vocabulary)
+            return try hidden(TokenBatch(batch)).last.chunkedLogProbabilities(labels, head: head).values()
         }
     }
 }

@@ -115,7 +115,8 @@ final class RolloutSource {
     private func measured(_ texts: [RolloutText], share: Float) throws -> [RolloutText] {
         guard wantsSignals, let teacher else { return texts }
         return try RolloutSignals.measure(
-            texts, student: student, teacher: teacher, share: share, rows: writer.rows, pad: data.pad, on: device)
+            texts, student: student, teacher: teacher, share: share, classes: writer.measured, rows: writer.rows,
+            pad: data.pad, on: device)
     }
 
     /// Looks at the held-out loss now and then: where it has risen, the data are worn out, and more is learned from the student's texts.

@@ -132,8 +132,6 @@ struct RolloutSpec: Sendable {
     /// In words, for the printed contract.
     var contract: String {
         func number(_ x: Double) -> String { NumberFormat.significant(x) }
-        let drawn =
-            sampling.temperature == 0 ? "greedily" : "at temperature \(number(sampling.temperature))"
         let texts: String =
             switch kind {
             case .teacher(let spec): "texts of the teacher, \(spec.contract)"
@@ -148,7 +146,7 @@ struct RolloutSpec: Sendable {
             case .pairs(let spec):
                 "the \(spec.chosen.rawValue)'s and the student's answers to \(spec.collect) prompts, \(spec.epochs) passes over them"
             }
-        return "\(texts), written \(drawn), up to \(count) tokens"
+        return "\(texts), written \(sampling.words), up to \(count) tokens"
     }
 
     static let field = RecipeField(

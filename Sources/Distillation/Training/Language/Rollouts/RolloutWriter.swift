@@ -13,9 +13,22 @@ struct RolloutWriter {
     let rows: Int
     /// Tokens of a text at most, so that every model that reads it can.
     let longest: Int
+    /// Tokens that are written: those that all who write or read have a row for, and the tokenizer a text.
+    let vocabulary: Int?
+    /// Over which of their classes models are asked how likely what was written is; nil: over all, which are the same for all.
+    let measured: Int?
 
-    /// - Parameter models: those that will read the texts.
-    init(count: Int, sampling: TokenSampling, ends: Set<Int32>, models: [any LanguageModel], rows: Int) {
+    /// - Parameters:
+    ///   - models: those that will read the texts.
+    ///   - speakers: those of them whose tokens the texts are written in.
+    ///   - tokens: of the tokenizer; nil where there is none.
+    init(
+        count: Int, sampling: TokenSampling, ends: Set<Int32>, models: [any LanguageModel],
+        speakers: [any LanguageModel], tokens: Int?, rows: Int
+    ) {
+        let sizes = Set(speakers.map(\.vocabulary))
+        vocabulary = sizes.union([tokens].compactMap { $0 }).min()
+        measured = sizes.count > 1 ? vocabulary : nil
         self.count = count
         self.sampling = sampling
         self.ends = ends
@@ -33,7 +46,7 @@ struct RolloutWriter {
         isTeachers: Bool = false
     ) throws -> [RolloutText] {
         let prompts = prompts.map { Array($0.suffix(max(1, longest - 1))) }
-        let options = WritingOptions(count: count, sampling: sampling, ends: ends)
+        let options = WritingOptions(count: count, sampling: sampling, ends: ends, vocabulary: vocabulary)
         var texts: [RolloutText] = []
         for start in stride(from: 0, to: prompts.count, by: rows) {
             let part = start..<min(prompts.count, start + rows)
