@@ -35,28 +35,100 @@ struct ChatTemplateTests {
         }
     }
 
-    @Test("Llama 2, Zephyr, Alpaca, Vicuna as Jinja renders them; what they cannot write is refused")
-    func fixtures() throws {
-        let file = try JSONCursor.read(Project.root + "/Tests/Fixtures/chat-templates.json")
+    /// A format of the fixture: how conversations are written in it, and how it is come by.
+    struct Written: Sendable, CustomTestStringConvertible {
+        let name: String
+        let template: String?
+        let jinja: String
+        let shape: String
+        let cases: [JSONCursor]
+        /// Published templates that write it: shape and name.
+        let published: [(shape: String, template: String)]
+
+        var testDescription: String { name }
+
+        /// Every way to come by the format.
+        func templates() throws -> [ChatTemplate] {
+            try (template.map { [try ChatTemplate.named($0)] } ?? [])
+                + published.map { try #require(KnownTemplates.byShape[$0.shape], "\(name), \($0.shape)") }
+        }
+    }
+
+    private static let fixture = Result { try JSONCursor.read(Project.root + "/Tests/Fixtures/chat-templates.json") }
+
+    static func formats() throws -> [Written] {
+        let file = try fixture.get()
+        let published = try file.member("published").elements().map {
+            (
+                format: try $0.member("format").string(), shape: try $0.member("shape").string(),
+                template: try $0.member("template").string()
+            )
+        }
+        return try file.member("formats").elements().map { entry in
+            let name = try entry.member("format").string()
+            return Written(
+                name: name, template: try entry.optional("template")?.string(),
+                jinja: try entry.member("jinja").string(), shape: try entry.member("shape").string(),
+                cases: try entry.member("cases").elements(),
+                published: published.filter { $0.format == name }.map { ($0.shape, $0.template) })
+        }
+    }
+
+    @Test(
+        "a format as Jinja renders it, and where the answers are; what it cannot write is refused",
+        arguments: try formats())
+    func fixtures(_ format: Written) throws {
+        let file = try Self.fixture.get()
         let (bos, eos) = (try file.member("bos").string(), try file.member("eos").string())
-        let cases = try file.member("cases").elements()
-        try #require(cases.count == 72)
-        for (index, entry) in cases.enumerated() {
-            let name = try entry.member("template").string()
-            let template = try ChatTemplate.named(name)
-            let turns = try messages(entry)
-            let prompt = try entry.member("add_generation_prompt").bool()
-            if let wanted = try entry.optional("text") {
-                let text = try template.render(turns, addGenerationPrompt: prompt, bos: bos, eos: eos)
-                _ = expectSame(text, try wanted.string(), "case \(index), \(name)")
-            } else {
-                let error = thrown(RetortError.self) {
-                    _ = try template.render(turns, addGenerationPrompt: prompt, bos: bos, eos: eos)
+        let conversations = try file.member("conversations").elements()
+        let templates = try format.templates()
+        try #require(!templates.isEmpty && format.cases.count == 2 * conversations.count)
+        for entry in format.cases {
+            let number = try entry.member("conversation").int()
+            let place = "\(format.name), conversation \(number)"
+            let turns = try conversations[number].elements().map {
+                ChatMessage(role: try $0.member("role").string(), content: try $0.member("content").string())
+            }
+            let prompt = try entry.member("prompt").bool()
+            for template in templates {
+                guard let wanted = try entry.optional("text") else {
+                    let error = thrown(RetortError.self) {
+                        _ = try template.render(turns, addGenerationPrompt: prompt, bos: bos, eos: eos)
+                    }
+                    #expect(error?.exit == .badData, "\(place)")
+                    continue
                 }
-                #expect(error?.exit == .badData, "case \(index), \(name)")
+                let chat = try template.format.write(turns, prompt, bos: bos, eos: eos)
+                _ = expectSame(chat.text, try wanted.string(), place)
+                let answers = try entry.member("answers").elements().map { range in
+                    let bounds = try range.elements().map { try $0.int() }
+                    return bounds[0]..<bounds[1]
+                }
+                #expect(chat.answers == answers, "\(place)")
+                #expect(answers.count == turns.count { $0.role == "assistant" }, "\(place)")
             }
         }
     }
+
+    @Test("the fixture has every name and every published template")
+    func coverage() throws {
+        let formats = try Self.formats()
+        #expect(formats.count == 29 && formats.map(\.cases.count).reduce(0, +) == 1102)
+        #expect(formats.compactMap(\.template).sorted() == ChatTemplate.names.sorted())
+        let published = formats.flatMap(\.published)
+        #expect(published.count == 42 && Set(published.map(\.shape)) == Set(KnownTemplates.byShape.keys))
+        for entry in published { #expect(KnownTemplates.byShape[entry.shape]?.name == entry.template) }
+        // A template shows a name that can be given.
+        for template in KnownTemplates.byShape.values { #expect(ChatTemplate.names.contains(template.name)) }
+        // Refused, and with nothing in them but what is fixed: neither may be all there is.
+        for format in formats {
+            let texts = try Set(format.cases.compactMap { try $0.optional("text")?.string() })
+            #expect(texts.count >= 7, "\(format.name)")
+        }
+    }
+
+    @Test("the shape of a text is the one that the fixture's script takes", arguments: try formats())
+    func shape(_ format: Written) throws { #expect(TemplateShape.digest(format.jinja) == format.shape) }
 
     @Test(
         "a conversation to ids with Qwen2's vocabulary",
@@ -124,21 +196,5 @@ struct ChatTemplateTests {
         #expect(thrown(RetortError.self) { _ = try bare.chatTemplate() }?.what == "the tokenizer has no chat template")
         let name = try #require(thrown(RetortError.self) { _ = try ChatTemplate.named("lama3") })
         #expect(name.exit == .usage && name.help.contains("'llama"))
-    }
-
-    @Test("published templates by their shape")
-    func published() throws {
-        let turns = [ChatMessage(role: "user", content: " Hi\n"), ChatMessage(role: "assistant", content: "Yes")]
-        let wanted = [
-            "chatml": "<|im_start|>user\n Hi\n<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>\n",
-            "llama2": "<s>[INST] Hi [/INST] Yes </s>", "zephyr": "<|user|>\n Hi\n</s>\n<|assistant|>\nYes</s>\n",
-        ]
-        var seen = Set<String>()
-        for template in KnownTemplates.byShape.values {
-            seen.insert(template.name)
-            let text = try template.render(turns, addGenerationPrompt: false, bos: "<s>", eos: "</s>")
-            if let wanted = wanted[template.name] { #expect(text == wanted) }
-        }
-        #expect(seen.isSuperset(of: ["chatml", "qwen", "llama2", "llama3", "zephyr"]))
     }
 }

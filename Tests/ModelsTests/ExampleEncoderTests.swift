@@ -37,7 +37,11 @@ struct ExampleEncoderTests {
             ("chatml", ["4<|im_end|>", "It is 9.<|im_end|>"]), ("qwen", ["4<|im_end|>", "It is 9.<|im_end|>"]),
             ("llama2", [" 4 </s>", " It is 9. </s>"]), ("llama3", ["4<|eot_id|>", "It is 9.<|eot_id|>"]),
             ("zephyr", ["4</s>", "It is 9.</s>"]), ("alpaca", ["4</s>", "It is 9.</s>"]),
-            ("vicuna", [" 4</s>", " It is 9.</s>"]),
+            ("vicuna", [" 4</s>", " It is 9.</s>"]), ("llama3.1", ["4<|eot_id|>", "It is 9.<|eot_id|>"]),
+            ("mistral", [" 4</s>", " It is 9.</s>"]), ("qwen2.5", ["4<|im_end|>", "It is 9.<|im_end|>"]),
+            ("qwen3", ["4<|im_end|>", "<think>\n\n</think>\n\nIt is 9.<|im_end|>"]),
+            ("qwen3-instruct", ["4<|im_end|>", "It is 9.<|im_end|>"]),
+            ("smollm2", ["4<|im_end|>", "It is 9.<|im_end|>"]),
         ])
     func assistantOnly(_ name: String, _ wanted: [String]) throws {
         let tokenizer = try TinyTokenizer.make(merges: [("i", "s"), ("Ġ", "is"), ("Ċ", "Ċ")])
@@ -68,6 +72,26 @@ struct ExampleEncoderTests {
         let all = try ExampleEncoder(tokenizer, template: template, options: .init(targets: .everything))
         let everything = try Self.example(all.encode(TextRecord(.conversation(Self.turns))))
         #expect(everything.isTarget == [false] + [Bool](repeating: true, count: example.count - 1))
+    }
+
+    @Test("reasoning of earlier turns is neither read nor learned; that of the last turn is")
+    func reasoning() throws {
+        let tokenizer = try TinyTokenizer.make()
+        let turns = [
+            TextMessage(.user, "2+2?"), TextMessage(.assistant, "<think>\nTwo.\n</think>\n\n4"),
+            TextMessage(.user, "3*3?"), TextMessage(.assistant, "<think>\nThree.\n</think>\n\n9"),
+        ]
+        for (name, wanted) in [
+            ("qwen3", ["4<|im_end|>", "<think>\nThree.\n</think>\n\n9<|im_end|>"]),
+            ("qwen3-thinking", ["4<|im_end|>", "Three.\n</think>\n\n9<|im_end|>"]),
+            ("deepseek-r1", ["\n\n4<｜end▁of▁sentence｜>", "\n\n9<｜end▁of▁sentence｜>"]),
+            ("qwen3-instruct", turns.filter { $0.role == .assistant }.map { $0.content + "<|im_end|>" }),
+        ] {
+            let encoder = try ExampleEncoder(tokenizer, template: .named(name))
+            let example = try Self.example(encoder.encode(TextRecord(.conversation(turns))))
+            #expect(try Self.learned(example, tokenizer) == wanted, "\(name)")
+            #expect(try tokenizer.decode(example.tokens).contains("Two.") == (name == "qwen3-instruct"), "\(name)")
+        }
     }
 
     @Test("tokens and targets of one turn, written out")

@@ -1,121 +1,113 @@
 """Makes Tests/Fixtures/chat-templates.json: conversations as Jinja renders them for each chat format.
 
     pip install jinja2==3.1.6
-    python scripts/tokenizers/chat_templates.py Tests/Fixtures/chat-templates.json
+    python scripts/tokenizers/chat_templates.py Tests/Fixtures/chat-templates.json [FOLDER]
 
-Written from the formats' own descriptions, rendered with the settings of Hugging Face (`trim_blocks`, `lstrip_blocks`). ChatML, Qwen2
-and Llama 3 are in Tests/Fixtures/golden/tokenizers/chat_templates.json.
+The formats are written from their own descriptions (chat_formats.py) and rendered with the settings of Hugging Face (`trim_blocks`,
+`lstrip_blocks`). Published templates (published_templates.py) are not part of Retort. Of a folder of such texts, `*.jinja`, each that is known
+by its shape is rendered too: where its format writes a conversation it must write the same, and where it refuses one the format must. All that
+are known have to be there. Without a clock, as Llama 3.2 asks for one.
 """
 
 import json
+import pathlib
 import sys
 
+from chat_formats import CONVERSATIONS, FORMATS
 from jinja2.exceptions import TemplateError
+from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from published_templates import PUBLISHED
+from template_shape import digest
 
-ALPACA = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-VICUNA = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite "
-    "answers to the user's questions."
-)
-# The system turn apart from the others, which are of user and assistant.
-SPLIT = """
-{%- if messages[0].role == 'system' -%} {%- set system, turns = messages[0].content, messages[1:] -%}
-{%- else -%} {%- set system, turns = default, messages -%} {%- endif -%}
-"""
-ONLY = "{%- if turn.role not in ['user', 'assistant'] -%} {{ fail() }} {%- endif -%}"
-
-FORMATS = {
-    # Llama 2: https://github.com/meta-llama/llama, `chat_completion`
-    "llama2": SPLIT
-    + """
-{%- for turn in turns -%}
-    {%- if turn.role != ['user', 'assistant'][loop.index0 % 2] -%} {{ fail() }} {%- endif -%}
-    {%- set text = turn.content -%}
-    {%- if loop.first and system is not none -%}
-        {%- set text = '<<SYS>>\\n' ~ system ~ '\\n<</SYS>>\\n\\n' ~ text -%}
-    {%- endif -%}
-    {%- if turn.role == 'user' -%} {{ bos ~ '[INST] ' ~ text.strip() ~ ' [/INST]' }}
-    {%- else -%} {{ ' ' ~ text.strip() ~ ' ' ~ eos }} {%- endif -%}
-{%- endfor -%}
-""",
-    # Zephyr: model card of HuggingFaceH4/zephyr-7b-beta
-    "zephyr": """
-{%- for turn in messages -%}
-    {%- if turn.role not in ['system', 'user', 'assistant'] -%} {{ fail() }} {%- endif -%}
-    {{ '<|' ~ turn.role ~ '|>\\n' ~ turn.content ~ eos ~ '\\n' }}
-{%- endfor -%}
-{%- if prompt -%} {{ '<|assistant|>\\n' }} {%- endif -%}
-""",
-    # Alpaca: https://github.com/tatsu-lab/stanford_alpaca, `PROMPT_DICT`
-    "alpaca": SPLIT
-    + "{{ bos ~ system }}{%- for turn in turns -%}"
-    + ONLY
-    + """
-    {%- if turn.role == 'user' -%} {{ '\\n\\n### Instruction:\\n' ~ turn.content }}
-    {%- else -%} {{ '\\n\\n### Response:' ~ turn.content ~ eos }} {%- endif -%}
-{%- endfor -%}
-{%- if prompt -%} {{ '\\n\\n### Response:' }} {%- endif -%}
-""",
-    # Vicuna 1.1: https://github.com/lm-sys/FastChat, `vicuna_v1.1`
-    "vicuna": SPLIT
-    + "{{ bos ~ system ~ ' ' }}{%- for turn in turns -%}"
-    + ONLY
-    + """
-    {%- if turn.role == 'user' -%} {{ 'USER: ' ~ turn.content ~ ' ' }}
-    {%- else -%} {{ 'ASSISTANT: ' ~ turn.content ~ eos }} {%- endif -%}
-{%- endfor -%}
-{%- if prompt -%} {{ 'ASSISTANT:' }} {%- endif -%}
-""",
-}
-DEFAULTS = {"alpaca": ALPACA, "vicuna": VICUNA}
-
-
-def turn(role, content):
-    return {"role": role, "content": content}
-
-
-CONVERSATIONS = [
-    [turn("user", "Hello!")],
-    [turn("system", "Be brief."), turn("user", "What is 2+2?"), turn("assistant", "4"), turn("user", "And  3+3? ")],
-    [turn("user", "line1\nline2\n"), turn("assistant", "")],
-    [turn("system", "你是助手"), turn("user", '😀 "quoted" <b>&amp;</b> {{ 7 * 7 }}\u00a0')],
-    [turn("user", " \u001c a \n"), turn("assistant", "\tb"), turn("user", "c"), turn("assistant", "d ")],
-    [turn("user", "a"), turn("user", "b")],
-    [turn("assistant", "a"), turn("user", "b")],
-    [turn("user", "a"), turn("tool", "b")],
-    [turn("user", "a"), turn("system", "b")],
-]
+BOS, EOS = "<s>", "</s>"
+# Stand round what a model writes, while a text is made.
+OPENS, CLOSES = "\ue000", "\ue001"
 
 
 class Refused(TemplateError):
     pass
 
 
-def fail():
+def fail(*_):
     raise Refused("refused")
 
 
-def main(path):
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["fail"] = fail
-    cases = []
-    for name, text in FORMATS.items():
-        template = environment.from_string(text)
-        for messages in CONVERSATIONS:
-            for prompt in (False, True):
-                try:
-                    rendered = template.render(
-                        messages=messages, prompt=prompt, bos="<s>", eos="</s>", default=DEFAULTS.get(name)
-                    )
-                except Refused:
-                    rendered = None
-                cases.append(
-                    {"template": name, "messages": messages, "add_generation_prompt": prompt, "text": rendered}
-                )
-    with open(path, "w", encoding="ascii") as file:
-        json.dump({"bos": "<s>", "eos": "</s>", "cases": cases}, file, ensure_ascii=True, indent=1)
-        file.write("\n")
+def environment():
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
 
 
-main(sys.argv[1])
+def answers(text):
+    """The text without its marks, and the bytes that were between them."""
+    plain, ranges = "", []
+    for index, piece in enumerate(text.replace(CLOSES, OPENS).split(OPENS)):
+        start = len(plain.encode())
+        plain += piece
+        if index % 2:
+            ranges.append([start, len(plain.encode())])
+    return plain, ranges
+
+
+def cases(form):
+    """A conversation's number, whether an answer is asked for, the text (None when refused), where answers are in it."""
+    template = environment().from_string(form["text"])
+    values = {"bos": BOS, "eos": EOS, "opens": OPENS, "closes": CLOSES, "fail": fail, **form["values"]}
+    for number, messages in enumerate(CONVERSATIONS):
+        for prompt in (False, True):
+            try:
+                text, ranges = answers(template.render(messages=messages, prompt=prompt, **values))
+            except Refused:
+                text, ranges = None, []
+            yield number, prompt, text, ranges
+
+
+def published(text, number, prompt):
+    values = {"bos_token": BOS, "eos_token": EOS, "tools": None, "documents": None, "raise_exception": fail}
+    try:
+        return environment().from_string(text).render(
+            messages=CONVERSATIONS[number], add_generation_prompt=prompt, **values
+        )
+    except Refused:
+        return None
+
+
+def compare(folder, rendered):
+    known = {shape: form for shape, form, _, _ in PUBLISHED}
+    missing, count = dict(known), 0
+    for path in sorted(pathlib.Path(folder).glob("*.jinja")):
+        text = path.read_bytes().decode()
+        form = known.get(digest(text))
+        if form is None:
+            print(f"{path.name}: not known", file=sys.stderr)
+            continue
+        missing.pop(digest(text), None)
+        for number, prompt, wanted, _ in rendered[form]:
+            if wanted is not None:
+                found = published(text, number, prompt)
+                assert found == wanted, (path.name, form, number, prompt, found, wanted)
+                count += 1
+    assert not missing, f"no text of {missing}"
+    print(f"{count} texts of published templates are the same")
+
+
+def main(path, folder=None):
+    rendered = {name: list(cases(form)) for name, form in FORMATS.items()}
+    if folder is not None:
+        compare(folder, rendered)
+    lines = ['{"bos": %s, "eos": %s, "conversations": [' % (json.dumps(BOS), json.dumps(EOS))]
+    lines += [",\n".join(" " + json.dumps(messages) for messages in CONVERSATIONS), '], "formats": [']
+    entries = []
+    for name, form in FORMATS.items():
+        head = {"format": name, "template": form["name"], "jinja": form["text"], "shape": digest(form["text"])}
+        rows = ",\n".join(
+            "  " + json.dumps({"conversation": number, "prompt": prompt, "text": text, "answers": ranges})
+            for number, prompt, text, ranges in rendered[name]
+        )
+        entries.append(" " + json.dumps(head)[:-1] + ', "cases": [\n' + rows + "\n ]}")
+    lines += [",\n".join(entries), '], "published": [']
+    rows = [{"shape": shape, "format": form, "template": name} for shape, form, name, _ in PUBLISHED]
+    lines += [",\n".join(" " + json.dumps(row) for row in rows), "]}"]
+    pathlib.Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+main(*sys.argv[1:])
