@@ -311,6 +311,12 @@ struct ObjectiveTests {
         #expect(try contract("loss: hinton") == "0.9·T²·KL(p‖q) + 0.1·CE(labels, q at T=1), T=4, mean over rows")
         #expect(try contract("loss: reverse-kl, t-squared: false").contains("1·KL(q‖p), T=1"))
         #expect(try contract("loss: jsd, beta: 0.3").contains("beta = 0.3"))
+        for beta in ["0.05", "0.1", "0.95"] {
+            #expect(try contract("loss: jsd, beta: \(beta)").contains("shrink with beta"), "\(beta)")
+        }
+        for beta in ["0", "0.2", "1"] {
+            #expect(try !contract("loss: jsd, beta: \(beta)").contains("shrink with beta"), "\(beta)")
+        }
         #expect(try contract("loss: cross-entropy, label-smoothing: 0.1").contains("smoothing 0.1"))
         // Losses that differ must not read alike; hinton is forward-kl with other defaults.
         var owner: [String: String] = [:]

@@ -149,6 +149,24 @@ struct PromptRunTests {
         }
     }
 
+    @Test("plain text is a text file in the format that the recipe names, or JSON lines")
+    func plain() throws {
+        let place = try PromptPlace()
+        func run(_ plain: String, _ output: String) throws -> RunResults {
+            let arms = "arms: {a: {preset: minillm, rollouts: {kind: mixed, collect: 4, max-new-tokens: 5}}}"
+            let data = "answered.jsonl, test: {every: 4}, plain: {\(plain), max-length: 16}"
+            return try place.start(
+                PromptPlace.recipe(data, arms: arms), output, on: TestBackend.cpu.device()
+            ).run()
+        }
+        let lines = try run("path: prompts.txt, format: lines", "lines")
+        try place.folder.write(
+            (1...16).map { "{\"text\": \"How many after \($0)?\"}\n" }.joined(), to: "plain.jsonl")
+        #expect(facts(lines) == facts(try run("path: plain.jsonl", "json")))
+        let error = thrown(RetortError.self) { _ = try run("path: prompts.txt", "no") }
+        #expect(error?.exit == .badData && error?.help.contains("paragraphs") == true, "\(String(describing: error))")
+    }
+
     @Test("tokens that were not drawn as models predict them are refused where losses count by how they were drawn")
     func drawn() throws {
         let place = try PromptPlace()

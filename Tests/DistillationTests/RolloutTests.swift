@@ -62,6 +62,26 @@ struct RolloutTests {
         #expect(second.signals?.teacher == [-8, 0, 0, 0, 0] && second.signals?.importance[0] == 4)
     }
 
+    @Test("DistiLLM's threshold rises with the held-out loss; below it texts are new or a buffer's")
+    func threshold() {
+        var threshold = ReplayThreshold(value: 0)
+        var seen: [Double] = []
+        // The first loss is what the others are compared with; a fall changes nothing, nor what they are compared with.
+        for loss in [3, 2.875, 3.0625, 3.125, 3.1875, 3.25, 3.375] {
+            threshold.see(loss, tolerance: 0.125, step: 0.4)
+            seen.append(threshold.value)
+        }
+        #expect(seen == [0, 0, 0, 0.4, 0.4, 0.8, 1])
+        let half = ReplayThreshold(value: 0.5)
+        func texts(_ coin: Double, _ fresh: Double, _ isFull: Bool = true) -> ReplayThreshold.Texts {
+            half.texts(coin, fresh: fresh, isFull: isFull)
+        }
+        #expect(texts(0.5, 1) == .data && texts(0.49, 1) == .new)
+        #expect(texts(0.24, 0.5) == .new && texts(0.25, 0.5) == .buffer && texts(0.25, 0.5, false) == .new)
+        #expect(texts(0, 0) == .buffer && texts(0.9, 0, false) == .data)
+        #expect(ReplaySpec.Fresh.decreasing.share(0.25) == 0.75 && ReplaySpec.Fresh.increasing.share(0.25) == 0.25)
+    }
+
     @Test("what an example has for an answer ends with the last token that is learned")
     func dataAnswer() {
         let text = RolloutText(of: example("...xxx.."), least: 1, longest: 100)

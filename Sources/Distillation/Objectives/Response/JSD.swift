@@ -15,4 +15,15 @@ public struct JSDObjective: DivergenceObjective {
     let divergence: DivergenceTerm
 
     public init(_ recipe: RecipeNode) { divergence = DivergenceTerm(.jsd, mix: "beta", recipe) }
+
+    public func contract(over what: String) -> String {
+        let contract = divergence.contract(Self.formula, over: what)
+        // Towards 0 the divergence is beta·KL(p‖q), towards 1 (1 − beta)·KL(q‖p): people take it for these themselves.
+        guard divergence.mix > 0 && divergence.mix <= 0.1 || divergence.mix >= 0.9 && divergence.mix < 1 else {
+            return contract
+        }
+        return contract
+            + "; so near \(divergence.mix < 0.5 ? 0 : 1) value and gradient shrink with beta: jsd-continuous does not, nor does "
+            + "beta \(divergence.mix < 0.5 ? 0 : 1) itself"
+    }
 }

@@ -51,6 +51,9 @@ extension LanguageSource {
                         [
                             RecipeField("path", .text, .required, "a text file, or JSON lines with text"),
                             RecipeField(
+                                "format", .choice(TextFormat.allCases.map(\.rawValue)), .optional,
+                                "what its records are, e.g. paragraphs, document (default: as the first one tells)"),
+                            RecipeField(
                                 "max-length", .integer(2...(1 << 24)), .defaulted("256"), "tokens of a row"),
                         ])), .optional, "plain text for losses `on: plain`"),
             RecipeField(

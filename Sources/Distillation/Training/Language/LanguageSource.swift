@@ -123,7 +123,9 @@ struct LanguageSource: Sendable {
     private func plain(_ tokenizer: Tokenizer, _ say: (String) throws -> Void) throws -> LanguageExamples.Plain? {
         guard let plainPath else { return nil }
         let text = TextSettings(
-            source: TextOptions(onBadLine: settings.source.onBadLine),
+            source: TextOptions(
+                format: node["plain"]?["format"].flatMap { TextFormat(rawValue: $0.text) },
+                onBadLine: settings.source.onBadLine),
             examples: ExampleOptions(appendsEnd: settings.examples.appendsEnd))
         let rows = try TokenizedCorpus(TextSource.open([plainPath], text.source), text.encoder(tokenizer), threads: 2)
         try say("plain text: \(rows.summary.words)")

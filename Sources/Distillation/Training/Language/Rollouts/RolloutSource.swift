@@ -29,9 +29,7 @@ final class RolloutSource {
     /// What its next texts depend on beside the weights.
     struct Memory {
         fileprivate var buffer: ReplayBuffer
-        /// Share of the steps that learn from the student's texts, and the held-out loss that it follows.
-        fileprivate(set) var threshold: Double
-        fileprivate var lossBefore: Double?
+        fileprivate(set) var threshold: ReplayThreshold
         /// Steps that learned from new texts, and from a buffer's or a collection's.
         fileprivate(set) var learned = (new: 0, again: 0)
         fileprivate var collected: Collection?
@@ -61,9 +59,10 @@ final class RolloutSource {
         seed = writer.sampling.seed
         coins = Philox(seed: seed, stream: Philox.stream("rollouts"))
         if case .replay(let spec) = spec.kind {
-            memory = Memory(buffer: ReplayBuffer(capacity: spec.capacity), threshold: spec.start)
+            memory = Memory(
+                buffer: ReplayBuffer(capacity: spec.capacity), threshold: ReplayThreshold(value: spec.start))
         } else {
-            memory = Memory(buffer: ReplayBuffer(capacity: 1), threshold: 0)
+            memory = Memory(buffer: ReplayBuffer(capacity: 1), threshold: ReplayThreshold(value: 0))
         }
     }
 
@@ -82,15 +81,18 @@ final class RolloutSource {
             return try ready(write(examples, step: step, by: model))
         case .replay(let spec):
             try followHeldOutLoss(spec, step: step)
-            guard coin < memory.threshold else { return nil }
-            guard coin >= memory.threshold * spec.fresh.share(progress), memory.buffer.isFull else {
+            switch memory.threshold.texts(coin, fresh: spec.fresh.share(progress), isFull: memory.buffer.isFull) {
+            case .data: return nil
+            case .new:
                 let texts = try write(examples, step: step)
                 memory.buffer.add(texts)
                 return try ready(texts)
+            case .buffer:
+                let random = Philox(
+                    seed: seed ^ UInt64(step) &* 0x9e37_79b9_7f4a_7c15, stream: Philox.stream("replay"))
+                memory.learned.again += 1
+                return RolloutBatch(memory.buffer.sample(batch, random), pad: data.pad)
             }
-            let random = Philox(seed: seed ^ UInt64(step) &* 0x9e37_79b9_7f4a_7c15, stream: Philox.stream("replay"))
-            memory.learned.again += 1
-            return RolloutBatch(memory.buffer.sample(batch, random), pad: data.pad)
         case .mixed(let spec):
             return try collection(spec.collect, epochs: spec.epochs) { try mixed(spec, $0) }
         case .pairs(let spec):
@@ -119,15 +121,11 @@ final class RolloutSource {
             pad: data.pad, on: device)
     }
 
-    /// Looks at the held-out loss now and then: where it has risen, the data are worn out, and more is learned from the student's texts.
+    /// Looks at the held-out loss now and then.
     private func followHeldOutLoss(_ spec: ReplaySpec, step: Int) throws {
         guard step % spec.checkEvery == 0, let heldOut else { return }
         let loss = try LanguageEvaluation(student, heldOut, on: device).crossEntropy
-        guard let before = memory.lossBefore else { return memory.lossBefore = loss }
-        if loss >= before + spec.tolerance {
-            memory.threshold = min(1, memory.threshold + spec.step)
-            memory.lossBefore = loss
-        }
+        memory.threshold.see(loss, tolerance: spec.tolerance, step: spec.step)
     }
 
     /// The next batch of what is written at once; when all of it has been seen often enough, it is written anew.
@@ -196,7 +194,8 @@ extension RolloutSource {
     /// What its next texts depend on beside the weights.
     var state: JSON {
         var members: [(key: String, value: JSON)] = [
-            ("threshold", .double(memory.threshold)), ("loss_before", memory.lossBefore.map { .double($0) } ?? .null),
+            ("threshold", .double(memory.threshold.value)),
+            ("loss_before", memory.threshold.lossBefore.map { .double($0) } ?? .null),
             ("new", .int(learned.new)), ("again", .int(learned.again)), ("buffer", memory.buffer.state),
         ]
         if let collected = memory.collected {
@@ -212,9 +211,8 @@ extension RolloutSource {
 
     /// - Throws: `RetortError` 65.
     func resume(_ state: JSONCursor) throws {
-        memory.threshold = try state.member("threshold").double(in: 0...1)
-        let before = try state.member("loss_before")
-        memory.lossBefore = before.isNull ? nil : try before.double()
+        memory.threshold.value = try state.member("threshold").double(in: 0...1)
+        memory.threshold.lossBefore = try state.optional("loss_before")?.double()
         memory.learned = (try state.member("new").int(in: 0...1 << 53), try state.member("again").int(in: 0...1 << 53))
         memory.buffer = try ReplayBuffer(capacity: memory.buffer.capacity, state: state.member("buffer"))
         memory.collected = try state.optional("collected").map { collected in
