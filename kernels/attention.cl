@@ -13,6 +13,12 @@
 // q and y, and k and v, are stored in fp32 or bfloat16 (q_bf16, kv_bf16, y_bf16: 1); all else, gradients among it, is
 // fp32, and so is all arithmetic: numbers are widened on their way in, a tile at a time, and answers are rounded once.
 //
+// With dropout, what is multiplied with v is not p but m p / (1 - probability), m 1 where the probability is kept and 0 where
+// it is dropped; L is of all of them. Then dp is m / (1 - probability) times what it was, Δ = dy·y still, and dv = Σ m p /
+// (1 - probability) dy. Nothing is stored: m is drawn where it is needed, as dropout.cl draws for a dense tensor [samples,
+// heads, queries, keys] of probabilities, whose first number here is `drop_first`. Such a number decides by itself, whatever
+// tile it is met in: the composed attention drops the same.
+//
 // The rows that share a group's keys, share · queries of them, count query by query: row r is head r % share of query
 // r / share, so a block of rows sees nearly the same keys.
 //
@@ -30,12 +36,23 @@
     /* 0: not wanted, 1: written, 2: added to */                                                                       \
     DO(dq_mode) DO(dk_mode) DO(dv_mode)                                                                                \
     /* 1: stored in bfloat16 */                                                                                        \
-    DO(q_bf16) DO(kv_bf16) DO(y_bf16)
+    DO(q_bf16) DO(kv_bf16) DO(y_bf16)                                                                                  \
+    /* dropout: 1, and dropout.cl's numbers; drop_scale is the bits of 1 / (1 - probability) */                        \
+    DO(drops) DO(drop_seed) DO(drop_stream) DO(drop_first) DO(drop_threshold) DO(drop_scale)
 
 #define ATTENTION_MEMBER(name) index_t name;
 typedef struct {
     ATTENTION_FIELDS(ATTENTION_MEMBER)
 } AttentionShape;
+
+// OpenCL's kernels are built for dropout or without it, C's ask.
+#ifndef ATTENTION_DROPOUT
+#ifdef CROWS
+#define ATTENTION_DROPOUT 1
+#else
+#define ATTENTION_DROPOUT 0
+#endif
+#endif
 
 // Number `at` of x, in fp32 or bfloat16.
 #define ATTENTION_AT(x, bf16, at)                                                                                      \
@@ -393,6 +410,76 @@ ATTENTION_SEPARATE void attention_soften(GLOBAL float *scores, int lanes, int ke
     }
 }
 
+#define ATTENTION_DROPS(g) (ATTENTION_DROPOUT && (g)->drops)
+
+// Which probabilities of a block's rows are kept, by lane: the number of its first one, and bits of 64 keys of a tile.
+typedef struct {
+    ulong first[ATTENTION_BLOCK];
+    int low[ATTENTION_BLOCK], high[ATTENTION_BLOCK];
+} AttentionKept;
+
+// Lanes behind the last row draw what it draws.
+ATTENTION_SEPARATE void attention_number_rows(const AttentionShape *g, index_t b, index_t group, index_t row0,
+                                              int count, int lanes, AttentionKept *kept) {
+    const int share = (int)(g->heads / g->groups);
+    for (int lane = 0; lane < lanes; lane++) {
+        const index_t r = row0 + attention_least(lane, count - 1), head = group * share + r % share;
+        kept->first[lane] =
+            (ulong)g->drop_first + (ulong)(((b * g->heads + head) * g->queries + r / share) * g->keys);
+    }
+}
+
+// Draws for `count` <= 64 keys from `key` on. A block of four numbers lies in the lanes: the rows of a block, 16 at a time.
+ATTENTION_SEPARATE void attention_draw(const AttentionShape *g, int lanes, int key, int count, AttentionKept *kept) {
+    const uint k0 = (uint)(ulong)g->drop_seed, k1 = (uint)((ulong)g->drop_seed >> 32);
+    const uint s0 = (uint)(ulong)g->drop_stream, s1 = (uint)((ulong)g->drop_stream >> 32);
+    const bits_t limit = (bits_t)(uint)g->drop_threshold;
+    for (int lane = 0; lane < lanes; lane += LANES) {
+        int lows[LANES], highs[LANES], skips[LANES], drawn[3 * LANES], most = 0;
+        for (int i = 0; i < LANES; i++) {
+            const ulong number = kept->first[lane + i] + (ulong)key;
+            lows[i] = (int)(uint)(number / 4);
+            highs[i] = (int)(uint)(number / 4 >> 32);
+            skips[i] = (int)(number % 4);
+            most |= skips[i];
+        }
+        // Where no row begins inside of a block, the first 16 blocks are all.
+        const int blocks = (count + most + 3) / 4;
+        const bits_t low = AS_BITS(LOAD_INT(lows)), high = AS_BITS(LOAD_INT(highs));
+        for (int part = 0; part < 3; part++) {
+            bits_t bits = (bits_t)(0u);
+            for (int n = 8 * part; n < blocks && n < 8 * part + 8; n++) {
+                bits_t w0 = low + (bits_t)((uint)n);
+                bits_t w1 = high - AS_BITS(w0 < low), w2 = (bits_t)(s0), w3 = (bits_t)(s1);
+                philox4x32_10(&w0, &w1, &w2, &w3, k0, k1);
+                bits_t four = (AS_BITS(w0 >= limit) & (bits_t)(1u)) | (AS_BITS(w1 >= limit) & (bits_t)(2u));
+                four |= (AS_BITS(w2 >= limit) & (bits_t)(4u)) | (AS_BITS(w3 >= limit) & (bits_t)(8u));
+                bits |= four << (bits_t)((uint)(4 * (n - 8 * part)));
+            }
+            STORE_INT(drawn + part * LANES, BITS_AS_INT(bits));
+        }
+        const bits_t skip = AS_BITS(LOAD_INT(skips)), rest = (bits_t)(31u) - skip, one = (bits_t)(1u);
+        const bits_t d0 = AS_BITS(LOAD_INT(drawn)), d1 = AS_BITS(LOAD_INT(drawn + LANES));
+        const bits_t d2 = AS_BITS(LOAD_INT(drawn + 2 * LANES));
+        STORE_INT(kept->low + lane, BITS_AS_INT((d0 >> skip) | ((d1 << one) << rest)));
+        STORE_INT(kept->high + lane, BITS_AS_INT((d1 >> skip) | ((d2 << one) << rest)));
+    }
+}
+
+// Numbers [count][lanes] of the keys that were drawn for: 0 where dropped, else times `factor`.
+ATTENTION_SEPARATE void attention_drop(GLOBAL float *numbers, int lanes, int count, const AttentionKept *kept,
+                                       float factor) {
+    for (int lane = 0; lane < lanes; lane += LANES)
+        for (int upper = 0; upper < 2; upper++) {
+            const mask_t bits = upper ? LOAD_INT(kept->high + lane) : LOAD_INT(kept->low + lane);
+            for (int j = 0; j < 32 && 32 * upper + j < count; j++) {
+                GLOBAL float *at = numbers + (32 * upper + j) * lanes + lane;
+                const mask_t keep = (bits & (mask_t)((int)(1u << j))) != (mask_t)(0);
+                STORE(at, SELECT(SPLAT(0.0f), LOAD(at) * SPLAT(factor), keep));
+            }
+        }
+}
+
 // The answers of rows [row0, row0 + count) of a group to the keys [from, to). `slot`: (2 padded + TILE + 3) · BLOCK floats,
 // and TILE · padded for keys and values in bfloat16.
 ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t b, index_t group, index_t row0,
@@ -407,6 +494,8 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
     GLOBAL float *tile_rows = correction + lanes;
     AttentionSight sight;
     attention_look(g, spans, b, row0, count, lanes, from, to, &sight);
+    AttentionKept kept;
+    if (ATTENTION_DROPS(g)) attention_number_rows(g, b, group, row0, count, lanes, &kept);
     attention_load_queries(g, q, b, group, row0, count, lanes, queries, 0, answers);
     fill_range(0, lanes, top, LOWEST);
     fill_range(0, lanes, total, 0.0f);
@@ -419,6 +508,10 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
         const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, tile_rows);
         attention_product(tile, width, lanes, kt.x, kt.token, 1, queries, lanes, scores, lanes, 0);
         attention_soften(scores, lanes, key, tile, &sight, rate, top, total, correction);
+        if (ATTENTION_DROPS(g)) {
+            attention_draw(g, lanes, key, tile, &kept);
+            attention_drop(scores, lanes, tile, &kept, FLOAT_OF_BITS(g->drop_scale));
+        }
         if (key > sight.begin) {
             for (int d = 0; d < width; d++)
                 for (int lane = 0; lane < lanes; lane += LANES) {
@@ -504,6 +597,14 @@ INLINE void attention_few_answers(const int rows, int count, int width, GLOBAL c
     }
 }
 
+// attention_drop of one row, whose keys lie in the lanes.
+INLINE void attention_few_drop(GLOBAL float *p, int count, int low, int high, float factor) {
+    for (int j = 0; j < count; j += LANES) {
+        const mask_t bits = (mask_t)(j < 32 ? low : high), bit = (mask_t)(1) << (LANE_IDS + (mask_t)(j % 32));
+        STORE(p + j, SELECT(SPLAT(0.0f), LOAD(p + j) * SPLAT(factor), (bits & bit) != (mask_t)(0)));
+    }
+}
+
 // attention_forward_block of at most ATTENTION_FEW rows.
 ATTENTION_SEPARATE void attention_forward_few(const AttentionShape *g, index_t b, index_t group, index_t row0,
                                               int count, int from, int to, GLOBAL const void *q, GLOBAL const void *k,
@@ -547,6 +648,8 @@ ATTENTION_SEPARATE void attention_forward_few(const AttentionShape *g, index_t b
             STORE(answers + r * padded + d, SPLAT(0.0f));
         }
     }
+    AttentionKept kept;
+    if (ATTENTION_DROPS(g)) attention_number_rows(g, b, group, row0, count, LANES, &kept);
     k = ATTENTION_AT(k, g->kv_bf16, b * g->k_row + group * g->k_head);
     v = ATTENTION_AT(v, g->kv_bf16, b * g->v_row + group * g->v_head);
     for (int key = begin; key < end; key += ATTENTION_TILE) {
@@ -576,6 +679,12 @@ ATTENTION_SEPARATE void attention_forward_few(const AttentionShape *g, index_t b
             total[r] = V_FMA(total[r], SPLAT(moved), sum);
             correction[r] = moved;
             top[r] = now;
+        }
+        if (ATTENTION_DROPS(g)) {
+            attention_draw(g, LANES, key, tile, &kept);
+            for (int r = 0; r < count; r++)
+                attention_few_drop(
+                    scores + r * ATTENTION_TILE, tile, kept.low[r], kept.high[r], FLOAT_OF_BITS(g->drop_scale));
         }
         const AttentionTile vt = attention_tile(v, g->kv_bf16, g->v_token, key, tile, width, tile_rows);
         if (count == 1) attention_few_answers(1, tile, width, vt.x, vt.token, scores, correction, answers);
@@ -743,6 +852,8 @@ ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const 
     GLOBAL float *tile_rows = ones + lanes, *key_rows = tile_rows + ATTENTION_TILE * padded;
     AttentionSight sight;
     attention_look(g, o->spans, b, row0, count, lanes, 0, (int)g->keys, &sight);
+    AttentionKept kept;
+    if (ATTENTION_DROPS(g)) attention_number_rows(g, b, group, row0, count, lanes, &kept);
     attention_load_queries(g, o->q, b, group, row0, count, lanes, queries, query_rows, turned);
     attention_load_rows(o->dy + b * g->dy_row + group * share * g->dy_head, g->dy_token, g->dy_head, share, row0, count,
                         lanes, width, slants, slant_rows);
@@ -780,7 +891,13 @@ ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const 
         const AttentionTile vt = attention_tile(v, g->kv_bf16, g->v_token, key, tile, width, tile_rows);
         attention_product(tile, width, lanes, kt.x, kt.token, 1, queries, lanes, scores, lanes, 0);
         attention_product(tile, width, lanes, vt.x, vt.token, 1, slants, lanes, slopes, lanes, 0);
+        if (ATTENTION_DROPS(g)) {
+            attention_draw(g, lanes, key, tile, &kept);
+            attention_drop(slopes, lanes, tile, &kept, FLOAT_OF_BITS(g->drop_scale));
+        }
         attention_harden(scores, slopes, lanes, key, tile, &sight, scale, lse, delta);
+        if (ATTENTION_DROPS(g) && g->dv_mode)
+            attention_drop(scores, lanes, tile, &kept, FLOAT_OF_BITS(g->drop_scale));
         if (g->dv_mode)
             attention_add_rows(tile, count, width, scores, lanes, slant_rows, o->dv + key * g->dv_token, g->dv_token,
                                tile_rows);
@@ -905,6 +1022,7 @@ __kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE
 //   WIDE   64, 128, 192 or 256: the width, rounded up. Sums along the width take WIDE / 16 numbers of each of 4 rows.
 //   VEC    1 when all strides and offsets are multiples of 4 elements: a quad is then one load.
 //   Q_BF16, KV_BF16, Y_BF16   what the list of sizes says too: known here, they cost fp32 nothing.
+//   ATTENTION_DROPOUT         1 with dropout.
 //
 // Local memory: 17 KiB for p, 8.5 KiB for what is multiplied, 4 KiB for maxima and sums of rows.
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1157,6 +1275,36 @@ INLINE float4 attention_hide(float4 v, int key, int first, int last, float other
     return v;
 }
 
+#if ATTENTION_DROPOUT
+// The number of the first probability of row r of a group.
+INLINE ulong attention_number(long first, long b, int head0, long heads, long queries, long keys, int share, int r) {
+    return (ulong)first + (ulong)(((b * heads + head0 + r % share) * queries + r / share) * keys);
+}
+INLINE uint attention_draw_block(ulong block, ulong seed, ulong stream, uint threshold) {
+    uint w0 = (uint)block, w1 = (uint)(block >> 32), w2 = (uint)stream, w3 = (uint)(stream >> 32);
+    philox4x32_10(&w0, &w1, &w2, &w3, (uint)seed, (uint)(seed >> 32));
+    return (w0 >= threshold ? 1u : 0u) | (w1 >= threshold ? 2u : 0u) | (w2 >= threshold ? 4u : 0u) |
+           (w3 >= threshold ? 8u : 0u);
+}
+// Bit j: whether number + j is kept, of four: one block of four numbers, or parts of two.
+INLINE uint attention_draw(ulong number, ulong seed, ulong stream, uint threshold) {
+    const uint skip = (uint)(number % 4);
+    uint bits = attention_draw_block(number / 4, seed, stream, threshold);
+    if (skip != 0) bits |= attention_draw_block(number / 4 + 1, seed, stream, threshold) << 4;
+    return bits >> skip & 15u;
+}
+INLINE float4 attention_drop(float4 v, uint bits, float factor) {
+    return (float4)((bits & 1u) != 0 ? v.x * factor : 0.0f, (bits & 2u) != 0 ? v.y * factor : 0.0f,
+                    (bits & 4u) != 0 ? v.z * factor : 0.0f, (bits & 8u) != 0 ? v.w * factor : 0.0f);
+}
+#define ATTENTION_NUMBER(r) attention_number(drop_first, b, (int)group * share, heads, queries, keys, share, r)
+#define ATTENTION_DRAW(number) attention_draw(number, (ulong)drop_seed, (ulong)drop_stream, (uint)drop_threshold)
+// Tiles of keys begin where blocks of four do, if rows do.
+#define ATTENTION_FIRST_KEY(key) ((key) & ~3)
+#else
+#define ATTENTION_FIRST_KEY(key) (key)
+#endif
+
 #if WANTED(attention_forward)
 // Launch: batch · groups · splits · ceil(rows of a group / 64) work-groups.
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forward(
@@ -1196,7 +1344,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forwa
         top[i] = LOWEST;
         total[i] = 0.0f;
     }
-    for (int key = sight.begin; key < sight.end; key += ATTENTION_SIDE) {
+#if ATTENTION_DROPOUT
+    ulong numbers[4];
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) numbers[i] = ATTENTION_NUMBER(row0 + 4 * item_m + i);
+#endif
+    for (int key = ATTENTION_FIRST_KEY(sight.begin); key < sight.end; key += ATTENTION_SIDE) {
         float4 s[4];
         attention_scores(of_q, row0, of_k, key, (int)width, s, shared);
         const int whole = key >= sight.all_begin && key + ATTENTION_SIDE <= sight.all_end;
@@ -1216,6 +1368,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forwa
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         ATTENTION_UNROLL for (int i = 0; i < 4; i++) scratch[(4 * item_m + i) * 16 + item_n] = quad_sum(s[i]);
+#if ATTENTION_DROPOUT
+        ATTENTION_UNROLL for (int i = 0; i < 4; i++)
+            s[i] = attention_drop(
+                s[i], ATTENTION_DRAW(numbers[i] + (ulong)(key + 4 * item_n)), FLOAT_OF_BITS(drop_scale));
+#endif
         attention_keep(s, p);
         barrier(CLK_LOCAL_MEM_FENCE);
         ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
@@ -1338,13 +1495,21 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
         tops[i] = of_rows[4 * item_m + i];
         means[i] = of_rows[ATTENTION_SIDE + 4 * item_m + i];
     }
-    for (int key = sight.begin; key < sight.end; key += ATTENTION_SIDE) {
+#if ATTENTION_DROPOUT
+    ulong numbers[4];
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) numbers[i] = ATTENTION_NUMBER(row0 + 4 * item_m + i);
+#endif
+    for (int key = ATTENTION_FIRST_KEY(sight.begin); key < sight.end; key += ATTENTION_SIDE) {
         float4 s[4], ds[4];
         attention_scores(of_q, row0, of_k, key, (int)width, s, shared);
         attention_scores(of_dy, row0, of_v, key, (int)width, ds, shared);
         ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
             s[i] = exp2_scaled_quad(s[i] - tops[i], rate, lowest);
             s[i] = attention_hide(s[i], key + 4 * item_n, firsts[i], lasts[i], 0.0f);
+#if ATTENTION_DROPOUT
+            ds[i] = attention_drop(
+                ds[i], ATTENTION_DRAW(numbers[i] + (ulong)(key + 4 * item_n)), FLOAT_OF_BITS(drop_scale));
+#endif
             ds[i] = s[i] * (ds[i] - means[i]) * scale;
         }
         attention_keep(ds, p);
@@ -1399,12 +1564,32 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
                 s[i] = exp2_scaled_quad(s[i] - tops, rate, lowest);
                 s[i] = select((float4)(0.0f), s[i], (key >= firsts) & (key < lasts));
             }
+#if ATTENTION_DROPOUT
+            // Four bits of each row, down the keys; the tile wants them across the rows, of each key.
+            uint down[4], across[4];
+            ATTENTION_UNROLL for (int j = 0; j < 4; j++)
+                down[j] = ATTENTION_DRAW(ATTENTION_NUMBER(row0 + 4 * item_n + j) + (ulong)(key0 + 4 * item_m));
+            ATTENTION_UNROLL for (int i = 0; i < 4; i++)
+                across[i] = (down[0] >> i & 1u) | (down[1] >> i & 1u) << 1 | (down[2] >> i & 1u) << 2 |
+                            (down[3] >> i & 1u) << 3;
+#endif
             if (dv_mode) {
+#if ATTENTION_DROPOUT
+                float4 kept[4];
+                ATTENTION_UNROLL for (int i = 0; i < 4; i++)
+                    kept[i] = attention_drop(s[i], across[i], FLOAT_OF_BITS(drop_scale));
+                attention_keep(kept, p);
+#else
                 attention_keep(s, p);
+#endif
                 attention_gather(of_dy, row0, (int)width, p, sum_v, shared);
             }
             if (dk_mode) {
                 attention_scores(of_v, key0, of_dy, row0, (int)width, ds, shared);
+#if ATTENTION_DROPOUT
+                ATTENTION_UNROLL for (int i = 0; i < 4; i++)
+                    ds[i] = attention_drop(ds[i], across[i], FLOAT_OF_BITS(drop_scale));
+#endif
                 ATTENTION_UNROLL for (int i = 0; i < 4; i++) ds[i] = s[i] * (ds[i] - means) * scale;
                 attention_keep(ds, p);
                 attention_gather(of_q, row0, (int)width, p, sum_k, shared);

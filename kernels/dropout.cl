@@ -5,39 +5,11 @@
 // keep(e) for the global element index e (64 bits):
 //     block   = e / 4
 //     counter = (low(block), high(block), low(stream), high(stream))    key = (low(seed), high(seed))
-//     keep(e) = philox4x32_10(counter, key)[e mod 4] >= threshold,      0 <= threshold <= 2^32
+//     keep(e) = philox4x32_10(counter, key)[e mod 4] >= threshold,      0 <= threshold <= 2^32      (math.clh)
 // low and high are the halves of 64 bits. The host computes threshold = round(p · 2^32) and scale = 1 / (1 - p) in
 // double; p = 1 is threshold 2^32 (nothing is kept) with scale 0. The comparison is of integers: every backend has
 // the same mask. The backward pass is the same kernel with dy for x and dx for y. In the forward both are activations: fp32,
 // or bfloat16 with X_BF16.
-//
-// Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC11). One round is
-//     (c0, c1, c2, c3) <- (high(B·c2) ^ c1 ^ k0, low(B·c2), high(A·c0) ^ c3 ^ k1, low(A·c0))
-//     with A = d2511f53, B = cd9e8d57
-// and before each but the first of the ten rounds (k0, k1) += (9e3779b9, bb67ae85). Known answers (hexadecimal):
-//     counter 0 0 0 0, key 0 0                                  -> 6627e8d5 e169c58d bc57ac4c 9b00dbd8
-//     counter and key all ffffffff                              -> 408f276d 41c83b0e a20bc7c6 6d5451fd
-//     counter 243f6a88 85a308d3 13198a2e 03707344, key a4093822 299f31d0 -> d16cfe09 94fdcceb 5001e420 24126ea1
-
-#if (defined(VECTOR) || defined(SIMT)) && !defined(AGAIN)
-
-// On return w0…w3 hold the four words; on entry the counter.
-INLINE void philox4x32_10(bits_t *w0, bits_t *w1, bits_t *w2, bits_t *w3, uint k0, uint k1) {
-    bits_t c0 = *w0, c1 = *w1, c2 = *w2, c3 = *w3;
-    for (int round = 0; round < 10; round++) {
-        bits_t high0 = MUL_HIGH(c0, 0xd2511f53u), high2 = MUL_HIGH(c2, 0xcd9e8d57u);
-        bits_t low0 = c0 * 0xd2511f53u, low2 = c2 * 0xcd9e8d57u;
-        c0 = high2 ^ c1 ^ k0;
-        c1 = low2;
-        c2 = high0 ^ c3 ^ k1;
-        c3 = low0;
-        k0 += 0x9e3779b9u;
-        k1 += 0xbb67ae85u;
-    }
-    *w0 = c0, *w1 = c1, *w2 = c2, *w3 = c3;
-}
-
-#endif
 
 #ifdef VECTOR
 

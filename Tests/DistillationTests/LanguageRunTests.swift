@@ -127,6 +127,53 @@ struct LanguageRunTests {
         #expect(whole != parts && whole.count == 20)
     }
 
+    @Test(
+        "attention that drops: parts of a batch drop what the batch drops, and activations made again too",
+        arguments: ["gpt2", "llama"], TestBackend.fast)
+    func attentionDropout(_ kind: String, _ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        let device = try backend.device()
+        let config =
+            kind == "gpt2"
+            ? """
+            {"model_type": "gpt2", "vocab_size": 24, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 16,
+             "attn_pdrop": DROP, "embd_pdrop": 0, "resid_pdrop": 0}
+            """
+            : """
+            {"model_type": "llama", "vocab_size": 24, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
+             "attention_dropout": DROP}
+            """
+        for (folder, probability) in [("dropping", "0.4"), ("keeping", "0")] {
+            let text = config.replacing("DROP", with: probability)
+            let model = try LanguageModelRegistry.make(JSONCursor(try JSON.parse(text, file: "c"), file: "c"))
+            _ = try model.materialize(on: device, seed: 1)
+            try LanguageModelDirectory.save(model, to: small.folder.path(folder))
+        }
+        func losses(_ output: String, _ overrides: String..., student: String = "dropping") throws -> [Double] {
+            let recipe = """
+                data: {kind: tokens, path: rows.safetensors}
+                teacher: {path: keeping}
+                student: {path: \(student)}
+                arms: {student: {objective: [{loss: cross-entropy}]}}
+                train: {steps: 12, batch: 8, optimizer: {kind: adamw, lr: 0.01}}
+                seeds: [0]
+                """
+            try small.folder.write(recipe, to: "small.yaml")
+            let run = try readRecipe(small.folder.path("small.yaml"), overrides: overrides).start(
+                on: device, output: small.folder.path(output), progress: Progress(quiet: true))
+            let results = try run.run()
+            return try #require(results.arms.first { $0.role == "student" }).seeds[0].curve.map(\.loss)
+        }
+        let whole = try losses("whole")
+        let parts = try losses("parts", "train.micro-batch=3")
+        for (a, b) in zip(whole, parts) { #expect(abs(a - b) < 2e-4 * a, "\(a) \(b)") }
+        #expect(whole != parts && whole.count == 12)
+        #expect(try losses("again", "train.activation-checkpointing=true") == whole)
+        let kept = try losses("kept", student: "keeping")
+        #expect(zip(whole, kept).contains { abs($0 - $1) > 2e-3 * $1 }, "nothing is dropped")
+    }
+
     @Test("recipes that do not fit are refused before anything is trained")
     func refusals() throws {
         let small = try SmallLanguage(.cpu)

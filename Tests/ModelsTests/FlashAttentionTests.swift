@@ -65,6 +65,109 @@ struct FlashAttentionTests {
         }
     }
 
+    @Test("so it is with dropout, which drops the same", arguments: models, TestBackend.fast)
+    func equalsComposedDropping(_ name: String, _ backend: TestBackend) throws {
+        let drops = [(key: name == "gpt2" ? "attn_pdrop" : "attention_dropout", value: JSON?.some(0.3))]
+        let others = name == "gpt2" ? ["embd_pdrop", "resid_pdrop"].map { (key: $0, value: JSON?.some(0.1)) } : []
+        let copy = try ModelCopy(of: name, set: drops + others)
+        let (model, _) = try LanguageModelDirectory.load(copy.path, on: try backend.device())
+        model.setTraining(true)
+        model.setDropout(.init(seed: 4, step: 2, firstSample: 3))
+        let ids = ids(26)
+        let valid = (0..<26).map { $0 >= 3 && $0 < 23 }
+        let documents = (0..<26).map { Int32($0 < 4 ? 0 : $0 < 13 ? 1 : $0 < 20 ? 2 : 3) }
+        for (i, batch) in [
+            try TokenBatch(ids, rows: 2), try TokenBatch(ids, rows: 2, valid: valid),
+            try TokenBatch(ids, rows: 2, documents: documents),
+        ].enumerated() {
+            let flash = try pass(model, batch, capturing: [])
+            expectAlike(flash, try pass(model, batch, capturing: attentions(model)), "\(name) batch \(i)")
+            model.setDropout(.init(seed: 4, step: 3, firstSample: 3))
+            #expect(try pass(model, batch, capturing: []).logits != flash.logits)
+            model.setDropout(.init(seed: 4, step: 2, firstSample: 3))
+        }
+    }
+
+    @Test(
+        "encoders: flash equals composed, padded, with dropout and without", arguments: ["bert_cls", "distilbert_mlm"],
+        TestBackend.fast)
+    func encoders(_ name: String, _ backend: TestBackend) throws {
+        let isBERT = name == "bert_cls"
+        let names =
+            isBERT
+            ? ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"]
+            : ["dropout", "attention_dropout"]
+        let ids = (0..<26).map { Int32($0 * 37 % 29 + 1) }
+        let masks: [[Bool]?] = [
+            nil, (0..<26).map { $0 < 13 || $0 < 20 }, (0..<26).map { $0 >= 13 }, (0..<26).map { $0 % 13 != 5 },
+        ]
+        for probability in [0.0, 0.3] {
+            let copy = try ModelCopy(of: name, set: names.map { ($0, .some(.double(probability))) })
+            let (model, _) = try EncoderDirectory.load(copy.path, on: try backend.device())
+            model.setTraining(true)
+            model.setDropout(.init(seed: 4, step: 2, firstSample: 3))
+            // What moves all scores of a query alike has no gradient but rounding.
+            let counted = model.parameters.map { !$0.name.hasSuffix("key.bias") && !$0.name.hasSuffix("k_lin.bias") }
+            #expect(counted.count { !$0 } == model.layerCount)
+            func pass(_ valid: [Bool]?, capturing: Set<String>) throws -> (logits: [Float], gradients: [[Float]]) {
+                for parameter in model.parameters { parameter.clearGradient() }
+                let output = try model.forward(
+                    EncoderBatch(TokenBatch(ids, rows: 2, valid: valid)), capturing: capturing)
+                #expect(Set(output.signals.keys) == capturing)
+                let logits = try #require(output.logits)
+                try logits.squared().sum().backward()
+                let parameters = zip(model.parameters, counted).filter(\.1).map(\.0)
+                return (try logits.values(), try parameters.map { try $0.gradientValues() })
+            }
+            let attention = Set(model.signals.filter { $0.hasSuffix(".attention") })
+            #expect(!attention.isEmpty)
+            for (i, valid) in masks.enumerated() {
+                expectAlike(
+                    try pass(valid, capturing: []), try pass(valid, capturing: attention),
+                    "\(name) \(probability) \(i)")
+            }
+        }
+    }
+
+    @Test("in training with dropout no layer holds tokens × tokens", arguments: ["gpt2", "bert_cls"])
+    func memory(_ name: String) throws {
+        let lengths = (name == "gpt2" ? ["n_positions"] : ["max_position_embeddings"])
+        let device = try TestBackend.cpu.ownDevice()
+        let config = try JSON.read(Project.golden("models/\(name)") + "/config.json")
+        guard case .object(var object) = config else { return }
+        for key in lengths { object.set(key, .int(2048)) }
+        let drops =
+            name == "gpt2"
+            ? ["attn_pdrop", "embd_pdrop", "resid_pdrop"] : ["hidden_dropout_prob", "attention_probs_dropout_prob"]
+        for key in drops { object.set(key, 0.1) }
+        let cursor = JSONCursor(.object(object), file: "config.json")
+        let forward: (Int) throws -> Tensor
+        if name == "gpt2" {
+            let model = try LanguageModelRegistry.make(cursor)
+            _ = try model.materialize(on: device, seed: 1)
+            model.setTraining(true)
+            model.setDropout(.init(seed: 4, step: 2))
+            forward = { try model.forward(TokenBatch([Int32](repeating: 3, count: $0), rows: 1)).logits }
+        } else {
+            let model = try Encoder(cursor, head: .classification(classes: 2))
+            _ = try model.materialize(on: device, seed: 1)
+            model.setTraining(true)
+            model.setDropout(.init(seed: 4, step: 2))
+            forward = { length in
+                let batch = try EncoderBatch(TokenBatch([Int32](repeating: 3, count: length), rows: 1))
+                return try #require(try model.forward(batch).logits)
+            }
+        }
+        func peak(_ length: Int) throws -> Int {
+            device.compute.resetPeakMemory()
+            let before = device.compute.memory.live
+            try forward(length).squared().sum().backward()
+            return device.compute.memory.peak - before
+        }
+        let (short, long) = (try peak(512), try peak(2048))
+        #expect(long < 5 * short, "\(short) bytes for 512 tokens, \(long) for 2048")
+    }
+
     @Test("packed documents are what separate rows are", arguments: models, TestBackend.fast)
     func packed(_ name: String, _ backend: TestBackend) throws {
         let model = try load(name, backend)

@@ -1,5 +1,6 @@
 import Foundation
 import RetortKernels
+import RetortRuntime
 
 /// What queries see in a sample.
 private enum Seen: String, Sendable {
@@ -38,6 +39,9 @@ private struct AttentionSample {
     /// What q and y are stored as, and k and v where those differ.
     var dtype = DType.f32
     var cache: DType?
+    /// Of the probabilities; the first of them is number `firstElement` of all samples'.
+    var dropout: Float = 0
+    var firstElement = 0
     /// Backward: which gradients are asked for.
     var wanted = "qkv"
     var size = SampleSize.tiny
@@ -47,6 +51,7 @@ private struct AttentionSample {
             + (ownSpans ? " by row" : "") + (strided ? " strided" : "") + (sharpness > 1 ? " sharp" : "")
             + (accumulate ? " accumulate" : "") + (wanted == "qkv" ? "" : " only-\(wanted)")
             + (dtype == .f32 ? "" : " \(dtype)") + (cache.map { " cache \($0)" } ?? "")
+            + (dropout > 0 ? " p=\(dropout)" : "") + (firstElement > 0 ? " first=\(firstElement)" : "")
     }
 
     static let forward: [AttentionSample] = [
@@ -103,6 +108,41 @@ private struct AttentionSample {
             batch: 8, queries: 256, keys: 256, heads: 6, groups: 2, width: 64, dtype: .bf16, size: .perf),
         AttentionSample(queries: 2048, keys: 2048, heads: 6, groups: 2, width: 64, dtype: .bf16, size: .perf),
     ]
+    /// Probabilities dropped: rows that begin inside of a block of four numbers, spans that do; few rows; pieces of the keys; a count of blocks
+    /// whose lower half overflows on the way.
+    static let dropped: [AttentionSample] = [
+        AttentionSample(queries: 1, keys: 1, width: 1, dropout: 0.5),
+        AttentionSample(queries: 3, keys: 0, width: 8, seen: .all, dropout: 0.5),
+        AttentionSample(batch: 2, queries: 5, keys: 13, heads: 6, groups: 2, width: 16, dropout: 0.3),
+        AttentionSample(
+            batch: 2, queries: 9, keys: 9, heads: 4, groups: 1, width: 10, seen: .all, strided: true, dropout: 0.1),
+        AttentionSample(
+            batch: 2, queries: 17, keys: 20, heads: 2, groups: 2, width: 24, seen: .gaps, ownSpans: true, dropout: 0.6,
+            firstElement: 1360),
+        AttentionSample(
+            queries: 23, keys: 37, heads: 3, groups: 1, width: 12, seen: .window, sharpness: 40, dropout: 0.3),
+        AttentionSample(
+            batch: 2, queries: 2, keys: 71, heads: 2, groups: 1, width: 33, seen: .window, ownSpans: true, dropout: 0.4,
+            firstElement: 3),
+        AttentionSample(queries: 1, keys: 131, heads: 4, groups: 1, width: 32, seen: .all, dropout: 0.5),
+        AttentionSample(queries: 97, keys: 97, width: 16, dropout: 0.25),
+        AttentionSample(
+            queries: 9, keys: 68, heads: 2, width: 16, seen: .all, dropout: 0.2, firstElement: (1 << 34) - 1000),
+        AttentionSample(queries: 7, keys: 9, width: 16, seen: .all, dropout: 0.2, firstElement: (1 << 34) - 31),
+        AttentionSample(queries: 11, keys: 11, width: 8, dropout: 0.999),
+        AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 64, dropout: 0.3, size: .small),
+        AttentionSample(
+            batch: 2, queries: 131, keys: 131, heads: 3, groups: 1, width: 64, ownSpans: true, strided: true,
+            dropout: 0.1, firstElement: 51483, size: .small),
+        AttentionSample(
+            queries: 128, keys: 128, heads: 4, groups: 2, width: 64, seen: .documents, dropout: 0.1, size: .small),
+        AttentionSample(
+            batch: 2, queries: 9, keys: 69, heads: 4, groups: 2, width: 40, dtype: .bf16, dropout: 0.3, size: .small),
+        AttentionSample(
+            queries: 67, keys: 101, heads: 4, groups: 2, width: 33, seen: .documents, dropout: 0.1, size: .large),
+        AttentionSample(batch: 8, queries: 256, keys: 256, heads: 6, groups: 2, width: 64, dropout: 0.1, size: .perf),
+        AttentionSample(queries: 2048, keys: 2048, heads: 6, groups: 2, width: 64, dropout: 0.1, size: .perf),
+    ]
     /// Keys and values that are stored differently from what asks them; and in pieces, where answers of pieces are f32.
     static let decoding: [AttentionSample] = [
         AttentionSample(queries: 1, keys: 41, heads: 6, groups: 2, width: 20, cache: .bf16),
@@ -112,7 +152,12 @@ private struct AttentionSample {
         AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 65, dtype: .bf16, size: .small),
     ]
     static let backward: [AttentionSample] =
-        forward + [
+        forward + dropped + [
+            AttentionSample(
+                queries: 9, keys: 11, heads: 2, groups: 1, width: 10, accumulate: true, dropout: 0.3),
+            AttentionSample(queries: 7, keys: 7, width: 8, dropout: 0.3, wanted: "q"),
+            AttentionSample(queries: 7, keys: 7, width: 8, dropout: 0.3, wanted: "k"),
+            AttentionSample(queries: 7, keys: 7, width: 8, dropout: 0.3, wanted: "v"),
             AttentionSample(queries: 9, keys: 11, heads: 2, groups: 1, width: 10, accumulate: true, dtype: .bf16),
             AttentionSample(
                 queries: 9, keys: 9, heads: 2, groups: 1, width: 16, strided: true, accumulate: true, dtype: .bf16),
@@ -136,6 +181,19 @@ private struct AttentionSample {
     /// Rows of tokens with numbers of others between them.
     var layout: Layout { strided ? Layout(offset: 4, padding: 12, rowRank: 2) : .dense }
     var scale: Float { sharpness / Float(width).squareRoot() }
+    var drawn: Dropout? {
+        dropout > 0
+            ? Dropout(
+                probability: dropout, seed: 0x1234_5678_9ABC_DEF0, stream: Philox.stream("attention/test"),
+                firstElement: firstElement) : nil
+    }
+    /// What a probability is multiplied with: 0 where it is dropped.
+    func kept(_ row: Int, _ head: Int, _ query: Int, _ key: Int) -> Double {
+        guard let drawn else { return 1 }
+        let element = firstElement + ((row * heads + head) * queries + query) * keys + key
+        let word = Philox(seed: drawn.seed, stream: drawn.stream).word(UInt64(element))
+        return Int(word) >= drawn.threshold ? Double(drawn.scale) : 0
+    }
 
     func spans() -> [Int32] {
         (0..<(ownSpans ? batch : 1)).flatMap { row in
@@ -175,6 +233,8 @@ private struct AttentionReference {
     struct Row {
         let at: Int
         let keys: [Int]
+        /// Of each of them, what dropout makes of its probability.
+        let kept: [Double]
         let scores: [Double]
         /// What rounding may do to a score.
         let error: Double
@@ -187,7 +247,8 @@ private struct AttentionReference {
             for query in 0..<s.queries {
                 for head in 0..<s.heads {
                     let at = ((row * s.queries + query) * s.heads + head) * s.width
-                    let keys = s.range(row, query).map { ((row * s.keys + $0) * s.groups + head / share) * s.width }
+                    let range = s.range(row, query)
+                    let keys = range.map { ((row * s.keys + $0) * s.groups + head / share) * s.width }
                     var (scores, largest): ([Double], Double) = ([], 0)
                     for key in keys {
                         var (sum, size) = (0.0, 0.0)
@@ -203,7 +264,7 @@ private struct AttentionReference {
                     let total = scores.reduce(0) { $0 + exp($1 - top) }
                     body(
                         Row(
-                            at: at, keys: keys, scores: scores,
+                            at: at, keys: keys, kept: range.map { s.kept(row, head, query, $0) }, scores: scores,
                             error: eps * largest * (2 + Double(s.width).squareRoot() / 4),
                             logSumExp: keys.isEmpty ? .infinity : top + log(total)))
                 }
@@ -215,7 +276,7 @@ private struct AttentionReference {
     func answers() -> (y: [Estimate], logSumExp: [Estimate]) {
         var (y, sums): ([Estimate], [Estimate]) = ([], [])
         rows { row in
-            let p = row.scores.map { exp($0 - row.logSumExp) }
+            let p = zip(row.scores, row.kept).map { exp($0 - row.logSumExp) * $1 }
             // The score's error counts in the exponential and in the sum.
             let share = 2 * row.error + eps * (8 + Double(p.count).squareRoot() / 4)
             for d in 0..<s.width {
@@ -243,7 +304,7 @@ private func forwardSample(_ s: AttentionSample) -> OpSample {
         s.addSpans(to: &c)
         c.output("y", s.queryShape, s.layout, dtype: s.dtype)
         c.output("logSumExp", [s.batch, s.queries, s.heads])
-        c.run(FlashAttention(scale: s.scale)) { v in
+        c.run(FlashAttention(scale: s.scale, dropout: s.drawn)) { v in
             .init(
                 q: v["q"], k: v["k"], v: v["v"],
                 spans: v.optional("spans").map { AttentionSpans(view: $0, pairs: s.queries * s.keys) }, y: v["y"],
@@ -284,7 +345,7 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
         if s.wanted.contains("q") { c.result("dq", s.queryShape, s.layout, old: oldQ) }
         if s.wanted.contains("k") { c.result("dk", s.keyShape, s.layout, old: oldK) }
         if s.wanted.contains("v") { c.result("dv", s.keyShape, s.layout, old: oldV) }
-        c.run(FlashAttentionBackward(scale: s.scale)) { v in
+        c.run(FlashAttentionBackward(scale: s.scale, dropout: s.drawn)) { v in
             FlashAttentionBackward.Operands(
                 q: v["q"], k: v["k"], v: v["v"],
                 spans: v.optional("spans").map { AttentionSpans(view: $0, pairs: s.queries * s.keys) }, y: v["y"],
@@ -311,21 +372,21 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
                     delta += product
                     deltaSize += abs(product)
                 }
-                for (score, key) in zip(row.scores, row.keys) {
+                for ((score, key), kept) in zip(zip(row.scores, row.keys), row.kept) {
                     let p = exp(score - stored)
                     let share = row.error + eps * (6 + 2 * abs(stored))
                     var (slope, slopeSize) = (0.0, 0.0)
                     for d in 0..<s.width {
                         let product = Double(dy[row.at + d]) * Double(reference.v[key + d])
-                        slope += product
-                        slopeSize += abs(product)
+                        slope += kept * product
+                        slopeSize += kept * abs(product)
                     }
                     let ds = p * (slope - delta) * scale
                     let error = abs(ds) * share + p * scale * eps * width * (slopeSize + deltaSize)
                     for d in 0..<s.width {
                         let (a, b) = (Double(reference.q[row.at + d]), Double(reference.k[key + d]))
                         let g = Double(dy[row.at + d])
-                        add(&dv[key + d], p * g, share * abs(p * g))
+                        add(&dv[key + d], kept * p * g, share * abs(kept * p * g))
                         add(&dk[key + d], ds * a, error * abs(a))
                         add(&dq[row.at + d], ds * b, error * abs(b))
                     }
@@ -345,7 +406,7 @@ extension OpDescription {
     static let attentions: [OpDescription] = [
         OpDescription(
             "flash_attention", "FlashAttention",
-            (AttentionSample.forward + AttentionSample.decoding).map(forwardSample)),
+            (AttentionSample.forward + AttentionSample.decoding + AttentionSample.dropped).map(forwardSample)),
         OpDescription(
             "flash_attention_backward", "FlashAttentionBackward", AttentionSample.backward.map(backwardSample)),
     ]

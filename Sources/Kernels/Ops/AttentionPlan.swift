@@ -4,17 +4,19 @@ struct AttentionPlan {
     private let k: View
     private let v: View
     private let spans: AttentionSpans?
+    private let dropout: Dropout?
 
     /// Rows and keys of a tile: `vector` and the CPU take up to 96 rows × 64 keys (ATTENTION_BLOCK, ATTENTION_TILE), `simt` 64 × 64.
     static let block = 96
     static let tile = 64
     static let side = 64
 
-    init(q: View, k: View, v: View, spans: AttentionSpans?) {
+    init(q: View, k: View, v: View, spans: AttentionSpans?, dropout: Dropout?) {
         self.q = q
         self.k = k
         self.v = v
         self.spans = spans
+        self.dropout = dropout.flatMap { $0.probability > 0 ? $0 : nil }
     }
 
     var batch: Int { q.shape[0] }
@@ -23,6 +25,7 @@ struct AttentionPlan {
     var width: Int { q.shape[3] }
     var keys: Int { k.shape[1] }
     var groups: Int { k.shape[2] }
+    var drops: Bool { dropout != nil }
     /// What is computed apart from everything else: a group of a row of the batch.
     var units: Int { batch * groups }
     /// Queries of all heads that share a group's keys.
@@ -95,10 +98,20 @@ struct AttentionPlan {
             + strides(gradients.dq?.view) + strides(gradients.dk?.view) + strides(gradients.dv?.view)
             + [splits, splits > 1 ? allRows * width : 0, gradients.chunks, chunk, chunk]
             + [mode(gradients.dq), mode(gradients.dk), mode(gradients.dv)] + [half(q), half(k), half(y)]
+            + (dropout?.attentionFields ?? [0, 0, 0, 0, 0, 0])
     }
 
     /// dk or dv of all chunks `[chunks, numbers]`, to be summed in order into what is seen as `[1, numbers]`.
     func sum(_ parts: View, into view: View, _ mode: WriteMode) -> Reduce.Operands {
         Reduce.Operands(x: parts, axis: 0, y: Output(view.reshaped([1, keyNumbers]), mode))
+    }
+}
+
+extension Dropout {
+    fileprivate var attentionFields: [Int] {
+        [
+            1, Int(bitPattern: UInt(seed)), Int(bitPattern: UInt(stream)), firstElement, threshold,
+            Int(scale.bitPattern),
+        ]
     }
 }

@@ -17,18 +17,23 @@ public struct Dropout: Op {
 
     /// Words below this drop their element.
     public var threshold: Int { Int((Double(probability) * 4_294_967_296).rounded()) }
-    var scale: Float { 1 / (1 - probability) }
+    /// What is kept is multiplied by it.
+    public var scale: Float { 1 / (1 - probability) }
+    /// Of an element, in the count of `cost`.
+    static let flops = 20.0
+    var isPossible: Bool { probability >= 0 && probability < 1 }
+    var complaint: String { "probability \(probability) is outside [0, 1)" }
 
     public typealias Operands = Unary.Operands
     public var name: String { "dropout" }
     public func validate(_ o: Operands) throws {
         try requireActivations(("x", o.x), ("y", o.y.view))
-        try require(probability >= 0 && probability < 1, "probability \(probability) is outside [0, 1)")
+        try require(isPossible, complaint)
         try require(
             o.x.isContiguous && o.y.view.isContiguous && o.x.count == o.y.view.count,
             "x and y must be contiguous, of one length")
     }
     public func cost(_ o: Operands) -> Cost {
-        Cost(flops: 20 * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
+        Cost(flops: Self.flops * Double(o.x.count), bytes: 2 * Double(o.x.dtype.size * o.x.count))
     }
 }

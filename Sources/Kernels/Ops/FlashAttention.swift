@@ -20,10 +20,18 @@ public struct AttentionSpans: Sendable {
 ///
 /// A query that sees nothing answers 0 and has no gradient. Keys that a query does not see count for nothing, unless they or their values
 /// are infinite or NaN.
+///
+/// Dropout: what is multiplied with values is what `dropout` would make of the dense probabilities `[batch, heads, queries, keys]`, its
+/// first element their first; the log-sum-exp is of all keys. The mask is drawn in the tiles and never stored.
 public struct FlashAttention: Op {
     /// Multiplies the scores; positive.
     public let scale: Float
-    public init(scale: Float) { self.scale = scale }
+    /// Of the probabilities; nil: all are kept.
+    public let dropout: Dropout?
+    public init(scale: Float, dropout: Dropout? = nil) {
+        self.scale = scale
+        self.dropout = dropout
+    }
 
     /// Widths of a head that the kernels have registers for.
     public static let widths = 1...256
@@ -55,10 +63,10 @@ public struct FlashAttention: Op {
     public func validate(_ o: Operands) throws {
         try requireActivations(("q", o.q), ("y", o.y))
         try requireActivations(("k", o.k), ("v", o.v))
-        try requireAttention(scale, o.q, o.k, o.v, o.spans, alike: [("y", o.y)], o.logSumExp)
+        try requireAttention(scale, dropout, o.q, o.k, o.v, o.spans, alike: [("y", o.y)], o.logSumExp)
     }
     public func cost(_ o: Operands) -> Cost {
-        attentionCost(o.q, o.k, o.spans, products: 2, bytes: 2 * (o.q.byteCount + o.k.byteCount))
+        attentionCost(o.q, o.k, o.spans, dropout, products: 2, bytes: 2 * (o.q.byteCount + o.k.byteCount))
     }
 }
 
@@ -66,7 +74,12 @@ public struct FlashAttention: Op {
 /// bf16; gradients are f32.
 public struct FlashAttentionBackward: Op {
     public let scale: Float
-    public init(scale: Float) { self.scale = scale }
+    /// The one of the forward pass: the same mask is drawn again.
+    public let dropout: Dropout?
+    public init(scale: Float, dropout: Dropout? = nil) {
+        self.scale = scale
+        self.dropout = dropout
+    }
 
     public struct Operands {
         public let q: View
@@ -104,7 +117,7 @@ public struct FlashAttentionBackward: Op {
         try requireF32(("dy", o.dy))
         if let dq = o.dq { try requireF32(("dq", dq.view)) }
         try requireAttention(
-            scale, o.q, o.k, o.v, o.spans,
+            scale, dropout, o.q, o.k, o.v, o.spans,
             alike: [("y", o.y), ("dy", o.dy)] + (o.dq.map { [("dq", $0.view)] } ?? []), o.logSumExp)
         for (label, output) in [("dk", o.dk), ("dv", o.dv)] {
             guard let view = output?.view else { continue }
@@ -116,26 +129,29 @@ public struct FlashAttentionBackward: Op {
     public func cost(_ o: Operands) -> Cost {
         let gradients = [o.dq, o.dk, o.dv].compactMap { $0?.view }
         return attentionCost(
-            o.q, o.k, o.spans, products: 2 + gradients.count,
+            o.q, o.k, o.spans, dropout, products: 2 + gradients.count,
             bytes: 2 * (o.q.byteCount + o.k.byteCount) + gradients.reduce(o.dy.byteCount) { $0 + $1.byteCount })
     }
 }
 
 extension Op {
-    /// Two flops for each number of each pair and product.
-    fileprivate func attentionCost(_ q: View, _ k: View, _ spans: AttentionSpans?, products: Int, bytes: Int) -> Cost {
+    /// Two flops for each number of each pair and product, and what it takes to draw a probability's mask.
+    fileprivate func attentionCost(
+        _ q: View, _ k: View, _ spans: AttentionSpans?, _ dropout: Dropout?, products: Int, bytes: Int
+    ) -> Cost {
         let pairs = Double(q.shape[0]) * Double(spans?.pairs ?? q.shape[1] * k.shape[1])
-        return Cost(
-            flops: 2 * Double(products) * pairs * Double(q.shape[2]) * Double(q.shape[3]), bytes: Double(bytes))
+        let each = 2 * Double(products) * Double(q.shape[3]) + (dropout == nil ? 0 : Dropout.flops)
+        return Cost(flops: pairs * Double(q.shape[2]) * each, bytes: Double(bytes))
     }
 
     fileprivate func adjacent(_ view: View) -> Bool { view.shape[3] <= 1 || view.strides[3] == 1 }
 
     fileprivate func requireAttention(
-        _ scale: Float, _ q: View, _ k: View, _ v: View, _ spans: AttentionSpans?, alike: [(String, View)],
-        _ logSumExp: View
+        _ scale: Float, _ dropout: Dropout?, _ q: View, _ k: View, _ v: View, _ spans: AttentionSpans?,
+        alike: [(String, View)], _ logSumExp: View
     ) throws {
         try require(scale > 0 && scale.isFinite, "the scale \(scale) is not positive")
+        if let dropout { try require(dropout.isPossible, dropout.complaint) }
         try require(
             q.rank == 4 && k.rank == 4 && q.shape[0] == k.shape[0] && q.shape[3] == k.shape[3] && k.shape == v.shape
                 && k.shape[2] > 0 && q.shape[2] % k.shape[2] == 0,

@@ -1,19 +1,26 @@
 import RetortKernels
 import RetortRuntime
 
-/// How the queries of a pass over tokens meet keys: flash attention; the composed one where its probabilities are wanted or some of them are
-/// dropped, or where what a query sees has holes. Made once for all layers with one window.
+/// How the queries of a pass over tokens meet keys: flash attention; the composed one where its probabilities are wanted, or where what a query
+/// sees has holes. Both drop the same probabilities. Made once for all layers with one window.
 final class AttentionPass {
-    private let mask: AttentionMask
     private let sight: AttentionMask.Sight
-    private let sizes: (batch: Int, queries: Int, keys: Int)
+    private let makeBias: () throws -> Tensor?
     /// What is added to composed scores, once it is made.
     private var bias: Tensor??
 
     init(_ mask: AttentionMask, _ tokens: TokenBatch, past: Int, on device: ComputeDevice) throws {
-        self.mask = mask
-        sizes = (tokens.rows, tokens.length, past + tokens.length)
-        sight = try mask.sight(batch: sizes.batch, queries: sizes.queries, keys: sizes.keys, on: device)
+        let (batch, queries, keys) = (tokens.rows, tokens.length, past + tokens.length)
+        sight = try mask.sight(batch: batch, queries: queries, keys: keys, on: device)
+        makeBias = { try mask.bias(batch: batch, queries: queries, keys: keys, on: device) }
+    }
+
+    /// Of an encoder: all tokens that are not padding are seen by all.
+    init(_ batch: EncoderBatch, on device: ComputeDevice) throws {
+        let (rows, length) = (batch.tokens.rows, batch.tokens.length)
+        sight = try AttentionMask(isCausal: false, validKeys: batch.tokens.valid)
+            .sight(batch: rows, queries: length, keys: length, on: device)
+        makeBias = { try batch.paddingBias(on: device) }
     }
 
     /// - Parameters:
@@ -26,10 +33,10 @@ final class AttentionPass {
         heard: Tensor, probabilities: Tensor?
     ) {
         let scale = 1 / Float(q.shape[3]).squareRoot()
-        if !showing, !dropout.isActive, let spans = flashSpans(width: q.shape[3]) {
-            return (try q.flashAttention(keys: k, values: v, scale: scale, spans: spans), nil)
+        if !showing, let spans = flashSpans(width: q.shape[3]) {
+            return (try q.flashAttention(keys: k, values: v, scale: scale, spans: spans, dropout: dropout), nil)
         }
-        let made = try bias ?? mask.bias(batch: sizes.batch, queries: sizes.queries, keys: sizes.keys, on: q.device)
+        let made = try bias ?? makeBias()
         bias = .some(made)
         func byHeads(_ x: Tensor) throws -> Tensor {
             try x.permuted([0, 2, 1, 3]).reshaped([x.shape[0], x.shape[2], x.shape[1], x.shape[3]])
@@ -41,9 +48,9 @@ final class AttentionPass {
     }
 
     /// The same of one projection's `[rows, tokens, 3, heads, width]`, read where it lies; nil where only the composed attention will do.
-    func packed(_ x: Tensor) throws -> Tensor? {
+    func packed(_ x: Tensor, dropout: DropoutLayer) throws -> Tensor? {
         guard let spans = flashSpans(width: x.shape[4]) else { return nil }
-        return try x.packedAttention(scale: 1 / Float(x.shape[4]).squareRoot(), spans: spans)
+        return try x.packedAttention(scale: 1 / Float(x.shape[4]).squareRoot(), spans: spans, dropout: dropout)
     }
 
     /// For flash attention; nil where it cannot be.

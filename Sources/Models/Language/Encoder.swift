@@ -118,17 +118,15 @@ public final class Encoder: EncoderModel {
         }
         var x = try embed(batch)
         recorder.keep("embeddings", x)
-        let mask = try batch.paddingBias(on: x.device)
+        let pass = try AttentionPass(batch, on: x.device)
         for (index, block) in blocks.enumerated() {
             if checkpointsActivations, !recorder.wantsInside(of: index) {
                 x = try x.recomputing { input in
                     var nothing = SignalRecorder([])
-                    return try block(input, mask: mask, layer: index, &nothing).out
+                    return try block(input, pass, layer: index, &nothing)
                 }
             } else {
-                let (out, attention) = try block(x, mask: mask, layer: index, &recorder)
-                x = out
-                recorder.keep("layers.\(index).attention", attention)
+                x = try block(x, pass, layer: index, &recorder)
             }
             recorder.keep("layers.\(index).hidden", x)
         }

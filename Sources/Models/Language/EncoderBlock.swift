@@ -39,21 +39,22 @@ final class EncoderBlock: Module {
 
     /// x `[rows, tokens, hidden]`.
     /// - Parameter layer: of the block, counted from 0, for what is kept of it.
-    func callAsFunction(_ x: Tensor, mask: Tensor?, layer: Int, _ recorder: inout SignalRecorder) throws -> (
-        out: Tensor, attention: Tensor
-    ) {
+    func callAsFunction(_ x: Tensor, _ pass: AttentionPass, layer: Int, _ recorder: inout SignalRecorder) throws
+        -> Tensor
+    {
         let (rows, tokens, hidden) = (x.shape[0], x.shape[1], x.shape[2])
         let width = hidden / heads
         func split(_ projection: Linear, _ name: String) throws -> Tensor {
             let byTokens = try projection(x).reshaped([rows, tokens, heads, width])
             recorder.keep(SignalNames.path(layer, name), byTokens)
-            return try byTokens.permuted([0, 2, 1, 3]).reshaped([rows, heads, tokens, width])
+            return byTokens
         }
         let (q, k, v) = (try split(query, "queries"), try split(key, "keys"), try split(value, "values"))
-        let (heard, attention) = try q.attention(
-            keys: k, values: v, scale: 1 / Float(width).squareRoot(), mask: mask, dropout: attentionDropout)
-        let answer = try output(heard.permuted([0, 2, 1, 3]).reshaped([rows, tokens, hidden]))
+        let name = SignalNames.path(layer, "attention")
+        let (heard, attention) = try pass(q, k, v, dropout: attentionDropout, showing: recorder.wants(name))
+        if let attention { recorder.keep(name, attention) }
+        let answer = try output(heard.reshaped([rows, tokens, hidden]))
         let middle = try attentionNorm(x + (sumDropout.map { try $0(answer) } ?? answer))
-        return (try outputNorm(middle + downDropout(down(up(middle)))), attention)
+        return try outputNorm(middle + downDropout(down(up(middle))))
     }
 }

@@ -191,8 +191,8 @@ public final class GPT2: LanguageModel {
             let names =
                 recorder.wantsAny
                 ? ["queries", "keys", "values", "attention"].map { SignalNames.path(layer, $0) } : []
-            if cache == nil, !names.contains(where: recorder.wants), !attentionDropout.isActive,
-                let heard = try pass.packed(split)
+            if cache == nil, !names.contains(where: recorder.wants),
+                let heard = try pass.packed(split, dropout: attentionDropout)
             {
                 return heard
             }

@@ -40,13 +40,21 @@ public final class DropoutLayer: Module {
 
     /// - Throws: `TensorError` in training without a key: the same numbers in every step would be no dropout.
     public func callAsFunction(_ x: Tensor) throws -> Tensor {
-        guard isActive else { return x }
+        guard let drawn = try drawn(elementsPerSample: x.count / max(1, x.shape.first ?? 1)) else { return x }
+        return try x.dropout(
+            drawn.probability, seed: drawn.seed, stream: drawn.stream, firstElement: drawn.firstElement)
+    }
+
+    /// The present step's dropout of samples of so many numbers each, for an op that drops on its way; nil where nothing is dropped.
+    /// - Throws: `TensorError` in training without a key.
+    public func drawn(elementsPerSample: Int) throws -> Dropout? {
+        guard isActive else { return nil }
         guard let key else {
             throw TensorError("\(name) drops numbers in training, and no step was set: see setDropout")
         }
-        return try x.dropout(
-            probability, seed: key.seed, stream: Philox.stream("dropout/" + name) &+ UInt64(key.step),
-            firstElement: key.firstSample * (x.count / max(1, x.shape.first ?? 1)))
+        return Dropout(
+            probability: probability, seed: key.seed, stream: Philox.stream("dropout/" + name) &+ UInt64(key.step),
+            firstElement: key.firstSample * elementsPerSample)
     }
 }
 
