@@ -271,6 +271,15 @@ struct PlanTests {
         try compare(mixed, in: place.folder, backend)
     }
 
+    @Test("pairs of answers, beside the student's start and without", arguments: TestBackend.fast)
+    func preferences(_ backend: TestBackend) throws {
+        let place = try PairPlace()
+        try compare(PairPlace.recipe(more: "seeds: [0]"), in: place.folder, backend)
+        try compare(
+            PairPlace.recipe(more: "seeds: [0]"), ["train.micro-batch=1", "train.replacement=true"], in: place.folder,
+            backend)
+    }
+
     @Test("several teachers, and students that teach", arguments: TestBackend.fast)
     func teachers(_ backend: TestBackend) throws {
         let model = "kind: llama, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16"

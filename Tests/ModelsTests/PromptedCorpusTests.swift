@@ -59,6 +59,45 @@ struct PromptedCorpusTests {
             try PromptedCorpus(complete, encoder(), asking: true).digest == TokenizedCorpus(complete, encoder()).digest)
     }
 
+    @Test("of preferences both answers or none; what is answered is the better one")
+    func pairs() throws {
+        let records = (1...40).map { number in
+            Self.record(
+                .preference(
+                    prompt: [TextMessage(.user, "\(number)?")], chosen: [TextMessage(.assistant, "yes")],
+                    rejected: [TextMessage(.assistant, number == 3 ? String(repeating: "no", count: 60) : "no")]),
+                number)
+        }
+        let encoder = try encoder(.init(maxLength: 100, truncation: .drop))
+        let corpus = try PromptedCorpus(TextRecordList(records), encoder, asking: true, threads: 3)
+        let pairs = try #require(corpus.pairs)
+        #expect(pairs.group == 2 && pairs.groups == 39 && pairs.summary.tooLong == 1 && pairs.summary.records == 40)
+        #expect(pairs.records.prefix(6) == [0, 0, 1, 1, 3, 3])
+        let answered = try #require(corpus.answered)
+        #expect(answered === corpus.asked && answered.count == 39 && answered.group == 1 && corpus.prompts == 0)
+        for number in 0..<39 {
+            #expect(answered.example(number) == pairs.example(2 * number))
+            let (chosen, rejected) = try encoder.pair(records[Int(pairs.records[2 * number])])
+            #expect(chosen == .example(pairs.example(2 * number), isCut: false))
+            #expect(rejected == .example(pairs.example(2 * number + 1), isCut: false))
+        }
+        #expect(corpus.digest == pairs.digest && corpus.digest != answered.digest)
+
+        // Shuffled, in batches and alone: a pair stays a pair, and each comes once.
+        let batches = try LanguageBatches(pairs, batch: 4, seed: 5)
+        let (epoch, next) = (batches.epoch(0), batches.epoch(1))
+        #expect(epoch.steps == 10 && epoch.rows == 78 && batches.position(afterSteps: 13) == (1, 3))
+        let order = (0..<epoch.steps).flatMap(epoch.examples)
+        #expect(order.sorted() == Array(0..<78) && order != Array(0..<78) && order != (0..<10).flatMap(next.examples))
+        for place in stride(from: 0, to: 78, by: 2) {
+            #expect(order[place] % 2 == 0 && order[place + 1] == order[place] + 1)
+        }
+        #expect(epoch.batch(0).rows == 8 && epoch.batch(9).rows == 6)
+        #expect(
+            thrown(RetortError.self) { _ = try LanguageBatches(pairs, batch: 1, packing: .split, length: 8, seed: 0) }?
+                .exit == .recipe)
+    }
+
     @Test("a prompt that is too long is left out, or loses its beginning; an empty one is an error")
     func lengths() throws {
         let records = TextRecordList([

@@ -33,6 +33,16 @@ public enum TextNeed: Sendable {
     case drawn
     /// Two to each prompt, the teacher's and the student's.
     case pairs
+    /// Two to each prompt, the better one first, whoever wrote them.
+    case answers
+
+    /// Whether it is about how likely models find what was written.
+    var wantsSignals: Bool {
+        switch self {
+        case .any, .answers: false
+        case .drawn, .pairs: true
+        }
+    }
 }
 
 /// A loss that needs nothing but what models say of tokens: nothing to prepare.
@@ -54,6 +64,15 @@ public struct LanguageTermContext {
     public let teacher: (any TokenLayers)?
     /// Unique in the run: names a term's parameters, "arm.1".
     public let name: String
+    /// nil where nothing is trained.
+    var likelihoods: Likelihoods?
+
+    /// How likely models find texts: ln of each label `[rows · length]`, 0 where there is none. No gradients.
+    struct Likelihoods {
+        let student: (LanguageBatch) throws -> [Float]
+        /// nil where nobody teaches.
+        let teacher: ((LanguageBatch) throws -> [Float])?
+    }
 }
 
 /// A loss made ready for one training run.
@@ -141,6 +160,10 @@ public struct LanguageInput {
     public let progress: TrainingProgress
     /// Whether tokens see those before them alone.
     public var isCausal = true
+    /// ln p(label) of the teacher `[rows · length]`, 0 where there is no label: of texts of which two answers are compared.
+    var reference: Tensor?
+    /// Of the whole batch, where its rows are pairs of answers.
+    var pairs = PairedSize()
 
     /// The only teacher.
     public var teacher: TokenTeacher? { teachers.first }

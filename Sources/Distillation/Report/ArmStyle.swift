@@ -81,6 +81,8 @@ enum Role {
     static let teacher = "teacher"
     /// What losses call a teacher that a scheme makes of the student.
     static let ownTeacher = "self"
+    /// What is kept of the student as it was at first, where a loss looks at that.
+    static let start = "start"
     static let alone = "student-alone"
     static let student = "student"
 

@@ -32,6 +32,8 @@ struct MetricFormat {
         case .exactMatch: "answers that are as wanted"
         case .tokenF1: "of the answers' words"
         case .unanswered: "nothing to compare was found"
+        case .preferenceAccuracy: "pairs whose chosen answer has the higher reward"
+        case .preferenceMargin: "mean reward of chosen over rejected"
         case .spearman: "rank correlation with the given scores"
         case .pearson: "correlation with the given scores"
         case .teacherSpearman: "rank correlation of similarities"
@@ -65,9 +67,10 @@ struct MetricFormat {
         guard spread.mean.isFinite else { return ("not finite", "") }
         switch Metric(rawValue: key) {
         case .accuracy, .macroF1, .agreement, .retrieval, .clientAccuracy, .worstClient, .recall10, .recall20, .ndcg10,
-            .ndcg20, .mrr10, .rougeL, .exactMatch, .tokenF1, .unanswered:
+            .ndcg20, .mrr10, .rougeL, .exactMatch, .tokenF1, .unanswered, .preferenceAccuracy:
             return pair(spread) { NumberFormat.fixed($0 * 100, decimals: 1) }
-        case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .spearman, .pearson,
+        case .klToTeacher, .reverseKL, .rolloutReverseKL, .crossEntropy, .perplexity, .preferenceMargin, .spearman,
+            .pearson,
             .teacherSpearman, .teacherCosine:
             // Two digits of a tiny mean, and as many decimals of its deviation.
             let size = abs(spread.mean)

@@ -92,16 +92,27 @@ final class LanguageTeacher {
     struct Lesson {
         /// Everywhere, or of a model at some of the student's places, row-major numbers of them.
         private let predicted: ([Int32]?) throws -> TokenTeacher
+        /// ln p(label) of each place; nil where no model is asked.
+        private let likelihood: (([Int32]) throws -> Tensor)?
         /// By path.
         let signals: [String: Tensor]
         /// Row-major, where it has read something that a prediction follows from; nil: everywhere.
         let isRead: [Bool]?
 
         init(
-            _ signals: [String: Tensor] = [:], isRead: [Bool]? = nil,
+            _ signals: [String: Tensor] = [:], isRead: [Bool]? = nil, likelihood: (([Int32]) throws -> Tensor)? = nil,
             _ predicted: @escaping ([Int32]?) throws -> TokenTeacher
         ) {
-            (self.signals, self.isRead, self.predicted) = (signals, isRead, predicted)
+            (self.signals, self.isRead, self.likelihood, self.predicted) = (signals, isRead, likelihood, predicted)
+        }
+
+        /// ln p(label) at all places `[places]`, 0 where there is no label.
+        /// - Throws: `RetortError` 70 where no model reads the batch in the student's tokens.
+        func logProbabilities(_ labels: [Int32]) throws -> Tensor {
+            guard let likelihood else {
+                throw RetortError.internalBug("how likely texts are is asked of a teacher that does not read them")
+            }
+            return try likelihood(labels)
         }
 
         func predictions(at places: [Int32]?) throws -> TokenTeacher { try predicted(places) }
@@ -127,7 +138,9 @@ final class LanguageTeacher {
             return Lesson(kept.signals) { _ in .kept(kept.predictions) }
         case .model(let model, let own):
             let read = try read(batch, tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
-            return Lesson(read.signals, isRead: read.isRead) { .live(try read.logits($0)) }
+            return Lesson(read.signals, isRead: read.isRead, likelihood: read.likelihood) {
+                .live(try read.logits($0))
+            }
         }
     }
 
@@ -163,6 +176,8 @@ final class LanguageTeacher {
     private struct Reading {
         /// At the student's places, row-major numbers of them, nil for all.
         let logits: ([Int32]?) throws -> any LogitSource
+        /// ln p(label) at all of them, on the student's device; nil where it reads in tokens of its own.
+        let likelihood: (([Int32]) throws -> Tensor)?
         let signals: [String: Tensor]
         let isRead: [Bool]?
     }
@@ -182,11 +197,21 @@ final class LanguageTeacher {
                 let own = renumbered.map { $0.places(of: places) } ?? places
                 return try Autograd.withoutGradients { try HeadLogits(states.last.rows(at: own), head) }
             }
-            guard own.description != device.description else {
-                return Reading(logits: { try logits($0) }, signals: states.signals, isRead: renumbered?.isRead)
+            let isHere = own.description == device.description
+            func likelihood(_ labels: [Int32]) throws -> Tensor {
+                let logs = try Autograd.withoutGradients {
+                    try states.last.chunkedLogProbabilities(
+                        own.compute.view(labels, [labels.count], .i32), head: model.head())
+                }
+                return isHere ? logs : try Tensor(logs.values(), logs.shape, on: device)
+            }
+            let likely = renumbered == nil ? likelihood : nil
+            guard !isHere else {
+                return Reading(
+                    logits: { try logits($0) }, likelihood: likely, signals: states.signals, isRead: renumbered?.isRead)
             }
             return Reading(
-                logits: { TransferredLogits(try logits($0), from: own, to: device) },
+                logits: { TransferredLogits(try logits($0), from: own, to: device) }, likelihood: likely,
                 signals: try states.signals.mapValues { try Tensor($0.values(), $0.shape, on: device) },
                 isRead: renumbered?.isRead)
         }
@@ -236,6 +261,15 @@ extension LanguageTeacher {
             guard decay < 1 else { return }
             try copy.arena.follow(arena, decay: decay)
         }
+    }
+}
+
+extension LanguageTeacher {
+    /// The student as it was at first.
+    /// - Parameter copy: equal to it, before its first step.
+    static func start(_ copy: any LanguageModel, on device: Device) -> LanguageTeacher {
+        copy.freeze()
+        return LanguageTeacher(copy, Role.start, on: device)
     }
 }
 

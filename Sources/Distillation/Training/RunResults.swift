@@ -116,6 +116,10 @@ public enum Metric: String, Sendable, CaseIterable {
     case exactMatch = "exact_match"
     case tokenF1 = "token_f1"
     case unanswered
+    /// Of language models that two answers to a prompt are compared by: the share of pairs whose better answer has the higher reward, and by
+    /// how much it is higher.
+    case preferenceAccuracy = "preference_accuracy"
+    case preferenceMargin = "preference_margin"
     /// Of encoders: how their numbers follow those that people gave.
     case spearman
     case pearson
@@ -158,6 +162,8 @@ public enum Metric: String, Sendable, CaseIterable {
         case .exactMatch: "exact match %"
         case .tokenF1: "token F1 %"
         case .unanswered: "no answer %"
+        case .preferenceAccuracy: "preference accuracy %"
+        case .preferenceMargin: "preference margin"
         case .spearman: "Spearman"
         case .pearson: "Pearson"
         case .teacherSpearman: "Spearman to teacher"

@@ -37,6 +37,8 @@ enum GoldenFamilies {
         "losses/logit_variants": logitVariants,
         "losses/minilm": relationsOfTokens,
         "losses/multi_teacher": multiTeacher,
+        "losses/preference": preference,
+        "losses/preference_logps": preferenceOfAnswers,
         "losses/relational": relational,
         "losses/review_ofd": reviewAndOverhaul,
         "losses/rkd": relationalKD,

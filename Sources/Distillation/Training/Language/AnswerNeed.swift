@@ -71,7 +71,46 @@ extension LanguageRecipe {
                 "answers.answer looks for answers in the data, and no test example has one", at: answers.rulePlace,
                 why: examples.test.whereFirst, help: "remove `answer`, or give data.test a file with answers")
         }
+        try checkAnswers(of: examples)
         return examples
+    }
+
+    /// - Throws: `RetortError` 78 for an arm that cannot use the one answer, or the two, that the data have to a prompt.
+    private func checkAnswers(of examples: LanguageExamples) throws {
+        let isPaired = examples.train.pairs != nil
+        for arm in arms {
+            guard let preference = arm.preference else {
+                let other = arm.terms.first { $0.texts != .plain && !($0.objective is CrossEntropyObjective) }
+                guard isPaired, arm.rollouts != nil || other != nil else { continue }
+                throw RetortError.recipe(
+                    arm.rollouts == nil
+                        ? "the arm \(arm.name) learns from one answer to a prompt, and the data have two"
+                        : "the arm \(arm.name) lets a model answer prompts, and the data have two answers to each",
+                    at: arm.rollouts?.location ?? arm.location,
+                    why:
+                        "of preferences cross-entropy learns the chosen answers, and dpo, simpo, orpo and cpo compare both",
+                    help: "use one of these, or give data with one answer")
+            }
+            guard arm.rollouts == nil else {
+                guard isPaired else { continue }
+                throw RetortError.recipe(
+                    "the arm \(arm.name) compares answers that a model writes, and the data have two answers to each prompt",
+                    at: arm.rollouts?.location, help: "remove `rollouts`, or give data with one answer")
+            }
+            guard isPaired else {
+                throw RetortError.recipe(
+                    "the arm \(arm.name) compares two answers to a prompt, and the data have one", at: arm.location,
+                    why: preference.objective.contract(over: preference.places.words),
+                    help:
+                        "give data with `chosen` and `rejected` (format: preference), or let models write two: `rollouts: {kind: pairs}`"
+                )
+            }
+            guard examples.packing == .none else {
+                throw RetortError.recipe(
+                    "the arm \(arm.name) compares answers, and data.packing packs them", at: arm.location,
+                    help: "remove data.packing")
+            }
+        }
     }
 }
 
@@ -86,9 +125,26 @@ extension LanguageExamples {
         return answered
     }
 
-    /// What arms make of examples of which not all have an answer, a line each.
+    /// The same of an arm: both answers to each prompt where it compares them.
+    func train(_ arm: LanguageRecipe.Arm) throws -> TokenizedCorpus {
+        guard arm.preference != nil, arm.rollouts == nil else { return try train(arm.answerNeed) }
+        guard let pairs = train.pairs else {
+            throw RetortError.internalBug("a training that compares answers, without two of them")
+        }
+        return pairs
+    }
+
+    /// What arms make of examples of which not all have an answer, or have two, a line each.
     func words(for arms: [LanguageRecipe.Arm]) -> [String] {
         let grouped = NumberFormat.grouped
+        if let pairs = train.pairs {
+            let count = grouped(pairs.groups)
+            return arms.map {
+                "\($0.name): "
+                    + ($0.preference == nil
+                        ? "learns the chosen answers of the \(count) pairs" : "compares the answers of \(count) pairs")
+            }
+        }
         guard train.prompts > 0 else { return [] }
         return arms.map { arm in
             guard let need = arm.answerNeed, let answered = train.answered else {

@@ -4,7 +4,7 @@ import RetortSupport
 struct LanguageArmTerm: Sendable {
     let objective: any LanguageObjective
     let texts: TermTexts
-    let places: TermPlaces
+    private(set) var places: TermPlaces
     let ramp: Ramp
     /// The names of the teachers that it looks at, in the recipe's order: one, or for a loss that takes all, all.
     let teachers: [String]
@@ -42,11 +42,29 @@ struct LanguageArmTerm: Sendable {
             saysWhich: recipe["from"] != nil)
     }
 
+    /// The same loss at other places.
+    func at(_ places: TermPlaces) -> LanguageArmTerm {
+        var term = self
+        term.places = places
+        return term
+    }
+
+    /// Whether it compares the student with what it was at first.
+    var looksAtStart: Bool { teachers == [Role.start] }
+
     private static func teachers(
         of objective: any LanguageObjective, _ node: RecipeNode, among names: [String], _ scheme: LanguageScheme
     ) throws -> [String] {
         let word = node.required("loss").text
         let all = names + (scheme.bringsTeacher ? [Role.ownTeacher] : [])
+        if let preference = objective as? any PreferenceObjective, preference.needsTeacher,
+            preference.reference == .start || preference.reference == nil && node["from"] == nil && all.isEmpty
+        {
+            guard let from = node["from"] else { return [Role.start] }
+            throw RetortError.recipe(
+                "the loss \(word) is given a teacher with `from`, and looks at the student's start", at: from.location,
+                help: "keep one of `from` and `reference: start`")
+        }
         if let from = node["from"] {
             guard objective.needsTeacher, !objective.takesAllTeachers else {
                 throw RetortError.recipe(
@@ -69,6 +87,13 @@ struct LanguageArmTerm: Sendable {
         return names
     }
 
+    /// Who r is in a loss beside a reference.
+    private var referenceWords: String {
+        guard objective is any PreferenceObjective, let name = teachers.first else { return "" }
+        if looksAtStart { return ", r the student as it was at first" }
+        return ", r the teacher" + (name == Role.ownTeacher ? " \(name)" : "")
+    }
+
     var contract: String {
         let what =
             switch texts {
@@ -76,6 +101,7 @@ struct LanguageArmTerm: Sendable {
             case .data: "valid tokens of the data"
             case .plain: "tokens of the plain text"
             }
-        return objective.contract(over: what) + (saysWhich ? ", teacher \(teachers.joined())" : "") + ramp.contract
+        return objective.contract(over: what) + referenceWords + (saysWhich ? ", teacher \(teachers.joined())" : "")
+            + ramp.contract
     }
 }

@@ -20,22 +20,26 @@ final class LanguageLoss {
     /// - Parameters:
     ///   - teachers: those that losses look at by their names, and perhaps others.
     ///   - name: of the arm: what losses train beside the student is named after it.
+    ///   - rows: of one forward pass where a loss looks at a whole batch before its parts; nil: all.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
         _ model: any LanguageModel, _ terms: [LanguageArmTerm], teachers: [LanguageTeacher], name: String,
-        on device: Device
+        rows: Int? = nil, on device: Device
     ) throws {
         self.model = model
         self.teachers = teachers
         self.device = device
         classes = terms.reduce(into: [:]) { classes, term in
-            guard term.objective.reading == nil, classes[term.teachers] == nil else { return }
+            guard Self.comparesClasses(term), classes[term.teachers] == nil else { return }
             classes[term.teachers] = ComparedClasses(
                 teachers.filter { term.teachers.contains($0.name) }, beside: model.vocabulary)
         }
         self.terms = try terms.enumerated().map { index, term in
             let taught = teachers.first { $0.name == term.teachers.first }
-            let context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
+            var context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
+            context.likelihoods = .init(
+                student: { try $0.inParts(of: rows) { try model.logProbabilities($0, on: device) } },
+                teacher: taught.map { taught in { try $0.inParts(of: rows, taught.logProbabilities) } })
             return Term(spec: term, loss: try term.objective.term(context))
         }
     }
@@ -96,10 +100,13 @@ final class LanguageLoss {
     }
 
     /// A part's share of the loss of a batch with so many targets and tokens: a scalar on the tape.
+    /// - Parameter pairs: of the batch, where its rows are pairs of answers; nil: it is the part.
     func callAsFunction(
-        _ part: RolloutBatch, _ terms: [Term], targets: Int, of size: Int, _ progress: TrainingProgress
+        _ part: RolloutBatch, _ terms: [Term], targets: Int, of size: Int, pairs: PairedSize? = nil,
+        _ progress: TrainingProgress
     ) throws -> Tensor {
         let batch = part.batch
+        let pairs = pairs ?? PairedSize([batch])
         let tokens = try TokenBatch(batch)
         let (share, count) = (1 / Float(max(1, size)), batch.targets.count)
         let tokenWeights = try device.compute.view(
@@ -118,7 +125,9 @@ final class LanguageLoss {
             let rows =
                 try views[term.spec.places]
                 ?? PlacedRows(
-                    PredictedPlaces(term.spec.places, of: batch, learned: targets, size: size), states.last, device)
+                    PredictedPlaces(
+                        term.spec.places, of: batch, learned: term.spec.places == .chosen ? pairs.tokens : targets,
+                        size: size), states.last, device)
             views[term.spec.places] = rows
             let classes = classes(of: term.spec)
             let comparison = Comparison(places: term.spec.places, teachers: classes == nil ? [] : term.spec.teachers)
@@ -126,6 +135,8 @@ final class LanguageLoss {
                 try compared[comparison]
                 ?? ComparedRows(rows, head, classes, isRead: [Bool].inAll(taught.map(\.isRead)), device)
             compared[comparison] = own
+            let reference =
+                term.spec.objective.needs == .answers ? try taught.first?.logProbabilities(batch.targets) : nil
             // The gradient goes where it belongs at once, unless the loss is still to be multiplied.
             let loss = try term.loss.loss(
                 LanguageInput(
@@ -134,7 +145,7 @@ final class LanguageLoss {
                     targets: own.targets, weights: own.weights, weight: rows.known.weight, labelled: own.labelled,
                     gradient: factor == 1 ? .added : .held, rollout: part.signals, student: signals,
                     taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights,
-                    progress: progress, isCausal: model.isCausal))
+                    progress: progress, isCausal: model.isCausal, reference: reference, pairs: pairs))
             return factor == 1 ? loss : try loss * factor
         }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
@@ -213,9 +224,14 @@ final class LanguageLoss {
             others: classes(of: term) == nil ? [] : term.teachers)
     }
 
+    /// Whether a loss compares predictions class by class; what models say of whole answers is made of all their own classes.
+    private static func comparesClasses(_ term: LanguageArmTerm) -> Bool {
+        term.objective.reading == nil && term.objective.needs != .answers
+    }
+
     /// nil for a loss that compares all classes as they are, or in another way.
     private func classes(of term: LanguageArmTerm) -> ComparedClasses? {
-        term.objective.reading == nil ? classes[term.teachers] : nil
+        Self.comparesClasses(term) ? classes[term.teachers] : nil
     }
 
     /// What each teacher that a loss looks at has to say: it reads the batch once in each way that is asked for.
@@ -234,6 +250,15 @@ final class LanguageLoss {
             }
         }
         return lessons
+    }
+}
+
+extension LanguageBatch {
+    /// What is said of so many rows at a time, one behind the other.
+    fileprivate func inParts(of count: Int?, _ body: (LanguageBatch) throws -> [Float]) rethrows -> [Float] {
+        try stride(from: 0, to: rows, by: count ?? max(1, rows)).flatMap {
+            try body(rows($0..<min(rows, $0 + (count ?? rows))))
+        }
     }
 }
 

@@ -32,6 +32,10 @@ struct LanguageRecipe: Sendable {
         let teachers: [String]
         /// What it wants the data's answers for; nil: prompts are enough.
         let answerNeed: AnswerNeed?
+        /// What rewards answers of its student; nil where no loss compares two.
+        let preference: LanguageArmTerm?
+        /// Where its losses stand.
+        let location: RetortError.Location?
         /// What is minimised and on which texts, a line each.
         var contract: [String] { contract(by: \.contract) }
         /// The same where a run knows more of it.
@@ -103,12 +107,17 @@ extension LanguageRecipe.Arm {
         let rollouts = try node["rollouts"].map { try RolloutSpec($0, teachers: names) }
         self.rollouts = rollouts
         let losses = node.required("objective").list
-        let terms = try losses.map { try LanguageArmTerm($0, teachers: names, scheme, isMasked: isMasked) }
+        location = node.required("objective").location ?? node.location
+        let terms = try Self.placed(
+            losses.map { try LanguageArmTerm($0, teachers: names, scheme, isMasked: isMasked) }, losses, rollouts)
         self.terms = terms
+        preference = terms.first { $0.objective.needs == .answers }
         answerNeed = AnswerNeed.of(rollouts, terms, losses, at: node)
         let asked = Set(terms.flatMap(\.teachers)).union([rollouts?.teacher].compactMap { $0 })
         self.teachers = names.filter(asked.contains)
-        guard !names.isEmpty || scheme.bringsTeacher || !terms.contains(where: { $0.objective.needsTeacher }),
+        guard
+            !names.isEmpty || scheme.bringsTeacher
+                || !terms.contains(where: { $0.objective.needsTeacher && !$0.looksAtStart }),
             !names.isEmpty || !(rollouts?.needsTeacher ?? false)
         else {
             throw RetortError.recipe(
@@ -136,6 +145,13 @@ extension LanguageRecipe.Arm {
                     "tokens that the student drew", "add `rollouts: {kind: student, share: 1}` or `{kind: mixed}`"
                 )
             case .pairs: wanted = ("two texts to each prompt", "add `rollouts: {kind: pairs}`")
+            case .answers:
+                // Of the data's it is not known yet how many answers they have.
+                if rollouts == nil, term.texts != .plain { continue }
+                wanted = (
+                    "two answers to each prompt",
+                    "let it look at data of preferences, or at `rollouts: {kind: pairs}`"
+                )
             }
             guard let rollouts, rollouts.serves(term.objective.needs), term.texts == .step else {
                 throw RetortError.recipe(
@@ -143,7 +159,7 @@ extension LanguageRecipe.Arm {
                     why: rollouts.map { "the arm \(name) has rollouts of kind \($0.name)" }
                         ?? "the arm \(name) learns from the data's texts", help: wanted.help)
             }
-            guard rollouts.sampling.temperature > 0 else {
+            guard rollouts.sampling.temperature > 0 || !term.objective.needs.wantsSignals else {
                 throw RetortError.recipe(
                     "the loss \(word) is about tokens that were drawn, and none is at temperature 0",
                     at: rollouts.location, help: "say `temperature: 1`")
@@ -157,14 +173,14 @@ extension LanguageRecipe.Arm {
             }
         }
         if let rollouts, let writes = rollouts.teacher,
-            let (loss, term) = zip(losses, terms).first(where: { $0.1.objective.needs != .any }),
+            let (loss, term) = zip(losses, terms).first(where: { $0.1.objective.needs.wantsSignals }),
             term.teachers != [writes]
         {
             throw RetortError.recipe(
                 "the loss \(loss.required("loss").text) rewards by another teacher than the one that writes",
                 at: loss.location, why: "\(writes) writes", help: "let both have the same `from`")
         }
-        if let second = zip(losses, terms).filter({ $0.1.objective.needs != .any }).dropFirst().first {
+        if let second = zip(losses, terms).filter({ $0.1.objective.needs.wantsSignals }).dropFirst().first {
             throw RetortError.recipe(
                 "a second loss of written texts in one arm", at: second.0.location, help: "keep one of them")
         }
@@ -172,6 +188,25 @@ extension LanguageRecipe.Arm {
 }
 
 extension LanguageRecipe.Arm {
+    /// The losses where they belong: beside one that compares two answers a cross entropy is of the better one.
+    /// - Throws: `RetortError` 78 for another loss beside one that compares answers.
+    fileprivate static func placed(
+        _ terms: [LanguageArmTerm], _ nodes: [RecipeNode], _ rollouts: RolloutSpec?
+    ) throws -> [LanguageArmTerm] {
+        guard terms.contains(where: { $0.objective.needs == .answers }) else { return terms }
+        return try zip(terms, nodes).map { term, node in
+            let isOfPairs = term.texts == .step || term.texts == .data && rollouts == nil
+            guard isOfPairs, term.objective.needs != .answers else { return term }
+            guard term.objective is CrossEntropyObjective else {
+                throw RetortError.recipe(
+                    "the loss \(node.required("loss").text) learns from one answer to a prompt, beside a loss that compares two",
+                    at: node.location,
+                    help: "beside such a loss there may be others and cross-entropy, of the chosen answers")
+            }
+            return term.at(.chosen)
+        }
+    }
+
     /// - Throws: `RetortError` 78 for what a cache of a teacher's predictions cannot give.
     fileprivate func checkCaches(_ teachers: [LanguageTeacherSpec], at node: RecipeNode) throws {
         let cached = Set(teachers.filter { $0.cache != nil }.map(\.name))

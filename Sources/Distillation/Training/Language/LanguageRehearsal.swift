@@ -49,9 +49,13 @@ extension LanguageRun {
             }
         }
         student.setDropout(.init(seed: 0, step: 0))
-        for arm in recipe.arms where arm.terms.contains(where: { $0.objective.needsTeacher }) {
-            let own = arm.scheme.bringsTeacher ? [LanguageTeacher(student, Role.ownTeacher, on: device)] : []
-            let asked = teachers.filter { arm.teachers.contains($0.name) } + own
+        for arm in recipe.arms where arm.terms.contains(where: { $0.objective.needsTeacher }) || arm.preference != nil {
+            let own =
+                (arm.scheme.bringsTeacher ? [Role.ownTeacher] : [])
+                + (arm.terms.contains(where: \.looksAtStart) ? [Role.start] : [])
+            let asked =
+                teachers.filter { arm.teachers.contains($0.name) }
+                + own.map { LanguageTeacher(student, $0, on: device) }
             for teacher in asked where arm.rollouts?.teacher == teacher.name {
                 guard case .mixed? = arm.rollouts?.kind, teacher.device?.description != device.description else {
                     continue

@@ -12,6 +12,10 @@ final class LanguageRun: RecipeRun {
     let data: LanguageExamples
     /// The test examples that have an answer; nil: none has.
     private let test: LanguageBatches?
+    /// Those with two answers; nil: none has.
+    private let testPairs: LanguageBatches?
+    /// What was last measured of the student in training, as metrics.jsonl has it.
+    private var lastMeasured: [(key: String, value: JSON)] = []
     /// nil where nobody knows how tokens become text.
     let tokenizer: Tokenizer?
     private let answers: WrittenAnswers?
@@ -38,6 +42,7 @@ final class LanguageRun: RecipeRun {
         self.data = data
         self.findings = findings
         test = try data.test.answered.map(data.measuring)
+        testPairs = try data.test.pairs.map(data.measuring)
         let folders = [data.tokenizer?.folder, recipe.student.origin] + recipe.teachers.map { $0.live?.directory }
         let tokenizer = try folders.compactMap { $0 }.first(where: LanguageModelDirectory.hasTokenizer).map(
             Tokenizer.load)
@@ -130,7 +135,13 @@ final class LanguageRun: RecipeRun {
                 },
             timeUnit: .step)
         results.notes = comparisonNotes
+        results.quality = quality
         return results
+    }
+
+    /// What students are judged by: where each has a loss of two answers, how often the better one has the higher reward.
+    private var quality: Metric {
+        testPairs != nil && recipe.arms.allSatisfy { $0.preference != nil } ? .preferenceAccuracy : .accuracy
     }
 
     /// What agreement and divergence of this run are, where they are not over all classes.
@@ -217,6 +228,8 @@ final class LanguageRun: RecipeRun {
         var start: UInt64
         /// Those that are asked.
         var teachers: [LanguageTeacher] = []
+        /// What rewards its answers to the test's prompts; nil: nothing does.
+        var preference: LanguageArmTerm?
         /// Those that it is measured against, and takes sizes from.
         var compared: [LanguageTeacher] = []
         /// Whether it is measured and saved, or only teaches the next.
@@ -229,8 +242,8 @@ final class LanguageRun: RecipeRun {
     private func fit(_ arm: LanguageRecipe.Arm, seed: UInt64, teachers: [LanguageTeacher]) throws -> SeedResult {
         var goal = Fitting(
             role: arm.name, spec: recipe.student, terms: arm.terms, train: arm.train,
-            corpus: try data.train(arm.answerNeed), rollouts: arm.rollouts, seed: seed, start: seed,
-            teachers: teachers.filter { arm.teachers.contains($0.name) },
+            corpus: try data.train(arm), rollouts: arm.rollouts, seed: seed, start: seed,
+            teachers: teachers.filter { arm.teachers.contains($0.name) }, preference: arm.preference,
             compared: teachers.filter { !$0.isForeign })
         switch arm.scheme {
         case .offline: break
@@ -269,6 +282,9 @@ final class LanguageRun: RecipeRun {
         if let decay = goal.decay {
             teachers.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: device))
         }
+        if goal.terms.contains(where: \.looksAtStart) {
+            teachers.append(.start(try make(trains: false).model, on: device))
+        }
         let texts = try goal.rollouts.map {
             try self.texts(
                 $0, to: goal.corpus, role, goal.train, goal.terms, seed: seed, student: model, teachers: teachers)
@@ -285,10 +301,16 @@ final class LanguageRun: RecipeRun {
         let training = try SteppedTraining(trainer, checkpoints, on: device)
         try directory.forget(role, seed, generation: goal.generation, keeping: training.curve.points.count)
         if training.goesOn { try say("\(role) seed \(seed): goes on from step \(trainer.step)") }
+        let rewards = testPairs.flatMap { PreferenceMeasure(goal.preference, among: teachers, on: $0, device) }
         let result: SeedResult
         do {
             try training.train(points: 20) {
-                try test.map { try LanguageEvaluation(model, $0, on: device).accuracy }
+                let accuracy = try test.map { try LanguageEvaluation(model, $0, on: device).accuracy }
+                let rewarded = try rewards?(model)
+                lastMeasured =
+                    (accuracy.map { [("eval/\(Metric.accuracy.rawValue)", .double($0))] } ?? [])
+                    + (rewarded.map { $0.metrics.map { ("eval/\($0.0.rawValue)", .double($0.1)) } } ?? [])
+                return self.quality == .preferenceAccuracy ? rewarded?.accuracy : accuracy
             } report: {
                 try record($0, isMeasured: $1, goal, trainer.steps)
             }
@@ -306,7 +328,8 @@ final class LanguageRun: RecipeRun {
                 try model.mergeAdapters()
             }
             result = try measure(
-                model, on: test, answering: answers, seed: seed, curve: training.curve, tokens: trainer.tokens,
+                model, on: test, rewards: rewards, answering: answers, seed: seed, curve: training.curve,
+                tokens: trainer.tokens,
                 trained: arena.count,
                 against: goal.compared.measures, on: device)
         } catch let error as RetortError where error.exit == .stopped {
@@ -348,21 +371,25 @@ final class LanguageRun: RecipeRun {
             var members: [(key: String, value: JSON)] = [("arm", .string(role)), ("seed", .int(Int(seed)))]
             if let generation = goal.generation { members.append(("generation", .int(generation))) }
             members += [("step", .int(point.step)), ("train/loss", .double(point.loss))]
-            if let accuracy = point.accuracy { members.append(("eval/accuracy", .double(accuracy))) }
+            members += lastMeasured
             try directory.record(members)
         }
         if let accuracy = point.accuracy { lastAccuracy = NumberFormat.percent(accuracy) }
         progress.status(
             "\(role) seed \(seed)  step \(point.step)/\(steps)  loss \(NumberFormat.significant(point.loss))"
-                + (test == nil ? "" : "  accuracy \(lastAccuracy)"))
+                + (test == nil ? "" : "  \(quality.name) \(lastAccuracy)"))
     }
 
     private func measure(
-        _ model: any LanguageModel, on test: LanguageBatches?, answering answers: WrittenAnswers?, seed: UInt64,
+        _ model: any LanguageModel, on test: LanguageBatches?, rewards: PreferenceMeasure? = nil,
+        answering answers: WrittenAnswers?, seed: UInt64,
         curve: TrainingCurve? = nil, tokens: Int = 0, trained: Int? = nil, against teachers: [LanguageTeacher] = [],
         on device: Device
     ) throws -> SeedResult {
         var metrics = try test.map { try LanguageEvaluation(model, $0, teachers: teachers, on: device).metrics } ?? [:]
+        if let rewarded = try rewards?(model) {
+            metrics.merge(rewarded.metrics) { $1 }
+        }
         if let answers {
             // A cache has the data's texts alone.
             let readers = teachers.filter { $0.model != nil }

@@ -92,6 +92,10 @@ struct LanguageSource: Sendable {
         let encoder = try settings.encoder(tokenizer)
         func corpus(_ records: some TextRecords, _ what: String) throws -> PromptedCorpus {
             let corpus = try PromptedCorpus(records, encoder, asking: asking, threads: 2)
+            if let pairs = corpus.pairs {
+                try say("\(what): \(pairs.summary.pairWords)")
+                return corpus
+            }
             if let answered = corpus.answered { try say("\(what): \(answered.summary.words)") }
             if corpus.prompts > 0 { try say("prompts of the \(what): \(corpus.asked.summary.promptWords)") }
             return corpus
@@ -255,7 +259,7 @@ extension LanguageBatches {
     /// - Parameter masking: of texts for encoders; every model is asked for the same tokens, whatever the run's seed.
     init(measuring corpus: TokenizedCorpus, pad: Int32, masking: MaskingRule? = nil) throws {
         try self.init(
-            corpus, batch: max(1, 1024 / max(1, corpus.summary.longest)), pad: pad, seed: nil,
+            corpus, batch: max(1, 1024 / max(1, corpus.summary.longest) / corpus.group), pad: pad, seed: nil,
             masking: masking.map { TokenMasking($0, seed: 0) })
     }
 }
@@ -275,6 +279,19 @@ extension TokenizedCorpus.Summary {
         if cut > 0 { parts.append("\(grouped(cut)) cut") }
         if tooLong > 0 { parts.append("\(grouped(tooLong)) too long and left out") }
         if withoutTarget > 0 { parts.append("\(grouped(withoutTarget)) left out with nothing to learn") }
+        return parts.joined(separator: "; ")
+    }
+
+    /// Of two answers to each prompt.
+    var pairWords: String {
+        let grouped = NumberFormat.grouped
+        var parts = [
+            "\(grouped(examples / 2)) pairs of answers, \(grouped(tokens)) tokens, \(grouped(targets)) of them answers', "
+                + "median length \(medianLength), longest \(longest)"
+        ]
+        if cut > 0 { parts.append("\(grouped(cut)) answers cut") }
+        if tooLong > 0 { parts.append("\(grouped(tooLong)) pairs too long and left out") }
+        if withoutTarget > 0 { parts.append("\(grouped(withoutTarget)) pairs left out with nothing to learn") }
         return parts.joined(separator: "; ")
     }
 

@@ -43,10 +43,12 @@ struct LanguageTeacherSpec: Sendable {
             ]
         case (nil, let teachers?):
             return try teachers.fields.map { name, node in
-                guard name != Role.ownTeacher else {
+                guard name != Role.ownTeacher, name != Role.start else {
                     throw RetortError.recipe(
                         "a teacher cannot be called \(name)", at: node.location,
-                        why: "that is what losses call the teacher that an arm's scheme makes of the student")
+                        why: name == Role.start
+                            ? "that is what the student is called as it was at first"
+                            : "that is what losses call the teacher that an arm's scheme makes of the student")
                 }
                 return try LanguageTeacherSpec(
                     name, "\(Role.teacher)/\(name)", node, fallback: train, isMasked: isMasked, resolve)

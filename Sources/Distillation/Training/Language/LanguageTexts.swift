@@ -11,7 +11,7 @@ extension LanguageRun {
         seed: UInt64, student: any LanguageModel, teachers: [LanguageTeacher]
     ) throws -> (data: LanguageBatches, source: RolloutSource?) {
         // Who writes, or rewards what is written.
-        let name = rollouts.teacher ?? terms.first { $0.objective.needs != .any }?.teachers.first
+        let name = rollouts.teacher ?? terms.first { $0.objective.needs.wantsSignals }?.teachers.first
         let teacher = teachers.first { $0.name == name }
         let models = [student] + teachers.filter { !$0.isForeign }.compactMap(\.model)
         let speakers = [student] + teachers.filter(\.readsStudents).compactMap(\.model)
@@ -51,7 +51,7 @@ extension LanguageRun {
                 all,
                 RolloutSource(
                     rollouts, writer(seed: seed), student: student, teacher: teacher, data: all, heldOut: nil,
-                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needs != .any }, on: device)
+                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needs.wantsSignals }, on: device)
             )
         }
     }

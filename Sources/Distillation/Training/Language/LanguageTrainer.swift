@@ -51,7 +51,8 @@ final class LanguageTrainer {
         self.model = model
         self.arena = arena
         model.checkpointsActivations = spec.checkpointsActivations
-        loss = try LanguageLoss(model, terms, teachers: teachers, name: name, on: device)
+        loss = try LanguageLoss(
+            model, terms, teachers: teachers, name: name, rows: spec.microBatch.map { 2 * $0 }, on: device)
         self.teachers = teachers
         projectors = try ProjectorSet(loss.modules, spec.optimizer, clip: spec.clip, seed: seed, on: device)
         self.data = data
@@ -149,7 +150,8 @@ final class LanguageTrainer {
         guard spec.drawsWithReplacement else {
             return (epoch.rows.batch(epoch.taken), epoch.rows.examples(epoch.taken))
         }
-        let drawn = order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: data.corpus.count)
+        let drawn = data.corpus.members(
+            of: order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: data.corpus.groups))
         return (data.batch(of: drawn, firstSample: step * spec.batch), drawn)
     }
 
@@ -166,13 +168,17 @@ final class LanguageTrainer {
     private func learn(_ texts: [StepTexts], lossInto slot: View) throws {
         var isFirst = true
         for one in texts {
-            let (batch, size) = (one.texts, spec.microBatch ?? one.texts.batch.rows)
+            // Two answers to a prompt stay together.
+            let group = one.terms.contains { $0.spec.objective.needs == .answers } ? 2 : 1
+            let (batch, size) = (one.texts, spec.microBatch.map { $0 * group } ?? one.texts.batch.rows)
             var whole = batch
             for term in one.terms {
                 if let advantage = try term.loss.advantages(of: batch, progress) {
                     whole.signals?.advantage = advantage
                 }
             }
+            // Whoever looks at the batch before does so without dropout.
+            model.setTraining(true)
             let parts = stride(from: 0, to: batch.batch.rows, by: size).map {
                 whole.rows($0..<min(batch.batch.rows, $0 + size))
             }
@@ -202,11 +208,12 @@ final class LanguageTrainer {
     {
         let targets = parts.reduce(0) { $0 + $1.batch.targetCount }
         let size = parts.reduce(0) { $0 + $1.batch.tokenCount }
+        let pairs = PairedSize(parts.map(\.batch))
         var firstSample = 0
         for (index, part) in parts.enumerated() {
             model.setDropout(.init(seed: seed, step: step, firstSample: firstSample))
             firstSample += part.batch.rows
-            let loss = try self.loss(part, terms, targets: targets, of: size, progress)
+            let loss = try self.loss(part, terms, targets: targets, of: size, pairs: pairs, progress)
             try run(
                 Copy(),
                 .init(x: loss.view.reshaped([1]), y: Output(slot, index == 0 && !adding ? .write : .accumulate)),

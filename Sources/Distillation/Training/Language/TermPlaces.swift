@@ -4,6 +4,8 @@ import RetortModels
 enum TermPlaces: String, Sendable {
     /// Where the next token is learned.
     case next
+    /// The same in every second row: the better of two answers.
+    case chosen
     /// Where a token was chosen to be guessed.
     case masked
     /// At all tokens but padding: what stood there is the label.
@@ -19,6 +21,7 @@ enum TermPlaces: String, Sendable {
     var words: String {
         switch self {
         case .next: "valid tokens"
+        case .chosen: "valid tokens of the chosen answers"
         case .masked: "masked tokens"
         case .all: "all tokens"
         }
@@ -37,7 +40,7 @@ struct PredictedPlaces {
     let weight: Float
 
     /// - Parameters:
-    ///   - learned: tokens that are learned in the whole batch.
+    ///   - learned: tokens that are learned in the whole batch; of better answers, those of these.
     ///   - size: tokens of the whole batch that are no padding.
     init(_ kind: TermPlaces, of batch: LanguageBatch, learned: Int, size: Int) {
         let (all, ignored) = (batch.targets, LanguageBatch.ignored)
@@ -46,6 +49,13 @@ struct PredictedPlaces {
             let weight = 1 / Float(max(1, learned))
             (places, targets, self.weight) = (nil, all, weight)
             weights = all.map { $0 == ignored ? 0 : weight }
+        case .chosen:
+            let weight = 1 / Float(max(1, learned))
+            self.weight = weight
+            let own = all.indices.filter { $0 / batch.length % 2 == 0 }
+            places = own.map(Int32.init)
+            targets = own.map { all[$0] }
+            weights = targets.map { $0 == ignored ? 0 : weight }
         case .masked:
             let weight = 1 / Float(max(1, learned))
             self.weight = weight

@@ -51,7 +51,9 @@ struct BatchForecast {
                 if number != epoch.number { epoch = own.epoch(number) }
                 let examples =
                     spec.drawsWithReplacement
-                    ? order.drawn((step * spec.batch)..<((step + 1) * spec.batch), count: lengths.count)
+                    ? batches.corpus.members(
+                        of: order.drawn(
+                            (step * spec.batch)..<((step + 1) * spec.batch), count: batches.corpus.groups))
                     : epoch.examples(place)
                 left -= examples.count
                 let size = size(examples)
@@ -64,9 +66,13 @@ struct BatchForecast {
         }
         if left <= 0 {
             // Too long to look at all of it: the longest example comes in a whole batch some time.
-            let byLength = lengths.indices.sorted { (lengths[$1], $0) < (lengths[$0], $1) }
-            let whole = byLength.prefix(1) + byLength.dropFirst().suffix(max(0, min(spec.batch, lengths.count) - 1))
-            let examples = whole.map(Int32.init)
+            let corpus = batches.corpus
+            let longest = (0..<corpus.groups).map { first in
+                (0..<corpus.group).map { lengths[first * corpus.group + $0] }.max() ?? 0
+            }
+            let byLength = longest.indices.sorted { (longest[$1], $0) < (longest[$0], $1) }
+            let whole = byLength.prefix(1) + byLength.dropFirst().suffix(max(0, min(spec.batch, longest.count) - 1))
+            let examples = corpus.members(of: whole.map(Int32.init))
             if size(examples) > best.size { best = (examples, size(examples)) }
         }
         let mean = seen.reduce(0) { $0 + Double($1.size) } / Double(max(1, seen.count))

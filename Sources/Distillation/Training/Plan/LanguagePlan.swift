@@ -52,8 +52,8 @@ struct LanguagePlan {
                 try role(
                     Training(
                         name: arm.name, model: recipe.student, terms: arm.terms, spec: arm.train,
-                        corpus: try data.train(arm.answerNeed), rollouts: arm.rollouts, scheme: arm.scheme,
-                        asked: arm.teachers,
+                        corpus: try data.train(arm), rollouts: arm.rollouts, scheme: arm.scheme,
+                        preference: arm.preference, asked: arm.teachers,
                         present: Array(recipe.teachers.indices), isTeacher: false)))
         }
         return roles
@@ -69,6 +69,8 @@ struct LanguagePlan {
         let corpus: TokenizedCorpus
         var rollouts: RolloutSpec?
         var scheme = LanguageScheme.offline
+        /// What rewards answers, where a loss compares two.
+        var preference: LanguageArmTerm?
         /// Names of the teachers that are asked.
         var asked: [String] = []
         /// The recipe's teachers that are in memory then.
@@ -253,6 +255,7 @@ struct LanguagePlan {
         let present = try training.present.map { try teacher($0, on: here) }
         let teaching = rehearsal.memory.byPurpose
         let test = try data.test.answered.map { try longest(of: $0) }
+        let testPairs = try data.test.pairs.map { try longest(of: $0) }
         let compared = present.filter { !$0.isForeign }.measures
         for (index, teacher) in zip(training.present, present) where recipe.teachers[index].train == nil {
             guard let model = teacher.model, let texts = data.test.answered, !teacher.isForeign else { continue }
@@ -277,9 +280,13 @@ struct LanguagePlan {
         if case .movingAverage(let decay) = training.scheme {
             asked.append(.averaging(model, arena, into: try make(trains: false), decay: decay, on: here))
         }
+        if kind.terms.contains(where: \.looksAtStart) {
+            asked.append(.start(try make(trains: false).model, on: here))
+        }
         let rows =
             data.packing == .none
-            ? try TokenizedCorpus(examples.map { corpus.example(Int($0)) }, keepingPrompts: true) : corpus
+            ? try TokenizedCorpus(examples.map { corpus.example(Int($0)) }, keepingPrompts: true, group: corpus.group)
+            : corpus
         let batches = try data.training(rows, batch: training.spec.batch, seed: seed)
         var writing = Rehearsal.Work()
         if let rollouts = training.rollouts, case .teacher = rollouts.kind,
@@ -303,6 +310,9 @@ struct LanguagePlan {
             turn = try rehearsal.work { _ = try trainer.train(steps: steps) }
             if rehearsal.memory.peak > memory.peak { memory = rehearsal.memory }
             if let test { _ = try LanguageEvaluation(model, test, teachers: compared, on: here) }
+            if let testPairs {
+                _ = try PreferenceMeasure(training.preference, among: asked, on: testPairs, here)?(model)
+            }
             if let answers = recipe.answers { try answer(answers, model) }
         }
         withExtendedLifetime((present, former)) {}
@@ -336,9 +346,14 @@ struct LanguagePlan {
     /// The examples that measuring takes most memory for.
     /// - Parameter teacher: whose tokens they are read in; nil: the student's.
     private func longest(of corpus: TokenizedCorpus, readBy teacher: LanguageTeacher? = nil) throws -> LanguageBatches {
-        let rows = max(1, 1024 / max(1, corpus.summary.longest))
-        let order = (0..<corpus.count).sorted { (corpus.length(of: $1), $0) < (corpus.length(of: $0), $1) }
-        let chosen = try TokenizedCorpus(order.prefix(rows).map { corpus.example($0) })
+        let rows = max(1, 1024 / max(1, corpus.summary.longest) / corpus.group)
+        func size(_ group: Int) -> Int {
+            corpus.members(of: [Int32(group)]).map { corpus.length(of: Int($0)) }.max() ?? 0
+        }
+        let sizes = (0..<corpus.groups).map(size)
+        let order = sizes.indices.sorted { (sizes[$1], $0) < (sizes[$0], $1) }
+        let chosen = try TokenizedCorpus(
+            corpus.members(of: order.prefix(rows).map(Int32.init)).map { corpus.example(Int($0)) }, group: corpus.group)
         guard let model = teacher?.model, let renumbering = teacher?.tokens.renumbering else {
             return try data.measuring(chosen)
         }
@@ -360,14 +375,14 @@ struct LanguagePlan {
         teachers: [LanguageTeacher], on device: Device
     ) throws -> RolloutSource? {
         guard let rollouts else { return nil }
-        let name = rollouts.teacher ?? training.terms.first { $0.objective.needs != .any }?.teachers.first
+        let name = rollouts.teacher ?? training.terms.first { $0.objective.needs.wantsSignals }?.teachers.first
         let models = [student] + teachers.filter { !$0.isForeign }.compactMap(\.model)
         var heldOut: LanguageBatches?
         if case .replay = rollouts.kind { heldOut = try longest(of: training.corpus) }
         return RolloutSource(
             rollouts, writer(rollouts, training, for: models), student: student,
             teacher: teachers.first { $0.name == name }, data: batches, heldOut: heldOut, batch: training.spec.batch,
-            wantsSignals: training.terms.contains { $0.objective.needs != .any }, on: device)
+            wantsSignals: training.terms.contains { $0.objective.needs.wantsSignals }, on: device)
     }
 
     /// A batch of the teacher's texts, written before training.

@@ -68,7 +68,8 @@ public struct ExampleEncoder: Sendable {
             case .conversation(let turns): return outcome(try seamed(record, chat(turns, learning: 0...)))
             case .preference:
                 throw RetortError.badData(
-                    "a preference is two examples", help: "Preferences are for objectives that compare two answers.")
+                    "a preference is two examples, and one is asked for",
+                    help: "Read the better answers alone as conversations or as prompts with completions.")
             }
         }
     }

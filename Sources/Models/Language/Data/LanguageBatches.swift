@@ -11,7 +11,8 @@ import RetortSupport
 /// epoch and of the step.
 public struct LanguageBatches: Sendable {
     public let corpus: TokenizedCorpus
-    /// Rows of a batch; the last of an epoch may have fewer.
+    /// Groups of examples of a batch (`TokenizedCorpus.group`), which are its rows where examples are by themselves; the last of an epoch may
+    /// have fewer.
     public let batch: Int
     public let packing: Packing
     /// Tokens of a packed row; nil without packing.
@@ -25,7 +26,7 @@ public struct LanguageBatches: Sendable {
     /// Which tokens are to be guessed; nil: each is predicted from those before it.
     public let masking: TokenMasking?
 
-    /// - Throws: `RetortError` 78 for impossible numbers, for masks in packed rows, and when a packed row is shorter than an example that must
+    /// - Throws: `RetortError` 78 for impossible numbers, for masks or pairs of answers in packed rows, and when a packed row is shorter than an example that must
     ///   stay whole.
     public init(
         _ corpus: TokenizedCorpus, batch: Int, packing: Packing = .none, length: Int? = nil, multiple: Int = 1,
@@ -33,6 +34,11 @@ public struct LanguageBatches: Sendable {
     ) throws {
         guard masking == nil || packing == .none else {
             throw RetortError.recipe("masked tokens in packed rows", why: "an encoder's tokens would see other texts")
+        }
+        guard corpus.group == 1 || packing == .none else {
+            throw RetortError.recipe(
+                "pairs of answers in packed rows", why: "a row is one answer behind its prompt",
+                help: "Say `packing: none`.")
         }
         guard batch >= 1 else { throw RetortError.recipe("a batch of \(batch) rows") }
         guard multiple >= 1 else { throw RetortError.recipe("rows rounded up to a multiple of \(multiple)") }
@@ -64,8 +70,9 @@ public struct LanguageBatches: Sendable {
         // A seed for each epoch, drawn from the run's.
         let epochs = Philox(seed: seed, stream: Philox.stream("text/epochs"))
         let words = epochs.block(UInt64(epoch))
-        return Philox(seed: UInt64(words.0) << 32 | UInt64(words.1), stream: Philox.stream("text/shuffle"))
-            .permutation(corpus.count)
+        return corpus.members(
+            of: Philox(seed: UInt64(words.0) << 32 | UInt64(words.1), stream: Philox.stream("text/shuffle"))
+                .permutation(corpus.groups))
     }
 
     /// The plan of an epoch; keep it while the epoch lasts.
@@ -98,7 +105,7 @@ public struct LanguageBatches: Sendable {
     public func position(afterSteps steps: Int) -> (epoch: Int, step: Int) {
         // Packed rows may be more in one order than in another: those epochs are counted one by one.
         if packing == .none {
-            let every = (corpus.count + batch - 1) / batch
+            let every = (corpus.groups + batch - 1) / batch
             return (steps / every, steps % every)
         }
         var (number, left) = (0, steps)
@@ -124,11 +131,12 @@ public struct LanguageEpoch: Sendable {
     }
 
     public var rows: Int { plan.count }
-    public var steps: Int { (plan.count + batches.batch - 1) / batches.batch }
+    public var steps: Int { (plan.count + most - 1) / most }
 
-    private func rows(_ step: Int) -> Range<Int> {
-        step * batches.batch..<min((step + 1) * batches.batch, plan.count)
-    }
+    /// Rows of a batch.
+    private var most: Int { batches.batch * batches.corpus.group }
+
+    private func rows(_ step: Int) -> Range<Int> { step * most..<min((step + 1) * most, plan.count) }
 
     /// - Parameter step: from 0 to `steps` − 1.
     public func batch(_ step: Int) -> LanguageBatch {

@@ -8,6 +8,9 @@ public struct PromptedCorpus: Sendable {
     /// These and the prompts without an answer, in the source's order; the same object where no record ends with a question. A conversation
     /// that does is here as a prompt, also where earlier turns of it are learned in `answered`.
     public let asked: TokenizedCorpus
+    /// Of records that are preferences both answers, the better one first; `answered` then has the better ones alone. nil: they have one
+    /// answer or none.
+    public let pairs: TokenizedCorpus?
     /// Where the first record begins that ends with a question; nil: none does, or it was made here.
     public let firstQuestion: TextRecord.Place?
 
@@ -16,25 +19,47 @@ public struct PromptedCorpus: Sendable {
 
     /// The identity of the data; of examples with answers alone that of their corpus.
     public var digest: String {
+        if let pairs { return pairs.digest }
         guard let answered else { return asked.digest }
         return answered === asked ? asked.digest : answered.digest + asked.digest
     }
     /// Tokens of the longest example.
-    public var longest: Int { max(asked.summary.longest, answered?.summary.longest ?? 0) }
-    public var largestToken: Int32 { max(asked.largestToken, answered?.largestToken ?? 0) }
+    public var longest: Int {
+        max(asked.summary.longest, answered?.summary.longest ?? 0, pairs?.summary.longest ?? 0)
+    }
+    public var largestToken: Int32 {
+        max(asked.largestToken, answered?.largestToken ?? 0, pairs?.largestToken ?? 0)
+    }
 
     /// Examples that all have something to be learned.
     public init(_ examples: TokenizedCorpus) {
-        (answered, asked, firstQuestion) = (examples, examples, nil)
+        (answered, asked, pairs, firstQuestion) = (examples, examples, nil, nil)
     }
 
-    /// Encodes every record of a source.
+    /// - Parameter pairs: the better and the worse answer to each prompt in turns.
+    init(pairs: TokenizedCorpus) throws {
+        let better = try pairs.betterAnswers()
+        (answered, asked, firstQuestion) = (better, better, nil)
+        self.pairs = pairs
+    }
+
+    /// Encodes every record of a source. Of preferences, which a source has throughout or not at all, both answers or none.
     /// - `asking`: whether prompts without an answer are wanted beside examples that have one.
     /// - `threads`: how many encode at once; the result does not depend on it.
     /// - Throws: as `TokenizedCorpus.init`; `RetortError` 65 when nothing is left.
     public init(
         _ source: some TextRecords, _ encoder: ExampleEncoder, asking: Bool, threads: Int = 1
     ) throws {
+        if source.count > 0, case .preference = try source.record(0).content {
+            let both = try TokenizedCorpus(
+                CorpusBuilder(count: source.count, group: 2, threads: threads) { number, block in
+                    block.add(try encoder.pair(source.record(number)), record: number)
+                })
+            let better = try both.betterAnswers()
+            (pairs, answered, asked, firstQuestion) = (both, better, better, nil)
+            return
+        }
+        pairs = nil
         let builder = try CorpusBuilder(count: source.count, threads: threads) { number, block in
             let record = try source.record(number)
             let outcome = try encoder.encode(record)
@@ -57,6 +82,13 @@ public struct PromptedCorpus: Sendable {
         }
         if let answered { all = try CorpusBuilder(all, with: answered, but: Set(questions)) }
         asked = try TokenizedCorpus(all)
+    }
+}
+
+extension TokenizedCorpus {
+    /// Of pairs the first of each.
+    fileprivate func betterAnswers() throws -> TokenizedCorpus {
+        try TokenizedCorpus(stride(from: 0, to: count, by: group).map(example))
     }
 }
 

@@ -28,6 +28,8 @@ public final class TokenizedCorpus: Sendable {
     }
 
     public let summary: Summary
+    /// Examples that stay side by side: 2 where each prompt has two answers, the better one first; else 1.
+    public let group: Int
     /// Of each example the number of its record in the source.
     public let records: [Int32]
     /// Tokens that are learned as they are, others as −1 − token.
@@ -57,9 +59,10 @@ public final class TokenizedCorpus: Sendable {
 
     /// A corpus of given examples.
     /// - `keepingPrompts`: also those of which nothing is learned.
+    /// - `group`: how many of them stay side by side.
     /// - Throws: `RetortError` 65 when there is none.
-    public convenience init(_ examples: [TokenizedExample], keepingPrompts: Bool = false) throws {
-        var builder = CorpusBuilder()
+    public convenience init(_ examples: [TokenizedExample], keepingPrompts: Bool = false, group: Int = 1) throws {
+        var builder = CorpusBuilder(group: group)
         var block = CorpusBlock()
         for (number, example) in examples.enumerated() {
             let isKept = keepingPrompts || example.targetCount > 0
@@ -81,11 +84,23 @@ public final class TokenizedCorpus: Sendable {
     /// - Throws: `RetortError` 65 when no example is left.
     init(_ builder: CorpusBuilder) throws {
         guard builder.records.count > 0 else { throw builder.emptiness }
+        guard builder.records.count % builder.group == 0 else {
+            throw RetortError.internalBug("\(builder.records.count) examples in groups of \(builder.group)")
+        }
         summary = builder.finishedSummary
+        group = builder.group
         records = builder.records
         marked = builder.marked
         offsets = builder.offsets
         seams = builder.seams
+    }
+
+    /// Examples that stay side by side count as one.
+    public var groups: Int { count / group }
+
+    /// The examples of some groups.
+    public func members(of groups: [Int32]) -> [Int32] {
+        group == 1 ? groups : groups.flatMap { first in (0..<Int32(group)).map { first * Int32(group) + $0 } }
     }
 
     /// Tokens of an example.
@@ -128,6 +143,16 @@ struct CorpusBlock: Sendable {
     /// Numbers of records that whoever adds them wants to know.
     var noted: [Int32] = []
 
+    /// Two answers of one record, both of them or none: what is missing of one is missing of the pair.
+    mutating func add(_ pair: (chosen: ExampleEncoder.Outcome, rejected: ExampleEncoder.Outcome), record: Int) {
+        for outcome in [pair.chosen, pair.rejected] {
+            guard case .example = outcome else { return add(outcome, record: record) }
+        }
+        add(pair.chosen, record: record)
+        add(pair.rejected, record: record)
+        summary.records -= 1
+    }
+
     mutating func add(_ outcome: ExampleEncoder.Outcome, record: Int) {
         summary.records += 1
         switch outcome {
@@ -156,20 +181,25 @@ struct CorpusBuilder {
     var summary = TokenizedCorpus.Summary()
     private(set) var noted: [Int32] = []
 
+    /// As `TokenizedCorpus.group`.
+    let group: Int
+
     var isEmpty: Bool { records.isEmpty }
 
-    init() {}
+    init(group: Int = 1) { self.group = group }
 
     /// Encodes so many records, some at once, in order.
     /// - Parameters:
+    ///   - group: as `TokenizedCorpus.group`.
     ///   - threads: how many encode at once; the result does not depend on it.
     ///   - onProgress: called now and then with the records done, on the calling thread.
     ///   - encode: adds the record of a number to a block.
     /// - Throws: the first error in the order of the records, whichever thread was first; `RetortError` 75 when a signal asked to stop.
     init(
-        count: Int, threads: Int, onProgress: (_ done: Int) -> Void = { _ in },
+        count: Int, group: Int = 1, threads: Int, onProgress: (_ done: Int) -> Void = { _ in },
         _ encode: @Sendable (_ number: Int, _ block: inout CorpusBlock) throws -> Void
     ) throws {
+        self.group = group
         let wave = max(1, threads) * Self.blockRecords
         for start in stride(from: 0, to: count, by: wave) {
             guard !StopSignal.isRequested else {

@@ -113,7 +113,7 @@ struct RolloutSpec: Sendable {
     /// Whether every step has the texts that a loss is about.
     func serves(_ need: TextNeed) -> Bool {
         switch (need, kind) {
-        case (.any, _), (.drawn, .student(share: 1, _)), (.drawn, .mixed), (.pairs, .pairs): true
+        case (.any, _), (.drawn, .student(share: 1, _)), (.drawn, .mixed), (.pairs, .pairs), (.answers, .pairs): true
         default: false
         }
     }
