@@ -20,8 +20,8 @@ struct PreferenceLossTests {
 
         init(_ backend: TestBackend) throws {
             device = try backend.device()
-            student = try LanguageTeacherTests.Rig.model(1, on: device).model
-            teacher = LanguageTeacher(try LanguageTeacherTests.Rig.model(2, on: device).model, on: device)
+            student = try LanguageTeacherTests.Rig.model(2, on: device).model
+            teacher = LanguageTeacher(try LanguageTeacherTests.Rig.model(1, on: device).model, on: device)
             let lengths = [(4, 2), (1, 5), (3, 3), (2, 6), (5, 1)]
             let answers = lengths.enumerated().flatMap { number, lengths in
                 [lengths.0, lengths.1].enumerated().map { side, length in

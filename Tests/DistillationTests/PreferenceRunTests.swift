@@ -94,8 +94,9 @@ struct PreferenceRunTests {
             #expect(seed.metrics["preference_accuracy"] == 1, "\(arm.role)")
             #expect((seed.metrics["preference_margin"] ?? 0) > 0.5, "\(arm.role)")
         }
-        // At the beginning the student is its reference.
-        #expect(abs((results.arms[1].seeds[0].curve.first?.loss ?? 0) - log(2)) < 0.2)
+        // Before its first step the student is its reference; the first point is a mean over steps.
+        let first = results.arms[1].seeds[0].curve.first?.loss ?? 0
+        #expect(first > 0.3 && first < log(2), "\(first)")
         let log = try place.text("one/log.txt")
         for line in [
             "training text: 12 pairs of answers", "test text: 4 pairs of answers",
@@ -104,7 +105,8 @@ struct PreferenceRunTests {
         ] { #expect(log.contains(line), "\(line)\n\(log)") }
         let lines = try place.text("one/metrics.jsonl").split(separator: "\n").map(String.init)
         let margins = try lines.filter { $0.contains("\"dpo\"") }.map { line -> Double in
-            try JSONCursor(JSON.parse(line, file: "metrics.jsonl"), file: "metrics.jsonl").member("eval/preference_margin").double()
+            let file = "metrics.jsonl"
+            return try JSONCursor(JSON.parse(line, file: file), file: file).member("eval/preference_margin").double()
         }
         #expect(margins.count >= 8 && margins[0] < margins[margins.count - 1])
         #expect(lines.allSatisfy { $0.contains("preference_accuracy") != $0.contains("student-alone") })

@@ -12,7 +12,9 @@ extension Inspection {
             let name = (path as NSString).lastPathComponent
             return files.fileExists(atPath: path) && (tokenizerFiles.contains(name) || name.hasSuffix(".model"))
         }
-        return !["model.safetensors", "manifest.json"].contains { files.fileExists(atPath: path + "/" + $0) }
+        return !["model.safetensors", "model.safetensors.index.json", "manifest.json"].contains {
+            files.fileExists(atPath: path + "/" + $0)
+        }
             && tokenizerFiles.contains { files.fileExists(atPath: path + "/" + $0) }
     }
 

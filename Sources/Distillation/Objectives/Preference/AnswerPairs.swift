@@ -12,6 +12,7 @@ public enum AnswerLikelihood: Sendable {
     /// - Parameters:
     ///   - tokens: ln q(token) `[rows · length]`, 0 where no token of an answer follows.
     ///   - labels: `[rows · length]`, negative there.
+    ///   - rows: answers.
     public func callAsFunction(_ tokens: Tensor, _ labels: [Int32], rows: Int) throws -> Tensor {
         let length = labels.count / max(1, rows)
         let sums = try tokens.reshaped([rows, length]).sum(1)

@@ -65,7 +65,8 @@ public struct KTOObjective: PreferenceObjective {
 
 extension AnswerPairs {
     /// (w₊·(1 − σ(β·(ln q/r(chosen) − z))) + w₋·(1 − σ(β·(z − ln q/r(rejected)))))/2, `[pairs]`.
-    /// - Parameter divergence: z, a constant.
+    /// - `desirable`, `undesirable`: w₊ and w₋.
+    /// - `divergence`: z, a constant.
     public func prospects(beta: Float, desirable: Float, undesirable: Float, divergence: Tensor) throws -> Tensor {
         let ratios = try ratios()
         // 1 − σ(x) = σ(−x).

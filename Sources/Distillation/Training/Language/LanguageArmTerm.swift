@@ -69,7 +69,8 @@ struct LanguageArmTerm: Sendable {
             guard objective.needsTeacher, !objective.takesAllTeachers else {
                 throw RetortError.recipe(
                     "the loss \(word) cannot be given a teacher with `from`", at: from.location,
-                    why: objective.takesAllTeachers ? "it looks at all of them" : "it looks at none")
+                    why: objective.takesAllTeachers ? "it looks at all of them" : "it looks at none",
+                    help: "remove `from`")
             }
             guard all.contains(from.text) else {
                 throw RetortError.noTeacher(from, among: all)

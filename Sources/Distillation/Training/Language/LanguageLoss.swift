@@ -39,7 +39,7 @@ final class LanguageLoss {
             var context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
             context.likelihoods = .init(
                 student: { try $0.inParts(of: rows) { try model.logProbabilities($0, on: device) } },
-                teacher: taught.map { taught in { try $0.inParts(of: rows, taught.logProbabilities) } })
+                teacher: taught.map { taught in { try $0.inParts(of: rows) { try taught.logProbabilities($0) } } })
             return Term(spec: term, loss: try term.objective.term(context))
         }
     }

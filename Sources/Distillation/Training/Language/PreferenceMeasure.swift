@@ -41,7 +41,7 @@ final class PreferenceMeasure {
     func callAsFunction(_ model: any LanguageModel) throws -> Outcome {
         var margins = try differences { try model.logProbabilities($0, on: device) }
         if let reference {
-            let theirs = try known ?? differences(reference.logProbabilities)
+            let theirs = try known ?? differences { try reference.logProbabilities($0) }
             if reference.moving == nil { known = theirs }
             margins = zip(margins, theirs).map { $0 - $1 }
         }
