@@ -39,6 +39,10 @@ struct Generate: ParsableCommand {
         guard (prompt == nil) != (file.input == nil) else {
             throw ValidationError("give either --prompt or --input")
         }
+        guard file.samples ?? 1 == 1 || sampling.sampling.temperature > 0 else {
+            throw ValidationError(
+                "--samples \(file.samples ?? 1) without a --temperature above 0: they would all be the same")
+        }
         guard file.input == nil || !chat else {
             throw ValidationError(
                 "--chat is for --prompt; a file's records say what they are, and --template how they are written")
@@ -76,6 +80,8 @@ struct PromptFileOptions: ParsableArguments {
     var input: String?
     @Option(help: "Where the answers go, JSON lines; needed with --input.", completion: .file())
     var output: String?
+    @Option(help: "Answers to each prompt, one line behind the other (default: 1).")
+    var samples: Int?
     @Option(help: "Prompts that are answered side by side (default: 8).")
     var batch: Int?
     @Option(help: "What the records are (default: as the first one tells).")
@@ -96,8 +102,10 @@ struct PromptFileOptions: ParsableArguments {
     func validate() throws {
         guard (input == nil) == (output == nil) else { throw ValidationError("--input and --output belong together") }
         guard batch ?? 1 >= 1 else { throw ValidationError("--batch is 1 or more") }
+        guard 1...10_000 ~= samples ?? 1 else { throw ValidationError("--samples is 1 to 10000") }
         let idle = [
-            ("--batch", batch != nil), ("--format", format != nil), ("--fields", fields != nil),
+            ("--samples", samples != nil), ("--batch", batch != nil), ("--format", format != nil),
+            ("--fields", fields != nil),
             ("--keep", !keep.isEmpty), ("--separator", separator != nil), ("--on-bad-line", onBadLine != nil),
         ].first { $0.1 }
         if input == nil, let flag = idle?.0 { throw ValidationError("\(flag) needs --input") }
@@ -113,7 +121,7 @@ struct PromptFileOptions: ParsableArguments {
             [input], TextOptions(format: format, fields: fields?.names ?? [:], keep: keep, onBadLine: onBad))
         let answers = try AnswerFile(
             writer, source, template: template, separator: separator ?? "",
-            options: options,
+            samples: samples ?? 1, options: options,
             model: try LanguageModelDirectory.digest(model, dtype: weights.dtype.dtype), onBadPrompt: onBad)
         if !common.quiet { answers.summary.words.forEach { TextOutput.standardError.writeLine($0) } }
         let progress = Progress(quiet: common.quiet)

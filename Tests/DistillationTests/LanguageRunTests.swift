@@ -127,6 +127,24 @@ struct LanguageRunTests {
         #expect(whole != parts && whole.count == 20)
     }
 
+    @Test("what a loss may hold of logits changes the order of sums alone", arguments: TestBackend.fast)
+    func lossMemory(_ backend: TestBackend) throws {
+        let small = try SmallLanguage(backend)
+        func losses(_ output: String, _ overrides: String...) throws -> [[Double]] {
+            let run = try readRecipe(small.folder.path("small.yaml"), overrides: ["seeds=[0]"] + overrides).start(
+                on: try backend.device(), output: small.folder.path(output), progress: Progress(quiet: true))
+            return try run.run().arms.dropFirst().map { $0.seeds[0].curve.map(\.loss) }
+        }
+        // 72 tokens of 24 classes: five of a cross entropy's and fewer of a divergence's, where eighths of the batch are 128 tokens.
+        let (whole, parts) = (try losses("whole"), try losses("parts", "train.loss-memory=1000"))
+        for (a, b) in zip(whole.joined(), parts.joined()) { #expect(abs(a - b) < 2e-4 * a, "\(a) \(b)") }
+        #expect(whole != parts && whole.allSatisfy { $0.count == 20 })
+        // One token at a time.
+        #expect(try losses("least", "train.loss-memory=1")[0].count == 20)
+        let error = thrown(RetortError.self) { _ = try small.start("none", "train.loss-memory=0") }
+        #expect(error?.exit == .recipe && error?.what.contains("loss-memory") == true)
+    }
+
     @Test(
         "attention that drops: parts of a batch drop what the batch drops, and activations made again too",
         arguments: ["gpt2", "llama"], TestBackend.fast)

@@ -44,7 +44,7 @@ struct MicroBatchTests {
         "parts of 8 and of 1 are as the whole",
         arguments: [
             "[{loss: cross-entropy}]", "[{loss: hinton, temperature: 3, alpha: 0.7}]", "[{loss: rkd}]",
-            "[{loss: sp, alpha: 30}]", "[{loss: pkt, alpha: 300}]", "[{loss: dist}]",
+            "[{loss: sp, alpha: 30}]", "[{loss: pkt, alpha: 300}]", "[{loss: dist}]", "[{loss: mlkd}]",
             "[{loss: irg}]", "[{loss: crd, negatives: 20}]", "[{loss: contrastive}]",
             "[{loss: cross-entropy}, {loss: rkd}, {loss: cc, alpha: 1}]",
         ], TestBackend.fast)

@@ -265,7 +265,7 @@ struct ObjectiveTests {
         "ab": "SignalReferenceTests", "ft": "SignalReferenceTests", "masked-feature": "SignalReferenceTests",
         "masked-image": "MaskedImageTests",
         "be-your-own-teacher": "SignalReferenceTests", "learned-ensemble": "SignalReferenceTests",
-        "contrastive": "SignalReferenceTests", "akl": "ResponseLossTests",
+        "contrastive": "SignalReferenceTests", "akl": "ResponseLossTests", "mlkd": "ResponseLossTests",
     ]
 
     @Test("every loss of the registry but the continuous form's ends has a golden or a float64 reference")

@@ -129,6 +129,26 @@ struct PreferenceRunTests {
         #expect(try facts(place.start(recipe, "single", on: device).run()) == facts(results))
     }
 
+    @Test("`retort eval` measures the chosen answers: on a run's test data a model has the run's numbers, exactly")
+    func evaluated() throws {
+        let place = try PairPlace()
+        let device = try TestBackend.cpu.device()
+        let run = try place.start(PairPlace.recipe("arms: {dpo: {objective: [{loss: dpo}]}}"), "run", on: device).run()
+        var settings = TextSettings(tokenizer: place.folder.path("stories260K"))
+        settings.template = "llama2"
+        let report = try evaluate(
+            languageModel: place.folder.path("run/dpo/seed-0/final"), teacher: nil,
+            on: LanguageEvaluationData(place.folder.path("pairs.jsonl"), text: settings, every: 4), device: device)
+        let (measured, trained) = (report.results.arms[0].seeds[0].metrics, run.arms[0].seeds[0].metrics)
+        for key in ["accuracy", "cross_entropy", "perplexity"] {
+            #expect(measured[key] != nil && measured[key] == trained[key], "\(key)")
+        }
+        #expect(
+            report.notes.contains {
+                $0.hasPrefix("text: 4 pairs of answers") && $0.hasSuffix("; the chosen ones are measured")
+            }, "\(report.notes)")
+    }
+
     @Test(
         "in parts, with a cross entropy, drawn anew, from answers that models write",
         arguments: [
@@ -159,6 +179,8 @@ struct PreferenceRunTests {
         let (whole, arena) = try place.trainer(recipe, on: device)
         // Twelve pairs in batches of four: the fifth step is in the second epoch.
         let losses = try whole.train(steps: 9)
+        // At the beginning the student is its reference.
+        if objective.contains("dpo") { #expect(abs(losses[0] - log(2)) < 1e-5, "\(losses)") }
         let (first, _) = try place.trainer(recipe, on: device)
         let before = try first.train(steps: 9) { first.step == 4 }
         try first.state.write(to: place.folder.path("state.safetensors"), from: device.compute)

@@ -84,6 +84,34 @@ struct ResponseLossTests {
         }
     }
 
+    @Test("divergences of examples, of pairs of them, of pairs of classes", arguments: TestBackend.available)
+    func multiLevel(_ backend: TestBackend) throws {
+        let (student, teacher) = (numbers("student").map(Double.init), numbers("teacher").map(Double.init))
+        func squares(_ a: [[Double]], _ b: [[Double]]) -> Double {
+            func pairs(_ x: [[Double]]) -> [Double] {
+                x.flatMap { row in x.map { zip(row, $0).reduce(0) { $0 + $1.0 * $1.1 } } }
+            }
+            return zip(pairs(a), pairs(b)).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / Double(a.count)
+        }
+        func columns(_ x: [[Double]]) -> [[Double]] { x[0].indices.map { column in x.map { $0[column] } } }
+        func reference(_ z: [Double]) -> Double {
+            [1.5, 4].reduce(0) { sum, t in
+                let (z, y) = (Float64Reference.rows(z, Self.classes), Float64Reference.rows(teacher, Self.classes))
+                let p = y.map { Float64Reference.softmax($0, temperature: t) }
+                let q = z.map { Float64Reference.softmax($0, temperature: t) }
+                let kl = zip(p, z).map {
+                    Float64Reference.divergence($0, Float64Reference.logSoftmax($1, temperature: t))
+                }
+                return sum + 0.7 * t * t * Float64Reference.mean(kl) + 2 * squares(p, q)
+                    + 3 * squares(columns(p), columns(q))
+            }
+        }
+        let recipe = "loss: mlkd, alpha: 0.7, beta: 2, gamma: 3, temperatures: [1.5, 4]"
+        let (loss, gradient) = try evaluate(recipe, teachers: [numbers("teacher")], backend)
+        expectClose([loss], [reference(student)], absolute: 1e-6, relative: 2e-6)
+        expectClose(gradient, Float64Reference.gradient(student, reference), absolute: 2e-6, relative: 1e-5)
+    }
+
     @Test("given weights count by their ratios", arguments: TestBackend.fast)
     func weights(_ backend: TestBackend) throws {
         let teachers = [numbers("a"), numbers("b")]

@@ -81,14 +81,15 @@ struct AnswerFileTests {
         }
 
         func write(
-            _ output: String, seed: UInt64 = 1, batch: Int = 3, cacheType: DType? = nil,
+            _ output: String, seed: UInt64 = 1, batch: Int = 3, samples: Int = 1, cacheType: DType? = nil,
             input: String = "prompts.jsonl", onBad: BadLinePolicy = .error, progress: (Int) -> Void = { _ in }
         ) throws -> Int {
             let source = try TextSource.open([folder.path(input)], TextOptions(keep: ["level"], onBadLine: onBad))
             let options = WritingOptions(
                 count: 6, sampling: TokenSampling(temperature: 1, seed: seed), ends: writer.ends,
                 cacheType: cacheType)
-            let answers = try AnswerFile(writer, source, options: options, model: "m", onBadPrompt: onBad)
+            let answers = try AnswerFile(
+                writer, source, samples: samples, options: options, model: "m", onBadPrompt: onBad)
             return try answers.write(to: folder.path(output), batch: batch, onProgress: progress)
         }
 
@@ -108,6 +109,26 @@ struct AnswerFileTests {
         #expect(lines.allSatisfy { $0["finish"] == "length" } && lines[2]["prompt"] == "Once 3")
         let source = try TextSource.open([setting.folder.path("a.jsonl")])
         #expect(source.format == .completion && source.count == 7)
+    }
+
+    @Test(
+        "several answers to each prompt: one behind the other, each its own, whatever the batch; a stopped file goes on"
+    )
+    func samples() throws {
+        let setting = try Setting()
+        #expect(try setting.write("three.jsonl", batch: 4, samples: 3) == 0)
+        let text = try setting.text("three.jsonl")
+        let lines = text.split(separator: "\n").map(String.init)
+        let levels = try lines.map { try JSON.parse($0, file: "a")["level"] }
+        #expect(levels == (0..<21).map { .int($0 / 3 + 1) } && Set(lines).count > 14)
+        // Cut in the middle of the fourth prompt's answers.
+        try setting.folder.write(lines[..<10].map { $0 + "\n" }.joined(), to: "cut.jsonl")
+        try FileManager.default.copyItem(
+            atPath: setting.folder.path("three.jsonl.state.json"), toPath: setting.folder.path("cut.jsonl.state.json"))
+        #expect(try setting.write("cut.jsonl", batch: 2, samples: 3) == 10)
+        #expect(try setting.text("cut.jsonl") == text)
+        let other = thrown(RetortError.self) { _ = try setting.write("three.jsonl", samples: 2) }
+        #expect(other?.exit == .cannotCreate && other?.why.contains("samples") == true, "\(String(describing: other))")
     }
 
     @Test("a prompt that the model cannot read ends it before anything is written, or is left out")

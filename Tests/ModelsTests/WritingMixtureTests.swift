@@ -58,6 +58,18 @@ struct WritingMixtureTests {
         }
     }
 
+    @Test("the other may be on another device")
+    func elsewhere() throws {
+        let (one, near) = (try model(layers: 1, .cpu), try model(layers: 2, .cpu))
+        let far = try model(layers: 2, .vector)
+        let options = WritingOptions(count: 10, sampling: TokenSampling(temperature: 1, seed: 3))
+        func written(_ other: any LanguageModel) throws -> [[Int32]] {
+            try one.generate(Self.prompts, options, mixture: WritingMixture(other, share: 0.5))
+        }
+        let (here, there) = (try written(near), try written(far))
+        #expect(here == there && here != [[]])
+    }
+
     @Test("models of different vocabularies and impossible shares are refused")
     func refused() throws {
         let (one, other) = (try model(layers: 1, .cpu), try model(layers: 1, vocabulary: 41, .cpu))

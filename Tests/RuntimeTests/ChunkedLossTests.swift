@@ -577,6 +577,7 @@ struct ChunkedLossTests {
         #expect(try rows(.automatic, 100_000, 8 * (1 << 22)) == 128)
         #expect(try rows(.bytes(100), 50, 30) == 3)
         #expect(try rows(.bytes(1), 50, 30) == 1)
+        #expect(try ChunkSize.bytes(1000).rows(of: 50, bytesOfRow: 10, copies: 4) == 25)
         #expect(try rows(.rows(7), 5, 30) == 5)
     }
 }

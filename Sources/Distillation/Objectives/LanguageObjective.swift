@@ -149,6 +149,8 @@ public struct LanguageInput {
     public var labelled: LabelledRows?
     /// Where the head's gradient waits for backward.
     public let gradient: HeadGradient
+    /// How many tokens' logits are held at a time.
+    public var chunk = ChunkSize.automatic
     /// Of tokens that the student drew.
     public let rollout: RolloutSignals?
     /// What was asked of both models, by path; the teacher's off the tape.

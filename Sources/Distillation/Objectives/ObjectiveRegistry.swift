@@ -17,6 +17,7 @@ public enum ObjectiveRegistry {
         DKDObjective.self,
         LogitStandardizationObjective.self,
         DISTObjective.self,
+        MLKDObjective.self,
         TeacherFreeObjective.self,
         EnsembleObjective.self,
         LearnedEnsembleObjective.self,

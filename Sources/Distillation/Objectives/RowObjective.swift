@@ -17,7 +17,7 @@ extension RowObjective {
             throw TensorError("teachers of \(teachers.map(\.classes)) classes for a student of \(input.head.classes)")
         }
         return try input.hidden.chunkedComposition(
-            head: input.head, teachers: teachers, headGradient: input.gradient
+            head: input.head, teachers: teachers, chunk: input.chunk, headGradient: input.gradient
         ) { student, teachers, range in
             // Of a chunk's rows those that count.
             let places = range.filter { input.targets[$0] >= 0 }

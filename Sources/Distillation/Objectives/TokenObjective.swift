@@ -17,14 +17,14 @@ extension TokenObjective {
         func value(_ loss: TokenLoss) throws -> Tensor {
             try loss(
                 input.hidden, input.head, teacher: input.teacher, labels: input.labels, weights: input.weights,
-                gradient: input.gradient)
+                gradient: input.gradient, chunk: input.chunk)
         }
         guard let labelled = input.labelled, let (soft, hard) = loss.parts else { return try value(loss) }
         guard let hard else { return try value(soft) }
         return try value(soft)
             + hard(
                 input.hidden, labelled.head, teacher: nil, labels: labelled.labels, weights: labelled.weights,
-                gradient: input.gradient)
+                gradient: input.gradient, chunk: input.chunk)
     }
 }
 
@@ -71,25 +71,25 @@ extension TokenLoss {
     ///   - gradient: where the head's waits for backward.
     func callAsFunction(
         _ hidden: Tensor, _ head: OutputHead, teacher: TokenTeacher?, labels: View, weights: View,
-        gradient: HeadGradient
+        gradient: HeadGradient, chunk: ChunkSize
     ) throws -> Tensor {
         switch (self, teacher) {
         case (.crossEntropy(let smoothing, let weight), _):
             return try hidden.chunkedCrossEntropy(
                 labels, head: head, rowWeights: weights, labelSmoothing: smoothing, scale: weight,
-                headGradient: gradient
+                chunk: chunk, headGradient: gradient
             ).total
         case (.divergence(let kind, let mix, let temperature, let soft, let hard), .live(let teacher)?):
             let op = Divergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
             return try hidden.chunkedDivergence(
                 op, head: head, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights,
-                headGradient: gradient
+                chunk: chunk, headGradient: gradient
             ).total
         case (.divergence(let kind, let mix, let temperature, let soft, let hard), .kept(let teacher)?):
             let op = SparseDivergence(kind, mix: mix, temperature: temperature, softWeight: soft, hardWeight: hard)
             return try hidden.chunkedDivergence(
                 op, head: head, teacher: teacher, labels: hard == 0 ? nil : labels, rowWeights: weights,
-                headGradient: gradient
+                chunk: chunk, headGradient: gradient
             ).total
         case (.divergence, .translated?): throw TensorError("a divergence from a teacher with other tokens")
         case (.divergence, nil): throw TensorError("a divergence without a teacher")

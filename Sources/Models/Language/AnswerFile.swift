@@ -15,21 +15,25 @@ public struct AnswerFile {
     private let identity: JSON
     /// The records that are answered, in order: those whose prompts the model can read.
     private let asked: [Int]
+    /// Answers to each, one behind the other.
+    private let samples: Int
     /// What was found in the prompts' file; among the records that are left out are those that the model cannot read.
     public let summary: TextSource.Summary
-    /// How many records are answered.
-    public var count: Int { asked.count }
+    /// How many answers are written.
+    public var count: Int { asked.count * samples }
 
     /// Looks at every prompt, before the first is answered.
     /// - `onBadPrompt`: whether a prompt that the model cannot read is an error, or left out.
     /// - `template`: how conversations are written; nil: the tokenizer's own.
     /// - `separator`: between a plain prompt and its answer.
+    /// - `samples`: answers to each prompt, 1 or more.
     /// - `model`: what the manifest calls the model: a digest of its files.
     /// - Throws: `RetortError` 65, with the place, for a prompt that the model cannot read, unless such are left out.
     public init(
         _ writer: TextGenerator, _ source: TextSource, template: ChatTemplate? = nil, separator: String = "",
-        options: WritingOptions, model: String, onBadPrompt: BadLinePolicy = .error
+        samples: Int = 1, options: WritingOptions, model: String, onBadPrompt: BadLinePolicy = .error
     ) throws {
+        self.samples = max(1, samples)
         self.writer = writer
         self.source = source
         self.options = options.below(writer.tokenizer.idLimit)
@@ -61,7 +65,7 @@ public struct AnswerFile {
             "top_k": s.topK.map { .int($0) } ?? .null, "top_p": s.topP.map { .double($0) } ?? .null,
             "min_p": s.minP.map { .double($0) } ?? .null, "repetition_penalty": .double(s.repetitionPenalty),
             "seed": .string(String(s.seed)), "ends": .array(options.ends.sorted().map { .int(Int($0)) }),
-            "cache": options.cacheType == .bf16 ? "bf16" : .null,
+            "cache": options.cacheType == .bf16 ? "bf16" : .null, "samples": samples > 1 ? .int(samples) : .null,
         ]
     }
 
@@ -74,11 +78,13 @@ public struct AnswerFile {
     public func write(to path: String, batch: Int, onProgress: (Int) -> Void = { _ in }) throws -> Int {
         let there = try resume(path)
         let file = try AppendFile(path: path)
-        for start in stride(from: there, to: asked.count, by: batch) {
-            let numbers = asked[start..<min(asked.count, start + batch)]
-            let records = try numbers.map { try source.record($0) }
+        for start in stride(from: there, to: count, by: batch) {
+            let numbers = start..<min(count, start + batch)
+            let records = try numbers.map { try record(answer: $0) }
             let prompts = try records.map { try encoder.prompt($0) }
-            let answers = try writer.model.generate(prompts, options, texts: Array(numbers))
+            // Draws go by the record's own number: leaving others out changes no answer.
+            let texts = numbers.map { asked[$0 / samples] * samples + $0 % samples }
+            let answers = try writer.model.generate(prompts, options, texts: texts)
             for (record, (prompt, tokens)) in zip(records, zip(prompts, answers)) {
                 try file.append(line: try line(record, prompt, tokens))
             }
@@ -88,6 +94,9 @@ public struct AnswerFile {
         try file.close()
         return there
     }
+
+    /// What an answer is to, by its place in the file.
+    private func record(answer: Int) throws -> TextRecord { try source.record(asked[answer / samples]) }
 
     private func line(_ record: TextRecord, _ prompt: [Int32], _ tokens: [Int32]) throws -> String {
         let ending: (key: String, value: JSON) = ("finish", .string(TextFinish(tokens, options).rawValue))
@@ -146,10 +155,13 @@ public struct AnswerFile {
         }
         let lines = try AppendFile.wholeValues(of: path)
         for (number, line) in lines.enumerated() {
-            guard number < asked.count else {
-                throw line.failure("there are no more than \(asked.count) prompts", help: AppendFile.mending)
+            guard number < count else {
+                throw line.failure(
+                    samples == 1
+                        ? "there are no more than \(count) prompts"
+                        : "there are no more than \(count) answers to \(asked.count) prompts", help: AppendFile.mending)
             }
-            do { try Self.check(line, answers: source.record(asked[number])) } catch var error as RetortError {
+            do { try Self.check(line, answers: record(answer: number)) } catch var error as RetortError {
                 if error.location?.file == path { error.help = AppendFile.mending }
                 throw error
             }

@@ -34,11 +34,15 @@ struct MixtureReader {
         share = mixture.share
     }
 
-    /// ln of the mixed probabilities `[rows, vocabulary]`.
+    /// ln of the mixed probabilities `[rows, vocabulary]`, on the writer's device.
     /// - Parameter own: the writer's logits.
     func mixed(_ own: Tensor, _ tokens: TokenBatch) throws -> Tensor {
-        let other = try reader.logits(tokens).softmax() * share
-        return try (own.softmax() * (1 - share) + other).log()
+        var other = try reader.logits(tokens).softmax()
+        let here = Device(own.device)
+        if Device(other.device).description != here.description {
+            other = try Tensor(other.values(), other.shape, on: here)
+        }
+        return try (own.softmax() * (1 - share) + other * share).log()
     }
 
     func keep(_ rows: [Int]) throws { try reader.keep(rows) }

@@ -3,7 +3,7 @@ public enum ChunkSize: Sendable, Equatable {
     /// An eighth of the rows, which is at most about a tenth of what all logits and their gradient take; not more than fit in
     /// `automaticBytes`, but never fewer than `leastRows`.
     case automatic
-    /// As many as fit in this many bytes, at least one.
+    /// As many as fit in this many bytes, at least one; of a loss that holds a chunk many times over, with its copies.
     case bytes(Int)
     case rows(Int)
 
@@ -30,7 +30,7 @@ public enum ChunkSize: Sendable, Equatable {
             most = max(least, min((total + 7) / 8, fitting))
         case .bytes(let bytes):
             guard bytes > 0 else { throw TensorError("a chunk of \(bytes) bytes: give a positive number") }
-            most = max(1, bytes / max(1, bytesOfRow))
+            most = max(1, bytes / max(1, bytesOfRow * copies))
         case .rows(let rows):
             guard rows > 0 else { throw TensorError("a chunk of \(rows) rows: give a positive number") }
             most = rows

@@ -81,7 +81,7 @@ struct GroupedDistributions {
         return try hidden.chunkedComposition(
             head: input.head, teachers: [teacher.logits(groups.map { base($0.teacher) })],
             rowInputs: own.map { [$0] } ?? [],
-            headGradient: input.gradient
+            chunk: input.chunk, headGradient: input.gradient
         ) { logits, taught, range, scales in
             var q = try logits.softmax(temperature: temperature)
             if let scale = scales.first { q = try q * scale.reshaped([range.count, 1]) }
@@ -100,7 +100,7 @@ struct GroupedDistributions {
         let hidden = try input.hidden.reshaped([input.hidden.count / width, width]).gatherRows(
             known.map(Int32.init), shape: [known.count])
         let labels = try hidden.device.view(known.map { input.targets[$0] }, [known.count], .i32)
-        let logs = try hidden.chunkedLogProbabilities(labels, head: input.head)
+        let logs = try hidden.chunkedLogProbabilities(labels, head: input.head, chunk: input.chunk)
         let numbers = Dictionary(uniqueKeysWithValues: zip(known, Int32(0)...))
         let places = others.flatMap { range in
             (0..<most).map { range.count > $0 ? numbers[range.lowerBound + $0] ?? 0 : 0 }

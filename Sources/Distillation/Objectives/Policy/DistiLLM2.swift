@@ -134,7 +134,8 @@ public struct DistiLLM2Objective: LanguageObjective {
                 )
             }
             return try input.hidden.chunkedDivergence(
-                ops, head: input.head, teacher: teacher, rowWeights: input.weights, headGradient: input.gradient)
+                ops, head: input.head, teacher: teacher, rowWeights: input.weights, chunk: input.chunk,
+                headGradient: input.gradient)
         }
     }
 }

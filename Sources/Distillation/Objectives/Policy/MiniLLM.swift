@@ -89,7 +89,7 @@ public struct MiniLLMObjective: PlainLanguageObjective {
         guard let signals = input.rollout, let teacher = input.teacher?.logits else {
             throw TensorError("a policy loss of texts that were not drawn, or without a teacher")
         }
-        let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head)
+        let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head, chunk: input.chunk)
         let later = try PolicyGradient.surrogate(
             now, old: signals.tensor(\.student, like: now), advantage: signals.tensor(\.advantage, like: now),
             importance: signals.tensor(\.importance, like: now),
@@ -97,7 +97,7 @@ public struct MiniLLMObjective: PlainLanguageObjective {
         guard singleStep > 0 else { return later }
         let single = try input.hidden.chunkedDivergence(
             Divergence(.reverseKL, softWeight: singleStep), head: input.head, teacher: teacher,
-            rowWeights: input.weights, headGradient: input.gradient
+            rowWeights: input.weights, chunk: input.chunk, headGradient: input.gradient
         ).total
         return try later + single
     }

@@ -33,7 +33,7 @@ public struct SampledReverseKLObjective: PlainLanguageObjective {
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
         guard let signals = input.rollout else { throw TensorError("a policy loss of texts that were not drawn") }
-        let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head)
+        let now = try input.hidden.chunkedLogProbabilities(input.labels, head: input.head, chunk: input.chunk)
         let (old, teacher) = try (signals.tensor(\.student, like: now), signals.tensor(\.teacher, like: now))
         let loss = try PolicyGradient.surrogate(
             now, old: old, advantage: teacher - now.detached,

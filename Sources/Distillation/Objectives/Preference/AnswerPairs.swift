@@ -69,7 +69,7 @@ extension AnswerPairs {
                 try pairs.narrowed(axis: 1, 1..<2).reshaped([rows / 2])
             )
         }
-        let own = try halves(input.hidden.chunkedLogProbabilities(input.labels, head: input.head))
+        let own = try halves(input.hidden.chunkedLogProbabilities(input.labels, head: input.head, chunk: input.chunk))
         self.init(chosen: own.chosen, rejected: own.rejected, reference: try input.reference.map(halves))
     }
 }

@@ -39,7 +39,8 @@ struct LabelledTextTask: EncoderTask {
         CrossEntropyObjective.self, HintonObjective.self, ForwardKLObjective.self, ReverseKLObjective.self,
         JSDObjective.self, ContinuousJSDObjective.self, SkewKLObjective.self, SkewReverseKLObjective.self,
         TotalVariationObjective.self, HardLabelObjective.self, SoftCrossEntropyObjective.self, LogitMSEObjective.self,
-        DKDObjective.self, LogitStandardizationObjective.self, DISTObjective.self, TeacherFreeObjective.self,
+        DKDObjective.self, LogitStandardizationObjective.self, DISTObjective.self, MLKDObjective.self,
+        TeacherFreeObjective.self,
         EmbeddingMSEObjective.self, EmbeddingCosineObjective.self, RKDObjective.self, SPObjective.self,
         PKTObjective.self, CCObjective.self, ContrastiveObjective.self,
     ]

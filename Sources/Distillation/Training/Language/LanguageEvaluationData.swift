@@ -42,6 +42,18 @@ public struct LanguageEvaluationData: Sendable {
         let chosen: TextRecordChoice
         let encoder: ExampleEncoder
         let summary: TextSource.Summary
+
+        /// The examples, and in words what they are; of preferences the chosen answers, as a run's table has it.
+        func measured() throws -> (TokenizedCorpus, words: String) {
+            if chosen.count > 0, case .preference = try chosen.record(0).content {
+                let corpus = try PromptedCorpus(chosen, encoder, asking: false, threads: 2)
+                if let pairs = corpus.pairs {
+                    return (corpus.asked, "\(pairs.summary.pairWords); the chosen ones are measured")
+                }
+            }
+            let corpus = try TokenizedCorpus(chosen, encoder, threads: 2)
+            return (corpus, corpus.summary.words)
+        }
     }
 
     /// - Parameter models: directories that may have the tokenizer.
@@ -50,10 +62,10 @@ public struct LanguageEvaluationData: Sendable {
         try Self.blamingUsage {
             guard isTokens else {
                 let records = try records(models)
-                let corpus = try TokenizedCorpus(records.chosen, records.encoder, threads: 2)
+                let (corpus, words) = try records.measured()
                 return Examples(
                     corpus: corpus, pad: records.encoder.tokenizer.fillingToken,
-                    notes: records.summary.words + ["text: \(corpus.summary.words)"])
+                    notes: records.summary.words + ["text: \(words)"])
             }
             guard every == nil else {
                 throw RetortError.usage(

@@ -15,18 +15,21 @@ final class LanguageLoss {
     private let teachers: [LanguageTeacher]
     /// By the teachers that losses compare token by token, where not all classes are compared as they are.
     private let classes: [[String]: ComparedClasses]
+    private let chunk: ChunkSize
     private let device: Device
 
     /// - Parameters:
     ///   - teachers: those that losses look at by their names, and perhaps others.
     ///   - name: of the arm: what losses train beside the student is named after it.
     ///   - rows: of one forward pass where a loss looks at a whole batch before its parts; nil: all.
+    ///   - chunk: how many tokens' logits a loss holds at a time.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
         _ model: any LanguageModel, _ terms: [LanguageArmTerm], teachers: [LanguageTeacher], name: String,
-        rows: Int? = nil, on device: Device
+        rows: Int? = nil, chunk: ChunkSize = .automatic, on device: Device
     ) throws {
         self.model = model
+        self.chunk = chunk
         self.teachers = teachers
         self.device = device
         classes = terms.reduce(into: [:]) { classes, term in
@@ -143,7 +146,7 @@ final class LanguageLoss {
                     hidden: rows.hidden, head: own.head,
                     teachers: taught.map { try $0.predictions(at: rows.known.places) }, labels: own.labels,
                     targets: own.targets, weights: own.weights, weight: rows.known.weight, labelled: own.labelled,
-                    gradient: factor == 1 ? .added : .held, rollout: part.signals, student: signals,
+                    gradient: factor == 1 ? .added : .held, chunk: chunk, rollout: part.signals, student: signals,
                     taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights,
                     progress: progress, isCausal: model.isCausal, reference: reference, pairs: pairs))
             return factor == 1 ? loss : try loss * factor

@@ -56,14 +56,6 @@ extension LanguageRun {
             let asked =
                 teachers.filter { arm.teachers.contains($0.name) }
                 + own.map { LanguageTeacher(student, $0, on: device) }
-            for teacher in asked where arm.rollouts?.teacher == teacher.name {
-                guard case .mixed? = arm.rollouts?.kind, teacher.device?.description != device.description else {
-                    continue
-                }
-                throw RetortError.recipe(
-                    "student and teacher write together, and the teacher is on another device",
-                    at: arm.rollouts?.location, help: "remove the teacher's `device`")
-            }
             let loss = try LanguageLoss(student, arm.terms, teachers: asked, name: arm.name, on: device)
             try loss.checkPlaces(at: recipe.student.location)
             try loss.checkCaches(at: recipe.teachers.first { $0.cache != nil }?.location)

@@ -1,4 +1,5 @@
 import RetortKernels
+import RetortRuntime
 import RetortSupport
 
 /// How long a language model is trained and how.
@@ -18,6 +19,8 @@ struct LanguageTrainSpec: Sendable {
     let checkpointsActivations: Bool
     /// What activations, and the matrices that are read, are stored as: f32 or bf16.
     let dtype: DType
+    /// How many tokens' logits a loss holds at a time.
+    let chunk: ChunkSize
     let optimizer: OptimizerSpec
     let schedule: ScheduleSpec
     let clip: Float?
@@ -45,6 +48,12 @@ struct LanguageTrainSpec: Sendable {
         drawsWithReplacement = find("replacement").flag
         checkpointsActivations = find("activation-checkpointing").flag
         dtype = (node?["dtype"] ?? fallback["dtype"])?.dtype ?? .f32
+        let memory = node?["loss-memory"] ?? fallback["loss-memory"]
+        if let memory, memory.integer == 0 {
+            throw RetortError.recipe(
+                "train.loss-memory is 0, and a loss needs the logits of one token at least", at: memory.location)
+        }
+        chunk = memory.map { .bytes($0.integer) } ?? .automatic
         optimizer = OptimizerSpec(find("optimizer"))
         schedule = ScheduleSpec(find("schedule"))
         let clip = find("clip").number
@@ -58,9 +67,11 @@ extension RecipeSection {
     /// What a teacher or an arm may set for itself.
     static let ownLanguageTrain = languageLength(of: armTrain, flags: .optional, dtype: .optional)
 
-    /// The same for encoders, whose steps are fp32.
-    static let encoderTrain = languageTrain.without("dtype")
-    static let ownEncoderTrain = ownLanguageTrain.without("dtype")
+    /// The same for encoders, whose steps are fp32: of those that guess tokens, and of those that have no vocabulary to guess from.
+    static let maskedTrain = languageTrain.without("dtype")
+    static let ownMaskedTrain = ownLanguageTrain.without("dtype")
+    static let encoderTrain = maskedTrain.without("loss-memory")
+    static let ownEncoderTrain = ownMaskedTrain.without("loss-memory")
 
     private func without(_ key: String) -> RecipeSection {
         RecipeSection(name, summary, fields.filter { $0.key != key })
@@ -83,6 +94,10 @@ extension RecipeSection {
             RecipeField(
                 "dtype", .dtype, dtype,
                 "bf16: a step stores activations, and the matrices that it reads, in half the bytes; sums, gradients, the weights themselves and the optimizer stay fp32"
+            ),
+            RecipeField(
+                "loss-memory", .bytes, .optional,
+                "what a loss may hold of logits at a time, at least one token's; absent: an eighth of a batch's, 256 MiB at most"
             ),
         ]
         let others = section.fields.filter { !["rows", "epochs"].contains($0.key) }

@@ -52,7 +52,8 @@ final class LanguageTrainer {
         self.arena = arena
         model.checkpointsActivations = spec.checkpointsActivations
         loss = try LanguageLoss(
-            model, terms, teachers: teachers, name: name, rows: spec.microBatch.map { 2 * $0 }, on: device)
+            model, terms, teachers: teachers, name: name, rows: spec.microBatch.map { 2 * $0 }, chunk: spec.chunk,
+            on: device)
         self.teachers = teachers
         projectors = try ProjectorSet(loss.modules, spec.optimizer, clip: spec.clip, seed: seed, on: device)
         self.data = data
