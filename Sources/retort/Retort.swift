@@ -14,6 +14,7 @@ struct Retort: ParsableCommand {
             EXAMPLES
               retort train recipes/digits.yaml
               retort plan recipes/digits.yaml
+              retort validate recipes/digits.yaml train.epochs=100
               retort train recipes/digits.yaml --device opencl:0 'seeds=[0]' train.epochs=100
               retort eval runs/digits-2026-11-21-1/student/seed-0/final --data data/uci-digits/digits.csv --test-every 5
               retort eval runs/fashion-cnn-2026-11-21-1/student/seed-0/final --data data/fashion-mnist
@@ -28,7 +29,7 @@ struct Retort: ParsableCommand {
         version: retortVersion,
         subcommands: [
             Train.self, Plan.self, Eval.self, Generate.self, Init.self, Convert.self, Cache.self, Embed.self,
-            Inspect.self,
+            Inspect.self, Validate.self,
             Report.self,
             Synth.self,
             Devices.self,

@@ -167,7 +167,7 @@ struct RecipeTests {
             case .text, .flag, .integer, .number, .bytes, .choice: break
             }
         }
-        try visit(RecipeSection.recipe.fields)
+        for family in RecipeFamily.allCases { try visit(family.schema.fields) }
         #expect(checked > 20)
     }
 

@@ -5,7 +5,7 @@ enum DataSchema {
     /// Of a classifier.
     static let labelled = [csv, idx, cifar10, cifar100, images]
     /// Of every family: the kind of its data tells which one a recipe belongs to.
-    static let sections = labelled + [InteractionSource.section] + LanguageSource.sections
+    static let sections = RecipeFamily.allCases.flatMap(\.dataSections)
 
     static let csv = RecipeSection(
         "csv", "Numeric features and one label column in a CSV file.",

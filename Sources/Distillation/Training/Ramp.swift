@@ -54,7 +54,7 @@ public enum Ramp: Sendable, Equatable {
                     "between", "Only in some epochs: a stage of its own.",
                     [
                         RecipeField("first", .integer(1...1_000_000), .defaulted("1"), "first epoch, counted from 1"),
-                        RecipeField("last", .integer(1...1_000_000), .defaulted("1_000_000"), "last epoch"),
+                        RecipeField("last", .integer(1...1_000_000), .defaulted("1000000"), "last epoch"),
                     ]),
             ]), .defaulted("{kind: constant}"), "a factor on this loss over the epochs")
 

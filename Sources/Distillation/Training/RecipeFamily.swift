@@ -1,23 +1,30 @@
 /// What recipes are about; each family has models and losses of its own.
-enum RecipeFamily: CaseIterable {
-    case classification, recommender, language, masked, sentences, retrieval, labelledTexts
+enum RecipeFamily: String, CaseIterable {
+    case classification, recommender
+    case language = "language-model"
+    case masked = "masked-texts"
+    case sentences, retrieval
+    case labelledTexts = "labelled-texts"
 
     init(dataKind: String?) {
         self = Self.allCases.first { $0.dataKinds.contains(dataKind ?? "") } ?? .classification
     }
 
-    /// What its data is called under `data.kind`.
-    private var dataKinds: [String] {
+    /// What may stand under `data`.
+    var dataSections: [RecipeSection] {
         switch self {
-        case .classification: DataSchema.labelled.map(\.name)
-        case .recommender: [InteractionSource.section.name]
-        case .language: LanguageSource.sections.map(\.name)
-        case .masked: [MaskedSource.section.name]
-        case .sentences: [SentenceTask.section.name]
-        case .retrieval: [RetrievalTask.section.name]
-        case .labelledTexts: [LabelledTextTask.section.name]
+        case .classification: DataSchema.labelled
+        case .recommender: [InteractionSource.section]
+        case .language: LanguageSource.sections
+        case .masked: [MaskedSource.section]
+        case .sentences: [SentenceTask.section]
+        case .retrieval: [RetrievalTask.section]
+        case .labelledTexts: [LabelledTextTask.section]
         }
     }
+
+    /// What its data is called under `data.kind`.
+    var dataKinds: [String] { dataSections.map(\.name) }
 
     var schema: RecipeSection {
         switch self {

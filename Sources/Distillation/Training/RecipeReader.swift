@@ -65,6 +65,14 @@ public struct RecipeReader {
         return checked
     }
 
+    /// The values of a YAML text as readers take them that know no recipes: what an editor holds against the JSON schema.
+    /// - Throws: `RetortError` 78 for what is not YAML, and for aliases.
+    static func plainValues(_ text: String, file: String) throws -> JSON {
+        var reader = RecipeReader(file: file)
+        guard let root = try reader.compose(text, file) else { return .null }
+        return JSON(plain: root)
+    }
+
     // MARK: YAML
 
     private mutating func compose(_ text: String, _ file: String) throws -> Node? {

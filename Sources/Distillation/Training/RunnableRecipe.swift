@@ -5,6 +5,8 @@ import RetortSupport
 public protocol RunnableRecipe: Sendable {
     /// The validated text with every default filled in.
     var node: RecipeNode { get }
+    /// What each arm's student minimises and how, in the recipe's order: a line for each loss, then for what else there is to say.
+    var contracts: [(arm: String, lines: [String])] { get }
     /// Reads the data, refuses what does not fit and opens the run directory.
     /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun

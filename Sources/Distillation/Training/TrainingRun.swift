@@ -371,6 +371,8 @@ public final class TrainingRun: RecipeRun {
 }
 
 extension Recipe: RunnableRecipe {
+    public var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
+
     public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
         try TrainingRun(self, device: device, output: output, progress: progress)
     }

@@ -198,6 +198,8 @@ public final class RecommenderRun: RecipeRun {
 }
 
 extension RecommenderRecipe: RunnableRecipe {
+    public var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
+
     public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
         try RecommenderRun(self, device: device, output: output, progress: progress)
     }
