@@ -11,57 +11,6 @@ import Testing
 /// A training that was stopped and goes on is the training that was not.
 @Suite("Checkpoints")
 struct CheckpointTests {
-    /// A training as `train` and an arm of a recipe say it.
-    private struct Rig {
-        let trainer: LanguageTrainer
-        let arena: ParameterArena
-
-        init(_ arm: String, train: String = "", _ device: Device) throws {
-            let recipe = SmallLanguage.recipe.replacing(
-                "student: {objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}", with: "student: \(arm)"
-            ).replacing("batch: 8,", with: "batch: 8, \(train)")
-            let small = try SmallLanguage(.cpu, recipe)
-            guard let read = try readRecipe(small.folder.path("small.yaml")) as? LanguageRecipe else {
-                throw RetortError.internalBug("another recipe")
-            }
-            let arm = read.arms[1]
-            let data = try read.data.load(tokenizers: []) { _ in }
-            let taught = try read.teachers[0].spec!.make(vocabulary: nil, settings: nil, seed: 9, on: device).model
-            func make() throws -> (model: any LanguageModel, arena: ParameterArena) {
-                try read.student.make(vocabulary: taught.vocabulary, settings: taught.json, seed: 1, on: device)
-            }
-            let (model, arena) = try make()
-            var teachers = [LanguageTeacher(taught, on: device)]
-            if case .movingAverage(let decay) = arm.scheme {
-                teachers.append(.averaging(model, arena, into: try make(), decay: decay, on: device))
-            }
-            var (learned, heldOut) = (data.train.asked, LanguageBatches?.none)
-            if case .replay(let spec)? = arm.rollouts?.kind {
-                let parts = try data.train.asked.parted(every: spec.heldOut)
-                learned = parts.others
-                heldOut = try LanguageBatches(measuring: parts.each, pad: 0)
-            }
-            let batches = try data.training(learned, batch: arm.train.batch, seed: 3)
-            let source = arm.rollouts.map { rollouts -> RolloutSource in
-                var sampling = rollouts.sampling
-                sampling.seed = 3
-                return RolloutSource(
-                    rollouts,
-                    RolloutWriter(
-                        count: rollouts.count, sampling: sampling, ends: [], models: [model, taught],
-                        speakers: [model, taught], tokens: nil, rows: 4),
-                    student: model, teacher: teachers[0], data: batches, heldOut: heldOut, batch: arm.train.batch,
-                    wantsSignals: arm.terms.contains { $0.objective.needs != .any }, on: device)
-            }
-            trainer = try LanguageTrainer(
-                model, arena, terms: arm.terms, teachers: teachers, data: batches, rollouts: source, spec: arm.train,
-                seed: 3, on: device)
-            self.arena = arena
-        }
-
-        func weights() throws -> [Float] { try arena.device.read(arena.values) }
-    }
-
     @Test(
         "a training that goes on from a file is the training bit for bit", arguments: TestBackend.fast,
         [
@@ -76,15 +25,15 @@ struct CheckpointTests {
     func resumes(_ backend: TestBackend, _ arm: String) throws {
         let device = try backend.device()
         let folder = try ScratchFolder()
-        let whole = try Rig(arm, device)
+        let whole = try SmallTraining(arm, on: device)
         let losses = try whole.trainer.train(steps: 14)
 
         // 40 examples in batches of 8: the seventh step is in the second epoch.
-        let first = try Rig(arm, device)
+        let first = try SmallTraining(arm, on: device)
         var stopped = try first.trainer.train(steps: 14) { first.trainer.step == 7 }
         #expect(stopped.count == 7)
         try first.trainer.state.write(to: folder.path("state.safetensors"), from: device.compute)
-        let second = try Rig(arm, device)
+        let second = try SmallTraining(arm, on: device)
         try second.trainer.resume(StoredState(folder.path("state.safetensors")))
         #expect(second.trainer.step == 7 && second.trainer.tokens == first.trainer.tokens)
         stopped += try second.trainer.train(steps: 7)
@@ -93,13 +42,55 @@ struct CheckpointTests {
         #expect(second.trainer.tokens == whole.trainer.tokens)
     }
 
+    @Test(
+        "adapters beside frozen weights: the same bits, and the same files", arguments: TestBackend.fast,
+        [
+            "{objective: [{loss: hinton, temperature: 2, alpha: 0.5}], train: {micro-batch: 3}}",
+            "{objective: [{loss: minillm}], rollouts: {kind: mixed, collect: 24, epochs: 2, max-new-tokens: 4, prompt-tokens: 3}}",
+        ])
+    func adapters(_ backend: TestBackend, _ arm: String) throws {
+        let device = try backend.device()
+        let folder = try ScratchFolder()
+        func make() throws -> SmallTraining {
+            try SmallTraining(arm, lora: "{rank: 4, alpha: 8, dropout: 0.2}", on: device)
+        }
+        let whole = try make()
+        let start = try whole.weights()
+        let losses = try whole.trainer.train(steps: 14)
+
+        let first = try make()
+        var stopped = try first.trainer.train(steps: 14) { first.trainer.step == 7 }
+        try first.trainer.state.write(to: folder.path("state.safetensors"), from: device.compute)
+        let second = try make()
+        try second.trainer.resume(StoredState(folder.path("state.safetensors")))
+        stopped += try second.trainer.train(steps: 7)
+        #expect(stopped == losses && losses.count == 14, "\(stopped) \(losses)")
+        #expect(try second.weights() == whole.weights() && whole.weights() != start)
+
+        let (one, other) = (try whole.saved(to: folder.path("whole")), try second.saved(to: folder.path("parts")))
+        #expect(
+            Set(one.keys) == [
+                "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "final/config.json",
+                "final/model.safetensors",
+            ])
+        #expect(Set(other.keys) == Set(one.keys))
+        for (name, data) in one { #expect(other[name] == data, "\(name)") }
+        // What was stopped is another model: there is something to go on to.
+        let half = try first.saved(to: folder.path("half"))
+        for name in ["adapter/adapter_model.safetensors", "final/model.safetensors"] {
+            #expect(half[name] != one[name], "\(name)")
+        }
+    }
+
     @Test("with examples drawn anew, in micro-batches, by SGD with momentum")
     func others() throws {
         let device = try TestBackend.cpu.device()
         let folder = try ScratchFolder()
         let arm =
             "{objective: [{loss: cross-entropy}], train: {replacement: true, micro-batch: 3, optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}}}"
-        let (whole, first, second) = (try Rig(arm, device), try Rig(arm, device), try Rig(arm, device))
+        let (whole, first, second) = (
+            try SmallTraining(arm, on: device), try SmallTraining(arm, on: device), try SmallTraining(arm, on: device)
+        )
         let losses = try whole.trainer.train(steps: 9)
         let before = try first.trainer.train(steps: 4)
         try first.trainer.state.write(to: folder.path("state.safetensors"), from: device.compute)
@@ -113,9 +104,9 @@ struct CheckpointTests {
         let device = try TestBackend.cpu.device()
         let folder = try ScratchFolder()
         let path = folder.path("state.safetensors")
-        let plain = try Rig("{objective: [{loss: cross-entropy}]}", device)
+        let plain = try SmallTraining("{objective: [{loss: cross-entropy}]}", on: device)
         try plain.trainer.state.write(to: path, from: device.compute)
-        let other = try Rig("{objective: [{loss: hidden-states, layers: last}]}", device)
+        let other = try SmallTraining("{objective: [{loss: hidden-states, layers: last}]}", on: device)
         let error = try #require(thrown(RetortError.self) { try other.trainer.resume(StoredState(path)) })
         #expect(error.exit == .badData && error.what.contains("projectors"), "\(error.what)")
         var bytes = try Data(contentsOf: URL(fileURLWithPath: path))

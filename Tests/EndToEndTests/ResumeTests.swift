@@ -169,6 +169,45 @@ struct ResumeTests {
             arms: {student: {objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}}
             train: {steps: 900, batch: 8, optimizer: {kind: adamw, lr: 0.01}}
             """, to: "r.yaml")
+        _ = try Self.stopOnce(on: device, in: folder)
+    }
+
+    @Test("and so do adapters beside frozen weights, with the files that are saved of them", arguments: devices)
+    func adapters(_ device: String) throws {
+        let folder = try ScratchFolder()
+        try SampleTokens.write(to: folder)
+        let sizes = "kind: llama, hidden: 16, intermediate: 32, layers: 2, heads: 2, vocabulary: 24, positions: 16"
+        try folder.write(
+            """
+            data: {kind: tokens, path: rows.safetensors}
+            student: {model: {\(sizes)}}
+            arms: {a: {objective: [{loss: cross-entropy}]}}
+            train: {steps: 20, batch: 8, optimizer: {kind: adamw, lr: 0.01}}
+            """, to: "base.yaml")
+        let base = try Child.retort(["train", "base.yaml", "--device", "cpu", "--output", "base"], in: folder.path)
+        #expect(base.exit == 0, "\(base.stderr)")
+        try folder.write(
+            """
+            data: {kind: tokens, path: rows.safetensors}
+            teacher: {model: {\(sizes)}, train: {steps: 20}}
+            student: {path: base/a/seed-0/final, lora: {rank: 4, dropout: 0.1}}
+            arms: {student: {objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}}
+            train: {steps: 500, batch: 8, optimizer: {kind: adamw, lr: 0.01}}
+            """, to: "r.yaml")
+        let kept = try Self.stopOnce(on: device, in: folder)
+        #expect(
+            ["adapter/adapter_model.safetensors", "final/model.safetensors"].allSatisfy {
+                kept.contains("student/seed-0/" + $0)
+            }, "\(kept)")
+        func config(_ run: String) throws -> Data? {
+            try contents(of: folder.path(run))["student/seed-0/adapter/adapter_config.json"]
+        }
+        #expect(try config("parts") == config("whole") && config("whole") != nil)
+    }
+
+    /// Stops a training once, while the student learns, and compares it with one that nobody stopped.
+    /// - Returns: the files that are the same.
+    private static func stopOnce(on device: String, in folder: ScratchFolder) throws -> Set<String> {
         func train(_ output: String, stopAfter: String? = nil) throws -> Child {
             try Child.retort(
                 ["train", "r.yaml", "--device", device, "--output", output], in: folder.path, stopAfter: stopAfter)
@@ -181,9 +220,10 @@ struct ResumeTests {
         let again = try train("parts")
         #expect(again.exit == 0 && again.stderr.contains("goes on from step"), "\(again.stderr)")
 
-        let (whole, parts) = (try Self.kept("whole", in: folder), try Self.kept("parts", in: folder))
+        let (whole, parts) = (try kept("whole", in: folder), try kept("parts", in: folder))
         #expect(Set(parts.keys) == Set(whole.keys), "no state is left: \(parts.keys)")
         for (name, data) in whole { #expect(parts[name] == data, "\(name)") }
+        return Set(whole.keys)
     }
 
     /// Models and metrics of a run.
