@@ -125,6 +125,7 @@ struct EpochResumeTests {
             "pictures: objective: [{loss: be-your-own-teacher}]",
             "pictures: objective: \(both), train: {optimizer: {kind: adam, lr: 0.01}, clip: 1}",
             "pictures: mixes: objective: [{loss: cross-entropy}, {loss: fitnet}], train: {micro-batch: 4}",
+            "pictures: objective: [{loss: cross-entropy}, {loss: ft, alpha: 3, paraphrase: 0.4}], train: {clip: 1}",
         ])
     func offline(_ backend: TestBackend, _ arm: String) throws { try resumes(backend, arm) }
 
@@ -135,6 +136,8 @@ struct EpochResumeTests {
             "pictures: objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: mutual}",
             "pictures: objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: mutual, peers: 3, refresh: 2}",
             "objective: [{loss: cross-entropy}, {loss: crd, negatives: 12}], scheme: {kind: mutual}",
+            "objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: mutual, others: [{kind: mlp, layers: [6, 4, 3]}]}",
+            "objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: mutual, others: [{kind: mlp, layers: [6, 4, 3]}], refresh: 2}",
             "pictures: objective: [{loss: hinton}], scheme: {kind: born-again, generations: 2}",
             "pictures: objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: moving-average, decay: 0.8, hidden: 0.2}",
             "pictures: objective: [{loss: cross-entropy}], scheme: {kind: federated, method: fedavg, clients: 2, rounds: 8}",
@@ -166,6 +169,25 @@ struct EpochResumeTests {
             #expect(
                 try FileManager.default.contentsOfDirectory(atPath: place).filter { !$0.hasPrefix("generation") }.count
                     <= 1)
+        }
+    }
+
+    @Test(
+        "factor transfer's paraphraser stays as it is once it is frozen, whatever the optimizer does",
+        arguments: TestBackend.fast)
+    func frozenParaphraser(_ backend: TestBackend) throws {
+        func projectors(_ optimizer: String) throws -> [String: [Float]] {
+            let arm = "objective: [{loss: ft, alpha: 3, paraphrase: 0}], train: {optimizer: \(optimizer)}"
+            let rig = try Rig(arm, pictures: true, backend)
+            let session = try rig.session()
+            _ = try rig.outcome(session)
+            return try Dictionary(
+                uniqueKeysWithValues: try #require(session.projectors).parameters.map { ($0.name, try $0.values()) })
+        }
+        let still = try projectors("{kind: sgd, lr: 0}")
+        let moved = try projectors("{kind: sgd, lr: 0.05, momentum: 0.9, weight-decay: 0.1}")
+        for (name, values) in still {
+            #expect((moved[name] == values) == name.contains("paraphraser"), "\(name)")
         }
     }
 

@@ -1,6 +1,7 @@
 import Foundation
 import RetortData
 import RetortKernels
+import RetortModels
 import RetortRuntime
 import RetortSupport
 import TestSupport
@@ -68,6 +69,21 @@ struct RunDirectoryTests {
         #expect(try JSON.read(manifest)["status"] == "failed")
         // The same run is taken up again, and ends the same way: it is not refused as another's.
         #expect(thrown(RetortError.self) { _ = try small.start("run", hot).run() }?.exit == .diverged)
+    }
+
+    @Test("peers that learn beside the student are kept beside it, and measured in the log")
+    func peers() throws {
+        let small = try SmallRun(.cpu)
+        let arms =
+            "arms={pair: {objective: [{loss: cross-entropy}, {loss: forward-kl}], "
+            + "scheme: {kind: mutual, others: [{kind: mlp, layers: [4, 9, 3]}]}}}"
+        _ = try small.start("run", arms).run()
+        let folder = small.folder.path("run/pair/seed-0")
+        let (peer, _) = try ModelDirectory.load(folder + "/peers/1", on: TestBackend.cpu.device())
+        let (own, _) = try ModelDirectory.load(folder + "/final", on: TestBackend.cpu.device())
+        #expect(peer.parameterCount == 4 * 9 + 9 + 9 * 3 + 3 && own.parameterCount != peer.parameterCount)
+        let log = try String(contentsOfFile: small.folder.path("run/log.txt"), encoding: .utf8)
+        #expect(log.contains("pair seed 0: peer 1 (75 parameters): accuracy "), "\(log)")
     }
 
     @Test("the layout is the contract's", arguments: TestBackend.fast)

@@ -96,7 +96,10 @@ struct SchemeTests {
         let recipe = try ArmSample.recipe("objective: [{loss: forward-kl}], scheme: {kind: mutual, peers: 3}")
         let session = sample.session(recipe, teacher: nil)
         let students = try (0..<3).map { try session.student(number: $0) }
-        let trainers = try students.map { try session.trainer($0.model, $0.arena, teacher: nil, peers: 2) }
+        let trainers = try students.map { own in
+            let others = students.map(\.model).filter { $0 !== own.model }
+            return try session.trainer(own.model, own.arena, teacher: nil, peers: others)
+        }
         let order = trainers[0].permutation(epoch: 0)
         let (x, labels) = try sample.data.batch(Array(order.prefix(16)), on: sample.device)
         _ = labels
@@ -126,9 +129,10 @@ struct SchemeTests {
             "objective: [{loss: forward-kl}], scheme: {kind: mutual, peers: 3}, balance: {kind: uncertainty}, "
                 + "train: {batch: 40}")
         let session = sample.session(recipe, teacher: nil)
-        let trainers = try (0..<3).map {
-            let student = try session.student(number: $0)
-            return try session.trainer(student.model, student.arena, teacher: nil, peers: 2)
+        let students = try (0..<3).map { try session.student(number: $0) }
+        let trainers = try students.map { own in
+            let others = students.map(\.model).filter { $0 !== own.model }
+            return try session.trainer(own.model, own.arena, teacher: nil, peers: others)
         }
         // One step: exp(−s)·L + s with s = 0 is L, and s moves by −0.1 · (1 − L).
         let losses = try Trainer.epoch(0, of: trainers)
@@ -147,6 +151,39 @@ struct SchemeTests {
         let trained = try sample.train(recipe)
         let names = try #require(trained.session.projectors).parameters.map(\.name)
         #expect(Set(names).count == names.count && names.count == 4, "\(names)")
+    }
+
+    @Test(
+        "peers of other architectures: each learns from the others, shows what they look at, and is kept",
+        arguments: TestBackend.fast)
+    func otherArchitectures(_ backend: TestBackend) throws {
+        let sample = try ArmSample(backend)
+        let fitnet = "{loss: fitnet, student: [layers.0.hidden], teacher: [layers.0.hidden]}"
+        func arm(_ scheme: String) throws -> Recipe {
+            try ArmSample.recipe(
+                "objective: [{loss: cross-entropy}, {loss: forward-kl}, \(fitnet)], scheme: {kind: mutual, \(scheme)}")
+        }
+        let others = "others: [{kind: mlp, layers: [6, 8, 7, 3]}]"
+        let trained = try sample.train(arm(others))
+        let sizes = trained.session.peers.map(\.parameterCount)
+        #expect(sizes == [6 * 8 + 8 + 8 * 7 + 7 + 7 * 3 + 3])
+        // Its hidden layer has eight numbers, which a projector of that width is for.
+        func isOfEight(_ session: ArmSession) -> Bool? {
+            session.projectors?.parameters.contains { Array($0.shape).contains(8) }
+        }
+        #expect(isOfEight(trained.session) == true)
+        #expect(try isOfEight(sample.train(arm("peers: 2")).session) == false)
+        #expect(try trained.parameters != sample.train(arm("peers: 2")).parameters)
+        // The other has learned too, and its first weights are its own.
+        let fresh = try trained.session.student(number: 1, arm(others).arms[0].scheme.peers[0]).model
+        #expect(try ArmSample.parameters(trained.session.peers[0]) != ArmSample.parameters(fresh))
+        let three = try sample.train(arm("\(others), peers: 3, refresh: 2"))
+        #expect(three.session.peers.map(\.parameterCount) == sizes + [6 * 5 + 5 + 5 * 3 + 3])
+
+        let error = thrown(RetortError.self) {
+            _ = try arm("others: [{kind: mlp, layers: [6, 8, 3]}, {kind: mlp, layers: [6, 7, 3]}], peers: 2")
+        }
+        #expect(error?.exit == .recipe && error?.help.contains("peers: 3") == true, "\(String(describing: error))")
     }
 
     @Test("born again: each generation learns from the one before", arguments: TestBackend.fast)

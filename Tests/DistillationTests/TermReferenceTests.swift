@@ -268,7 +268,7 @@ struct TermReferenceTests {
     // MARK: Factors
 
     @Test(
-        "factor transfer: the paraphraser's error alone, then the distance of the factors too", arguments: [0, 5],
+        "factor transfer: the paraphraser's error, then the distance of the factors", arguments: [0, 5],
         TestBackend.available)
     func factors(_ epoch: Int, _ backend: TestBackend) throws {
         let trial = try Trial("loss: ft, alpha: 3, paraphrase: 0.2", .different, backend)
@@ -299,15 +299,15 @@ struct TermReferenceTests {
         // Half of seven channels, rounded down.
         #expect(code.channels == 3)
         let names =
-            ["term.0.paraphraser.encoder.2.conv.bias", "term.0.paraphraser.decoder.0.conv.bias"]
-            + (epoch == 0 ? [] : ["s3", "term.0.translator.2.conv.weight", "term.0.translator.1.bn.weight"])
+            epoch == 0
+            ? ["term.0.paraphraser.encoder.2.conv.bias", "term.0.paraphraser.decoder.0.conv.bias"]
+            : ["s3", "term.0.translator.2.conv.weight", "term.0.translator.1.bn.weight"]
         try trial.compare(epoch: epoch, gradients: names) { values in
             let own = chain(target, "paraphraser.encoder", values, norm: false)
             let paraphrase = chain(own, "paraphraser.decoder", values, norm: false).distance(target)
             guard epoch > 1 else { return paraphrase }
             let translated = chain(trial.student("s3", values), "translator", values, norm: true)
-            return paraphrase
-                + 3 * Float64Reference.mean(zip(factor(translated), factor(code)).map { abs($0 - $1) })
+            return 3 * Float64Reference.mean(zip(factor(translated), factor(code)).map { abs($0 - $1) })
         }
     }
 

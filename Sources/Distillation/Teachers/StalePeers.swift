@@ -10,14 +10,17 @@ public final class StalePeers: Teacher {
     private var steps = 0
 
     /// - Parameters:
-    ///   - originals: the others with their arenas; at least one.
+    ///   - originals: the others with their arenas, at least one, and their architecture; nil: the student's own.
     ///   - refresh: steps between two looks at their weights.
-    init(_ originals: [(model: any Model, arena: ParameterArena)], of session: ArmSession, refresh: Int) throws {
+    init(
+        _ originals: [(spec: ModelSpec?, model: any Model, arena: ParameterArena)], of session: ArmSession,
+        refresh: Int
+    ) throws {
         precondition(!originals.isEmpty, "a peer without others")
         self.refresh = refresh
         view = session.view
         peers = try originals.map { original in
-            let (copy, arena) = try session.student()
+            let (copy, arena) = try session.student(number: 0, original.spec)
             copy.freeze()
             copy.setTraining(false)
             return (copy, arena, original.model, original.arena)

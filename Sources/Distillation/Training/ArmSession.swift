@@ -46,6 +46,8 @@ public final class ArmSession {
     private(set) var finalBalance: [Double] = []
     /// Share of the test rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
     private(set) var retrieval: Double?
+    /// Others that a scheme trained beside the student, to be kept too.
+    var peers: [any Model] = []
     /// What a scheme measured of its own.
     var metrics: [Metric: Double] = [:]
 
@@ -90,7 +92,7 @@ public final class ArmSession {
 
     /// A trainer with the arm's losses.
     public func trainer(
-        _ model: any Model, _ arena: ParameterArena, teacher: (any Teacher)?, peers: Int = 0, hidden: Float = 0
+        _ model: any Model, _ arena: ParameterArena, teacher: (any Teacher)?, peers: [any Model] = [], hidden: Float = 0
     ) throws -> Trainer {
         try Trainer(
             model, arena,

@@ -41,7 +41,7 @@ struct TermBuilder {
                 "two losses of the arm \(goal.name) hide different parts of the same pictures",
                 help: "give both the same `mask` and `patch`")
         }
-        guard hiding.isEmpty || goal.peers == 0 || goal.teacher != nil else {
+        guard hiding.isEmpty || goal.peers.isEmpty || goal.teacher != nil else {
             throw RetortError.recipe(
                 "the arm \(goal.name) hides parts of pictures from peers that teach each other with them",
                 why: "whoever teaches is to see all of a picture", help: "use a teacher, or a `refresh` above 1")
@@ -53,8 +53,7 @@ struct TermBuilder {
                 _ = try mask.draw(for: x, firstRow: 0, seed: seed, step: 0, on: device)
             }
         }
-        // Peers are of the student's own architecture.
-        let catalogs = goal.teacher?.catalogs ?? [SignalCatalog](repeating: model.signals, count: goal.peers)
+        let catalogs = goal.teacher?.catalogs ?? goal.peers.map(\.signals)
         func pair(_ teacher: Int?) -> ModelPair {
             ModelPair(
                 student: model.signals, teacher: catalogs.isEmpty ? nil : catalogs[teacher ?? 0],
@@ -71,18 +70,18 @@ struct TermBuilder {
                 if !taught.isEmpty { taught[teacher ?? 0].formUnion(request.teacher) }
             }
         }
-        // Peers that answer in the same step keep what the others want to see of them.
-        let kept = goal.teacher == nil ? taught.reduce(own) { $0.union($1) } : own
-        (studentSignals, teacherSignals) = (kept, taught)
+        (studentSignals, teacherSignals) = (own, taught)
 
         var student: [String: [Int]] = [:]
         var teachers = catalogs.map { _ in [String: [Int]]() }
-        if !kept.isEmpty || taught.contains(where: { !$0.isEmpty }) {
+        if !own.isEmpty || taught.contains(where: { !$0.isEmpty }) {
             let x = try data.examples(0..<min(2, data.rows), on: device)
-            model.setTraining(false)
-            let output = try Autograd.withoutGradients { try model.forward(goal.view(x), capturing: kept) }
-            student = try Self.shapes(output, own, who: "student", model.signals)
-            let answers = try goal.teacher?.answer(x, capturing: taught) ?? catalogs.map { _ in output }
+            func answer(_ model: any Model, _ paths: Set<String>) throws -> ModelOutput {
+                model.setTraining(false)
+                return try Autograd.withoutGradients { try model.forward(goal.view(x), capturing: paths) }
+            }
+            student = try Self.shapes(answer(model, own), own, who: "student", model.signals)
+            let answers = try goal.teacher?.answer(x, capturing: taught) ?? zip(goal.peers, taught).map(answer)
             for (index, answer) in answers.enumerated() {
                 teachers[index] = try Self.shapes(answer, taught[index], who: "teacher", catalogs[index])
             }
@@ -92,7 +91,8 @@ struct TermBuilder {
                 models: pair(teacher), student: student, teacher: teachers.isEmpty ? [:] : teachers[teacher ?? 0],
                 classes: model.classes, examples: data.rows, labels: data.labels,
                 teacherNorm: { goal.teacher?.batchNorm(before: $0, ofModel: teacher ?? 0) },
-                name: "\(goal.name).\(term)" + (goal.peers > 1 ? teacher.map { ".peer\($0)" } ?? "" : ""), seed: seed,
+                name: "\(goal.name).\(term)" + (goal.peers.count > 1 ? teacher.map { ".peer\($0)" } ?? "" : ""),
+                seed: seed,
                 device: device)
         }
     }
@@ -111,7 +111,7 @@ struct TermBuilder {
     /// Whom a loss looks at, one after the other.
     private static func teachers(of term: ArmTerm, _ goal: Trainer.Goal) -> [Int?] {
         guard term.objective.needsTeacher, !term.objective.takesAllTeachers else { return [nil] }
-        return goal.peers > 0 ? Array(0..<goal.peers) : [term.teacher ?? 0]
+        return goal.peers.isEmpty ? [term.teacher ?? 0] : Array(goal.peers.indices)
     }
 
     private static func shapes(

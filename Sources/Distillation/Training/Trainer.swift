@@ -12,8 +12,8 @@ public final class Trainer {
         public let teacher: (any Teacher)?
         /// The arm's name: projectors are named after it.
         public let name: String
-        /// How many others teach that are trained in lock step: a loss that takes one teacher is averaged over them.
-        public let peers: Int
+        /// The others that teach and are trained in lock step: a loss that takes one teacher is averaged over them.
+        public let peers: [any Model]
         /// Share of the inputs that the student does not see.
         public let hidden: Float
         public let balance: LossBalance
@@ -23,7 +23,8 @@ public final class Trainer {
         public let own: [any ObjectiveTerm]
 
         public init(
-            _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", peers: Int = 0, hidden: Float = 0,
+            _ terms: [ArmTerm], teacher: (any Teacher)?, name: String = "student", peers: [any Model] = [],
+            hidden: Float = 0,
             balance: LossBalance = .none, view: InputView = .whole, own: [any ObjectiveTerm] = []
         ) {
             self.terms = terms
@@ -51,7 +52,7 @@ public final class Trainer {
     private let terms: [[PreparedTerm]]
     private let balancer: any LossBalancer
     /// Signals that this model's answer keeps, and those of whoever teaches.
-    private let studentSignals: Set<String>
+    private var studentSignals: Set<String>
     private let teacherSignals: [Set<String>]
     private let data: DeviceRows
     let device: Device
@@ -92,6 +93,16 @@ public final class Trainer {
         balancer = try goal.balance.make(terms: terms.count, optimizer: spec.optimizer, on: device)
         projectors = try ProjectorSet(
             terms.joined().flatMap { $0.term.modules }, spec.optimizer, clip: spec.clip, seed: seed, on: device)
+    }
+
+    /// Lets peers that answer in the same step keep what the others want to see of them.
+    static func introduce(_ trainers: [Trainer]) {
+        for (number, trainer) in trainers.enumerated() where trainer.goal.teacher == nil {
+            // Each has the others in this order.
+            for (place, other) in trainers.indices.filter({ $0 != number }).enumerated() {
+                trainers[other].studentSignals.formUnion(trainer.teacherSignals[place])
+            }
+        }
     }
 
     public var stepsPerEpoch: Int { (data.rows + batch - 1) / batch }

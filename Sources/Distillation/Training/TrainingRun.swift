@@ -80,16 +80,23 @@ public final class TrainingRun: RecipeRun {
             try arm.scheme.rehearse(
                 examples.task.seen(by: recipe.studentSees), rows: arm.train.rows ?? examples.train.count)
             let student = try fresh(recipe.student, "student", seeing: recipe.studentSees)
-            func build(_ teacher: LocalTeacher?) throws {
+            let peers = try arm.scheme.peers.map { spec in
+                try spec.map { try fresh($0, "student", seeing: recipe.studentSees) } ?? student
+            }
+            func build(_ teacher: LocalTeacher?, _ student: any Model, _ peers: [any Model]) throws {
                 let goal = Trainer.Goal(
-                    arm.terms, teacher: teacher, name: arm.name, peers: arm.scheme.peers, view: recipe.studentSees)
+                    arm.terms, teacher: teacher, name: arm.name, peers: peers, view: recipe.studentSees)
                 _ = try TermBuilder(student, goal: goal, data: data, seed: 0, on: device).build()
             }
-            try build(teacher(of: arm, in: recipe, among: teachers))
+            try build(teacher(of: arm, in: recipe, among: teachers), student, peers)
+            // Peers of another architecture learn from the others as these do from them.
+            for (number, peer) in peers.enumerated() where peer !== student {
+                try build(nil, peer, [student] + peers.enumerated().filter { $0.offset != number }.map(\.element))
+            }
             if !arm.scheme.keepsTeachers {
                 // Later generations have one like themselves.
                 let former = try fresh(recipe.student, "student", seeing: recipe.studentSees)
-                try build(LocalTeacher(former, seeing: recipe.studentSees))
+                try build(LocalTeacher(former, seeing: recipe.studentSees), student, peers)
             }
             try rehearseSmallestStep(
                 student, arm.train, examples, seeing: recipe.studentSees, who: "the arm \(arm.name)",
@@ -304,6 +311,15 @@ public final class TrainingRun: RecipeRun {
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
         } catch let error as RetortError where error.exit == .stopped {
             throw try session.stopped()
+        }
+        for (number, peer) in session.peers.enumerated() {
+            let evaluation = try Evaluation(peer, test, seeing: view, on: device)
+            try say(
+                "\(role) seed \(seed): peer \(number + 1) (\(peer.parameterCount) parameters): accuracy "
+                    + NumberFormat.percent(evaluation.accuracy))
+            try ModelDirectory.save(
+                peer, preprocessing: examples.preprocessing, region: view.region,
+                to: directory.folder(role, seed) + "/peers/\(number + 1)")
         }
         try directory.save(
             trained, preprocessing: examples.preprocessing, seeing: view, result, role: role,

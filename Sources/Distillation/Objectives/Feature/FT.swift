@@ -1,13 +1,14 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 
-/// Factor transfer: mse(paraphrase(t), t) + alpha·mean |F(translator(s)) − F(encoder(t))|, F(f) = a / ‖a‖ with a the mean over channels of f², flattened
+/// Factor transfer: mse(paraphrase(t), t), then alpha·mean |F(translator(s)) − F(encoder(t))|, F(f) = a / ‖a‖ with a the mean over channels of f², flattened
 /// `[rows, height · width]`; mean over rows and positions. The paraphraser is an autoencoder of the teacher's map, three 3×3 convolutions each way with
 /// leaky ReLU, whose code (`rate` of the teacher's channels) is what the student's translator, of the same form with batch norm, has to
 /// give; the larger map is adaptively averaged. Kim et al. 2018 (arXiv:1802.04977).
 ///
-/// alpha 200, rate 0.5, the last stage are RepDistiller's. The authors train the paraphraser first and freeze it. Here its own term, which no gradient
-/// of the student's crosses, stays on, and the factors start after `paraphrase` of the epochs: 0.125, as their 30 before 240.
+/// alpha 200, rate 0.5, the last stage are RepDistiller's. As its authors do, the paraphraser learns first, for `paraphrase` of the epochs (0.125, as
+/// their 30 before 240), and is then frozen.
 public struct FTObjective: SignalObjective {
     public static let section = RecipeSection(
         "ft", "A code of the teacher's map that the student's translator has to give.",
@@ -33,7 +34,7 @@ public struct FTObjective: SignalObjective {
 
     public var laws: Set<ObjectiveLaw> { [.nonNegative] }
     public var contract: String {
-        "mse(paraphrase(t), t) + \(alpha.short)·|F(translator(s)) − F(encoder(t))| after \(Float(share).short) of the epochs, "
+        "mse(paraphrase(t), t) for \(Float(share).short) of the epochs, then \(alpha.short)·|F(translator(s)) − F(encoder(t))|, "
             + "F = mean over channels of f², length 1, \(choice.contract), mean over rows and positions"
     }
 
@@ -55,6 +56,8 @@ public struct FTObjective: SignalObjective {
         private let pairs: [(pair: SignalPair, paraphraser: Paraphraser, translator: ConvChain)]
         private let alpha: Float
         private let share: Double
+        /// The paraphrasers' weights since they are frozen.
+        private var frozen: [(parameter: Parameter, value: Tensor)] = []
 
         init(_ pairs: [(SignalPair, Paraphraser, ConvChain)], alpha: Float, share: Double) {
             self.pairs = pairs
@@ -66,14 +69,28 @@ public struct FTObjective: SignalObjective {
 
         func loss(_ input: ObjectiveInput) throws -> Tensor {
             let transfers = Double(input.progress.epoch) >= share * Double(input.progress.epochs)
+            if transfers, frozen.isEmpty {
+                let device = Device(input.student.logits.device)
+                frozen = try pairs.flatMap { pair in
+                    try pair.paraphraser.parameters.map { ($0, try Tensor(view: $0.value, on: device).copied()) }
+                }
+            }
             return try Tensor.total(
                 pairs.map { pair, paraphraser, translator in
                     let (student, teacher) = try input.signals(pair)
-                    let code = try paraphraser.encoder(teacher)
-                    let paraphrase = try paraphraser.decoder(code).meanSquaredError(teacher)
-                    guard transfers else { return paraphrase }
-                    return try paraphrase + translator(student).factorDistance(code) * alpha
+                    guard transfers else {
+                        return try paraphraser.decoder(paraphraser.encoder(teacher)).meanSquaredError(teacher)
+                    }
+                    let code = try Autograd.withoutGradients { try paraphraser.encoder(teacher) }
+                    return try translator(student).factorDistance(code) * alpha
                 })
+        }
+
+        /// Momentum and weight decay move weights that have no gradient too.
+        func afterStep(_ input: ObjectiveInput) throws {
+            for (parameter, value) in frozen {
+                try run(Copy(), .init(x: value.view, y: .write(parameter.value)), on: value.device)
+            }
         }
     }
 

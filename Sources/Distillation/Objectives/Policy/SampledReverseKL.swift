@@ -2,8 +2,9 @@ import RetortKernels
 import RetortRuntime
 import RetortSupport
 
-/// KL(q‖p) by its policy gradient, from the tokens that the student drew alone: −A·q(y)/q_old(y) with A = ln p(y) − ln q(y) taken as a
-/// constant, mean over tokens. On-policy distillation; it asks the teacher for one number a token.
+/// KL(q‖p) by its policy gradient, from the tokens that were drawn alone: −A·r with A = ln p(y) − ln q(y) taken as a constant and r = q(y) over the
+/// probability with which y was drawn: q_old(y), or that of the mixture where the teacher had a say. Mean over tokens. On-policy
+/// distillation; it asks the teacher for one number a token.
 public struct SampledReverseKLObjective: PlainLanguageObjective {
     public static let section = RecipeSection(
         "sampled-reverse-kl", "Reverse KL of the tokens that the student drew, by policy gradient.",
@@ -12,7 +13,7 @@ public struct SampledReverseKLObjective: PlainLanguageObjective {
                 "weight", .number(0...1e6), .defaulted("1"), "of the loss among others"),
             RecipeField(
                 "clip", .number(0...1e6), .defaulted("0"),
-                "how far q/q_old may be from 1 before it counts no more; 0 never clips"),
+                "how far r may be from 1 before it counts no more; 0 never clips"),
         ])
     private let weight: Float
     private let clip: Float?
@@ -27,8 +28,8 @@ public struct SampledReverseKLObjective: PlainLanguageObjective {
     public var needs: TextNeed { .drawn }
     public func contract(over what: String) -> String {
         let number = { (x: Float) in NumberFormat.significant(Double(x)) }
-        return "\(number(weight))·(−A·q/q_old), A = ln p − ln q"
-            + (clip.map { ", q/q_old clipped to 1 ± \(number($0))" } ?? "") + ", mean over \(what)"
+        return "\(number(weight))·(−A·r), A = ln p − ln q, r = q over what it was drawn from"
+            + (clip.map { ", clipped to 1 ± \(number($0))" } ?? "") + ", mean over \(what)"
     }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
@@ -37,6 +38,7 @@ public struct SampledReverseKLObjective: PlainLanguageObjective {
         let (old, teacher) = try (signals.tensor(\.student, like: now), signals.tensor(\.teacher, like: now))
         let loss = try PolicyGradient.surrogate(
             now, old: old, advantage: teacher - now.detached,
+            importance: signals.tensor(\.importance, like: now),
             weights: Tensor(view: input.weights, on: Device(now.device)),
             clip: clip)
         return try loss * weight

@@ -12,8 +12,8 @@ public protocol Scheme: Sendable {
     var trainsPeers: Bool { get }
     /// Whether losses have a teacher without the recipe's.
     var bringsTeacher: Bool { get }
-    /// How many teachers it brings.
-    var peers: Int { get }
+    /// The teachers that it brings, by their architecture; nil: the student's own.
+    var peers: [ModelSpec?] { get }
     /// Whether the recipe's teachers teach to the end.
     var keepsTeachers: Bool { get }
     /// In one line; "" for the plain one.
@@ -31,7 +31,7 @@ public protocol Scheme: Sendable {
 
 extension Scheme {
     public var trainsPeers: Bool { false }
-    public var peers: Int { bringsTeacher ? 1 : 0 }
+    public var peers: [ModelSpec?] { bringsTeacher ? [nil] : [] }
     public var keepsTeachers: Bool { true }
     public func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws {}
     public func rehearse(_ task: ClassificationTask, rows: Int) throws {}
