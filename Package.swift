@@ -98,7 +98,9 @@ let package = Package(
             ], swiftSettings: settings),
         .testTarget(
             name: "ConformanceTests",
-            dependencies: ["RetortConformance", "RetortRuntime", "RetortData", "RetortSupport", "TestSupport"],
+            dependencies: [
+                "RetortConformance", "RetortRuntime", "RetortKernels", "RetortData", "RetortSupport", "TestSupport",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests",

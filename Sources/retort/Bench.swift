@@ -7,11 +7,13 @@ struct Bench: ParsableCommand {
         abstract: "Measure kernels against this machine's ceilings, and against other engines.",
         discussion: """
             First the ceilings (copy, fp32 multiply-add, launch), then a row per kernel; a kernel whose numbers are wrong is marked and
-            ends the program with 70. A GPU also gets products that take too long elsewhere, and products in bf16. Comparisons let two
-            child processes take turns and quote the median of the rounds' ratios.
+            ends the program with 70. A GPU also gets products that take too long elsewhere, and products in bf16. Tokenizers read a
+            megabyte of text, and as much of one letter, on the processor. Comparisons let two child processes take turns and quote the
+            median of the rounds' ratios.
             """)
 
-    @Argument(help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, start or all.")
+    @Argument(
+        help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, tokenizers, start or all.")
     var groups: [String] = ["all"]
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")
@@ -26,7 +28,7 @@ struct Bench: ParsableCommand {
     var minTime = 0.5
     @Option(
         help:
-            "Compare products with openblas, divergence rows with a copy, chunked losses with dense, decoding and loading with read, language models in bf16 with fp32; repeatable."
+            "Compare products with openblas, flash attention with composed, divergence rows with a copy, chunked losses with dense, decoding and loading with read, language models in bf16 with fp32; repeatable."
     )
     var against: [Against] = []
     @Option(
@@ -38,11 +40,17 @@ struct Bench: ParsableCommand {
     var scripts = "scripts/pytorch"
     @Flag(help: "Leave the rows out: comparisons only.")
     var compareOnly = false
+    @Option(
+        help: "A tokenizer's directory or file to measure in place of those that are learned from made text.",
+        completion: .file())
+    var tokenizer: String?
+    @Option(help: "A UTF-8 text file that tokenizers read in place of made text.", completion: .file())
+    var text: String?
     @Option(help: "Seconds that the whole run may wait for a quiet machine.")
     var wait = 60.0
 
     enum Against: String, ExpressibleByArgument, CaseIterable {
-        case openblas, copy, dense, read, fp32
+        case openblas, composed, copy, dense, read, fp32
     }
 
     func run() throws {
@@ -71,6 +79,9 @@ struct Bench: ParsableCommand {
         options.againstDense = against.contains(.dense)
         options.againstRead = against.contains(.read)
         options.againstFP32 = against.contains(.fp32)
+        options.againstComposed = against.contains(.composed)
+        options.tokenizer = tokenizer
+        options.text = text
         return options
     }
 

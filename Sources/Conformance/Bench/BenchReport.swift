@@ -75,16 +75,22 @@ public struct BenchReport: Sendable {
                 note.append("products \(NumberFormat.percent(share, decimals: 0))")
             }
             if let bytes = row.more["extra_bytes"] { note.append("\(NumberFormat.bytes(Int(bytes))) more memory") }
+            if let speed = row.more["mb_per_second"] { note.append("\(fixed(speed, 1)) MB/s") }
+            if let ratio = row.more["letter_ratio"] { note.append("\(fixed(ratio, 2)) × the time of prose") }
             table.add([
                 row.kernel, row.shape, row.dtype, row.device, row.family, time(row.time.median), time(row.time.p20),
                 time(row.time.p80), row.gflops.map { fixed($0, 1) } ?? "-", row.gbps.map { fixed($0, 1) } ?? "-",
-                row.roof.map { fixed($0, 2) } ?? "-",
+                row.roof.map { fixed($0, 2) + (row.isCached ? " cache" : "") } ?? "-",
                 row.maxRelErr.map { NumberFormat.significant($0, digits: 2) } ?? "-",
                 note.joined(separator: ", "),
             ])
         }
-        return table.text
+        return table.text + Self.roofLegend
     }
+
+    private static let roofLegend =
+        "roof: share of the smaller of the ceilings that bound the kernel; cache: above the ceiling of a copy of arrays beyond all caches, for "
+        + "what the kernel reads or writes lay in one (a product's 1.0x can be the noise of its ceiling)\n"
 
     private var comparisonTable: String {
         var table = Table(

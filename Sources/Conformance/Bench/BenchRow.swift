@@ -12,7 +12,7 @@ public struct BenchRow: Sendable, Equatable {
     public var time: Spread
     public var gflops: Double?
     public var gbps: Double?
-    /// Share of the smaller of the ceilings measured in the same run; 1 is the roof.
+    /// Share of the smaller of the ceilings measured in the same run; 1 is the roof, above it see `isCached`.
     public var roof: Double?
     /// Largest error against a float64 reference, relative to the largest expected value of the sub-sample.
     public var maxRelErr: Double?
@@ -40,6 +40,9 @@ public struct BenchRow: Sendable, Equatable {
         self.more = more
     }
 
+    /// Whether it went beyond its ceiling, which copies arrays that no cache holds: what it read or wrote lay in one.
+    public var isCached: Bool { roof.map { rounded($0) > 1 } ?? false }
+
     /// Share of the processors that others took while this row was measured.
     var others: Double { more["others_share"] ?? 0 }
 
@@ -63,6 +66,7 @@ extension BenchRow {
         let values = words + numbers.map { $0.map { .double(rounded($0)) } ?? .null }
         var members = zip(Self.columns, values).map { (key: $0, value: $1) }
         if !isRight { members.append(("wrong", .bool(true))) }
+        if isCached { members.append(("cached", .bool(true))) }
         members += more.sorted { $0.key < $1.key }.map { ($0.key, .double(rounded($0.value))) }
         return .object(members)
     }

@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// The groups a user can name on the command line.
 public enum BenchGroup: String, Sendable, CaseIterable {
-    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, start
+    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, tokenizers, start
 }
 
 /// One kernel at one shape: how to make operands for it.
@@ -19,14 +19,14 @@ public struct BenchCase: Sendable {
     let rotates: Bool
     /// Whether the row says how much device memory a run takes beyond its operands.
     let measuresMemory: Bool
-    /// Whether a child process says what it needed since the device was opened: resident memory, or the GPU's.
-    let measuresProcess: Bool
+    /// Which memory a child process says that it needed since the device was opened; nil: what one run needs.
+    let measuresProcess: ProcessMemory?
     let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
 
     init(
         _ group: BenchGroup, _ kernel: String, _ sizes: [Int], dtype: DType = .f32, isProduct: Bool = false,
         rotates: Bool = true,
-        measuresMemory: Bool = false, measuresProcess: Bool = false,
+        measuresMemory: Bool = false, measuresProcess: ProcessMemory? = nil,
         make: @escaping @Sendable (Device, inout BenchRandom) throws -> BenchSet
     ) {
         self.group = group
@@ -62,6 +62,8 @@ final class BenchSet {
     let ceiling: (() throws -> Double)?
     /// The largest error that rounding explains, relative to the largest expected value.
     let tolerance: Double
+    /// The same numbers in memory of their own; nil where making them anew is as cheap.
+    let again: (() throws -> BenchSet)?
     private let body: () throws -> Void
     private let outputs: [View]
     private let device: ComputeDevice
@@ -77,13 +79,14 @@ final class BenchSet {
     init(
         on device: ComputeDevice, cost: Cost, calls: Int = 1, tokens: Int? = nil, outputs: [View], tolerance: Double,
         extraBytes: (() -> Int)? = nil, ceiling: (() throws -> Double)? = nil,
-        run: @escaping () throws -> Void,
+        again: (() throws -> BenchSet)? = nil, run: @escaping () throws -> Void,
         reference: @escaping (_ runs: Int) throws -> Double
     ) {
         self.cost = cost
         self.calls = calls
         self.tokens = tokens
         self.ceiling = ceiling
+        self.again = again
         self.tolerance = tolerance
         self.outputs = outputs
         self.device = device
@@ -97,19 +100,32 @@ final class BenchSet {
         try body()
     }
 
-    /// Fills the outputs with NaN, so that an element nobody wrote cannot pass for a result.
+    /// Fills the outputs with NaN, integers with what no index is, so that an element nobody wrote cannot pass for a result.
     func poison() throws {
         for output in outputs {
-            if output.dtype == .bf16 {
-                // Fill knows f32 alone.
-                try device.write([UInt16](repeating: 0x7FC0, count: output.count), to: output)
-            } else {
-                try RetortKernels.run(Fill(.nan), .init(y: output), on: device)
+            switch output.dtype {
+            case .f32: try RetortKernels.run(Fill(.nan), .init(y: output), on: device)
+            // Fill knows f32 alone.
+            case .i32: try device.write([Int32](repeating: .min, count: output.count), to: output)
+            case .bf16, .f16: try device.write([UInt16](repeating: 0x7FFF, count: output.count), to: output)
+            case .f8e4m3, .f8e5m2, .u8: try device.write([UInt8](repeating: 0xFF, count: output.count), to: output)
             }
         }
     }
 
     var extraBytes: Int? { memory?() }
+
+    /// Bytes of device memory that a run takes beyond what it is given.
+    func peakBytes() throws -> Int {
+        // The first run makes what stays: gradients.
+        try run()
+        try device.synchronize()
+        device.resetPeakMemory()
+        let before = device.memory.live
+        try run()
+        try device.synchronize()
+        return device.memory.peak - before
+    }
 
     func error() throws -> Double { try reference(runs) }
 }

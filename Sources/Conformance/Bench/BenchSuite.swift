@@ -21,6 +21,12 @@ public struct BenchOptions: Sendable {
     public var againstRead = false
     /// Language models in bf16 against themselves in fp32.
     public var againstFP32 = false
+    /// Flash attention against the composed one.
+    public var againstComposed = false
+    /// A tokenizer's directory or file; nil for those that are learned from made text.
+    public var tokenizer: String?
+    /// A text file for tokenizers to read; nil for made text.
+    public var text: String?
     /// A Python interpreter with torch; nil leaves PyTorch out.
     public var python: String?
     public var scripts = "scripts/pytorch"
@@ -57,13 +63,14 @@ public struct BenchSuite {
 
     /// Every kernel that a row can be measured for on that kind of device.
     public static func cases(onGPU: Bool) -> [BenchCase] {
-        GemmCases.all(onGPU: onGPU) + ConvCases.all + AttentionCases.all + DivergenceCases.all + ChunkedCases.all
-            + RowCases.softmax + RowCases.rows
-            + OptimizerCases.all + [
-                StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(),
-                LanguageStepCase.step(dtype: .bf16), DecodeCase.decode(), DecodeCase.decode(dtype: .bf16),
-                LoadCase.load(),
-            ]
+        let products = GemmCases.all(onGPU: onGPU) + ConvCases.all + AttentionCases.all
+        let losses = DivergenceCases.all + ChunkedCases.all + RowCases.softmax
+        let others = RowCases.rows + OptimizerCases.all + OpRows.all
+        let models = [
+            StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(), LanguageStepCase.step(dtype: .bf16),
+            DecodeCase.decode(), DecodeCase.decode(dtype: .bf16), LoadCase.load(),
+        ]
+        return products + losses + others + models
     }
 
     /// A signal ends it early: the report then holds what was measured before.
@@ -93,6 +100,8 @@ public struct BenchSuite {
     }
 
     private func measureRows(_ report: inout BenchReport, _ machine: MachineFacts) throws {
+        // The only ones that read files of the user's: what is wrong with those is said before minutes have gone by.
+        if options.groups.contains(.tokenizers) { try measureTokenizers(&report) }
         let kernels = Self.cases(onGPU: device.isGPU).filter { options.groups.contains($0.group) }
         if !kernels.isEmpty {
             let roof = try Roof(device.compute)
@@ -116,6 +125,22 @@ public struct BenchSuite {
         }
     }
 
+    private func measureTokenizers(_ report: inout BenchReport) throws {
+        do {
+            try TokenizerRows.measure(
+                tokenizer: options.tokenizer, text: options.text, minimumTime: options.minimumTime, quiet
+            ) { row in
+                progress.line(
+                    "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
+                report.rows.append(row)
+            }
+        } catch let error as RetortError where error.exit == .device && options.groups.count > 1 {
+            // Only patterns need PCRE2; where it is missing the kernels have their rows all the same.
+            progress.line("tokenizers are left out: \(error.what)")
+            report.facts.append(("tokenizers", "left out: \(error.what)"))
+        }
+    }
+
     /// The row, measured again when others took part of the machine meanwhile and there is time left to wait.
     private func quietRow(_ kernel: BenchCase, _ timer: BenchTimer) throws -> BenchRow {
         var best: BenchRow?
@@ -136,6 +161,9 @@ public struct BenchSuite {
         }
         if options.againstCopy, options.groups.contains(.kd) {
             plans += ComparisonPlan.copyCeiling(device: device.description)
+        }
+        if options.againstComposed, options.groups.contains(.attention) {
+            plans += ComparisonPlan.composedAttention(device: device.description)
         }
         if options.againstDense, options.groups.contains(.chunked) {
             plans += ComparisonPlan.denseLogits(device: device.description)

@@ -19,7 +19,7 @@ struct BenchTimer {
     func row(_ kernel: BenchCase) throws -> BenchRow {
         let sets = try sets(of: kernel)
         var more: [String: Double] = [:]
-        if kernel.measuresMemory { more["peak_bytes"] = try peak(of: sets[0]) }
+        if kernel.measuresMemory { more["peak_bytes"] = Double(try sets[0].peakBytes()) }
         let samples = try samples(sets)
         let last = sets[(samples.runs - 1) % sets.count]
         let error = try last.error()
@@ -38,18 +38,6 @@ struct BenchTimer {
             more: more)
     }
 
-    /// Bytes of device memory that a run takes beyond what it is given.
-    private func peak(of set: BenchSet) throws -> Double {
-        // The first run makes what stays: gradients.
-        try set.run()
-        try device.compute.synchronize()
-        device.compute.resetPeakMemory()
-        let before = device.compute.memory.live
-        try set.run()
-        try device.compute.synchronize()
-        return Double(device.compute.memory.peak - before)
-    }
-
     /// As many sets of operands as it takes to fill the last-level cache twice.
     private func sets(of kernel: BenchCase) throws -> [BenchSet] {
         var random = BenchRandom()
@@ -57,7 +45,11 @@ struct BenchTimer {
         let first = try kernel.make(device, &random)
         let bytes = max(1, device.compute.memory.live - before)
         let wanted = kernel.rotates ? min(Self.mostSets, max(1, (2 * cacheBytes + bytes - 1) / bytes)) : 1
-        return try [first] + (1..<wanted).map { _ in try kernel.make(device, &random) }
+        func another() throws -> BenchSet {
+            if let again = first.again { return try again() }
+            return try kernel.make(device, &random)
+        }
+        return try [first] + (1..<wanted).map { _ in try another() }
     }
 
     private func samples(_ sets: [BenchSet]) throws -> (microseconds: [Double], runs: Int) {

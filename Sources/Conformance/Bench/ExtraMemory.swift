@@ -1,18 +1,28 @@
 import RetortKernels
 import RetortRuntime
 
-/// What a child process needs beyond what it held when this was made: memory of the GPU, else of the process (scripts/pytorch/device.py
-/// counts the same).
+/// Whose memory a child process tells.
+enum ProcessMemory: Sendable {
+    /// The GPU's where the device is one, else the process's (scripts/pytorch/device.py counts the same).
+    case device
+    /// The process's, whatever the device: what a second copy of a file would show in.
+    case resident
+}
+
+/// What a child process needs beyond what it held when this was made.
 struct ExtraMemory {
     private let device: Device
-    private let before: Int
+    private let before: (device: Int, resident: Int)
 
     init(_ device: Device) {
         self.device = device
         device.compute.resetPeakMemory()
-        before = device.isGPU ? device.compute.memory.live : ResidentMemory.now
+        before = (device.compute.memory.live, ResidentMemory.now)
     }
 
     /// Bytes at the worst moment since then.
-    var bytes: Int { (device.isGPU ? device.compute.memory.peak : ResidentMemory.peak) - before }
+    func bytes(_ memory: ProcessMemory) -> Int {
+        if memory == .device, device.isGPU { return device.compute.memory.peak - before.device }
+        return ResidentMemory.peak - before.resident
+    }
 }

@@ -13,7 +13,7 @@ enum LanguageStepCase {
     static func step(_ sizes: [Int] = shape, dtype: DType = .f32) -> BenchCase {
         BenchCase(
             .language, "lm_step", sizes, dtype: dtype, isProduct: true, rotates: false, measuresMemory: true,
-            measuresProcess: true
+            measuresProcess: .device
         ) { device, random in
             let model = try BenchDecoder.small.model()
             let examples = try corpus(sizes, &random)

@@ -81,7 +81,7 @@ public enum BenchWorker {
     public static let kernels =
         [
             "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step",
-            "lm_step", "lm_decode", "lm_read", "lm_load", "lm_file",
+            "lm_step", "lm_decode", "lm_read", "lm_load", "lm_file", "attention_flash", "attention_composed",
         ]
         + convolutions + GemmProduct.all([]).keys.sorted()
     private static let convolutions = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
@@ -93,21 +93,35 @@ public enum BenchWorker {
         print: (String) -> Void = { TextOutput.standardOutput.writeLine($0) }
     ) throws {
         let measured = try find(kernel, shape)
-        var prepared: (set: BenchSet, device: Device, memory: ExtraMemory)?
+        var prepared: Prepared?
         while let line = readLine() {
             guard case .go(let count) = try BenchOrder(line) else { break }
-            let (set, device, memory) = try prepared ?? prepare(measured, device)
-            prepared = (set, device, memory)
+            let ready = try prepared ?? prepare(measured, device)
+            prepared = ready
             var samples: [Double] = []
-            for _ in 0..<count { samples.append(try time(set, device)) }
+            for _ in 0..<count { samples.append(try time(ready.set, ready.device)) }
             let answer = BenchAnswer(
-                samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + device.summary,
-                extraBytes: (measured.measuresProcess ? memory.bytes : set.extraBytes).map(Double.init))
+                samples: samples, engine: (kernel == "openblas" ? "OpenBLAS: " : "retort: ") + ready.device.summary,
+                extraBytes: ready.extraBytes(measured).map(Double.init))
             print(answer.json(kernel: kernel, shape: shape).text())
         }
     }
 
-    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> (BenchSet, Device, ExtraMemory) {
+    /// Operands that were checked, and what tells their memory.
+    private struct Prepared {
+        let set: BenchSet
+        let device: Device
+        let memory: ExtraMemory
+        /// What one run takes, where it was measured.
+        let peak: Int?
+
+        func extraBytes(_ kernel: BenchCase) -> Int? {
+            if let memory = kernel.measuresProcess { return self.memory.bytes(memory) }
+            return set.extraBytes ?? peak
+        }
+    }
+
+    private static func prepare(_ kernel: BenchCase, _ name: String?) throws -> Prepared {
         let device = try Device.select(name)
         let memory = ExtraMemory(device)
         var random = BenchRandom()
@@ -120,7 +134,9 @@ public enum BenchWorker {
             throw RetortError.internalBug("\(kernel.kernel) \(kernel.shape) is wrong by \(error) on \(device)")
         }
         try device.compute.synchronize()
-        return (set, device, memory)
+        let measuresRun = kernel.measuresMemory && kernel.measuresProcess == nil
+        return Prepared(
+            set: set, device: device, memory: memory, peak: try measuresRun ? set.peakBytes() : nil)
     }
 
     /// Microseconds of one call, start to finish.
@@ -145,7 +161,7 @@ public enum BenchWorker {
         let wanted = [
             "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
             "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_step_bf16": 2, "lm_decode": 2, "lm_decode_bf16": 2,
-            "lm_read": 2, "lm_load": 1, "lm_file": 1,
+            "lm_read": 2, "lm_load": 1, "lm_file": 1, "attention_flash": 4, "attention_composed": 4,
         ]
         guard let rank = product == nil ? wanted[kernel] : 3 else {
             throw RetortError.usage(
@@ -169,6 +185,8 @@ public enum BenchWorker {
         case "lm_read": DecodeCase.reading(sizes)
         case "lm_load": LoadCase.load(sizes)
         case "lm_file": LoadCase.reading(sizes)
+        case "attention_flash": AttentionCases.flash(sizes)
+        case "attention_composed": AttentionCases.composed(sizes)
         case "mlp_step": StepCase.mlp(batch: sizes[0])
         default: StepCase.digits(batch: sizes[0])
         }

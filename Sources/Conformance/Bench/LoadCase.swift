@@ -11,7 +11,7 @@ enum LoadCase {
     static let shape = [1000]
 
     static func load(_ sizes: [Int] = shape) -> BenchCase {
-        BenchCase(.language, "lm_load", sizes, rotates: false, measuresProcess: true) { device, _ in
+        BenchCase(.language, "lm_load", sizes, rotates: false, measuresProcess: .resident) { device, _ in
             let folder = try WeightFolder(megabytes: sizes[0])
             var model: (any LanguageModel)?
             return BenchSet(
@@ -28,7 +28,7 @@ enum LoadCase {
 
     /// Reading the same file and nothing else. The device does not matter.
     static func reading(_ sizes: [Int] = shape) -> BenchCase {
-        BenchCase(.language, "lm_file", sizes, rotates: false, measuresProcess: true) { device, _ in
+        BenchCase(.language, "lm_file", sizes, rotates: false, measuresProcess: .resident) { device, _ in
             let folder = try WeightFolder(megabytes: sizes[0])
             let space = FileSpace(folder.bytes)
             return BenchSet(

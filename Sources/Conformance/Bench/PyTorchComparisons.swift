@@ -43,7 +43,7 @@ extension ComparisonPlan {
             for sizes in ChunkedCases.shapes {
                 for (words, options) in peer.allocators {
                     var head = plan("kd_chunked", "kd_chunked", "kd_head.py", sizes, options, words: words, goal: 2.5)
-                    head.memoryGoal = 0.1
+                    head.memoryGoal = .share(0.1)
                     plans.append(head)
                 }
             }
@@ -53,7 +53,7 @@ extension ComparisonPlan {
             var residual = plan(
                 "resnet_step", "resnet_step", "resnet_step.py", [64], ["--calls", "\(ResNetStepCase.stepsPerEpoch)"],
                 goal: device == "cpu" ? 1.2 : 1)
-            residual.memoryGoal = 1
+            residual.memoryGoal = .share(1)
             plans += [
                 plan(
                     "kd_step", "mlp_step", "mlp_step.py", [128], ["--calls", "\(StepCase.stepsPerEpoch)"], goal: 1.5),

@@ -13,7 +13,7 @@ enum ResNetStepCase {
     static func step(batch: Int = 64) -> BenchCase {
         BenchCase(
             .step, "resnet_step", [batch, 3, 32, 32], isProduct: true, rotates: false, measuresMemory: true,
-            measuresProcess: true
+            measuresProcess: .device
         ) { device, _ in
             let planned = PlannedDevice()
             let (rehearsal, order) = try trainer(batch, Device(.planned(planned)))

@@ -5,7 +5,6 @@ import RetortRuntime
 /// Kernels that walk over rows once or twice: bound by memory on every machine we know.
 enum RowCases {
     static let logits = [2048, 32000]
-    static let hidden = [8192, 1024]
 
     static var softmax: [BenchCase] {
         [
@@ -16,17 +15,9 @@ enum RowCases {
         ]
     }
 
+    /// Beyond those that `OpRows` has.
     static var rows: [BenchCase] {
-        [
-            layerNorm(hidden), rmsNorm(hidden),
-            map(.rows, "gelu_erf", hidden, Unary(.geluExact)) { $0.map { 0.5 * $0 * erfc(-$0 / 2.0.squareRoot()) } },
-            map(.rows, "gelu_tanh", hidden, Unary(.geluTanh)) {
-                $0.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
-            },
-            map(.rows, "relu", hidden, Unary(.relu)) { $0.map { max($0, 0) } },
-            columnSum(hidden), rowSum(hidden), copy([8192, 4096]), transpose([4096, 4096]),
-            gather(hidden, table: 32000),
-        ] + ImageCases.all
+        [copy([8192, 4096]), transpose([4096, 4096]), gather([8192, 1024], table: 32000)] + BatchNormCases.all
     }
 
     // MARK: One row in, one row out
@@ -77,7 +68,7 @@ enum RowCases {
         }
     }
 
-    // MARK: Losses and norms
+    // MARK: Losses
 
     private static func crossEntropy(_ sizes: [Int]) -> BenchCase {
         BenchCase(.softmax, "cross_entropy", sizes) { device, random in
@@ -107,96 +98,7 @@ enum RowCases {
         }
     }
 
-    private static func layerNorm(_ sizes: [Int]) -> BenchCase {
-        BenchCase(.rows, "layer_norm", sizes) { device, random in
-            let compute = device.compute
-            let (rows, columns) = (sizes[0], sizes[1])
-            let (weights, biases) = (random.floats(columns), random.floats(columns))
-            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(Dimensions(sizes)))
-            let operands = LayerNorm.Operands(
-                x: x, weight: try compute.view(weights, [columns]), bias: try compute.view(biases, [columns]), y: y,
-                mean: try compute.empty([rows]), rstd: try compute.empty([rows]))
-            let op = LayerNorm()
-            return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
-                run: { try run(op, operands, on: compute) },
-                reference: { _ in
-                    var scale = ErrorScale()
-                    for r in RowCheck.rows(of: rows) {
-                        let v = try RowCheck.row(x, r, compute)
-                        let mean = v.reduce(0, +) / Double(columns)
-                        let variance = v.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
-                        let rstd = 1 / (variance + Double(op.epsilon)).squareRoot()
-                        scale.add(
-                            try compute.read(y.slice(r..<(r + 1))),
-                            v.indices.map { (v[$0] - mean) * rstd * Double(weights[$0]) + Double(biases[$0]) })
-                    }
-                    return scale.error
-                })
-        }
-    }
-
-    private static func rmsNorm(_ sizes: [Int]) -> BenchCase {
-        BenchCase(.rows, "rms_norm", sizes) { device, random in
-            let compute = device.compute
-            let (rows, columns) = (sizes[0], sizes[1])
-            let weights = random.floats(columns)
-            let (x, y) = (try random.view(sizes, on: compute), try compute.empty(Dimensions(sizes)))
-            let operands = RMSNorm.Operands(
-                x: x, weight: try compute.view(weights, [columns]), y: y, rstd: try compute.empty([rows]))
-            let op = RMSNorm()
-            return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
-                run: { try run(op, operands, on: compute) },
-                reference: { _ in
-                    var scale = ErrorScale()
-                    for r in RowCheck.rows(of: rows) {
-                        let v = try RowCheck.row(x, r, compute)
-                        let square = v.reduce(0) { $0 + $1 * $1 } / Double(columns)
-                        let rstd = 1 / (square + Double(op.epsilon)).squareRoot()
-                        scale.add(
-                            try compute.read(y.slice(r..<(r + 1))), v.indices.map { v[$0] * rstd * Double(weights[$0]) }
-                        )
-                    }
-                    return scale.error
-                })
-        }
-    }
-
-    // MARK: Reductions and gathering
-
-    private static func columnSum(_ sizes: [Int]) -> BenchCase {
-        sum("column_sum", sizes, axis: 0) { values, at in
-            (0..<sizes[0]).reduce(0) { $0 + Double(values[$1 * sizes[1] + at]) }
-        }
-    }
-
-    private static func rowSum(_ sizes: [Int]) -> BenchCase {
-        sum("row_sum", sizes, axis: 1) { values, at in
-            values[(at * sizes[1])..<((at + 1) * sizes[1])].reduce(0) { $0 + Double($1) }
-        }
-    }
-
-    private static func sum(
-        _ kernel: String, _ sizes: [Int], axis: Int, expected: @escaping @Sendable ([Float], Int) -> Double
-    ) -> BenchCase {
-        BenchCase(.rows, kernel, sizes) { device, random in
-            let compute = device.compute
-            let x = try random.view(sizes, on: compute)
-            let y = try compute.empty([sizes[1 - axis]])
-            let op = Reduce(.sum)
-            let operands = Reduce.Operands(x: x, axis: axis, y: .write(y))
-            return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 1e-5,
-                run: { try run(op, operands, on: compute) },
-                reference: { _ in
-                    var scale = ErrorScale()
-                    let (input, output): ([Float], [Float]) = (try compute.read(x), try compute.read(y))
-                    for i in 0..<output.count { scale.add(output[i], expected(input, i)) }
-                    return scale.error
-                })
-        }
-    }
+    // MARK: Gathering
 
     private static func gather(_ sizes: [Int], table rows: Int) -> BenchCase {
         BenchCase(.rows, "gather", sizes) { device, random in

@@ -116,7 +116,7 @@ private struct GatherImagesSample {
         GatherImagesSample(
             images: 53, channels: 3, height: 32, width: 32, count: 131, augmentation: cifar, epoch: 7, size: .small),
         GatherImagesSample(
-            images: 50_000, channels: 3, height: 32, width: 32, count: 128, augmentation: cifar, size: .perf),
+            images: 2000, channels: 3, height: 32, width: 32, count: 128, augmentation: cifar, size: .perf),
     ]
 }
 

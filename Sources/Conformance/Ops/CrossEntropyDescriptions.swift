@@ -228,6 +228,7 @@ extension OpDescription {
                 tokenWeightsSample(0, ignored: 2), tokenWeightsSample(131, classes: 7, ignored: 5),
                 tokenWeightsSample(4099, ignored: 7, size: .small),
                 tokenWeightsSample(52_111, classes: 13, ignored: 4, size: .small),
+                tokenWeightsSample(65_536, ignored: 5, size: .perf),
             ]),
     ]
 }

@@ -56,6 +56,15 @@ extension Expected {
         }
     }
 
+    /// The number that element `i` should be; nil where a number is not what is expected.
+    func number(_ i: Int) -> Double? {
+        switch self {
+        case .anything, .notFinite, .bits: nil
+        case .exact(let expected): expected[i]
+        case .near(let expected): expected[i].value
+        }
+    }
+
     func text(_ i: Int) -> String {
         switch self {
         case .anything: "anything"

@@ -108,7 +108,7 @@ extension OpDescription {
                 scatterAddSample(5, 37, 9, padding: 3),
                 scatterAddSample(2, 1, 131), scatterAddSample(7, 259, 300, size: .small),
                 scatterAddSample(211, 1271, 41, size: .small),
-                scatterAddSample(32000, 768, 2048, size: .perf),
+                scatterAddSample(8192, 768, 2048, size: .perf),
             ]),
     ]
 }

@@ -36,6 +36,8 @@ struct HostArray {
     /// False for operands that must be the same afterwards.
     let isOutput: Bool
 
+    /// An output that is read too: it has values before the run.
+    var isUpdated: Bool { isOutput && bits != nil }
     var strides: [Int] { layout.strides(shape) }
     var count: Int { shape.elements }
     /// Elements from the first to the last, both included.
@@ -66,6 +68,8 @@ struct OperandViews {
 struct OpCase {
     private(set) var arrays: [HostArray] = []
     private(set) var invoke: (OperandViews) throws -> Void = { _ in }
+    /// The same call with its operands made once: what a clock may repeat.
+    private(set) var prepare: (OperandViews) throws -> (() throws -> Void) = { _ in {} }
     private(set) var cost: (OperandViews) throws -> Cost = { _ in Cost() }
     /// Expectations by output; computed only when asked for.
     var reference: () -> [String: Expected] = { [:] }
@@ -129,11 +133,18 @@ struct OpCase {
     /// The call that is checked.
     mutating func run<O: Op>(_ op: O, _ operands: @escaping (OperandViews) throws -> O.Operands) {
         invoke = { try RetortKernels.run(op, try operands($0), on: $0.device) }
+        prepare = { views in
+            let made = try operands(views)
+            return { try RetortKernels.run(op, made, on: views.device) }
+        }
         cost = { op.cost(try operands($0)) }
     }
 
     /// A call of any kind: for tests of the checker itself.
-    mutating func call(_ body: @escaping (OperandViews) throws -> Void) { invoke = body }
+    mutating func call(_ body: @escaping (OperandViews) throws -> Void) {
+        invoke = body
+        prepare = { views in { try body(views) } }
+    }
 }
 
 extension OpCase {

@@ -8,6 +8,8 @@ struct OpCheck {
     private(set) var problems: [String] = []
     /// The largest error, as a share of what is allowed.
     private(set) var worst = 0.0
+    /// The largest error of an output, relative to the largest number that it should hold.
+    private(set) var relative = 0.0
 
     /// Elements of sentinel in front of and behind every operand; a multiple of 16 keeps an offset of 0 aligned. None where buffers
     /// end with their operand, because a tool watches their bounds.
@@ -29,6 +31,22 @@ struct OpCheck {
             }
         } catch {
             problems.append("threw: \(error)")
+        }
+    }
+
+    /// Looks at operands where they lie, after a run of the call that `place` made them for.
+    init(
+        _ opCase: OpCase, in wholes: [String: View], expecting expected: [String: Expected], on device: ComputeDevice
+    ) throws {
+        for array in opCase.arrays {
+            examine(array, try Self.readBits(wholes[array.name]!, device), expected[array.name])
+        }
+    }
+
+    /// Gives operands that a call updates what they held before the first.
+    static func restoreUpdated(_ opCase: OpCase, in wholes: [String: View], on device: ComputeDevice) throws {
+        for array in opCase.arrays where array.isUpdated {
+            try writeBits(surrounded(array), to: wholes[array.name]!, device)
         }
     }
 
@@ -128,13 +146,19 @@ struct OpCheck {
         var wrong = 0
         var unwritten = 0
         var worstAt = (index: 0, share: -1.0)
+        var (difference, largest) = (0.0, 0.0)
         for (i, pattern) in bits.enumerated() {
             if pattern == poison, array.bits == nil, isNumber { unwritten += 1 }
             let value = Self.number(pattern, array.dtype)
             let share = expected.share(i, value, bits: pattern)
             if share > worstAt.share { worstAt = (i, share) }
             if !(share <= 1) { wrong += 1 }
+            if let target = expected.number(i), target.isFinite, value.isFinite {
+                difference = max(difference, abs(value - target))
+                largest = max(largest, abs(target))
+            }
         }
+        relative = max(relative, largest > 0 ? difference / largest : difference)
         worst = max(worst, worstAt.share)
         if unwritten > 0 { problems.append("\(array.name): \(unwritten) of \(bits.count) elements were never written") }
         guard wrong > 0 else { return }

@@ -9,7 +9,7 @@ public enum SampleSize: Int, Sendable, Comparable, CaseIterable {
     case small
     /// What a CPU device runs only with the kernels made for it.
     case large
-    /// Sizes of real training: measured by `perf`, never compared with a reference.
+    /// Sizes of real training: measured by `bench` and `perf`. `bench` compares what it measured with the reference, tests do not.
     case perf
 
     public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
@@ -31,7 +31,7 @@ public struct OpSample: Sendable {
 }
 
 /// What it takes to check one op on any device: samples, inputs, a float64 reference that knows nothing of the kernels, and the
-/// error each output may have. Tests, `test-ops` and `perf` follow from it.
+/// error each output may have. Tests, `test-ops` and `bench` follow from it.
 public struct OpDescription: Sendable {
     /// What users type: "softmax".
     public let name: String

@@ -49,7 +49,7 @@ public func timeOps(_ selection: OpSelection, on targets: [OpTarget], report: (O
                 if case .small = target.largest, selection.sample == nil { continue }
                 let opCase = description.makeCase(sample, seed: selection.seed)
                 let (operands, _) = try OpCheck.place(opCase, on: target.device.compute)
-                let median = try medianSeconds(target.device.compute) { try opCase.invoke(operands) }
+                let median = try medianSeconds(target.device.compute, opCase.prepare(operands))
                 let cost = try opCase.cost(operands)
                 report(
                     OpTiming(

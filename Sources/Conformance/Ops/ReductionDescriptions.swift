@@ -241,18 +241,19 @@ private func reduceBackwardSample(_ s: ReduceSample) -> OpSample {
     }
 }
 
-private let reduceBackwardSamples: [ReduceSample] = kinds.flatMap { kind in
-    [
-        ReduceSample(kind: kind, shape: [7], axis: 0), ReduceSample(kind: kind, shape: [5, 10], axis: 0),
-        ReduceSample(kind: kind, shape: [5, 10], axis: 1), ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1),
-        ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1, accumulate: true),
-        ReduceSample(kind: kind, shape: [0, 7], axis: 1),
-        ReduceSample(kind: kind, shape: [5, 33], axis: 1, accumulate: true),
-        ReduceSample(kind: kind, shape: [41, 1271], axis: 0, size: .small),
-        ReduceSample(kind: kind, shape: [41, 1271], axis: 1, size: .small),
-        ReduceSample(kind: kind, shape: [70_001], axis: 0, size: .small),
-    ]
-}
+private let reduceBackwardSamples: [ReduceSample] =
+    kinds.flatMap { kind in
+        [
+            ReduceSample(kind: kind, shape: [7], axis: 0), ReduceSample(kind: kind, shape: [5, 10], axis: 0),
+            ReduceSample(kind: kind, shape: [5, 10], axis: 1), ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1),
+            ReduceSample(kind: kind, shape: [3, 17, 5], axis: 1, accumulate: true),
+            ReduceSample(kind: kind, shape: [0, 7], axis: 1),
+            ReduceSample(kind: kind, shape: [5, 33], axis: 1, accumulate: true),
+            ReduceSample(kind: kind, shape: [41, 1271], axis: 0, size: .small),
+            ReduceSample(kind: kind, shape: [41, 1271], axis: 1, size: .small),
+            ReduceSample(kind: kind, shape: [70_001], axis: 0, size: .small),
+        ]
+    } + [ReduceSample(kind: .mean, shape: [4096, 1024], axis: 1, size: .perf)]
 
 private struct CumulativeSample {
     let shape: [Int]

@@ -1,11 +1,10 @@
 import RetortKernels
 import RetortRuntime
 
-/// What a convolutional network does between its convolutions; shapes of ResNet-20 and ResNet-18, batch 64.
-enum ImageCases {
+/// Batch norm as a convolutional network has it; shapes of ResNet-20 and ResNet-18, batch 64.
+enum BatchNormCases {
     static var all: [BenchCase] {
         [[64, 16, 32, 32], [64, 64, 8, 8], [64, 64, 56, 56]].flatMap { [batchNorm($0), batchNormBackward($0)] }
-            + [maxPool([64, 16, 28, 28])]
     }
 
     /// With ReLU, as between the convolutions of a block.
@@ -72,38 +71,6 @@ enum ImageCases {
                         for (k, i) in at.enumerated() {
                             scale.add(
                                 output[i], Double(weights[c]) * Double(rstds[c]) * (g[k] - sum - n[k] * product))
-                        }
-                    }
-                    return scale.error
-                })
-        }
-    }
-
-    static func maxPool(_ sizes: [Int]) -> BenchCase {
-        BenchCase(.rows, "max_pool_2x2", sizes) { device, random in
-            let compute = device.compute
-            let (planes, height, width) = (sizes[0] * sizes[1], sizes[2], sizes[3])
-            let x = try random.view(sizes, on: compute)
-            let shape: Dimensions = [sizes[0], sizes[1], height / 2, width / 2]
-            let (y, indices) = (try compute.empty(shape), try compute.empty(shape, .i32))
-            let window = PoolWindow.regular(kernel: 2, stride: 2)
-            let op = MaxPool(rows: window, columns: window)
-            let operands = MaxPool.Operands(x: x, y: y, indices: indices)
-            return BenchSet(
-                on: compute, cost: op.cost(operands), outputs: [y], tolerance: 0,
-                run: { try run(op, operands, on: compute) },
-                reference: { _ in
-                    var scale = ErrorScale()
-                    let (input, output): ([Float], [Float]) = (try compute.read(x), try compute.read(y))
-                    for p in RowCheck.rows(of: planes) {
-                        for r in 0..<height / 2 {
-                            for c in 0..<width / 2 {
-                                let corner = (p * height + 2 * r) * width + 2 * c
-                                let window = [corner, corner + 1, corner + width, corner + width + 1]
-                                scale.add(
-                                    output[(p * (height / 2) + r) * (width / 2) + c],
-                                    Double(window.map { input[$0] }.max()!))
-                            }
                         }
                     }
                     return scale.error
