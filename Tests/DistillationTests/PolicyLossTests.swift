@@ -205,7 +205,7 @@ struct PolicyLossTests {
     private static let sampledSettings = [
         Setting(keys: "", reference: PolicyReference(clip: nil, singleStep: 0)),
         Setting(keys: ", clip: 0.2", reference: PolicyReference(clip: 0.2, singleStep: 0)),
-        Setting(keys: ", clip: 0.2", reference: PolicyReference(share: 0.3, clip: 0.2, singleStep: 0)),
+        Setting(keys: "", reference: PolicyReference(share: 0.3, clip: nil, singleStep: 0)),
         Setting(keys: ", clip: 0.1, weight: 0.3", reference: PolicyReference(clip: 0.1, singleStep: 0, weight: 0.3)),
     ]
 
