@@ -18,6 +18,7 @@ static sgemm_entry sgemm;
 static sgemv_entry sgemv;
 static name_entry core_name;
 static void (*set_threads)(int);
+static int (*parallel_kind)(void);
 static char load_error[512];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -105,6 +106,7 @@ static void load(void) {
     sgemm = (sgemm_entry)dlsym(library, "cblas_sgemm");
     sgemv = (sgemv_entry)dlsym(library, "cblas_sgemv");
     set_threads = (void (*)(int))dlsym(library, "openblas_set_num_threads");
+    parallel_kind = (int (*)(void))dlsym(library, "openblas_get_parallel");
     if (!sgemm || !sgemv || !set_threads) {
         sgemm = NULL;
         snprintf(load_error, sizeof load_error, "the library has no cblas_sgemm or openblas_set_num_threads");
@@ -117,6 +119,8 @@ const char *copenblas_load_error(void) {
 }
 
 const char *copenblas_core_name(void) { return copenblas_load_error() || !core_name ? "" : core_name(); }
+// 0: none, 1: its own, 2: OpenMP's.
+bool copenblas_has_threads(void) { return !copenblas_load_error() && parallel_kind && parallel_kind() != 0; }
 void copenblas_set_threads(int count) {
     if (!copenblas_load_error()) set_threads(count);
 }

@@ -45,6 +45,29 @@ struct SharedWorkTests {
         }
     }
 
+    @Test(
+        "a product is cut so that each element is computed once, in blocks that are not thin",
+        arguments: [1, 2, 3, 4, 6, 16])
+    func products(threads: Int) throws {
+        let device = try CPUDevice(threads: threads)
+        for (m, n) in [(1, 1), (5, 4096), (16, 16), (33, 47), (512, 49152), (2048, 384), (100, 1), (31, 1000)] {
+            nonisolated(unsafe) var times = [Int](repeating: 0, count: m * n)
+            nonisolated(unsafe) var thin = false
+            times.withUnsafeMutableBufferPointer { times in
+                nonisolated(unsafe) let times = times
+                device.shareProduct(m, n, work: 1 << 24) { rows, columns in
+                    if rows.count < min(m, 12) || columns.count < min(n, 12) { thin = true }
+                    for row in rows { for column in columns { times[row * n + column] += 1 } }
+                }
+            }
+            #expect(times.allSatisfy { $0 == 1 } && !thin, "\(m) x \(n) for \(threads)")
+        }
+        // The shorter edges, for each block reads its own rows and columns.
+        #expect(CPUDevice.grid(2048, 384, parts: 2) == (2, 1) && CPUDevice.grid(512, 49152, parts: 4) == (1, 4))
+        #expect(CPUDevice.grid(1000, 1000, parts: 4) == (2, 2) && CPUDevice.grid(8, 8, parts: 4) == (1, 1))
+        #expect(CPUDevice.grid(8, 40, parts: 4) == (1, 2))
+    }
+
     @Test("work inside of shared work, and that of several tasks, is done as well")
     func taken() throws {
         let device = try CPUDevice(threads: 3)

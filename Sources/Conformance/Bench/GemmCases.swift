@@ -46,9 +46,10 @@ enum GemmCases {
             let compute = device.compute
             let (a, b) = (try random.view([m, k], on: compute), try random.view([k, n], on: compute))
             let operands = Matmul.Operands(a: a, b: b, c: .write(try compute.empty([m, n])))
+            guard case .cpu(let cpu) = compute else { throw KernelError(.device, "OpenBLAS multiplies on cpu alone") }
             return BenchSet(
                 on: compute, cost: Matmul().cost(operands), outputs: [operands.c.view], tolerance: tolerance(k),
-                run: { try OpenBLAS.product(a, b, into: operands.c.view) },
+                run: { try OpenBLAS.product(a, b, into: operands.c.view, threads: cpu.threads) },
                 reference: { _ in try error(operands, a, b, on: compute) })
         }
     }

@@ -76,29 +76,46 @@ public final class CPUDevice: Sendable {
     /// The row kernels for this processor.
     nonisolated(unsafe) let table: UnsafePointer<crows_table> = crows()
 
-    /// OpenBLAS has one thread count for the process; who needs another holds this while it multiplies, or the sums of two tasks
-    /// would be cut differently from run to run.
-    private static let blasThreads = Mutex(0)
-
-    /// Runs `multiply` with OpenBLAS on one thread when the product is small, else on all: waking the others costs more than
-    /// a small product, and far more when something else wants the processor. Depends on the shape alone.
-    /// - Parameter work: m · n · k.
-    func withBLAS(work: Int, _ multiply: () -> Void) {
-        guard !isRehearsal else { return }
-        let wanted = work < Self.smallProduct ? 1 : threads
-        Self.blasThreads.withLock { current in
-            if current != wanted {
-                copenblas_set_threads(Int32(wanted))
-                current = wanted
+    /// Cuts a product's result into blocks of rows and columns and lets the threads of the row kernels multiply them, OpenBLAS on one thread in
+    /// each. OpenBLAS's own threads would turn in circles for a tenth of a second behind every product and take a core from the row
+    /// kernels that follow; and they cut long results badly. How it is cut depends on the shape and the number of threads alone.
+    /// - Parameters:
+    ///   - work: m · n · k.
+    ///   - multiply: computes a block; called from several threads at once.
+    func shareProduct(_ m: Int, _ n: Int, work: Int, _ multiply: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void) {
+        let work = work / Self.workUnit
+        let grid =
+            work < Self.leastShared || !OpenBLAS.isThreadSafe
+            ? (rows: 1, columns: 1) : Self.grid(m, n, parts: threads)
+        func block(_ count: Int, _ index: Int, of parts: Int) -> Range<Int> {
+            // Whole vectors and rows of the innermost kernels, so that few are cut.
+            func edge(_ index: Int) -> Int { index == parts ? count : (count * index / parts + 4) / 8 * 8 }
+            return edge(index)..<edge(index + 1)
+        }
+        parallelParts(grid.rows * grid.columns, work: work) { _, begin, end in
+            for part in begin..<end {
+                let (row, column) = part.quotientAndRemainder(dividingBy: grid.columns)
+                multiply(block(m, row, of: grid.rows), block(n, column, of: grid.columns))
             }
-            multiply()
         }
     }
 
-    /// Multiply-adds below which one thread does a product: about 20 µs of work.
-    static let smallProduct = 1 << 20
+    /// How many blocks of rows and of columns: as many as there are threads where that many are 16 wide, and with the shortest edges: each
+    /// block reads its rows of A and its columns of B for itself.
+    static func grid(_ m: Int, _ n: Int, parts: Int) -> (rows: Int, columns: Int) {
+        for count in stride(from: parts, to: 1, by: -1) {
+            let cuts = (1...count).filter { count % $0 == 0 }.map { (rows: $0, columns: count / $0) }.filter {
+                ($0.rows == 1 || m / $0.rows >= 16) && ($0.columns == 1 || n / $0.columns >= 16)
+            }
+            if let best = cuts.min(by: { m / $0.rows + n / $0.columns < m / $1.rows + n / $1.columns }) { return best }
+        }
+        return (1, 1)
+    }
 
-    /// Work that is too little to be shared out. Whatever touches memory goes through this, `parallel` or `withBLAS`: on a device without
+    /// Multiply-adds that take as long as an element of a row kernel, about.
+    static let workUnit = 16
+
+    /// Work that is too little to be shared out. Whatever touches memory goes through this or `parallel`: on a device without
     /// bytes none of it runs.
     func alone(_ body: () throws -> Void) rethrows {
         if !isRehearsal { try body() }

@@ -36,7 +36,7 @@ struct PackedProduct {
         let work = first.m * first.n * first.k
         for batch in MatmulBatch.runs(operands) {
             // Whole products go to the threads where there are enough of them, or each is too little to be shared.
-            let isOneEach = batch.count >= device.threads || work < CPUDevice.smallProduct
+            let isOneEach = batch.count >= device.threads || work < Self.smallProduct
             let workers = isOneEach ? 1 : device.threads
             let slot = withUnsafePointer(to: first) { device.table.pointee.gemm_slot(workers, $0) }
             let slots = try device.arena.allocate(4 * slot * device.threads, for: .workspace)
@@ -55,8 +55,9 @@ struct PackedProduct {
         }
     }
 
-    /// Multiply-adds that take as long as an element of a row kernel, about.
-    private static let workUnit = 16
+    /// Multiply-adds below which one thread does a product: about 20 µs of work.
+    private static let smallProduct = 1 << 20
+    private static let workUnit = CPUDevice.workUnit
 
     private func share(
         _ batch: MatmulBatch, _ z: Int, _ range: Range<Int>, of workers: Int, _ slots: UnsafeMutablePointer<Float>,

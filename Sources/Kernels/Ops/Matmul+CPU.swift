@@ -19,6 +19,21 @@ extension Matmul {
         let out: UnsafeMutablePointer<Float> = try c.pointer()
         let beta: Float = o.c.mode == .accumulate && plain ? 1 : 0
         for batch in MatmulBatch.runs(o) {
+            // Whole products go to the threads where there are many.
+            if plain, k > 0, !FewRows.fit(m, la), batch.count >= 4 * device.threads, OpenBLAS.isThreadSafe {
+                let (x, y): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) =
+                    (try o.a.pointer(), try o.b.pointer())
+                device.parallel(batch.count, work: m * n * k / CPUDevice.workUnit * batch.count) { begin, end in
+                    for z in begin..<end {
+                        copenblas_sgemm(
+                            la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha,
+                            x + batch.offsets.a + z * batch.strides.a, Int32(la.leading),
+                            y + batch.offsets.b + z * batch.strides.b, Int32(lb.leading), beta,
+                            out + batch.offsets.c + z * batch.strides.c, Int32(lc.leading))
+                    }
+                }
+                continue
+            }
             for z in 0..<batch.count {
                 let at = batch.offsets.c + z * batch.strides.c
                 let a = o.a.matrix(batch.offsets.a + z * batch.strides.a)
@@ -118,10 +133,12 @@ extension Matmul {
             return share(try b.pointer(), across ? table.gemv_across_columns : table.gemv_along_columns)
         }
         let y: UnsafeMutablePointer<Float> = try b.pointer()
-        device.withBLAS(work: m * n * k) {
+        device.shareProduct(m, n, work: m * n * k) { rows, columns in
             copenblas_sgemm(
-                la.transposed, lb.transposed, Int32(m), Int32(n), Int32(k), alpha, x, Int32(la.leading), y,
-                Int32(lb.leading), beta, c, Int32(ldc))
+                la.transposed, lb.transposed, Int32(rows.count), Int32(columns.count), Int32(k), alpha,
+                x + rows.lowerBound * (la.transposed ? 1 : la.leading), Int32(la.leading),
+                y + columns.lowerBound * (lb.transposed ? lb.leading : 1), Int32(lb.leading), beta,
+                c + rows.lowerBound * ldc + columns.lowerBound, Int32(ldc))
         }
     }
 
