@@ -50,7 +50,7 @@ public struct MutualScheme: Scheme {
     public var contract: String {
         "\(students) students teach each other"
             + (others.isEmpty
-                ? "" : ", the recipe's and \(others.map(\.type.architecture.kind).joined(separator: ", "))")
+                ? "" : ", the recipe's and \(others.map { $0.type.architecture.kind }.joined(separator: ", "))")
             + (refresh > 1 ? ", with weights up to \(refresh) steps old" : "")
     }
 
