@@ -181,8 +181,8 @@ struct EpochResumeTests {
             let rig = try Rig(arm, pictures: true, backend)
             let session = try rig.session()
             _ = try rig.outcome(session)
-            return try Dictionary(
-                uniqueKeysWithValues: try #require(session.projectors).parameters.map { ($0.name, try $0.values()) })
+            let parameters = try #require(session.projectors).parameters
+            return Dictionary(uniqueKeysWithValues: try parameters.map { ($0.name, try $0.values()) })
         }
         let still = try projectors("{kind: sgd, lr: 0}")
         let moved = try projectors("{kind: sgd, lr: 0.05, momentum: 0.9, weight-decay: 0.1}")

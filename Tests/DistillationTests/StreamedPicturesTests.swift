@@ -96,7 +96,8 @@ struct StreamedPicturesTests {
             try Trainer(
                 student, try student.materialize(on: device, seed: UInt64(2 + number)),
                 goal: .init(
-                    recipe.arms[0].terms, teacher: peers > 1 ? nil : LocalTeacher(teacher), peers: peers - 1),
+                    recipe.arms[0].terms, teacher: peers > 1 ? nil : LocalTeacher(teacher),
+                    peers: students.filter { $0 !== student }),
                 data: data, spec: recipe.train, seed: 5, on: device)
         }
         var trace = Trace()
