@@ -140,29 +140,40 @@ public final class SafeTensors: Sendable {
     public func doubles(_ name: String) throws(RetortError) -> [Double] {
         let tensor = try tensor(name)
         guard tensor.type == .float64 else { return try floats(name).map(Double.init) }
-        return try converted(tensor) { (bits: UInt64) in Double(bitPattern: bits) }
+        return try converted(tensor, 0..<tensor.elements) { (bits: UInt64) in Double(bitPattern: bits) }
     }
 
     /// The elements as Int64, for every integer type and BOOL (0 or 1; any byte but 0 is 1).
     /// - Throws: as `read(_:)`; exit 65 for other element types and for U64 values of 2^63 and more.
     public func int64s(_ name: String) throws(RetortError) -> [Int64] {
+        try int64s(name, from: 0, count: tensor(name).elements)
+    }
+
+    /// Some of the elements as Int64, for the types that `int64s(_:)` takes.
+    /// - `first`: the place of the first among the tensor's elements.
+    /// - Throws: as `int64s(_:)`; exit 70 for elements beyond the last.
+    public func int64s(_ name: String, from first: Int, count: Int) throws(RetortError) -> [Int64] {
         let tensor = try tensor(name)
+        guard first >= 0, count >= 0, count <= tensor.elements - first else {
+            throw .internalBug("\(count) elements from \(first) of \(name.quoted()), which has \(tensor.elements)")
+        }
+        let part = first..<(first + count)
         switch tensor.type {
-        case .int64: return try converted(tensor) { (value: Int64) in value }
-        case .int32: return try converted(tensor) { (value: Int32) in Int64(value) }
-        case .int16: return try converted(tensor) { (value: Int16) in Int64(value) }
-        case .int8: return try converted(tensor) { (value: Int8) in Int64(value) }
-        case .uint32: return try converted(tensor) { (value: UInt32) in Int64(value) }
-        case .uint16: return try converted(tensor) { (value: UInt16) in Int64(value) }
-        case .uint8: return try converted(tensor) { (value: UInt8) in Int64(value) }
-        case .bool: return try converted(tensor) { (value: UInt8) in value == 0 ? 0 : 1 }
+        case .int64: return try converted(tensor, part) { (value: Int64) in value }
+        case .int32: return try converted(tensor, part) { (value: Int32) in Int64(value) }
+        case .int16: return try converted(tensor, part) { (value: Int16) in Int64(value) }
+        case .int8: return try converted(tensor, part) { (value: Int8) in Int64(value) }
+        case .uint32: return try converted(tensor, part) { (value: UInt32) in Int64(value) }
+        case .uint16: return try converted(tensor, part) { (value: UInt16) in Int64(value) }
+        case .uint8: return try converted(tensor, part) { (value: UInt8) in Int64(value) }
+        case .bool: return try converted(tensor, part) { (value: UInt8) in value == 0 ? 0 : 1 }
         case .uint64:
-            let values = try converted(tensor) { (value: UInt64) in Int64(bitPattern: value) }
+            let values = try converted(tensor, part) { (value: UInt64) in Int64(bitPattern: value) }
             if let position = values.firstIndex(where: { $0 < 0 }) {
                 let value = UInt64(bitPattern: values[position])
                 throw .badData(
                     "tensor \(name.quoted(limit: 200)) holds a number that is too large",
-                    at: RetortError.Location(file: path), why: "element \(position) is \(value)")
+                    at: RetortError.Location(file: path), why: "element \(first + position) is \(value)")
             }
             return values
         default: throw wrongType(tensor, wanted: "an integer type or BOOL")
@@ -170,10 +181,10 @@ public final class SafeTensors: Sendable {
     }
 
     private func converted<Stored: BitwiseCopyable, Element: BitwiseCopyable>(
-        _ tensor: StoredTensor, _ function: (Stored) -> Element
+        _ tensor: StoredTensor, _ part: Range<Int>, _ function: (Stored) -> Element
     ) throws(RetortError) -> [Element] {
-        try Allocation.array(count: tensor.elements, of: path) { (buffer) throws(RetortError) in
-            try convert(tensor, from: 0, into: buffer, function)
+        try Allocation.array(count: part.count, of: path) { (buffer) throws(RetortError) in
+            try convert(tensor, from: part.lowerBound, into: buffer, function)
         }
     }
 

@@ -34,15 +34,8 @@ public final class AtomicFile {
         }
         try Self.refuseSpecialFile(path)
 
-        // The temporary name is short and does not repeat `name`, which may already be as long as names can be.
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
-        var opened = -Int(EEXIST)
-        var temporary = ""
-        for _ in 0..<16 where opened == -Int(EEXIST) {
-            let random = String(UInt64.random(in: 0...UInt64.max), radix: 16)
-            temporary = directory + "/.retort-\(getpid())-\(random).tmp"
-            opened = calls.open(temporary, flags)
-        }
+        let (temporary, opened) = openTemporary(in: directory) { calls.open($0, flags) }
         guard opened >= 0 else {
             throw SystemErrors.output("create", path, code: Int32(truncatingIfNeeded: -opened))
         }

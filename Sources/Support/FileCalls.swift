@@ -8,6 +8,11 @@ struct FileCalls: Sendable {
     var open: @Sendable (_ path: String, _ flags: Int32) -> Int = { path, flags in
         retrying { Int(Glibc.open(path, flags, 0o666)) }
     }
+    /// A new file, to be read and written, that nobody else may open, whatever the umask says.
+    var openPrivate: @Sendable (_ path: String) -> Int = { path in
+        let flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+        return retrying { Int(Glibc.open(path, flags, 0o600)) }
+    }
     var write: @Sendable (_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int = { descriptor, bytes in
         retrying { Glibc.write(descriptor, bytes.baseAddress, bytes.count) }
     }
@@ -50,6 +55,20 @@ func retrying(_ call: () -> Int) -> Int {
         let code = errno
         if code != EINTR { return -Int(code) }
     }
+}
+
+/// Opens a new file in `directory` under a name that nothing has. The name is short and repeats no other, which may already be as long as
+/// names can be.
+/// - Returns: its path, and what `open` returned for it: exclusively, so that a name that is taken is `-EEXIST`.
+func openTemporary(in directory: String, _ open: (_ path: String) -> Int) -> (path: String, opened: Int) {
+    var path = ""
+    var opened = -Int(EEXIST)
+    for _ in 0..<16 where opened == -Int(EEXIST) {
+        let random = String(UInt64.random(in: 0...UInt64.max), radix: 16)
+        path = directory + "/.retort-\(getpid())-\(random).tmp"
+        opened = open(path)
+    }
+    return (path, opened)
 }
 
 /// Swift passes a string to C up to its first NUL, which would name another file than the one checked.

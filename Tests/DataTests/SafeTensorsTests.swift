@@ -195,6 +195,27 @@ import Testing
         #expect(file.tensors[0].fileOffset % 8 == 0)
     }
 
+    @Test func someIntegersOfATensor() throws {
+        let target = try TemporaryFile()
+        let (short, long): ([Int16], [UInt64]) = ([5, -6, 7, 8, -9], [1, 2, 1 << 63, 4])
+        try SafeTensorsWriter.write(
+            path: target.path,
+            tensors: [
+                (.init(name: "short", type: .int16, shape: [5]), short.withUnsafeBytes(Array.init)),
+                (.init(name: "long", type: .uint64, shape: [4]), long.withUnsafeBytes(Array.init)),
+            ])
+        let file = try SafeTensors(path: target.path)
+        #expect(try file.int64s("short", from: 1, count: 3) == [-6, 7, 8])
+        #expect(try file.int64s("short", from: 5, count: 0) == [])
+        #expect(try file.int64s("long", from: 0, count: 2) == [1, 2])
+        let large = error { _ = try file.int64s("long", from: 1, count: 3) }
+        #expect(large?.exit == .badData && large?.why == "element 2 is 9223372036854775808")
+        for (first, count) in [(3, 3), (6, 0), (-1, 2), (0, -1)] {
+            let beyond = error { _ = try file.int64s("short", from: first, count: count) }
+            #expect(beyond?.exit == .internalBug, "\(count) from \(first)")
+        }
+    }
+
     @Test func canReplaceTheFileItReads() throws {
         let target = try TemporaryFile()
         let declaration = SafeTensorsWriter.Declaration(name: "w", type: .float32, shape: [3])

@@ -125,11 +125,11 @@ struct ExampleEncoderTests {
         #expect((0..<3).map { corpus.example($0).seam } == [joined.seam, nil, asked.seam])
         #expect(joined.cut(to: 3, from: .left).seam == .init(shared: 1, prompt: [10]))
         // Encoded by two threads.
-        var builder = CorpusBuilder()
+        let builder = CorpusBuilder()
         for (number, example) in [corpus.example(1), joined].enumerated() {
             var block = CorpusBlock()
             block.add(.example(example, isCut: false), record: number)
-            builder.add(block)
+            try builder.add(block)
         }
         let both = try TokenizedCorpus(builder)
         #expect(both.example(0).seam == nil && both.example(1).seam == joined.seam)

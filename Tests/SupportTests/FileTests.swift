@@ -174,11 +174,11 @@ private final class Fault: Sendable {
         #expect(try InputFile.read(folder.file("link"), limit: 10) == bytes("new"))
     }
 
-    private static func mountTmpfs(_ path: String) -> Bool {
+    static func mountTmpfs(_ path: String) -> Bool {
         mount("tmpfs", path, "tmpfs", 0, "size=64k") == 0
     }
 
-    private static func unmount(_ path: String) {
+    static func unmount(_ path: String) {
         umount2(path, Int32(MNT_DETACH))
     }
 

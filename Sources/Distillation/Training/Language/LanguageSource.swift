@@ -146,20 +146,28 @@ struct LanguageSource: Sendable {
                 "tensor \(name.quoted(limit: 200)) has the shape \(tensor.shape)", at: place,
                 why: "token ids are [rows, tokens], with at least two tokens in a row")
         }
-        let ids = try file.int64s(name)
-        let length = tensor.shape[1]
-        if let wrong = ids.firstIndex(where: { $0 < 0 || $0 > Int64(Int32.max) }) {
-            throw RetortError.badData(
-                "tensor \(name.quoted(limit: 200)) holds \(ids[wrong]), which is no token", at: place,
-                why: "row \(wrong / length), position \(wrong % length)")
+        let (rows, length) = (min(tensor.shape[0], limit ?? .max), tensor.shape[1])
+        // Read a few at a time: all ids of a large file, 8 bytes each, need not fit in memory.
+        let block = max(1, blockIDs / length)
+        var ids: [Int64] = []
+        return try TokenizedCorpus(count: rows) { row in
+            if row % block == 0 {
+                ids = try file.int64s(name, from: row * length, count: min(block, rows - row) * length)
+                if let wrong = ids.firstIndex(where: { $0 < 0 || $0 > Int64(Int32.max) }) {
+                    throw RetortError.badData(
+                        "tensor \(name.quoted(limit: 200)) holds \(ids[wrong]), which is no token", at: place,
+                        why: "row \(row + wrong / length), position \(wrong % length)")
+                }
+            }
+            let start = row % block * length
+            return TokenizedExample(
+                tokens: ids[start..<(start + length)].map(Int32.init),
+                isTarget: [Bool](repeating: true, count: length))
         }
-        return try TokenizedCorpus(
-            (0..<min(tensor.shape[0], limit ?? .max)).map { row in
-                TokenizedExample(
-                    tokens: ids[(row * length)..<((row + 1) * length)].map(Int32.init),
-                    isTarget: [Bool](repeating: true, count: length))
-            })
     }
+
+    /// Ids that are read at once.
+    private static let blockIDs = 1 << 18
 }
 
 /// What training and measuring look at.
@@ -236,20 +244,19 @@ extension LanguageExamples {
 extension TokenizedCorpus {
     /// The same texts in other ids: what is learned of a token is learned of those that it is read as.
     func read(by renumbering: TokenRenumbering, longest: Int) throws -> TokenizedCorpus {
-        try TokenizedCorpus(
-            (0..<count).map { number in
-                let example = example(number)
-                let (tokens, places) = renumbering.read(example.tokens)
-                var isTarget = [Bool](repeating: false, count: tokens.count)
-                // The first token of a text has no predecessor, whatever the other puts in front of it.
-                for (place, isLearned) in example.isTarget.enumerated().dropFirst() where isLearned {
-                    for own in (places[place - 1] + 1)..<max(places[place - 1], places[place]) + 1 {
-                        isTarget[Int(own)] = true
-                    }
+        try TokenizedCorpus(count: count) { number in
+            let example = example(number)
+            let (tokens, places) = renumbering.read(example.tokens)
+            var isTarget = [Bool](repeating: false, count: tokens.count)
+            // The first token of a text has no predecessor, whatever the other puts in front of it.
+            for (place, isLearned) in example.isTarget.enumerated().dropFirst() where isLearned {
+                for own in (places[place - 1] + 1)..<max(places[place - 1], places[place]) + 1 {
+                    isTarget[Int(own)] = true
                 }
-                return TokenizedExample(
-                    tokens: Array(tokens.prefix(longest)), isTarget: Array(isTarget.prefix(longest)))
-            })
+            }
+            return TokenizedExample(
+                tokens: Array(tokens.prefix(longest)), isTarget: Array(isTarget.prefix(longest)))
+        }
     }
 }
 

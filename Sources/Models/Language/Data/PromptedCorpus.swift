@@ -88,14 +88,15 @@ public struct PromptedCorpus: Sendable {
 extension TokenizedCorpus {
     /// Of pairs the first of each.
     fileprivate func betterAnswers() throws -> TokenizedCorpus {
-        try TokenizedCorpus(stride(from: 0, to: count, by: group).map(example))
+        try TokenizedCorpus(count: groups) { example($0 * group) }
     }
 }
 
 extension CorpusBuilder {
     /// Prompts and examples in the order of their records. What was cut or left out is that of the prompts.
     /// - Parameter left: records whose examples are not taken.
-    fileprivate init(_ prompts: CorpusBuilder, with examples: TokenizedCorpus, but left: Set<Int32>) throws {
+    fileprivate convenience init(_ prompts: CorpusBuilder, with examples: TokenizedCorpus, but left: Set<Int32>) throws
+    {
         self.init()
         var all = (0..<examples.count).filter { !left.contains(examples.records[$0]) }.map {
             (record: examples.records[$0], number: $0, corpus: examples)
@@ -105,11 +106,10 @@ extension CorpusBuilder {
             all += (0..<corpus.count).map { (corpus.records[$0], $0, corpus) }
             all.sort { $0.record < $1.record }
         }
-        var block = CorpusBlock()
         for one in all {
-            block.add(.example(one.corpus.example(one.number), isCut: false), record: Int(one.record))
+            try add(.example(one.corpus.example(one.number), isCut: false), record: Int(one.record))
         }
-        add(block)
-        (summary.cut, summary.tooLong) = (prompts.summary.cut, prompts.summary.tooLong)
+        summary.cut = prompts.summary.cut
+        summary.tooLong = prompts.summary.tooLong
     }
 }

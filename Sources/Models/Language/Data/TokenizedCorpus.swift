@@ -3,7 +3,8 @@ import RetortData
 import RetortSupport
 import Synchronization
 
-/// All examples of a source as tokens, in the source's order, in 4 bytes a token. Safe to use from several threads.
+/// All examples of a source as tokens, in the source's order, in 4 bytes a token: in memory up to 64 MiB, more in a file that only this
+/// process sees (`ScratchFile`). Safe to use from several threads.
 public final class TokenizedCorpus: Sendable {
     /// What became of the records.
     public struct Summary: Sendable, Equatable {
@@ -32,8 +33,9 @@ public final class TokenizedCorpus: Sendable {
     public let group: Int
     /// Of each example the number of its record in the source.
     public let records: [Int32]
-    /// Tokens that are learned as they are, others as −1 − token.
-    private let marked: [Int32]
+    /// The largest id of a token.
+    public let largestToken: Int32
+    private let marked: MarkedTokens
     /// Of each example where its tokens begin; one more at the end.
     private let offsets: [Int]
     /// By number, of the few examples that have one.
@@ -46,7 +48,7 @@ public final class TokenizedCorpus: Sendable {
     /// - `threads`: how many encode at once; the result does not depend on it.
     /// - `onProgress`: called now and then with the records done, on the calling thread.
     /// - Throws: `RetortError` 65 for the first record that cannot be read or written as an example, for tokens beyond `vocabulary` and
-    ///   when no example is left; 75 when a signal asked to stop.
+    ///   when no example is left; 73 and 74 when many tokens find no room in the folder of temporary files; 75 when a signal asked to stop.
     public convenience init(
         _ source: some TextRecords, _ encoder: ExampleEncoder, threads: Int = 1,
         onProgress: (_ done: Int) -> Void = { _ in }
@@ -60,28 +62,38 @@ public final class TokenizedCorpus: Sendable {
     /// A corpus of given examples.
     /// - `keepingPrompts`: also those of which nothing is learned.
     /// - `group`: how many of them stay side by side.
-    /// - Throws: `RetortError` 65 when there is none.
+    /// - Throws: `RetortError` 65 when there is none; 73, 74.
     public convenience init(_ examples: [TokenizedExample], keepingPrompts: Bool = false, group: Int = 1) throws {
-        var builder = CorpusBuilder(group: group)
-        var block = CorpusBlock()
-        for (number, example) in examples.enumerated() {
+        try self.init(count: examples.count, keepingPrompts: keepingPrompts, group: group) { examples[$0] }
+    }
+
+    /// A corpus of examples that are made one after the other, so that they are never all in memory.
+    /// - `keepingPrompts`, `group`: as above.
+    /// - `make`: the example of a number, from 0 to `count` − 1.
+    /// - Throws: `RetortError` 65 when there is none; 73, 74; what `make` throws.
+    public convenience init(
+        count: Int, keepingPrompts: Bool = false, group: Int = 1, _ make: (_ number: Int) throws -> TokenizedExample
+    ) throws {
+        let builder = CorpusBuilder(group: group)
+        for number in 0..<count {
+            let example = try make(number)
             let isKept = keepingPrompts || example.targetCount > 0
-            block.add(isKept ? .example(example, isCut: false) : .withoutTarget, record: number)
+            try builder.add(isKept ? .example(example, isCut: false) : .withoutTarget, record: number)
         }
-        builder.add(block)
         try self.init(builder)
     }
 
     /// Two parts of it: each n-th example, the first among them, and the others.
-    /// - Throws: `RetortError` 65 when there are no others.
+    /// - Throws: `RetortError` 65 when there are no others; 73, 74.
     public func parted(every: Int) throws -> (others: TokenizedCorpus, each: TokenizedCorpus) {
         func part(_ isEach: Bool) throws -> TokenizedCorpus {
-            try TokenizedCorpus((0..<count).filter { ($0 % every == 0) == isEach }.map(example))
+            let numbers = (0..<count).filter { ($0 % every == 0) == isEach }
+            return try TokenizedCorpus(count: numbers.count) { example(numbers[$0]) }
         }
         return (try part(false), try part(true))
     }
 
-    /// - Throws: `RetortError` 65 when no example is left.
+    /// - Throws: `RetortError` 65 when no example is left, 74 on a full disk.
     init(_ builder: CorpusBuilder) throws {
         guard builder.records.count > 0 else { throw builder.emptiness }
         guard builder.records.count % builder.group == 0 else {
@@ -90,7 +102,8 @@ public final class TokenizedCorpus: Sendable {
         summary = builder.finishedSummary
         group = builder.group
         records = builder.records
-        marked = builder.marked
+        largestToken = builder.largest
+        marked = try builder.marked.finish()
         offsets = builder.offsets
         seams = builder.seams
     }
@@ -108,20 +121,18 @@ public final class TokenizedCorpus: Sendable {
 
     /// - Parameter number: from 0 to `count` − 1.
     public func example(_ number: Int) -> TokenizedExample {
-        let part = marked[offsets[number]..<offsets[number + 1]]
-        var example = TokenizedExample(tokens: part.map { $0 < 0 ? -1 - $0 : $0 }, isTarget: part.map { $0 >= 0 })
+        var example = withMarked(number) { part in
+            TokenizedExample(tokens: part.map { $0 < 0 ? -1 - $0 : $0 }, isTarget: part.map { $0 >= 0 })
+        }
         example.seam = seams[number]
         return example
     }
-
-    /// The largest id of a token.
-    public var largestToken: Int32 { marked.reduce(0) { max($0, $1 < 0 ? -1 - $1 : $1) } }
 
     /// SHA-256 of tokens and targets: the same for two corpora that train alike. For resumes and caches.
     public var digest: String {
         var hash = ContentHash()
         offsets.withUnsafeBytes { hash.update($0) }
-        marked.withUnsafeBytes { hash.update($0) }
+        marked.withUnsafeBufferPointer { hash.update(UnsafeRawBufferPointer($0)) }
         return hash.hexadecimal
     }
 
@@ -139,6 +150,7 @@ struct CorpusBlock: Sendable {
     fileprivate var lengths: [Int] = []
     fileprivate var records: [Int32] = []
     fileprivate var seams: [Int: TokenizedExample.Seam] = [:]
+    fileprivate var largest: Int32 = 0
     fileprivate var summary = TokenizedCorpus.Summary()
     /// Numbers of records that whoever adds them wants to know.
     var noted: [Int32] = []
@@ -162,6 +174,7 @@ struct CorpusBlock: Sendable {
             if isCut { summary.cut += 1 }
             for (token, isTarget) in zip(example.tokens, example.isTarget) {
                 marked.append(isTarget ? token : -1 - token)
+                largest = max(largest, token)
             }
             seams[lengths.count] = example.seam
             lengths.append(example.count)
@@ -173,8 +186,9 @@ struct CorpusBlock: Sendable {
 }
 
 /// Puts blocks together.
-struct CorpusBuilder {
-    fileprivate var marked: [Int32] = []
+final class CorpusBuilder {
+    fileprivate let marked = MarkedTokensWriter()
+    fileprivate var largest: Int32 = 0
     fileprivate var offsets = [0]
     fileprivate var records: [Int32] = []
     fileprivate var seams: [Int: TokenizedExample.Seam] = [:]
@@ -194,7 +208,8 @@ struct CorpusBuilder {
     ///   - threads: how many encode at once; the result does not depend on it.
     ///   - onProgress: called now and then with the records done, on the calling thread.
     ///   - encode: adds the record of a number to a block.
-    /// - Throws: the first error in the order of the records, whichever thread was first; `RetortError` 75 when a signal asked to stop.
+    /// - Throws: the first error in the order of the records, whichever thread was first; `RetortError` 73 and 74 where tokens go to a file that
+    ///   finds no room; 75 when a signal asked to stop.
     init(
         count: Int, group: Int = 1, threads: Int, onProgress: (_ done: Int) -> Void = { _ in },
         _ encode: @Sendable (_ number: Int, _ block: inout CorpusBlock) throws -> Void
@@ -206,7 +221,7 @@ struct CorpusBuilder {
                 throw RetortError.stopped("stopped while the data were encoded", why: "nothing was trained yet")
             }
             let end = min(start + wave, count)
-            for block in try Self.blocks(start..<end, encode) { add(block) }
+            for block in try Self.blocks(start..<end, encode) { try add(block) }
             onProgress(end)
         }
     }
@@ -230,9 +245,11 @@ struct CorpusBuilder {
         return try blocks.withLock { try $0.compactMap { try $0?.get() } }
     }
 
-    mutating func add(_ block: CorpusBlock) {
+    /// - Throws: `RetortError` 73, 74.
+    func add(_ block: CorpusBlock) throws {
+        try marked.append(block.marked)
         for (number, seam) in block.seams { seams[records.count + number] = seam }
-        marked += block.marked
+        largest = max(largest, block.largest)
         for length in block.lengths { offsets.append(offsets[offsets.count - 1] + length) }
         records += block.records
         summary.records += block.summary.records
@@ -244,11 +261,19 @@ struct CorpusBuilder {
         noted += block.noted
     }
 
+    /// Adds what became of one record.
+    /// - Throws: `RetortError` 73, 74.
+    func add(_ outcome: ExampleEncoder.Outcome, record: Int) throws {
+        var block = CorpusBlock()
+        block.add(outcome, record: record)
+        try add(block)
+    }
+
     var finishedSummary: TokenizedCorpus.Summary {
         var summary = summary
         let lengths = zip(offsets.dropFirst(), offsets).map { $0 - $1 }.sorted()
         summary.examples = records.count
-        summary.tokens = marked.count
+        summary.tokens = offsets[offsets.count - 1]
         summary.medianLength = lengths[(lengths.count - 1) / 2]
         summary.length99 = lengths[(lengths.count * 99 + 99) / 100 - 1]
         summary.longest = lengths[lengths.count - 1]
