@@ -158,7 +158,7 @@ struct SchemeTests {
         arguments: TestBackend.fast)
     func otherArchitectures(_ backend: TestBackend) throws {
         let sample = try ArmSample(backend)
-        let fitnet = "{loss: fitnet, student: [layers.0.hidden], teacher: [layers.0.hidden]}"
+        let fitnet = "{loss: fitnet, alpha: 0.01, student: [layers.0.hidden], teacher: [layers.0.hidden]}"
         func arm(_ scheme: String) throws -> Recipe {
             try ArmSample.recipe(
                 "objective: [{loss: cross-entropy}, {loss: forward-kl}, \(fitnet)], scheme: {kind: mutual, \(scheme)}")
