@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 kernels=${KERNELS:-kernels}
 local_memory_limit=32768 # bytes per kernel, the portable floor
+work_group_limit=256     # work-items, the portable floor
 
 failures=0
 complain() {
@@ -48,7 +49,26 @@ rule() { # pattern, why
     [ -z "$hits" ] || while IFS= read -r hit; do complain "$file:${hit%%:*}: $2: ${hit#*:}"; done <<<"$hits"
 }
 
+# A work-item that has left waits at no barrier: the others wait for ever, or read what is not there yet.
+returns_before_barriers() {
+    local hit
+    while read -r hit; do complain "$file:${hit%% *}: a barrier after the return in line ${hit##* }"; done < <(
+        without_comments "$file" | awk '{
+            line = $0
+            while (match(line, /[{}]|(^|[^A-Za-z0-9_])(return[^A-Za-z0-9_]|barrier *\()/)) {
+                token = substr(line, RSTART, RLENGTH); line = substr(line, RSTART + RLENGTH)
+                if (token == "{") depth++
+                else if (token == "}") { if (depth) depth-- }
+                else if (token ~ /return/) left = NR
+                else if (left) print NR, left
+                if (!depth) left = 0
+            }
+        }'
+    )
+}
+
 for file in "${files[@]}" "$kernels"/*.clh; do
+    returns_before_barriers
     rule '(^|[^A-Za-z0-9_])(double(2|3|4|8|16)?|cl_khr_fp64)([^A-Za-z0-9_]|$)' 'no double: many GPUs have none'
     rule 'sub_group|cl_(khr|intel)_subgroups' 'no sub-groups: not in OpenCL C 1.2'
     rule 'atom(ic)?_[a-z]+ *\(.*(float|as_u?int *\()' 'no float atomics: their order is not fixed, results would differ between runs'
@@ -132,7 +152,7 @@ compile_all() { # name, triple, clang, output flags
                 continue
             fi
             compiled=$((compiled + 1))
-            case "$name $family" in "nvptx64 SIMT"*) check_local_memory "$file" ;; esac
+            case "$name $family" in "nvptx64 SIMT"*) check_local_memory "$file" ;; "spir64 SIMT"*) check_work_groups "$file" ;; esac
         done
     done
     targets="$targets $name"
@@ -148,6 +168,25 @@ check_local_memory() {
         [ "$bytes" -le "$local_memory_limit" ] ||
             complain "$1: kernel $kernel takes $bytes bytes of local memory, more than the portable $local_memory_limit"
     done <"$work/local"
+}
+
+# LLVM IR says by number what a kernel requires: define … @gemm(… !reqd_work_group_size !8 …, and below !8 = !{i32 256, i32 1, i32 1}
+check_work_groups() {
+    local kernel items
+    awk '/^define .*!reqd_work_group_size/ {
+             name = $0; sub(/.*@/, "", name); sub(/\(.*/, "", name)
+             number = $0; sub(/.*!reqd_work_group_size !/, "", number); sub(/ .*/, "", number)
+             wanted[name] = number
+         }
+         /^![0-9]+ = !\{i32 [0-9]+, i32 [0-9]+, i32 [0-9]+\}/ {
+             number = substr($1, 2); sub(/.*\{/, ""); gsub(/i32|[^0-9,]/, ""); items[number] = $0
+         }
+         END { for (name in wanted) if (split(items[wanted[name]], n, ",") == 3) print name, n[1] * n[2] * n[3] }' \
+        "$work/out" >"$work/groups"
+    while read -r kernel items; do
+        [ "$items" -le "$work_group_limit" ] ||
+            complain "$1: kernel $kernel requires work-groups of $items, more than the portable $work_group_limit"
+    done <"$work/groups"
 }
 
 if compiler=$(clang_for nvptx64); then compile_all nvptx64 nvptx64-nvidia-nvcl "$compiler" -S; fi
