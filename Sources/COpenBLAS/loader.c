@@ -120,7 +120,7 @@ const char *copenblas_load_error(void) {
 
 const char *copenblas_core_name(void) { return copenblas_load_error() || !core_name ? "" : core_name(); }
 // 0: none, 1: its own, 2: OpenMP's.
-bool copenblas_has_threads(void) { return !copenblas_load_error() && parallel_kind && parallel_kind() != 0; }
+bool copenblas_has_own_threads(void) { return !copenblas_load_error() && parallel_kind && parallel_kind() == 1; }
 void copenblas_set_threads(int count) {
     if (!copenblas_load_error()) set_threads(count);
 }

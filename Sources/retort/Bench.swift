@@ -80,6 +80,9 @@ struct Bench: ParsableCommand {
         options.againstRead = against.contains(.read)
         options.againstFP32 = against.contains(.fp32)
         options.againstComposed = against.contains(.composed)
+        guard tokenizer == nil && text == nil || options.groups.contains(.tokenizers) && !compareOnly else {
+            throw RetortError.usage("--tokenizer and --text are for the rows of tokenizers, which are left out here")
+        }
         options.tokenizer = tokenizer
         options.text = text
         return options

@@ -30,9 +30,11 @@ struct Validate: ParsableCommand {
     func run() throws {
         let out = TextOutput.standardOutput
         if schema { return out.writeLine(RecipeJSONSchema.json.text(.pretty)) }
-        let others = Array(recipes.dropFirst())
-        let overrides = others.filter { $0.contains("=") }
-        let paths = [recipes[0]] + others.filter { !$0.contains("=") }
+        // A folder may have an equals sign in its name, a key no slash.
+        func isOverride(_ word: String) -> Bool { word.firstIndex(of: "=").map { !word[..<$0].contains("/") } ?? false }
+        let others = recipes.dropFirst()
+        let overrides = others.filter(isOverride)
+        let paths = [recipes[0]] + others.filter { !isOverride($0) }
         let checks = try paths.map { try RecipeCheck($0, overrides: overrides) }
         if json {
             out.writeLine(JSON.object([(key: "recipes", value: .array(checks.map(\.json)))]).text())

@@ -115,7 +115,7 @@ struct LanguageTeacherTests {
         }
     }
 
-    @Test("a teacher on another device teaches the same")
+    @Test("a teacher on another device teaches the same", .enabled(if: TestBackend.hasOpenCL))
     func otherDevice() throws {
         let rig = try Rig(.cpu)
         let far = try TestBackend.vector.device()

@@ -58,7 +58,7 @@ struct WritingMixtureTests {
         }
     }
 
-    @Test("the other may be on another device")
+    @Test("the other may be on another device", .enabled(if: TestBackend.hasOpenCL))
     func elsewhere() throws {
         let (one, near) = (try model(layers: 1, .cpu), try model(layers: 2, .cpu))
         let far = try model(layers: 2, .vector)
@@ -67,7 +67,7 @@ struct WritingMixtureTests {
             try one.generate(Self.prompts, options, mixture: WritingMixture(other, share: 0.5))
         }
         let (here, there) = (try written(near), try written(far))
-        #expect(here == there && here != [[]])
+        #expect(here == there && here.allSatisfy { !$0.isEmpty })
     }
 
     @Test("models of different vocabularies and impossible shares are refused")

@@ -23,8 +23,9 @@ const char *copenblas_better_core(const char *core, int level);
 /// How many threads OpenBLAS uses from now on; it has one when it is loaded.
 void copenblas_set_threads(int count);
 
-/// Whether it was built with threads, so that several may call it at once. False where it is not loaded.
-bool copenblas_has_threads(void);
+/// Whether it has threads of its own (neither none nor OpenMP's): then several may call it at once, and it uses as many as it was told,
+/// whoever calls. False where it is not loaded.
+bool copenblas_has_own_threads(void);
 
 /// C[m, n] = alpha · op(A)[m, k] · op(B)[k, n] + beta · C, row-major, fp32. The library must be loaded.
 void copenblas_sgemm(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha, const float *a, int lda,

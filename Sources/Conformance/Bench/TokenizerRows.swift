@@ -55,13 +55,13 @@ enum TokenizerRows {
         _ = (try time(tokenizer, prose), try time(tokenizer, letter))
         var rounds: [(prose: Double, letter: Double)] = []
         var total = 0.0
-        while rounds.count < BenchTimer.fewestSamples
-            || total < minimumTime * 1e6 && rounds.count < BenchTimer.mostSamples
-        {
+        repeat {
             let round = (prose: try time(tokenizer, prose), letter: try time(tokenizer, letter))
             rounds.append(round)
             total += round.prose + round.letter
-        }
+        } while !StopSignal.isRequested
+            && (rounds.count < BenchTimer.fewestSamples
+                || total < minimumTime * 1e6 && rounds.count < BenchTimer.mostSamples)
         let share = others.share()
         func row(_ kernel: String, _ samples: [Double], isRight: Bool?, _ more: [String: Double]) -> BenchRow {
             let time = Spread(samples)

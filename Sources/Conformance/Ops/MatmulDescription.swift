@@ -223,6 +223,8 @@ private let epilogues: [OpSample] = {
                     m: 36, n: 68, k: 24, transposed: transposed, integers: integers, bias: true, residual: true,
                     padding: 4),
                 MatmulSample(m: 5, n: 9, k: 3, transposed: transposed, batch: [3, 2], integers: integers),
+                // Many, and enough work: each whole to one of several threads.
+                MatmulSample(m: 17, n: 23, k: 19, transposed: transposed, batch: [8, 9], integers: integers),
                 MatmulSample(
                     m: 9, n: 17, k: 33, transposed: transposed, batch: [2, 3], batchA: [1, 3], batchB: [2, 1],
                     integers: integers),

@@ -25,6 +25,8 @@ public protocol Objective: Sendable {
     var takesAllTeachers: Bool { get }
     /// Whether it knows what to do with mixed examples (mixup, CutMix), which have no label of their own.
     var takesMixedExamples: Bool { get }
+    /// Which of its stages a loss is in, where a step computes something else in each: what a plan goes through. Most have one.
+    func stage(_ progress: TrainingProgress) -> Int
     /// What the student does not see of its pictures where the loss counts; nil: nothing is hidden.
     var hiding: PatchMask? { get }
 
@@ -41,6 +43,7 @@ extension Objective {
     public var takesAllTeachers: Bool { false }
     public var takesMixedExamples: Bool { true }
     public var hiding: PatchMask? { nil }
+    public func stage(_ progress: TrainingProgress) -> Int { 0 }
     public func signals(_ models: ModelPair) throws -> SignalRequest { SignalRequest() }
 }
 

@@ -159,11 +159,13 @@ extension ArmSession {
         try current?.stopped(role) ?? RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")")
     }
 
-    /// Which losses count in an epoch, wholly (1), in part (0.5) or not at all (0): what a step needs memory for goes by that.
+    /// Which losses count in an epoch, wholly (1), in part (0.5) or not at all (0), and the stage that each is in: what a step needs memory for
+    /// goes by that.
     private func lossesCounting(in epoch: Int, of epochs: Int) -> [Double] {
-        terms.map { term in
-            let factor = term.ramp.factor(TrainingProgress(epoch: epoch, epochs: epochs))
-            return factor == 0 || factor == 1 ? factor : 0.5
+        let progress = TrainingProgress(epoch: epoch, epochs: epochs)
+        return terms.map { term in
+            let factor = term.ramp.factor(progress)
+            return factor == 0 ? 0 : Double(term.objective.stage(progress)) + (factor == 1 ? 1 : 0.5)
         }
     }
 }

@@ -80,27 +80,37 @@ public final class TrainingRun: RecipeRun {
             try arm.scheme.rehearse(
                 examples.task.seen(by: recipe.studentSees), rows: arm.train.rows ?? examples.train.count)
             let student = try fresh(recipe.student, "student", seeing: recipe.studentSees)
-            let peers = try arm.scheme.peers.map { spec in
-                try spec.map { try fresh($0, "student", seeing: recipe.studentSees) } ?? student
+            func another(_ spec: ModelSpec?) throws -> any Model {
+                try fresh(spec ?? recipe.student, "student", seeing: recipe.studentSees)
             }
+            let peers = try arm.scheme.peers.map(another)
             func build(_ teacher: LocalTeacher?, _ student: any Model, _ peers: [any Model]) throws {
                 let goal = Trainer.Goal(
                     arm.terms, teacher: teacher, name: arm.name, peers: peers, view: recipe.studentSees)
                 _ = try TermBuilder(student, goal: goal, data: data, seed: 0, on: device).build()
             }
-            try build(teacher(of: arm, in: recipe, among: teachers), student, peers)
-            // Peers of another architecture learn from the others as these do from them.
-            for (number, peer) in peers.enumerated() where peer !== student {
-                try build(nil, peer, [student] + peers.enumerated().filter { $0.offset != number }.map(\.element))
+            if peers.isEmpty {
+                try build(teacher(of: arm, in: recipe, among: teachers), student, [])
+            } else {
+                // Peers learn from the others as these do from them.
+                let all = arm.scheme.trainsPeers ? [student] + peers : [student]
+                for learner in all {
+                    let others = ([student] + peers).filter { $0 !== learner }
+                    try build(
+                        arm.scheme.peersShareSteps
+                            ? nil : LocalTeacher(others, seeing: others.map { _ in recipe.studentSees }), learner,
+                        arm.scheme.peersShareSteps ? others : [])
+                }
             }
             if !arm.scheme.keepsTeachers {
                 // Later generations have one like themselves.
-                let former = try fresh(recipe.student, "student", seeing: recipe.studentSees)
-                try build(LocalTeacher(former, seeing: recipe.studentSees), student, peers)
+                try build(LocalTeacher(try another(nil), seeing: recipe.studentSees), student, [])
             }
-            try rehearseSmallestStep(
-                student, arm.train, examples, seeing: recipe.studentSees, who: "the arm \(arm.name)",
-                at: recipe.node["arms"]?[arm.name]?.location, on: device)
+            for model in [student] + peers {
+                try rehearseSmallestStep(
+                    model, arm.train, examples, seeing: recipe.studentSees, who: "the arm \(arm.name)",
+                    at: recipe.node["arms"]?[arm.name]?.location, on: device)
+            }
         }
     }
 

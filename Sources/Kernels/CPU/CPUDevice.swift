@@ -83,10 +83,13 @@ public final class CPUDevice: Sendable {
     ///   - work: m · n · k.
     ///   - multiply: computes a block; called from several threads at once.
     func shareProduct(_ m: Int, _ n: Int, work: Int, _ multiply: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void) {
+        guard !isRehearsal else { return }
+        guard OpenBLAS.isCalledByMany else {
+            // Waking its threads costs more than a small product.
+            return OpenBLAS.alone(threads: work < 1 << 20 ? 1 : threads) { multiply(0..<m, 0..<n) }
+        }
         let work = work / Self.workUnit
-        let grid =
-            work < Self.leastShared || !OpenBLAS.isThreadSafe
-            ? (rows: 1, columns: 1) : Self.grid(m, n, parts: threads)
+        let grid = work < Self.leastShared ? (rows: 1, columns: 1) : Self.grid(m, n, parts: threads)
         func block(_ count: Int, _ index: Int, of parts: Int) -> Range<Int> {
             // Whole vectors and rows of the innermost kernels, so that few are cut.
             func edge(_ index: Int) -> Int { index == parts ? count : (count * index / parts + 4) / 8 * 8 }
@@ -104,10 +107,15 @@ public final class CPUDevice: Sendable {
     /// block reads its rows of A and its columns of B for itself.
     static func grid(_ m: Int, _ n: Int, parts: Int) -> (rows: Int, columns: Int) {
         for count in stride(from: parts, to: 1, by: -1) {
-            let cuts = (1...count).filter { count % $0 == 0 }.map { (rows: $0, columns: count / $0) }.filter {
-                ($0.rows == 1 || m / $0.rows >= 16) && ($0.columns == 1 || n / $0.columns >= 16)
+            var best: (rows: Int, columns: Int)?
+            var shortest = Int.max
+            for rows in 1...count where count % rows == 0 {
+                let columns = count / rows
+                let edges = m / rows + n / columns
+                guard rows == 1 || m / rows >= 16, columns == 1 || n / columns >= 16, edges < shortest else { continue }
+                (best, shortest) = ((rows, columns), edges)
             }
-            if let best = cuts.min(by: { m / $0.rows + n / $0.columns < m / $1.rows + n / $1.columns }) { return best }
+            if let best { return best }
         }
         return (1, 1)
     }

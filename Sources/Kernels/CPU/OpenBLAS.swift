@@ -3,11 +3,25 @@ import Synchronization
 
 /// OpenBLAS itself, without an op around it: what benchmarks compare products with.
 public enum OpenBLAS {
-    /// How many threads its own products take; it has one when it is loaded, and one where the CPU backend cuts products itself.
+    /// How many threads its products take; it has one when it is loaded. Who needs another number holds this while it multiplies.
     private static let threads = Mutex(1)
 
-    /// Whether several threads may multiply at once: a library built without threads has one buffer for all.
-    static let isThreadSafe = copenblas_has_threads()
+    /// Whether the CPU backend may call it from several threads, with one in each. A library built without threads has one buffer for all;
+    /// one built for OpenMP asks OpenMP how many threads it has, whoever calls.
+    static let isCalledByMany = copenblas_has_own_threads()
+
+    /// Runs `multiply` while OpenBLAS has so many threads and nobody else calls it.
+    static func alone(threads wanted: Int, _ multiply: () -> Void) {
+        threads.withLock { threads in
+            if threads != wanted { copenblas_set_threads(Int32(wanted)) }
+            threads = wanted
+            multiply()
+            // Blocks of products cut elsewhere have one thread each.
+            guard isCalledByMany, wanted != 1 else { return }
+            copenblas_set_threads(1)
+            threads = 1
+        }
+    }
 
     /// c[m, n] = a[m, k] · b[k, n], all contiguous matrices of the CPU device, on threads of OpenBLAS's own.
     /// - Throws: `KernelError` of kind `operands`.
@@ -18,11 +32,7 @@ public enum OpenBLAS {
         let (m, n, k) = (Int32(a.shape[0]), Int32(b.shape[1]), Int32(a.shape[1]))
         let (pa, pb, pc): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) =
             (try a.pointer(), try b.pointer(), try c.pointer())
-        threads.withLock { threads in
-            if threads != wanted { copenblas_set_threads(Int32(wanted)) }
-            threads = wanted
-            copenblas_sgemm(false, false, m, n, k, 1, pa, k, pb, n, 0, pc, n)
-        }
+        alone(threads: wanted) { copenblas_sgemm(false, false, m, n, k, 1, pa, k, pb, n, 0, pc, n) }
     }
 
     /// The core type to ask for where OpenBLAS took `core` on a processor of x86-64 level `level` (4: AVX-512, 3: AVX2); nil when it fits.

@@ -20,7 +20,7 @@ extension Matmul {
         let beta: Float = o.c.mode == .accumulate && plain ? 1 : 0
         for batch in MatmulBatch.runs(o) {
             // Whole products go to the threads where there are many.
-            if plain, k > 0, !FewRows.fit(m, la), batch.count >= 4 * device.threads, OpenBLAS.isThreadSafe {
+            if plain, k > 0, !FewRows.fit(m, la), batch.count >= 4 * device.threads, OpenBLAS.isCalledByMany {
                 let (x, y): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) =
                     (try o.a.pointer(), try o.b.pointer())
                 device.parallel(batch.count, work: m * n * k / CPUDevice.workUnit * batch.count) { begin, end in

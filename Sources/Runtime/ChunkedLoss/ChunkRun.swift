@@ -29,8 +29,9 @@ struct ChunkRun {
         x = try head.rows(of: hidden)
         gradients = try ChunkGradients(hidden, head, shape: x.shape, mode)
         let needsUncapped = head.softCap != nil && gradients.areWanted
-        let buffers = 1 + teachers.count(where: \.needsSpace) + (needsUncapped ? 1 : 0)
-        rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * buffers * head.classes, copies: copies)
+        let own = head.classes * (needsUncapped ? 2 : 1)
+        let taught = teachers.reduce(0) { $0 + ($1.needsSpace ? $1.classes : 0) }
+        rowsOfChunk = try chunk.rows(of: x.shape[0], bytesOfRow: 4 * (own + taught), copies: copies)
     }
 
     /// What a loss does with a chunk: logits of student and teachers, rows, and where loss `[rows]` and gradient go; the gradient is the

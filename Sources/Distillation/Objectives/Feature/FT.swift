@@ -33,6 +33,10 @@ public struct FTObjective: SignalObjective {
     }
 
     public var laws: Set<ObjectiveLaw> { [.nonNegative] }
+    /// 1 once the paraphraser is frozen.
+    public func stage(_ progress: TrainingProgress) -> Int {
+        Double(progress.epoch) >= share * Double(progress.epochs) ? 1 : 0
+    }
     public var contract: String {
         "mse(paraphrase(t), t) for \(Float(share).short) of the epochs, then \(alpha.short)·|F(translator(s)) − F(encoder(t))|, "
             + "F = mean over channels of f², length 1, \(choice.contract), mean over rows and positions"
@@ -49,32 +53,30 @@ public struct FTObjective: SignalObjective {
                     ConvChain(
                         name + ".translator", [maps.student.channels, maps.student.channels, code, code], norm: true)
                 )
-            }, alpha: alpha, share: share)
+            }, alpha: alpha, transfers: { stage($0.progress) == 1 })
     }
 
-    private final class Term: ObjectiveTerm {
+    private final class Term: ObjectiveTerm, LastingPart {
         private let pairs: [(pair: SignalPair, paraphraser: Paraphraser, translator: ConvChain)]
         private let alpha: Float
-        private let share: Double
+        private let transfers: (ObjectiveInput) -> Bool
         /// The paraphrasers' weights since they are frozen.
         private var frozen: [(parameter: Parameter, value: Tensor)] = []
 
-        init(_ pairs: [(SignalPair, Paraphraser, ConvChain)], alpha: Float, share: Double) {
+        init(
+            _ pairs: [(SignalPair, Paraphraser, ConvChain)], alpha: Float,
+            transfers: @escaping (ObjectiveInput) -> Bool
+        ) {
             self.pairs = pairs
             self.alpha = alpha
-            self.share = share
+            self.transfers = transfers
         }
 
         var modules: [any Module] { pairs.flatMap { [$0.paraphraser, $0.translator] as [any Module] } }
 
         func loss(_ input: ObjectiveInput) throws -> Tensor {
-            let transfers = Double(input.progress.epoch) >= share * Double(input.progress.epochs)
-            if transfers, frozen.isEmpty {
-                let device = Device(input.student.logits.device)
-                frozen = try pairs.flatMap { pair in
-                    try pair.paraphraser.parameters.map { ($0, try Tensor(view: $0.value, on: device).copied()) }
-                }
-            }
+            let transfers = transfers(input)
+            if transfers, frozen.isEmpty { try freeze(on: Device(input.student.logits.device)) }
             return try Tensor.total(
                 pairs.map { pair, paraphraser, translator in
                     let (student, teacher) = try input.signals(pair)
@@ -84,6 +86,21 @@ public struct FTObjective: SignalObjective {
                     let code = try Autograd.withoutGradients { try paraphraser.encoder(teacher) }
                     return try translator(student).factorDistance(code) * alpha
                 })
+        }
+
+        private func freeze(on device: Device) throws {
+            frozen = try pairs.flatMap { pair in
+                try pair.paraphraser.parameters.map { ($0, try Tensor(view: $0.value, on: device).copied()) }
+            }
+        }
+
+        func describe(_ state: inout TrainingState, as name: String) {
+            state.set(name + ".frozen", .bool(!frozen.isEmpty))
+        }
+
+        /// What it is frozen at are the weights of its modules, which are there already.
+        func resume(_ stored: StoredState, as name: String, on device: ComputeDevice) throws {
+            if try stored.facts.member(name + ".frozen").bool() { try freeze(on: Device(device)) }
         }
 
         /// Momentum and weight decay move weights that have no gradient too.

@@ -45,14 +45,13 @@ public struct LanguageEvaluationData: Sendable {
 
         /// The examples, and in words what they are; of preferences the chosen answers, as a run's table has it.
         func measured() throws -> (TokenizedCorpus, words: String) {
-            if chosen.count > 0, case .preference = try chosen.record(0).content {
-                let corpus = try PromptedCorpus(chosen, encoder, asking: false, threads: 2)
-                if let pairs = corpus.pairs {
-                    return (corpus.asked, "\(pairs.summary.pairWords); the chosen ones are measured")
-                }
+            let corpus = try PromptedCorpus(chosen, encoder, asking: false, threads: 2)
+            if let pairs = corpus.pairs {
+                return (corpus.asked, "\(pairs.summary.pairWords); the chosen ones are measured")
             }
-            let corpus = try TokenizedCorpus(chosen, encoder, threads: 2)
-            return (corpus, corpus.summary.words)
+            // Prompts alone have nothing to measure, which the corpus of answers says.
+            let answered = try corpus.answered ?? TokenizedCorpus(chosen, encoder, threads: 2)
+            return (answered, answered.summary.words)
         }
     }
 

@@ -47,6 +47,7 @@ public struct MutualScheme: Scheme {
     public var trainsPeers: Bool { true }
     public var bringsTeacher: Bool { true }
     public var peers: [ModelSpec?] { (0..<(students - 1)).map { others.indices.contains($0) ? others[$0] : nil } }
+    public var peersShareSteps: Bool { refresh == 1 }
     public var contract: String {
         "\(students) students teach each other"
             + (others.isEmpty

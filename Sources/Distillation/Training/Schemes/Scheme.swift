@@ -14,6 +14,8 @@ public protocol Scheme: Sendable {
     var bringsTeacher: Bool { get }
     /// The teachers that it brings, by their architecture; nil: the student's own.
     var peers: [ModelSpec?] { get }
+    /// Whether these learn in the same steps, each with what the others answer in that step; others answer apart.
+    var peersShareSteps: Bool { get }
     /// Whether the recipe's teachers teach to the end.
     var keepsTeachers: Bool { get }
     /// In one line; "" for the plain one.
@@ -32,6 +34,7 @@ public protocol Scheme: Sendable {
 extension Scheme {
     public var trainsPeers: Bool { false }
     public var peers: [ModelSpec?] { bringsTeacher ? [nil] : [] }
+    public var peersShareSteps: Bool { false }
     public var keepsTeachers: Bool { true }
     public func check(_ arm: Recipe.Arm, recipe: RecipeNode) throws {}
     public func rehearse(_ task: ClassificationTask, rows: Int) throws {}
