@@ -60,11 +60,13 @@ returns_before_barriers() {
     while read -r hit; do complain "$file:${hit%% *}: a barrier after the return in line ${hit##* }"; done < <(
         without_comments "$file" | awk -v waiting="$waiting" '{
             line = $0
-            while (match(line, /[{}]|[A-Za-z_][A-Za-z0-9_]*/)) {
+            while (match(line, /[{};]|[A-Za-z_][A-Za-z0-9_]*/)) {
                 token = substr(line, RSTART, RLENGTH); line = substr(line, RSTART + RLENGTH)
                 if (token == "{") depth++
                 else if (token == "}") { if (depth) depth-- }
-                else if (token == "return") left = NR
+                # What a return calls comes before it.
+                else if (token == "return") leaves = NR
+                else if (token == ";") { if (leaves) left = leaves; leaves = 0 }
                 else if (left && depth && index(waiting, " " token " ")) print NR, left
                 if (!depth) left = 0
             }
