@@ -25,14 +25,15 @@ private struct ArmSample {
                 columnNames: (0..<6).map { "x\($0)" }, classes: Self.classes), on: device)
     }
 
-    static func recipe(_ arm: String, teachers: String = "teacher: {model: {kind: mlp, layers: [6, 9, 3]}}") throws
-        -> Recipe
-    {
+    static func recipe(
+        _ arm: String, teachers: String = "teacher: {model: {kind: mlp, layers: [6, 9, 3]}}",
+        student: String = "[6, 5, 3]"
+    ) throws -> Recipe {
         try Recipe.parse(
             """
             data: {kind: csv, path: none.csv, label: none, test: {every: 5}}
             \(teachers)
-            student: {model: {kind: mlp, layers: [6, 5, 3]}}
+            student: {model: {kind: mlp, layers: \(student)}}
             arms: {arm: {\(arm)}}
             train: {epochs: \(epochs), batch: 16, optimizer: {kind: sgd, lr: 0.1, momentum: 0.9}}
             """, name: "schemes")
@@ -179,6 +180,13 @@ struct SchemeTests {
         #expect(try ArmSample.parameters(trained.session.peers[0]) != ArmSample.parameters(fresh))
         let three = try sample.train(arm("\(others), peers: 3, refresh: 2"))
         #expect(three.session.peers.map(\.parameterCount) == sizes + [6 * 5 + 5 + 5 * 3 + 3])
+
+        // What a peer is looked at for is not what it learns by itself.
+        let crossed = try sample.train(
+            ArmSample.recipe(
+                "objective: [{loss: fitnet, alpha: 0.01, student: [layers.0.hidden], teacher: [layers.1.hidden]}], "
+                    + "scheme: {kind: mutual, \(others)}", student: "[6, 5, 4, 3]"))
+        #expect(crossed.session.steps == 3 * ArmSample.epochs)
 
         let error = thrown(RetortError.self) {
             _ = try arm("others: [{kind: mlp, layers: [6, 8, 3]}, {kind: mlp, layers: [6, 7, 3]}], peers: 2")
