@@ -86,7 +86,7 @@ public final class CPUDevice: Sendable {
         guard !isRehearsal else { return }
         guard OpenBLAS.isCalledByMany else {
             // Waking its threads costs more than a small product.
-            return OpenBLAS.alone(threads: work < 1 << 20 ? 1 : threads) { multiply(0..<m, 0..<n) }
+            return OpenBLAS.alone(threads: work < Self.smallProduct ? 1 : threads) { multiply(0..<m, 0..<n) }
         }
         let work = work / Self.workUnit
         let grid = work < Self.leastShared ? (rows: 1, columns: 1) : Self.grid(m, n, parts: threads)
@@ -120,6 +120,8 @@ public final class CPUDevice: Sendable {
         return (1, 1)
     }
 
+    /// Multiply-adds below which one thread does a product where sharing is not nearly free: about 20 µs of work.
+    static let smallProduct = 1 << 20
     /// Multiply-adds that take as long as an element of a row kernel, about.
     static let workUnit = 16
 

@@ -1,7 +1,7 @@
 internal import COpenBLAS
 import Synchronization
 
-/// OpenBLAS itself, without an op around it: what benchmarks compare products with.
+/// How OpenBLAS is shared: its number of threads, who may call it. And it itself, without an op around it: what benchmarks compare with.
 public enum OpenBLAS {
     /// How many threads its products take; it has one when it is loaded. Who needs another number holds this while it multiplies.
     private static let threads = Mutex(1)

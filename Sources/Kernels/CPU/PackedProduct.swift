@@ -36,28 +36,24 @@ struct PackedProduct {
         let work = first.m * first.n * first.k
         for batch in MatmulBatch.runs(operands) {
             // Whole products go to the threads where there are enough of them, or each is too little to be shared.
-            let isOneEach = batch.count >= device.threads || work < Self.smallProduct
+            let isOneEach = batch.count >= device.threads || work < CPUDevice.smallProduct
             let workers = isOneEach ? 1 : device.threads
             let slot = withUnsafePointer(to: first) { device.table.pointee.gemm_slot(workers, $0) }
             let slots = try device.arena.allocate(4 * slot * device.threads, for: .workspace)
             nonisolated(unsafe) let space = slots.pointer.assumingMemoryBound(to: Float.self)
             if isOneEach {
-                device.parallelParts(batch.count, work: work / Self.workUnit * batch.count) { part, begin, end in
+                device.parallelParts(batch.count, work: work / CPUDevice.workUnit * batch.count) { part, begin, end in
                     for z in begin..<end { share(batch, z, 0..<1, of: 1, space + part * slot, slot, device) }
                 }
             } else {
                 for z in 0..<batch.count {
-                    device.parallel(workers, work: work / Self.workUnit) { begin, end in
+                    device.parallel(workers, work: work / CPUDevice.workUnit) { begin, end in
                         share(batch, z, begin..<end, of: workers, space, slot, device)
                     }
                 }
             }
         }
     }
-
-    /// Multiply-adds below which one thread does a product: about 20 µs of work.
-    private static let smallProduct = 1 << 20
-    private static let workUnit = CPUDevice.workUnit
 
     private func share(
         _ batch: MatmulBatch, _ z: Int, _ range: Range<Int>, of workers: Int, _ slots: UnsafeMutablePointer<Float>,
