@@ -379,6 +379,15 @@ typedef struct {
     void (*rope_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch, const int *ids,
                            const float *cosines, const float *sines, unsigned short *y, ptrdiff_t y_pitch, int heads,
                            int width, int positions, int interleaved, float turn, int accumulate);
+    void (*rope_append_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const int *ids,
+                             const float *cosines, const float *sines, float *queries, ptrdiff_t query_pitch,
+                             float *keys, float *values, ptrdiff_t text_pitch, ptrdiff_t token_pitch, int length,
+                             int heads, int key_heads, int width, int positions, int interleaved);
+    void (*rope_append_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
+                                  const int *ids, const float *cosines, const float *sines, unsigned short *queries,
+                                  ptrdiff_t query_pitch, unsigned short *keys, unsigned short *values,
+                                  ptrdiff_t text_pitch, ptrdiff_t token_pitch, int length, int heads, int key_heads,
+                                  int width, int positions, int interleaved);
 
     // ---- batchnorm.cl: formulas, parts and layouts there --------------------------------------------------------------
 

@@ -237,12 +237,114 @@ private func rotarySample(_ s: RotarySample) -> OpSample {
     }
 }
 
+private struct RotaryAppendSample {
+    let texts: Int
+    /// Tokens of a text.
+    let tokens: Int
+    let heads: Int
+    let keyValueHeads: Int
+    let width: Int
+    var pairing = RotaryEmbedding.Pairing.halves
+    /// Tokens that the cache holds already, and room behind the new ones.
+    var past = 3
+    var left = 2
+    var padding = 0
+    var outside = false
+    /// What all but the table is stored as.
+    var dtype = DType.f32
+    var size = SampleSize.tiny
+
+    var text: String {
+        "\(texts)x\(tokens)x\(heads)/\(keyValueHeads)x\(width)" + (pairing == .interleaved ? " interleaved" : "")
+            + (padding > 0 ? " pitched" : "") + (outside ? " outside" : "") + dtype.sampleText
+    }
+
+    static let all: [RotaryAppendSample] = [DType.f32, .bf16].flatMap { dtype in
+        [
+            RotaryAppendSample(texts: 1, tokens: 1, heads: 1, keyValueHeads: 1, width: 2, past: 0, dtype: dtype),
+            RotaryAppendSample(texts: 0, tokens: 1, heads: 2, keyValueHeads: 1, width: 4, dtype: dtype),
+            RotaryAppendSample(texts: 3, tokens: 1, heads: 6, keyValueHeads: 2, width: 34, padding: 3, dtype: dtype),
+            RotaryAppendSample(texts: 3, tokens: 5, heads: 3, keyValueHeads: 3, width: 10, left: 0, dtype: dtype),
+            RotaryAppendSample(
+                texts: 2, tokens: 7, heads: 4, keyValueHeads: 2, width: 36, pairing: .interleaved, dtype: dtype),
+            RotaryAppendSample(texts: 2, tokens: 2, heads: 2, keyValueHeads: 1, width: 6, outside: true, dtype: dtype),
+            RotaryAppendSample(
+                texts: 7, tokens: 19, heads: 7, keyValueHeads: 1, width: 64, dtype: dtype, size: .small),
+            RotaryAppendSample(
+                texts: 64, tokens: 1, heads: 12, keyValueHeads: 4, width: 64, past: 500, left: 11, dtype: dtype,
+                size: .perf),
+        ]
+    }
+}
+
+/// Turned numbers are two products and their difference, values are copied, and the rest of the cache stays as it was.
+private func rotaryAppendSample(_ s: RotaryAppendSample) -> OpSample {
+    OpSample(s.text, s.size) { random in
+        let (pairs, table, count) = (s.width / 2, 11, s.texts * s.tokens)
+        let (own, shared) = (s.heads * s.width, s.keyValueHeads * s.width)
+        let columns = own + 2 * shared
+        let room = s.past + s.tokens + s.left
+        let x = random.normal(count * columns).held(by: s.dtype)
+        let angles = random.normal(table * pairs, scale: 3)
+        let (cosines, sines) = (angles.map { cos($0) }, angles.map { sin($0) })
+        let oldKeys = random.normal(s.texts * room * shared).held(by: s.dtype)
+        let oldValues = random.normal(s.texts * room * shared).held(by: s.dtype)
+        var positions = (0..<count).map { Int32($0 * 7 % table) }
+        if s.outside { positions[0] = -1 }
+        var c = OpCase()
+        c.input("x", x, [count, columns], .padded(s.padding), as: s.dtype)
+        c.input("positions", ints: positions, [count])
+        c.input("cosines", cosines, [table, pairs])
+        c.input("sines", sines, [table, pairs])
+        c.output("queries", [count, own], .padded(2 * s.padding), dtype: s.dtype)
+        c.result("keys", [s.texts, room, shared], old: oldKeys, as: s.dtype)
+        c.result("values", [s.texts, room, shared], old: oldValues, as: s.dtype)
+        c.run(RotaryAppend(s.pairing, heads: s.heads, keyValueHeads: s.keyValueHeads)) {
+            let new = s.past..<(s.past + s.tokens)
+            return .init(
+                x: $0["x"], positions: $0["positions"], cosines: $0["cosines"], sines: $0["sines"],
+                queries: $0["queries"], keys: $0["keys"].narrowed(1, new), values: $0["values"].narrowed(1, new))
+        }
+        c.reference = {
+            /// Number `i` of token `t`, of the queries and keys.
+            func turned(_ t: Int, _ i: Int) -> Estimate {
+                let (place, start) = (i % s.width, i - i % s.width)
+                let halves = s.pairing == .halves
+                let pair = halves ? place % pairs : place / 2
+                let isFirst = halves ? place < pairs : place % 2 == 0
+                let other = start + place + (isFirst ? 1 : -1) * (halves ? pairs : 1)
+                let position = Int(positions[t])
+                guard (0..<table).contains(position) else { return Estimate(.nan) }
+                let cosine = Double(cosines[position * pairs + pair])
+                let sine = Double(sines[position * pairs + pair]) * (isFirst ? -1 : 1)
+                let (a, b) = (Double(x[t * columns + i]) * cosine, Double(x[t * columns + other]) * sine)
+                return Estimate(a + b, eps * 2 * (abs(a) + abs(b)))
+            }
+            let queries = (0..<count).flatMap { t in (0..<own).map { turned(t, $0) } }
+            var (keys, values) = (oldKeys.map { Estimate(Double($0)) }, oldValues.map { Estimate(Double($0)) })
+            for t in 0..<count {
+                let at = (t / s.tokens * room + s.past + t % s.tokens) * shared
+                for i in 0..<shared {
+                    keys[at + i] = turned(t, own + i)
+                    values[at + i] = Estimate(Double(x[t * columns + own + shared + i]))
+                }
+            }
+            return [
+                "queries": .near(queries).rounded(to: s.dtype), "keys": .near(keys).rounded(to: s.dtype),
+                "values": .near(values).rounded(to: s.dtype),
+            ]
+        }
+        return c
+    }
+}
+
 extension OpDescription {
     static let rmsNorms: [OpDescription] = [
         OpDescription("rms_norm", "RMSNorm", RMSNormSample.shapes.map(forwardSample)),
         OpDescription("rms_norm_backward", "RMSNormBackward", RMSNormSample.backward.map(backwardSample)),
     ]
     static let rotaries: [OpDescription] = [
-        OpDescription("rotary_embedding", "RotaryEmbedding", RotarySample.all.map(rotarySample))
+        OpDescription("rotary_embedding", "RotaryEmbedding", RotarySample.all.map(rotarySample)),
+        OpDescription("rotary_append", "RotaryAppend", RotaryAppendSample.all.map(rotaryAppendSample)),
     ]
 }

@@ -189,37 +189,35 @@ final class DecoderBlock: Module {
     ) throws -> Tensor {
         let c = configuration
         let (rows, tokens) = (x.shape[0], x.shape[1])
-        var (q, k, v) = try projected(before(x), place)
-        if recorder.wantsAny {
-            for (name, signal) in [("queries", q), ("keys", k), ("values", v)] {
-                recorder.keep(SignalNames.path(layer, name), signal)
-            }
-        }
-        if let cache { (k, v) = try cache.extend(layer, keys: k, values: v) }
+        let normed = try before(x)
+        let joined = try recorder.wantsAny ? nil : joined(normed, place, cache, layer)
+        let (q, k, v) = try joined ?? projected(normed, place, cache, layer, &recorder)
         let showing = recorder.wantsAny && recorder.wants(SignalNames.path(layer, "attention"))
         let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
         if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
         let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
         let middle = try output(mixed, plus: x)
-        return try down(activated(after(middle)), plus: middle)
+        return try down(activated(after(middle), isRead: cache != nil), plus: middle)
     }
 
-    /// Queries, keys and values `[rows, tokens, heads, width]`, the first two turned to their positions.
-    private func projected(_ normed: Tensor, _ place: Decoder.Place) throws -> (q: Tensor, k: Tensor, v: Tensor) {
+    /// Queries, and keys and values of all tokens that were read, by one product and one launch behind it; nil where that cannot be.
+    private func joined(_ normed: Tensor, _ place: Decoder.Place, _ cache: KeyValueCache?, _ layer: Int) throws -> (
+        q: Tensor, k: Tensor, v: Tensor
+    )? {
+        guard let cache, queryNorm == nil, let all = try attentionInputs.joined(normed) else { return nil }
+        return try cache.extend(
+            layer, projected: all, place.table, positions: place.positions, heads: configuration.heads,
+            keyValueHeads: configuration.keyValueHeads)
+    }
+
+    /// Queries, keys and values `[rows, tokens, heads, width]`, the first two turned to their positions; keys and values of the cache, where
+    /// there is one.
+    private func projected(
+        _ normed: Tensor, _ place: Decoder.Place, _ cache: KeyValueCache?, _ layer: Int,
+        _ recorder: inout SignalRecorder
+    ) throws -> (q: Tensor, k: Tensor, v: Tensor) {
         let c = configuration
         let (rows, tokens) = (normed.shape[0], normed.shape[1])
-        if queryNorm == nil, let all = try attentionInputs.joined(normed) {
-            let (queries, turning) = (c.heads * c.headWidth, (c.heads + c.keyValueHeads) * c.headWidth)
-            let turned = try all.narrowed(axis: -1, 0..<turning).reshaped([1, turning]).rotated(
-                place.table, positions: place.positions, heads: c.heads + c.keyValueHeads)
-            func heads(_ x: Tensor, _ range: Range<Int>) throws -> Tensor {
-                try x.narrowed(axis: -1, range).reshaped([rows, tokens, range.count / c.headWidth, c.headWidth])
-            }
-            return (
-                try heads(turned, 0..<queries), try heads(turned, queries..<turning),
-                try heads(all, turning..<all.count)
-            )
-        }
         /// `[rows, tokens, heads, width]`, turned to their positions unless they are values.
         func split(_ projected: Tensor, _ heads: Int, _ norm: RMSNormalization?, turns: Bool) throws -> Tensor {
             var y = projected
@@ -230,16 +228,24 @@ final class DecoderBlock: Module {
             }
             return try y.reshaped([rows, tokens, heads, c.headWidth])
         }
-        return (
+        let (q, k, v) = (
             try split(query(normed), c.heads, queryNorm, turns: true),
             try split(key(normed), c.keyValueHeads, keyNorm, turns: true),
             try split(value(normed), c.keyValueHeads, nil, turns: false)
         )
+        if recorder.wantsAny {
+            for (name, signal) in [("queries", q), ("keys", k), ("values", v)] {
+                recorder.keep(SignalNames.path(layer, name), signal)
+            }
+        }
+        guard let (all, values) = try cache?.extend(layer, keys: k, values: v) else { return (q, k, v) }
+        return (q, all, values)
     }
 
     /// silu(gate) · up.
-    private func activated(_ inner: Tensor) throws -> Tensor {
-        guard let both = try feedForwardInputs.joined(inner) else {
+    /// - Parameter isRead: tokens are read, not learned from: a layer that is computed again for its gradients must find the same bits.
+    private func activated(_ inner: Tensor, isRead: Bool) throws -> Tensor {
+        guard isRead, let both = try feedForwardInputs.joined(inner) else {
             return try Tensor.gated(.swiglu, gate: gate(inner), up: up(inner))
         }
         let width = configuration.intermediate

@@ -21,39 +21,85 @@ public final class KeyValueCache {
     /// cache, which grows by doubling.
     /// - Throws: `TensorError` for keys of other rows than before, and for those that need gradients: the cache keeps numbers only.
     func extend(_ layer: Int, keys: Tensor, values: Tensor) throws -> (keys: Tensor, values: Tensor) {
-        guard !keys.needsGradient, !values.needsGradient else {
-            throw TensorError("a cache of keys and values has no gradients: read with it in Autograd.withoutGradients")
-        }
+        guard !keys.needsGradient, !values.needsGradient else { throw Self.hasNoGradients }
         let (keys, values) = (try keys.stored(as: dtype ?? keys.dtype), try values.stored(as: dtype ?? values.dtype))
-        let device = keys.device
+        let place = try self.place(layer, of: keys.shape, keys.dtype, on: keys.device)
+        try run(Copy(), .init(x: keys.view, y: .write(place.newKeys)), on: keys.device)
+        try run(Copy(), .init(x: values.view, y: .write(place.newValues)), on: keys.device)
+        return place.all
+    }
+
+    /// The same of what one projection made of the new tokens, which is turned to its positions on the way.
+    /// - Parameters:
+    ///   - projected: `[rows, tokens, (heads + 2 · keyValueHeads) · headWidth]`: queries, keys and values side by side.
+    ///   - positions: int32 `[rows · tokens]`.
+    /// - Returns: the new tokens' queries `[rows, tokens, heads, headWidth]`, and keys and values of all; nil where the cache stores numbers
+    ///   otherwise than they come.
+    func extend(
+        _ layer: Int, projected: Tensor, _ table: RotaryTable, positions: View, heads: Int, keyValueHeads: Int
+    ) throws -> (q: Tensor, k: Tensor, v: Tensor)? {
+        guard dtype ?? projected.dtype == projected.dtype, projected.view.isContiguous else { return nil }
+        guard !projected.needsGradient else { throw Self.hasNoGradients }
+        let (rows, tokens, device) = (projected.shape[0], projected.shape[1], projected.device)
+        let width = projected.shape[2] / (heads + 2 * keyValueHeads)
+        let place = try self.place(layer, of: [rows, tokens, keyValueHeads, width], projected.dtype, on: device)
+        let queries = try device.empty([rows * tokens, heads * width], projected.dtype)
+        func flat(_ view: View) -> View {
+            View(
+                storage: view.storage, offset: view.offset, shape: [rows, tokens, keyValueHeads * width],
+                strides: [view.strides[0], view.strides[1], 1], dtype: view.dtype)
+        }
+        try run(
+            RotaryAppend(heads: heads, keyValueHeads: keyValueHeads),
+            .init(
+                x: projected.view.reshaped([rows * tokens, projected.shape[2]]), positions: positions,
+                cosines: table.cosines, sines: table.sines, queries: queries, keys: flat(place.newKeys),
+                values: flat(place.newValues)), on: device)
+        let all = place.all
+        return (Tensor(view: queries.reshaped([rows, tokens, heads, width]), on: Device(device)), all.keys, all.values)
+    }
+
+    private static let hasNoGradients = TensorError(
+        "a cache of keys and values has no gradients: read with it in Autograd.withoutGradients")
+
+    /// Where a layer's new keys and values go.
+    private struct Place {
+        let store: (keys: View, values: View)
+        let device: ComputeDevice
+        let old: Int
+        let total: Int
+
+        var newKeys: View { store.keys.narrowed(1, old..<total) }
+        var newValues: View { store.values.narrowed(1, old..<total) }
+        var all: (keys: Tensor, values: Tensor) {
+            func seen(_ view: View) -> Tensor { Tensor(view: view.narrowed(1, 0..<total), on: Device(device)) }
+            return (seen(store.keys), seen(store.values))
+        }
+    }
+
+    /// Makes room for new keys and values, of shape `[rows, tokens, keyValueHeads, headWidth]` each.
+    private func place(_ layer: Int, of shape: Dimensions, _ dtype: DType, on device: ComputeDevice) throws -> Place {
         self.device = device
-        let total = length + keys.shape[1]
-        var store = layers[layer]
-        if let known = store?.keys.shape,
-            [known[0], known[2], known[3]] != [keys.shape[0], keys.shape[2], keys.shape[3]]
-        {
-            throw TensorError("keys \(keys.shape) behind keys \(known) in a cache")
+        let total = length + shape[1]
+        if let known = layers[layer]?.keys.shape, [known[0], known[2], known[3]] != [shape[0], shape[2], shape[3]] {
+            throw TensorError("keys \(shape) behind keys \(known) in a cache")
         }
-        if (store?.keys.shape[1] ?? 0) < total {
-            var room = 64
-            while room < total { room *= 2 }
-            func grown(_ old: View?, _ new: View) throws -> View {
-                let view = try device.empty(
-                    [new.shape[0], room, new.shape[2], new.shape[3]], new.dtype, for: .cache)
-                guard let old, length > 0 else { return view }
-                let places = 0..<length
-                try run(
-                    Copy(), .init(x: old.narrowed(1, places), y: .write(view.narrowed(1, places))), on: device)
-                return view
-            }
-            store = (keys: try grown(store?.keys, keys.view), values: try grown(store?.values, values.view))
-            layers[layer] = store
+        if let store = layers[layer], store.keys.shape[1] >= total {
+            return Place(store: store, device: device, old: length, total: total)
         }
-        func put(_ new: View, _ all: View) throws -> Tensor {
-            try run(Copy(), .init(x: new, y: .write(all.narrowed(1, length..<total))), on: device)
-            return Tensor(view: all.narrowed(1, 0..<total), on: Device(device))
+        var room = 64
+        while room < total { room *= 2 }
+        func grown(_ old: View?) throws -> View {
+            let view = try device.empty([shape[0], room, shape[2], shape[3]], dtype, for: .cache)
+            guard let old, length > 0 else { return view }
+            let places = 0..<length
+            try run(
+                Copy(), .init(x: old.narrowed(1, places), y: .write(view.narrowed(1, places))), on: device)
+            return view
         }
-        return (keys: try put(keys.view, store!.keys), values: try put(values.view, store!.values))
+        let store = (keys: try grown(layers[layer]?.keys), values: try grown(layers[layer]?.values))
+        layers[layer] = store
+        return Place(store: store, device: device, old: length, total: total)
     }
 
     /// Keeps some of the rows, in the order given: texts that are finished are read no further.

@@ -1,7 +1,7 @@
 import RetortKernels
 
-/// Linear layers of one input whose weights lie one behind the other in the arena. For a single row without a tape one product makes the
-/// outputs of all of them: to launch three takes longer than to multiply.
+/// Linear layers of one input whose weights lie one behind the other in the arena. Without a tape one product makes the outputs of all of
+/// them: where rows are few, to launch three takes longer than to multiply.
 public struct LinearGroup {
     private let parts: [Linear]
 
@@ -9,10 +9,10 @@ public struct LinearGroup {
 
     /// The outputs of all parts side by side.
     /// - Parameter x: `[..., inputs]`.
-    /// - Returns: `[..., sum of outputs]`; nil where each part is to make its own: for several rows, on a tape, with adapters, activations or
-    ///   weights that lie apart.
+    /// - Returns: `[..., sum of outputs]`; nil where each part is to make its own: on a tape, with adapters, activations or weights that lie
+    ///   apart.
     public func joined(_ x: Tensor) throws -> Tensor? {
-        guard !Autograd.isRecording, x.count == x.shape.last,
+        guard !Autograd.isRecording,
             parts.allSatisfy({ $0.adapter == nil && $0.activation == .none }),
             let weight = View.stacked(parts.map(\.weight.tensor.view))
         else { return nil }

@@ -72,7 +72,9 @@ extension Tensor {
     /// the result is.
     public static func gated(_ kind: GatedActivation, gate: Tensor, up: Tensor) throws -> Tensor {
         guard gate.shape == up.shape else { throw TensorError("gate \(gate.shape) and up \(up.shape) differ") }
-        let (g, u, device) = (try gate.contiguousView(), try up.contiguousView(), gate.device)
+        /// Rows where they lie, halves of one product among them.
+        func rows(_ x: Tensor) throws -> View { try x.view.rows == nil ? x.contiguousView() : x.view }
+        let (g, u, device) = (try rows(gate), try rows(up), gate.device)
         guard gate.dtype == up.dtype else {
             throw TensorError("gate is \(gate.dtype) and up \(up.dtype); they are stored alike")
         }
