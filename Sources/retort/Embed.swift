@@ -23,6 +23,7 @@ struct Embed: ParsableCommand {
     var normalize: Bool?
     @Option(help: "Texts read at once.")
     var batch = 32
+    @OptionGroup var weights: WeightOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -35,7 +36,8 @@ struct Embed: ParsableCommand {
         var settings = try SentenceSettings(in: model)
         settings.pooling = pooling ?? settings.pooling
         settings.normalizes = normalize ?? settings.normalizes
-        let encoder = try SentenceEncoder(model, settings: settings, on: common.open())
+        let encoder = try SentenceEncoder(
+            model, settings: settings, dtype: weights.dtype.dtype, on: common.open())
         let rows = zip(texts, try encoder.embed(texts, rows: batch)).map(SentenceEncoder.json)
         if common.json {
             TextOutput.standardOutput.writeLine(encoder.json(rows).text())

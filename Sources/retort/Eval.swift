@@ -46,8 +46,9 @@ struct Eval: ParsableCommand {
 
     private func report(_ family: ModelFamily, on device: Device) throws -> EvaluationReport {
         if family != .language {
-            try refuse((answers.generate ? ["--generate"] : []) + weights.given, for: "language models")
+            try refuse(answers.generate ? ["--generate"] : [], for: "language models")
         }
+        if family != .language, family != .encoder { try refuse(weights.given, for: "models of text") }
         if family != .encoder {
             try refuse(masks.masked ? ["--masked"] : [], for: "encoders")
             try refuse(retrieval.retrieval ? ["--retrieval"] : [], for: "encoders")
@@ -87,7 +88,8 @@ struct Eval: ParsableCommand {
             try refuse(options.given.filter { $0 != "--label" }, for: "pictures, tables and language models")
             try refuse(text.givenForLanguage, for: "language models")
             return try evaluate(
-                encoder: model, teacher: teacher, on: text.encoder(data, label: options.label), device: device)
+                encoder: model, teacher: teacher, on: text.encoder(data, label: options.label),
+                dtype: weights.dtype.dtype, device: device)
         }
         guard masks.masked != retrieval.retrieval else {
             throw RetortError.usage("--masked and --retrieval measure different things", help: "give one of them")
@@ -96,11 +98,13 @@ struct Eval: ParsableCommand {
         if masks.masked {
             try refuse(text.givenForNextToken, for: "language models that predict the next token")
             return try evaluate(
-                masked: model, teacher: teacher, on: masks.of(data, text, every: options.testEvery), device: device)
+                masked: model, teacher: teacher, on: masks.of(data, text, every: options.testEvery),
+                dtype: weights.dtype.dtype, device: device)
         }
         try refuse(text.givenForLanguage, for: "language models")
         return try evaluate(
-            retriever: model, teacher: teacher, on: retrieval.of(data, text, every: options.testEvery), device: device)
+            retriever: model, teacher: teacher, on: retrieval.of(data, text, every: options.testEvery),
+            dtype: weights.dtype.dtype, device: device)
     }
 
     /// Refuses flags that this kind of model has no use for: they would be passed over in silence.

@@ -1,4 +1,5 @@
 import Foundation
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -78,6 +79,16 @@ struct EncoderEvaluationTests {
         #expect(again.results.arms[1].seeds[0].metrics["accuracy"] == 0.7)
         #expect(again.results.arms[1].seeds[0].metrics["agreement"] == 1)
         #expect(again.results.arms[1].seeds[0].metrics["kl_to_teacher"] == 0)
+        // With rounded weights it is another model, a little.
+        let texts = LetterEncoder.texts.map { [$0] }
+        let exact = try TextClassifier(place.folder.path, on: device).logits(texts)
+        let rounded = try TextClassifier(place.folder.path, dtype: .bf16, on: device).logits(texts)
+        let size = exact.map(abs).max() ?? 0
+        #expect(exact != rounded && zip(exact, rounded).allSatisfy { abs($0 - $1) < 0.03 * size })
+        let measured = try evaluate(
+            encoder: place.folder.path, teacher: nil, on: EncoderEvaluationData(place.folder.path("rows.jsonl")),
+            dtype: .bf16, device: device)
+        #expect((measured.results.arms[0].seeds[0].metrics["accuracy"] ?? 0) >= 0.5)
     }
 
     @Test("pairs of texts are read as pairs; regression heads are judged by rank")
@@ -115,18 +126,20 @@ struct EncoderEvaluationTests {
         let vectors = try LetterEncoder.texts.map { try encoder.embed([$0])[0] }
         let base = try encoder.embed(["abc"])[0]
         let cosines = vectors.map { SentenceSimilarity.cosine($0, base) }
-        func spearman(_ score: (Double) -> Double) throws -> (Double, Double) {
+        func spearman(_ dtype: DType = .f32, _ score: (Double) -> Double) throws -> (Double, Double) {
             let rows = zip(LetterEncoder.texts, cosines).map { "\($0),abc,\(score($1))\n" }
             try place.folder.write("sentence1,sentence2,score\n" + rows.joined(), to: "rows.csv")
             let metrics = try evaluate(
                 encoder: place.folder.path, teacher: nil, on: EncoderEvaluationData(place.folder.path("rows.csv")),
-                device: device
+                dtype: dtype, device: device
             ).results.arms[0].seeds[0].metrics
             return (try #require(metrics["spearman"]), try #require(metrics["pearson"]))
         }
         // Scores that rise with the cosine: the ranks agree, the numbers only where they are the cosines themselves.
         let same = try spearman { $0 }
         #expect(abs(same.0 - 1) < 1e-9 && abs(same.1 - 1) < 1e-4)
+        let rounded = try spearman(.bf16) { $0 }
+        #expect(rounded.1 > 0.95 && rounded.1 != same.1, "\(rounded) \(same)")
         let bent = try spearman { exp(40 * $0) }
         #expect(abs(bent.0 - 1) < 1e-9 && bent.1 < 0.999)
         #expect(abs(try spearman { -$0 }.0 + 1) < 1e-9)

@@ -52,6 +52,7 @@ struct EncoderResumeTests {
         "a training that goes on from a file is the training bit for bit", arguments: TestBackend.fast,
         [
             "{objective: [{loss: embedding-mse, alpha: 10}]}",
+            "{objective: [{loss: embedding-mse, alpha: 10}], train: {dtype: bf16}}",
             "{objective: [{loss: embedding-cosine}, {loss: rkd, alpha: 0.01, ramp: {kind: linear}}], train: {micro-batch: 3}}",
             "{objective: [{loss: hidden-states, layers: last}], train: {replacement: true, optimizer: {kind: sgd, lr: 0.01, momentum: 0.9}}}",
         ])

@@ -302,18 +302,21 @@ struct PlanTests {
     func encoders(_ backend: TestBackend) throws {
         let short = ["seeds=[0]", "train.steps=12"]
         try compare(SmallEncoders.sentences, short, in: SmallEncoders(backend).folder, backend)
-        for way in ["train.micro-batch=3", "train.activation-checkpointing=true"] {
+        for way in ["train.micro-batch=3", "train.activation-checkpointing=true", "train.dtype=bf16"] {
             try compare(SmallEncoders.sentences, short + [way], in: SmallEncoders(backend).folder, backend)
         }
         try compare(
             RetrievalRunTests.recipe, ["seeds=[0]"], in: RetrievalRunTests.small(backend).folder, backend)
         try compare(EncoderHiddenTests.recipe, short, in: SmallEncoders(backend).folder, backend)
+        try compare(
+            EncoderHiddenTests.recipe, short + ["teacher.dtype=bf16", "train.dtype=bf16"],
+            in: SmallEncoders(backend).folder, backend)
     }
 
     @Test("encoders that guess masked tokens", arguments: TestBackend.fast)
     func masked(_ backend: TestBackend) throws {
         let short = ["seeds=[0]", "train.steps=12", "teacher.train.steps=12"]
-        for way in ["train.batch=8", "train.micro-batch=3", "train.activation-checkpointing=true"] {
+        for way in ["train.batch=8", "train.micro-batch=3", "train.activation-checkpointing=true", "train.dtype=bf16"] {
             try compare(
                 MaskedRunTests.recipe, short + [way], in: MaskedRunTests.small(backend).folder, backend,
                 // How many tokens are masked is drawn in each step.

@@ -45,6 +45,11 @@ struct EmbedTests {
         for (new, old) in [(again[0], rows[1]), (again[2], rows[0])] {
             #expect(zip(new.vector, old.vector).allSatisfy { abs($0 - $1) < 1e-6 })
         }
+        let rounded = try Child.retort([
+            "embed", folder.path, "--text", "ab cd", "--dtype", "bf16", "--device", "cpu",
+        ])
+        let near = try #require(try vectors(rounded).first, "\(rounded.stderr)").vector
+        #expect(near != rows[0].vector && zip(near, rows[0].vector).allSatisfy { abs($0 - $1) < 0.02 })
         let other = try Child.retort([
             "embed", folder.path, "--text", "ef", "--pooling", "max", "--no-normalize", "--json", "--device", "cpu",
         ])
@@ -65,6 +70,7 @@ struct EmbedTests {
         #expect(try exit([folder.path, "--text", "a", "--input", "x"]) == 64)
         #expect(try exit([folder.path, "--text", "a", "--batch", "0"]) == 64)
         #expect(try exit([folder.path, "--text", "a", "--pooling", "sum"]) == 64)
+        #expect(try exit([folder.path, "--text", "a", "--dtype", "f16"]) == 64)
         #expect(try exit(["/nowhere", "--text", "a"]) == 66)
         #expect(try exit([folder.path, "--input", "/nowhere"]) == 66)
         #expect(try exit([Project.golden("models/qwen3"), "--text", "a"]) == 65)

@@ -124,6 +124,8 @@ struct EvalTextTests {
         func exit(_ code: Int32, _ word: String, _ child: Child) {
             #expect(child.exit == code && child.stderr.contains(word) && child.stdout == "", "\(child.stderr)")
         }
+        let rounded = try eval("--data", "rows.csv", "--label", "class", "--dtype", "bf16", "--json")
+        #expect(try rounded.exit == 0 && rows(rounded)[0]["metrics"]?["accuracy"] != nil, "\(rounded.stderr)")
         exit(65, "rows.csv:1:1", try eval("--data", "rows.csv"))
         exit(66, "none.csv", try eval("--data", "none.csv"))
         exit(64, "--format", try eval("--data", "rows.csv", "--format", "text"))
@@ -164,6 +166,8 @@ struct EvalTextTests {
         try exit(
             64, "(a", Self.student, "--data", "bad.jsonl", "--on-bad-line", "skip", "--generate", "--answer", "regex",
             "--pattern", "(a")
+        try folder.write("{\"model_type\": \"mlp\"}", to: "table/config.json")
+        try exit(64, "--dtype", "table", "--data", "text.jsonl", "--dtype", "bf16")
         try folder.write("{\"model_type\": \"unheard\"}", to: "odd/config.json")
         try exit(65, "odd/config.json:1:16", "odd", "--data", "text.jsonl")
         try exit(65, "no tensor", Self.student, "--data", Project.golden("e2e/lm_samples.safetensors"))

@@ -357,6 +357,11 @@ private let reducedPrecision: [OpSample] = {
         samples.append(MatmulSample(m: 4, n: 5, k: 0, transposed: (false, true), bias: true, reduced: reduced))
         samples.append(MatmulSample(m: 0, n: 5, k: 3, transposed: (false, true), reduced: reduced))
     }
+    for transposed in transpositions {
+        // A mean over the tokens of each text.
+        samples.append(
+            MatmulSample(m: 1, n: 37, k: 21, transposed: transposed, batch: [5], reduced: "b", padding: 1))
+    }
     for (m, n, k) in [(1, 65, 33), (3, 130, 16), (4, 66, 5), (1, 1, 1031), (2, 1, 15), (1, 16, 4), (1, 300, 5000)] {
         for transposed in transpositions {
             samples.append(

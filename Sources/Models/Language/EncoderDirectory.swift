@@ -1,16 +1,20 @@
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
 /// An encoder on disk as Hugging Face's library reads and writes it: `config.json` and safetensors.
 public enum EncoderDirectory {
-    /// Reads a directory; weights in one file or in shards; f32, f16 and bf16 become f32. The model is not in training.
+    /// Reads a directory; weights in one file or in shards, of f32, f16 or bf16. The model is not in training.
     /// - `head`: what shall stand on the encoder; nil: what stands on it in the directory. Another one than there begins anew.
     /// - `seed`: draws what is new.
     /// - `trains`: false freezes the model and spares the memory of its gradients.
+    /// - `dtype`: what the matrices of a frozen model are stored as, f32 or bf16, half the memory: other numbers are rounded. It computes in
+    ///   fp32.
     /// - Throws: `RetortError` 66 for missing files, 65 for what is malformed or does not fit.
     public static func load(
-        _ folder: String, head: EncoderHead? = nil, seed: UInt64 = 0, on device: Device, trains: Bool = true
+        _ folder: String, head: EncoderHead? = nil, seed: UInt64 = 0, on device: Device, trains: Bool = true,
+        dtype: DType = .f32
     ) throws -> (model: any EncoderModel, arena: ParameterArena) {
         guard Folder.exists(folder) else {
             throw RetortError.missingInput(
@@ -32,7 +36,7 @@ public enum EncoderDirectory {
             })
         model.setTraining(false)
         let arena = try ModelDirectory.fill(
-            model, with: weights, on: device, seed: weights.leavesSome ? seed : nil, trains: trains)
+            model, with: weights, on: device, seed: weights.leavesSome ? seed : nil, trains: trains, dtype: dtype)
         return (model, arena)
     }
 

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortRuntime
 
 /// Which token stands at each place: a layer with the encoder's activation, a norm, and the embedding once more, or a matrix of its own.
@@ -52,10 +53,10 @@ final class ClassificationHead: Module {
         children = (before.map { [$0] } ?? []) + [dropout, classifier]
     }
 
-    /// text `[rows, hidden]` → `[rows, classes]`.
+    /// text `[rows, hidden]` → `[rows, classes]`, fp32 whatever the text is stored as.
     func callAsFunction(_ text: Tensor, _ recorder: inout SignalRecorder) throws -> Tensor {
         let seen = try before.map { try $0(text) } ?? text
         recorder.keep("pooled", seen)
-        return try classifier(dropout(seen))
+        return try classifier(dropout(seen), storedAs: .f32)
     }
 }

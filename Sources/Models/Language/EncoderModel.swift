@@ -67,9 +67,9 @@ public enum EncoderHead: Sendable, Equatable {
 
 /// What an encoder gives.
 public struct EncoderOutput {
-    /// Of each token, `[rows, tokens, hidden]`; nothing of value at padding.
+    /// Of each token, `[rows, tokens, hidden]`; nothing of value at padding. bf16 in a step of reduced precision, as signals are.
     public let hidden: Tensor
-    /// `[rows, tokens, vocabulary]` of a masked-language head, `[rows, classes]` of a classifier; nil without a head.
+    /// `[rows, tokens, vocabulary]` of a masked-language head, `[rows, classes]` of a classifier, fp32 always; nil without a head.
     public let logits: Tensor?
     /// By path.
     public let signals: [String: Tensor]

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -22,12 +23,13 @@ public final class MaskedLanguageModel: LanguageModel {
     /// Reads a directory; the head begins anew where another stands there.
     /// - `seed`: draws what is new.
     /// - `trains`: false freezes the model and spares the memory of its gradients.
+    /// - `dtype`: what the matrices of a frozen model are stored as, f32 or bf16.
     /// - Throws: as `EncoderDirectory.load`.
-    public static func load(_ folder: String, seed: UInt64 = 0, on device: Device, trains: Bool = true) throws -> (
-        model: MaskedLanguageModel, arena: ParameterArena
-    ) {
+    public static func load(
+        _ folder: String, seed: UInt64 = 0, on device: Device, trains: Bool = true, dtype: DType = .f32
+    ) throws -> (model: MaskedLanguageModel, arena: ParameterArena) {
         let (encoder, arena) = try EncoderDirectory.load(
-            folder, head: .maskedLanguage, seed: seed, on: device, trains: trains)
+            folder, head: .maskedLanguage, seed: seed, on: device, trains: trains, dtype: dtype)
         return (try MaskedLanguageModel(encoder), arena)
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -9,11 +10,15 @@ public struct SentenceEncoder {
     public let settings: SentenceSettings
     public let tokenizer: Tokenizer
 
+    /// A directory's, frozen.
     /// - `settings`: nil: what the directory says.
+    /// - `dtype`: what its matrices are stored as, f32 or bf16; vectors are computed in fp32.
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 where the tokenizer has ids that the model does not know.
-    public init(_ folder: String, settings: SentenceSettings? = nil, on device: Device) throws {
+    public init(_ folder: String, settings: SentenceSettings? = nil, dtype: DType = .f32, on device: Device) throws {
         let settings = try settings ?? SentenceSettings(in: folder)
-        let model = try EncoderDirectory.load(folder, head: EncoderHead.none, on: device).model
+        let model = try EncoderDirectory.load(
+            folder, head: EncoderHead.none, on: device, trains: false, dtype: dtype
+        ).model
         try self.init(model, Tokenizer.load(folder), settings, file: folder)
     }
 
@@ -82,7 +87,7 @@ public struct SentenceSettings: Sendable, Equatable {
         self.length = length
     }
 
-    /// Vectors `[rows, hidden]`, on the tape: a student's are trained through it.
+    /// Vectors `[rows, hidden]`, fp32, on the tape: a student's are trained through it.
     public func embed(_ batch: EncoderBatch, _ model: any EncoderModel) throws -> Tensor {
         try vectors(of: model.forward(batch).hidden, batch.tokens)
     }

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -10,10 +11,12 @@ public struct TextClassifier {
     public let isRegression: Bool
     private let tokenizer: Tokenizer
 
+    /// A directory's, frozen.
+    /// - `dtype`: what its matrices are stored as, f32 or bf16; it computes in fp32.
     /// - Throws: `RetortError` 65 or 66 for the directory; 65 for a model without such a head, or with one that may choose several classes
     ///   at once.
-    public init(_ folder: String, on device: Device) throws {
-        model = try EncoderDirectory.load(folder, on: device).model
+    public init(_ folder: String, dtype: DType = .f32, on device: Device) throws {
+        model = try EncoderDirectory.load(folder, on: device, trains: false, dtype: dtype).model
         let config = JSONCursor(model.json, file: folder + "/config.json")
         guard case .classification(let count) = model.head else {
             throw RetortError.badData("the model has no classification head", at: .init(file: config.file))

@@ -21,11 +21,15 @@ public final class Linear: Adaptable {
     public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
 
     /// - `residual`: `[..., outputs]`, added in the same pass.
-    public func callAsFunction(_ x: Tensor, plus residual: Tensor? = nil) throws -> Tensor {
+    /// - `dtype`: what the result is stored as; nil: as x is.
+    public func callAsFunction(_ x: Tensor, plus residual: Tensor? = nil, storedAs dtype: DType? = nil) throws -> Tensor
+    {
         guard let adapter else {
-            return try x.linear(weight.tensor, bias: bias?.tensor, activation: activation, plus: residual)
+            return try x.linear(
+                weight.tensor, bias: bias?.tensor, activation: activation, plus: residual, storedAs: dtype)
         }
-        return try adapter.product(
+        let y = try adapter.product(
             x, weight: weight.tensor, bias: bias?.tensor, activation: activation, plus: residual)
+        return try dtype.map { try y.stored(as: $0) } ?? y
     }
 }

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -32,20 +33,26 @@ final class AnsweringEncoder {
         }
     }
 
-    /// Texts by their numbers: `[texts, width]` on the tape. Without a head the answer is the vector, which then is the embedding too.
+    /// Texts by their numbers: `[texts, width]` on the tape, fp32 as its signals are. Without a head the answer is the vector, which then is the
+    /// embedding too.
     /// - Parameter paths: signals of the model to keep beside the embedding.
     func answer(_ numbers: [Int32], capturing paths: Set<String> = []) throws -> ModelOutput {
         let batch = try tokens(numbers)
+        // Losses are made of operations on fp32.
+        func shown(_ output: EncoderOutput) throws -> [String: Tensor] {
+            try output.signals.mapValues { try $0.stored(as: .f32) }
+        }
         guard case .classification = head else {
             let output = try model.forward(batch, capturing: paths)
             let vectors = try encoder.settings.vectors(of: output.hidden, batch.tokens)
-            return ModelOutput(logits: vectors, signals: output.signals.merging([Self.embedding: vectors]) { $1 })
+            return ModelOutput(logits: vectors, signals: try shown(output).merging([Self.embedding: vectors]) { $1 })
         }
         let output = try model.forward(batch, capturing: paths.union(["pooled"]))
-        guard let logits = output.logits, let pooled = output.signals["pooled"] else {
+        let signals = try shown(output)
+        guard let logits = output.logits, let pooled = signals["pooled"] else {
             throw RetortError.internalBug("a classifier without logits")
         }
-        return ModelOutput(logits: logits, signals: output.signals.merging([Self.embedding: pooled]) { $1 })
+        return ModelOutput(logits: logits, signals: signals.merging([Self.embedding: pooled]) { $1 })
     }
 
     /// What it answers, on the host: row-major `[texts, width]`, in their order; and the embeddings where they are something else.

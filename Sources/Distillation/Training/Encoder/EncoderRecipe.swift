@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -21,6 +22,10 @@ struct EncoderRecipe: Sendable {
         let train: LanguageTrainSpec?
         /// Whether its vectors are projected onto as many principal components as the student's have numbers.
         let reduces: Bool
+        /// What the matrices of one that is asked as it is are stored as.
+        let dtype: DType
+        /// What its steps, or its weights, are stored in, for the log; nil where all is fp32.
+        var precision: String? { train?.precision ?? dtype.teacherPrecision }
     }
 
     struct Arm: Sendable {
@@ -30,7 +35,8 @@ struct EncoderRecipe: Sendable {
         var needsTeacher: Bool { terms.contains(where: \.needsTeacher) }
         /// The first loss of what models hide; nil without one.
         var inner: EncoderArmTerm? { terms.first(where: \.isInner) }
-        var contract: [String] { terms.map(\.contract) }
+        /// What is minimised, and in which precision, a line each.
+        var contract: [String] { terms.map(\.contract) + [train.precision].compactMap { $0 } }
     }
 
     /// The kinds of tasks. One line here for each.
@@ -85,12 +91,13 @@ struct EncoderRecipe: Sendable {
 
     /// What becomes of a section for one kind of task.
     static func schema(_ type: any EncoderTask.Type) -> RecipeSection {
+        let reading = (type.hasVectors ? EncoderSpec.vectorFields + [reduction] : []) + [LanguageTeacherSpec.storage]
         let teacher = RecipeSection(
             "teacher",
             "An encoder that is there"
                 + (type.aloneObjective == nil ? "." : ", or one that is trained first on what the data say."),
             (type.aloneObjective == nil ? EncoderSpec.fields.filter { $0.key != "model" } : EncoderSpec.fields)
-                + (type.hasVectors ? EncoderSpec.vectorFields + [reduction] : [])
+                + reading
                 + (type.aloneObjective == nil
                     ? []
                     : [
@@ -134,6 +141,13 @@ extension EncoderRecipe.Teacher {
         reduces = node["pca"]?.flag ?? false
         // One from a directory is as it is, unless the recipe says how it is trained further.
         let isTrained = spec.directory == nil || node["train"] != nil
+        dtype = node["dtype"]?.dtype ?? .f32
+        if dtype != .f32, isTrained {
+            throw RetortError.recipe(
+                "a teacher that the run trains is not stored in \(dtype)", at: node["dtype"]?.location,
+                why: "what is trained has fp32 weights",
+                help: "remove `dtype`; `train: {dtype: \(dtype)}` is for its training")
+        }
         train = isTrained ? try LanguageTrainSpec(node["train"], fallback: fallback) : nil
     }
 }

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -57,11 +58,16 @@ final class EncoderRun: RecipeRun {
 
     func run() throws -> RunResults { try directory.finishing(trainAll) }
 
+    /// - Parameters:
+    ///   - trains: false freezes the model and spares the memory of gradients.
+    ///   - dtype: what the matrices of a frozen one are stored as.
     static func make(
-        _ spec: EncoderSpec, _ reader: Reader, _ data: any EncoderData, who: String, seed: UInt64, on device: Device
+        _ spec: EncoderSpec, _ reader: Reader, _ data: any EncoderData, who: String, seed: UInt64,
+        trains: Bool = true, dtype: DType = .f32, on device: Device
     ) throws -> Made {
         let (encoder, arena) = try spec.reader(
-            head: data.head, tokenizer: reader.tokenizer, settings: reader.settings, who: who, seed: seed, on: device)
+            head: data.head, tokenizer: reader.tokenizer, settings: reader.settings, who: who, seed: seed,
+            trains: trains, dtype: dtype, on: device)
         return (AnsweringEncoder(encoder, reader.encodings, head: data.head, on: device), arena)
     }
 
@@ -76,7 +82,10 @@ final class EncoderRun: RecipeRun {
             if spec.train == nil, let folder = spec.spec.directory {
                 try checkHead(of: folder, data, at: spec.spec.location)
             }
-            let taught = try make(spec.spec, teacher, data, who: "teacher", seed: 0, on: device).model
+            let taught = try make(
+                spec.spec, teacher, data, who: "teacher", seed: 0, trains: spec.train != nil, dtype: spec.dtype,
+                on: device
+            ).model
             if spec.reduces, taught.width <= model.width {
                 throw RetortError.recipe(
                     "the teacher's vectors have \(taught.width) numbers, the student's \(model.width)",
@@ -127,7 +136,11 @@ final class EncoderRun: RecipeRun {
         for (who, reader) in [("teacher", teacherReader), ("student", studentReader)] {
             if let reader { try say("\(who): \(words(reader))") }
         }
-        for arm in recipe.arms { for line in arm.contract { try say("\(arm.name): minimise \(line)") } }
+        if let words = recipe.teacher?.precision { try say("teacher: \(words)") }
+        for arm in recipe.arms {
+            for term in arm.terms { try say("\(arm.name): minimise \(term.contract)") }
+            if let words = arm.train.precision { try say("\(arm.name): \(words)") }
+        }
         for seed in recipe.seeds {
             let taught = try teacher(seed)
             if let taught { teacherResults.append(taught.result) }
@@ -185,6 +198,13 @@ final class EncoderRun: RecipeRun {
         try Self.make(spec, reader, data, who: who, seed: seed, on: device)
     }
 
+    /// A teacher that is asked as it is.
+    private func frozen(_ teacher: EncoderRecipe.Teacher, _ reader: Reader) throws -> AnsweringEncoder {
+        try Self.make(
+            teacher.spec, reader, data, who: "teacher", seed: 0, trains: false, dtype: teacher.dtype, on: device
+        ).model
+    }
+
     private func teacher(_ seed: UInt64) throws -> Taught? {
         guard let teacher = recipe.teacher, let reader = teacherReader else { return nil }
         guard let train = teacher.train else {
@@ -193,7 +213,7 @@ final class EncoderRun: RecipeRun {
                 result.seed = seed
                 return Taught(result: result, answers: loaded.answers, model: loaded.model)
             }
-            let (model, _) = try make(teacher.spec, reader, "teacher", seed: 0)
+            let model = try frozen(teacher, reader)
             let result = try measure(model, as: .teacher, seed: seed, trainer: nil, curve: nil, teacher: nil)
             loaded = Taught(result: result, answers: try answers(model, teacher), model: kept(model))
             return loaded
@@ -271,6 +291,7 @@ final class EncoderRun: RecipeRun {
             try training.writeDown()
             throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }
+        arena.dropWorkingCopy()
         try directory.save(result, role: role, projectors: trainer.projectors) { folder in
             try EncoderDirectory.save(model.model, classes: data.classes, to: folder)
             try LanguageModelDirectory.copyTokenizer(from: reader.folder, to: folder)

@@ -1,3 +1,4 @@
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -67,13 +68,18 @@ struct EncoderSpec: Sendable {
     /// Fresh weights, or those of the directory.
     /// - Parameters:
     ///   - head: what shall stand on it; begins anew where the directory has another.
+    ///   - trains: false freezes it and spares the memory of gradients.
+    ///   - dtype: what the matrices of a frozen one are stored as.
     /// - Throws: `RetortError` 65, 66 for files; 78 for sizes that contradict each other.
-    func make(head: EncoderHead, tokenizer: Tokenizer, seed: UInt64, on device: Device) throws -> (
-        model: any EncoderModel, arena: ParameterArena
-    ) {
-        if let directory { return try EncoderDirectory.load(directory, head: head, seed: seed, on: device) }
+    func make(
+        head: EncoderHead, tokenizer: Tokenizer, seed: UInt64, trains: Bool, dtype: DType, on device: Device
+    ) throws -> (model: any EncoderModel, arena: ParameterArena) {
+        if let directory {
+            return try EncoderDirectory.load(
+                directory, head: head, seed: seed, on: device, trains: trains, dtype: dtype)
+        }
         let model = try plan(head: head, tokenizer: tokenizer)
-        return (model, try model.materialize(on: device, seed: seed))
+        return (model, try model.materialize(on: device, seed: seed, trains: trains, dtype: dtype))
     }
 
     /// The model without weights: its sizes.
@@ -96,9 +102,10 @@ struct EncoderSpec: Sendable {
     /// - Throws: as `make`; `RetortError` 78 where the tokenizer has ids that the model does not know.
     func reader(
         head: EncoderHead, tokenizer: Tokenizer, settings: SentenceSettings, who: String, seed: UInt64,
-        on device: Device
+        trains: Bool, dtype: DType, on device: Device
     ) throws -> (encoder: SentenceEncoder, arena: ParameterArena) {
-        let (model, arena) = try make(head: head, tokenizer: tokenizer, seed: seed, on: device)
+        let (model, arena) = try make(
+            head: head, tokenizer: tokenizer, seed: seed, trains: trains, dtype: dtype, on: device)
         guard tokenizer.idLimit <= model.vocabulary else {
             throw RetortError.recipe(
                 "the tokenizer has ids up to \(tokenizer.idLimit - 1), the \(who) \(model.vocabulary) tokens",

@@ -8,6 +8,7 @@ final class EncoderTrainer {
     let student: AnsweringEncoder
     /// What losses train beside the student.
     let projectors: ProjectorSet
+    private let arena: ParameterArena
     private let optimizer: any Optimizer
     private let terms: [(spec: EncoderArmTerm, term: any ObjectiveTerm)]
     /// Those of what models hide, and what they want to see.
@@ -46,6 +47,7 @@ final class EncoderTrainer {
         seed: UInt64
     ) throws {
         self.student = student
+        self.arena = arena
         self.teacher = teacher
         self.liveTeacher = liveTeacher
         self.lesson = lesson
@@ -82,6 +84,7 @@ final class EncoderTrainer {
         }
         schedule = spec.schedule.make(steps: steps, stepsPerEpoch: stepsPerEpoch)
         optimizer = try spec.optimizer.make(arena, clip: spec.clip)
+        if spec.dtype == .bf16 { try arena.keepWorkingCopy() }
         order = EpochOrder(seed: seed)
         progress = TrainingProgress(epochs: epochs)
     }
@@ -149,10 +152,17 @@ final class EncoderTrainer {
         progress.step += 1
     }
 
-    /// Loss and gradient of a batch. Where its texts do not go through the student at once, every part goes forward once without a tape;
+    /// Loss and gradient of a batch.
+    func backward(_ groups: [[Int32]], _ examples: [Int32], lossInto slot: View) throws {
+        guard spec.dtype == .bf16 else { return try accumulate(groups, examples, lossInto: slot) }
+        try arena.refreshWorkingCopy()
+        try student.model.withReducedPrecision { try accumulate(groups, examples, lossInto: slot) }
+    }
+
+    /// The same in the precision that is set. Where its texts do not go through the student at once, every part goes forward once without a tape;
     /// the loss of all answers gives the gradient of each, which the parts' second forward, of the same dropout, hands on (the gradient
     /// cache of Gao et al. 2021, arXiv:2101.06983).
-    func backward(_ groups: [[Int32]], _ examples: [Int32], lossInto slot: View) throws {
+    private func accumulate(_ groups: [[Int32]], _ examples: [Int32], lossInto slot: View) throws {
         let size = spec.microBatch ?? .max
         let parts = groups.flatMap { group in
             stride(from: 0, to: group.count, by: min(size, group.count)).map {

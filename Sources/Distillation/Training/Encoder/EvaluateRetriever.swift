@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -44,10 +45,10 @@ public struct RetrievalEvaluationData: Sendable {
 }
 
 /// `retort eval --retrieval`: an encoder of texts, and optionally its teacher, finds every query's passages among those of all queries. On the test
-/// of the run that made it the numbers are those of the run's table.
+/// of the run that made it the numbers are those of the run's table. `dtype` is what their matrices are stored as, f32 or bf16.
 /// - Throws: `RetortError` 64 for options that do not fit, 65 or 66 for the models or the data, 75 when a signal asked to stop.
 public func evaluate(
-    retriever path: String, teacher: String?, on data: RetrievalEvaluationData, device: Device
+    retriever path: String, teacher: String?, on data: RetrievalEvaluationData, dtype: DType = .f32, device: Device
 ) throws -> EvaluationReport {
     let named: [(String, String?)] = [(Role.teacher, teacher), (Role.student, path)]
     let folders = named.compactMap { role, folder in folder.map { (role, $0) }
@@ -63,7 +64,7 @@ public func evaluate(
     var arms: [ArmResult] = []
     var reference: TeacherAnswers?
     for (role, folder) in folders {
-        let model = try reader(folder, texts, data.length, on: device)
+        let model = try reader(folder, texts, data.length, dtype, on: device)
         var metrics = try test.metrics(model, teacher: reference)
         metrics[.parameters] = Double(model.model.parameterCount)
         metrics[.bytes] = Double(model.model.parameterCount * 4)
@@ -79,10 +80,12 @@ public func evaluate(
     return report
 }
 
-private func reader(_ folder: String, _ texts: TextSet, _ length: Int?, on device: Device) throws -> AnsweringEncoder {
+private func reader(
+    _ folder: String, _ texts: TextSet, _ length: Int?, _ dtype: DType, on device: Device
+) throws -> AnsweringEncoder {
     var settings = try SentenceSettings(in: folder)
     if let length { settings.length = min(length, settings.length ?? length) }
-    let encoder = try SentenceEncoder(folder, settings: settings, on: device)
+    let encoder = try SentenceEncoder(folder, settings: settings, dtype: dtype, on: device)
     return AnsweringEncoder(
         encoder, try texts.encoded(encoder.tokenizer, length: encoder.readLength), head: .none, on: device)
 }

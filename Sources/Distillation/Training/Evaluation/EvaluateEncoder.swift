@@ -1,4 +1,5 @@
 import RetortData
+import RetortKernels
 import RetortModels
 import RetortRuntime
 import RetortSupport
@@ -42,16 +43,16 @@ public struct EncoderEvaluationData: Sendable {
 }
 
 /// `retort eval` of an encoder, and optionally its teacher: a classifier's accuracy, macro-F1 and confusion; how an encoder of sentences, or
-/// a regression head, ranks what people scored.
+/// a regression head, ranks what people scored. `dtype` is what their matrices are stored as, f32 or bf16.
 /// - Throws: `RetortError` 64 for names that do not fit, 65 or 66 for the models or the data, 75 when a signal asked to stop.
 public func evaluate(
-    encoder path: String, teacher: String?, on data: EncoderEvaluationData, device: Device
+    encoder path: String, teacher: String?, on data: EncoderEvaluationData, dtype: DType = .f32, device: Device
 ) throws -> EvaluationReport {
     guard case .classification = try EncoderDirectory.head(of: path) else {
-        return try evaluateSentences(path, teacher, data, device)
+        return try evaluateSentences(path, teacher, data, dtype, device)
     }
-    let student = try TextClassifier(path, on: device)
-    let taught = try teacher.map { try TextClassifier($0, on: device) }
+    let student = try TextClassifier(path, dtype: dtype, on: device)
+    let taught = try teacher.map { try TextClassifier($0, dtype: dtype, on: device) }
     if let taught, taught.classes.count != student.classes.count || taught.isRegression != student.isRegression {
         throw RetortError.badData(
             "teacher and model differ in classes: \(taught.classes.count) and \(student.classes.count)",
@@ -112,7 +113,7 @@ private func regression(
 }
 
 private func evaluateSentences(
-    _ path: String, _ teacher: String?, _ data: EncoderEvaluationData, _ device: Device
+    _ path: String, _ teacher: String?, _ data: EncoderEvaluationData, _ dtype: DType, _ device: Device
 ) throws -> EvaluationReport {
     try data.check(["sentence1", "sentence2", "score"], "an encoder of sentences")
     let folders: [(String, String?)] = [(Role.teacher, teacher), (Role.student, path)]
@@ -120,7 +121,7 @@ private func evaluateSentences(
         try folder.map { folder in
             var settings = try SentenceSettings(in: folder)
             if let length = data.length { settings.length = min(length, settings.length ?? length) }
-            return (role, folder, try SentenceEncoder(folder, settings: settings, on: device))
+            return (role, folder, try SentenceEncoder(folder, settings: settings, dtype: dtype, on: device))
         }
     }
     let rows = try data.read(["sentence1", "sentence2"], "score", "a number") { $0.score }

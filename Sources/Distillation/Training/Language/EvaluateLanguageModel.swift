@@ -16,13 +16,15 @@ public func evaluate(
 }
 
 /// `retort eval --masked` of an encoder with a masked-language head, and optionally its teacher: how well they guess tokens of texts, always the same
-/// ones. On the test data of the run that made them the numbers are those of the run's table.
+/// ones. `dtype` is what their matrices are stored as, f32 or bf16. On the test data of the run that made them the numbers are those of the run's
+/// table.
 /// - Throws: `RetortError` 64 for options that do not fit, 65 or 66 for the models or the data, 75 when a signal asked to stop.
 public func evaluate(
-    masked path: String, teacher teacherPath: String?, on data: MaskedEvaluationData, device: Device
+    masked path: String, teacher teacherPath: String?, on data: MaskedEvaluationData, dtype: DType = .f32,
+    device: Device
 ) throws -> EvaluationReport {
-    let student = try EvaluatedLanguageModel(masked: path, on: device)
-    let teacher = try teacherPath.map { try EvaluatedLanguageModel(masked: $0, on: device) }
+    let student = try EvaluatedLanguageModel(masked: path, dtype: dtype, on: device)
+    let teacher = try teacherPath.map { try EvaluatedLanguageModel(masked: $0, dtype: dtype, on: device) }
     return try report(student, teacher, data.examples([path, teacherPath].compactMap { $0 }), device)
 }
 
@@ -69,7 +71,7 @@ struct EvaluatedLanguageModel {
     }
 
     /// An encoder that guesses masked tokens.
-    init(masked path: String, on device: Device) throws {
+    init(masked path: String, dtype: DType, on device: Device) throws {
         self.path = path
         // A head that begins anew would be measured at guessing blindly.
         guard try EncoderDirectory.head(of: path) == .maskedLanguage else {
@@ -77,7 +79,7 @@ struct EvaluatedLanguageModel {
                 "the model has no masked-language head", at: .init(file: path + "/config.json"),
                 help: "take a directory whose architectures are BertForMaskedLM or DistilBertForMaskedLM")
         }
-        model = try MaskedLanguageModel.load(path, on: device, trains: false).model
+        model = try MaskedLanguageModel.load(path, on: device, trains: false, dtype: dtype).model
     }
 
     private var config: RetortError.Location { .init(file: path + "/config.json") }

@@ -112,7 +112,7 @@ struct LanguageModelSpec: Sendable {
     /// A model from a directory, this one's or one that a run has written, that is not trained.
     /// - Parameters:
     ///   - teaches: whether what it says has to be worth something.
-    ///   - dtype: what its matrices are stored as; an encoder's are f32.
+    ///   - dtype: what its matrices are stored as.
     /// - Throws: `RetortError` 65, 66 for files; 78 for a teacher that has no masked-language head where it needs one.
     func load(_ folder: String, on device: Device, teaches: Bool, dtype: DType = .f32) throws -> any LanguageModel {
         guard isMasked else {
@@ -124,7 +124,7 @@ struct LanguageModelSpec: Sendable {
                 "the teacher has no masked-language head", at: location,
                 help: "take a directory whose architectures are BertForMaskedLM or DistilBertForMaskedLM")
         }
-        return try MaskedLanguageModel.load(folder, on: device, trains: false).model
+        return try MaskedLanguageModel.load(folder, on: device, trains: false, dtype: dtype).model
     }
 
     private func adapt(_ model: any LanguageModel, seed: UInt64, on device: Device) throws -> ParameterArena? {

@@ -36,13 +36,13 @@ struct LanguageRecipe: Sendable {
         let preference: LanguageArmTerm?
         /// Where its losses stand.
         let location: RetortError.Location?
-        /// What is minimised and on which texts, a line each.
+        /// What is minimised, on which texts and in which precision, a line each.
         var contract: [String] { contract(by: \.contract) }
         /// The same where a run knows more of it.
         /// - Parameter term: what a loss minimises, in words.
         func contract(by term: (LanguageArmTerm) -> String) -> [String] {
-            terms.map(term) + (rollouts.map { ["on " + $0.contract] } ?? [])
-                + [scheme.contract].filter { !$0.isEmpty }
+            let further = [scheme.contract].filter { !$0.isEmpty } + [train.precision].compactMap { $0 }
+            return terms.map(term) + (rollouts.map { ["on " + $0.contract] } ?? []) + further
         }
     }
 

@@ -99,10 +99,14 @@ final class LanguageRun: RecipeRun {
                     + "\(try ReadingCoverage(bridge, data.train.asked).words); agreement and divergence are not measured"
             )
         }
+        for teacher in recipe.teachers {
+            if let words = teacher.precision { try say("\(teacher.role): \(words)") }
+        }
         for arm in recipe.arms {
             for term in arm.terms { try say("\(arm.name): minimise \(contract(of: term))") }
             if let rollouts = arm.rollouts { try say("\(arm.name): learn from \(rollouts.contract)") }
             if !arm.scheme.contract.isEmpty { try say("\(arm.name): \(arm.scheme.contract)") }
+            if let words = arm.train.precision { try say("\(arm.name): \(words)") }
         }
         for seed in recipe.seeds {
             let teachers = try recipe.teachers.indices.map { index in

@@ -24,6 +24,8 @@ struct LanguageTeacherSpec: Sendable {
 
     /// The model that teaches; nil where a cache does.
     var live: LanguageModelSpec? { cache == nil ? spec : nil }
+    /// What its steps, or its weights, are stored in, for the log; nil where all is fp32, and where a cache teaches.
+    var precision: String? { cache == nil ? train?.precision ?? dtype.teacherPrecision : nil }
 
     /// - Parameters:
     ///   - recipe: the whole recipe.
@@ -111,9 +113,11 @@ struct LanguageTeacherSpec: Sendable {
             RecipeField(
                 "device", .text, .optional,
                 "where a teacher from a directory computes, as --device names it (default: the student's device)"),
-            RecipeField(
-                "dtype", .dtype, .defaulted("f32"),
-                "what the matrices of a teacher from a directory are stored as: bf16 is half the memory; it computes in fp32"
-            ),
+            storage,
         ])
+
+    /// What a teacher's weights are stored as.
+    static let storage = RecipeField(
+        "dtype", .dtype, .defaulted("f32"),
+        "what the matrices of a teacher from a directory are stored as: bf16 is half the memory; it computes in fp32")
 }

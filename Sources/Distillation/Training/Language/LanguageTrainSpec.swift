@@ -59,6 +59,12 @@ struct LanguageTrainSpec: Sendable {
         let clip = find("clip").number
         self.clip = clip > 0 ? Float(clip) : nil
     }
+
+    /// What steps are stored in, for the log and the report; nil where all is fp32.
+    var precision: String? {
+        dtype == .f32
+            ? nil : "steps in \(dtype): activations and the matrices that are read; sums, gradients and weights in fp32"
+    }
 }
 
 extension RecipeSection {
@@ -67,11 +73,9 @@ extension RecipeSection {
     /// What a teacher or an arm may set for itself.
     static let ownLanguageTrain = languageLength(of: armTrain, flags: .optional, dtype: .optional)
 
-    /// The same for encoders, whose steps are fp32: of those that guess tokens, and of those that have no vocabulary to guess from.
-    static let maskedTrain = languageTrain.without("dtype")
-    static let ownMaskedTrain = ownLanguageTrain.without("dtype")
-    static let encoderTrain = maskedTrain.without("loss-memory")
-    static let ownEncoderTrain = ownMaskedTrain.without("loss-memory")
+    /// The same for encoders that have no vocabulary to guess from.
+    static let encoderTrain = languageTrain.without("loss-memory")
+    static let ownEncoderTrain = ownLanguageTrain.without("loss-memory")
 
     private func without(_ key: String) -> RecipeSection {
         RecipeSection(name, summary, fields.filter { $0.key != key })
@@ -108,6 +112,11 @@ extension RecipeSection {
 extension RecipeType {
     /// What numbers are stored as.
     static let dtype = RecipeType.choice([DType.f32, .bf16].map(\.rawValue))
+}
+
+extension DType {
+    /// What a teacher is whose matrices are stored so, for the log; nil where all is fp32.
+    var teacherPrecision: String? { self == .f32 ? nil : "matrices in \(self), half the memory; it computes in fp32" }
 }
 
 extension RecipeNode {

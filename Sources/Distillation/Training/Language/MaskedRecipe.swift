@@ -8,7 +8,7 @@ extension RecipeSection {
                 "objective", .list(of: .variant(key: "loss", MaskedObjectives.sections), count: 1...16), .optional,
                 "the losses that are added up; needed unless a preset has them"),
             LanguageScheme.field,
-            RecipeField("train", .section(ownMaskedTrain), .optional, "what differs from `train` for this arm"),
+            RecipeField("train", .section(ownLanguageTrain), .optional, "what differs from `train` for this arm"),
         ])
 
     static var masked: RecipeSection {
@@ -16,8 +16,7 @@ extension RecipeSection {
             "teacher", "An encoder with a masked-language head that is there, or one to train with cross entropy.",
             LanguageTeacherSpec.section.fields.compactMap { field in
                 switch field.key {
-                case "cache", "dtype": nil
-                case "train": RecipeField("train", .section(.ownMaskedTrain), field.presence, field.summary)
+                case "cache": nil
                 case "model": RecipeField("model", EncoderSpec.schema, field.presence, field.summary)
                 default: field
                 }
@@ -30,7 +29,7 @@ extension RecipeSection {
         let own: [String: RecipeType] = [
             "data": .variant(key: "kind", [MaskedSource.section]), "teacher": .section(teacher),
             "teachers": .named(.section(teacher)), "student": .section(student),
-            "arms": .named(.section(maskedArm)), "train": .section(maskedTrain),
+            "arms": .named(.section(maskedArm)), "train": .section(languageTrain),
         ]
         let shared = RecipeSection.recipe
         return RecipeSection(

@@ -79,7 +79,9 @@ struct EncoderPlan {
     /// What is there of a teacher while students are trained: what it said, and itself where a loss looks inside it.
     private func teacher(on device: Device) throws -> (answers: TeacherAnswers, model: AnsweringEncoder?)? {
         guard let teacher = recipe.teacher, let reader = reading.teacher else { return nil }
-        let (model, _) = try EncoderRun.make(teacher.spec, reader, reading.data, who: "teacher", seed: seed, on: device)
+        let (model, _) = try EncoderRun.make(
+            teacher.spec, reader, reading.data, who: "teacher", seed: seed, trains: teacher.train != nil,
+            dtype: teacher.dtype, on: device)
         let width =
             teacher.reduces
             ? try recipe.student.plan(head: reading.data.head, tokenizer: reading.student.tokenizer).hidden
@@ -96,7 +98,7 @@ extension EncoderRecipe {
             try EncoderPlan(self, on: device, rates).roles(), seeds: seeds.count, on: device, rates,
             remedy: """
                 Go through a batch in parts (train.micro-batch), make it smaller (train.batch), cut texts (max-length), or compute
-                blocks again in backward (train.activation-checkpointing).
+                blocks again in backward (train.activation-checkpointing), or store what steps read in bf16 (train.dtype).
                 """)
     }
 }
