@@ -159,6 +159,12 @@ struct CrossTokenizerTests {
         let batch = try LanguageBatches(TokenizedCorpus(rows), batch: 2, seed: nil).batch(of: [0, 1])
         let reading = try teacher.reading(batch, .bytes, on: device)
         #expect(reading.groups.count > 8 && reading.groups.contains { $0.student.count > 1 || $0.teacher.count > 1 })
+        // How likely its tokens are does not depend on how many are looked at together.
+        let few = try teacher.reading(batch, .bytes, chunk: .rows(1), on: device)
+        for group in reading.groups where group.teacher.count > 1 {
+            let (one, other) = (few.logProbability(group.teacher), reading.logProbability(group.teacher))
+            #expect(abs(one - other) < 1e-4 && one < 0)
+        }
         // What the teacher says of a place is what it says of that text alone.
         let ids = try two.encode(texts[1]).ids
         let alone = try Autograd.withoutGradients { try model.forward(TokenBatch(ids, rows: 1)).logits.softmax() }

@@ -22,7 +22,7 @@ final class LanguageLoss {
     ///   - teachers: those that losses look at by their names, and perhaps others.
     ///   - name: of the arm: what losses train beside the student is named after it.
     ///   - rows: of one forward pass where a loss looks at a whole batch before its parts; nil: all.
-    ///   - chunk: how many tokens' logits a loss holds at a time.
+    ///   - chunk: how many tokens' logits a loss holds at a time, and what models are asked of texts.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
         _ model: any LanguageModel, _ terms: [LanguageArmTerm], teachers: [LanguageTeacher], name: String,
@@ -41,8 +41,10 @@ final class LanguageLoss {
             let taught = teachers.first { $0.name == term.teachers.first }
             var context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
             context.likelihoods = .init(
-                student: { try $0.inParts(of: rows) { try model.logProbabilities($0, on: device) } },
-                teacher: taught.map { taught in { try $0.inParts(of: rows) { try taught.logProbabilities($0) } } })
+                student: { try $0.inParts(of: rows) { try model.logProbabilities($0, chunk: chunk, on: device) } },
+                teacher: taught.map { taught in
+                    { try $0.inParts(of: rows) { try taught.logProbabilities($0, chunk: chunk) } }
+                })
             return Term(spec: term, loss: try term.objective.term(context))
         }
     }
@@ -264,7 +266,8 @@ final class LanguageLoss {
                 let subject = subject(teacher.name, of: term.spec)
                 guard lessons[subject] == nil else { continue }
                 lessons[subject] = try teacher.lesson(
-                    batch, tokens, subject.reading, classes: classes(of: term.spec), capturing: paths, on: device)
+                    batch, tokens, subject.reading, classes: classes(of: term.spec), capturing: paths, chunk: chunk,
+                    on: device)
             }
         }
         return lessons
