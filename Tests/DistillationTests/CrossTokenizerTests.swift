@@ -21,7 +21,9 @@ struct CrossTokenizerTests {
     private static let teacherLogs: [Float] = (0..<10).map { -0.3 - 0.17 * Float($0) }
     private static let shared: (student: [Int32], teacher: [Int32]) = ([1, 3, 6], [4, 0, 2])
 
-    private func run(_ recipe: String, _ backend: TestBackend) throws -> (
+    private static let means: [Float] = labels.map { $0 >= 0 ? 0.25 : 0 }
+
+    private func run(_ recipe: String, _ backend: TestBackend, shares: [Float] = Self.means) throws -> (
         value: Double, gradient: [Float], head: [Float]
     ) {
         let device = try backend.device()
@@ -41,11 +43,11 @@ struct CrossTokenizerTests {
                         [places.count, Self.others], on: device))
             }, shared: Self.shared)
         let view = try device.compute.view(Self.labels, [Self.places], .i32)
-        let weights = try device.compute.view(Self.labels.map { $0 >= 0 ? Float(0.25) : 0 }, [Self.places])
+        let weights = try device.compute.view(shares, [Self.places])
         let loss = try term.loss(
             LanguageInput(
                 hidden: hidden, head: OutputHead(weight: weight), teachers: [.translated(teacher)], labels: view,
-                targets: Self.labels, weights: weights, weight: 0.25, gradient: .held, rollout: nil, student: [:],
+                targets: Self.labels, weights: weights, shares: shares, gradient: .held, rollout: nil, student: [:],
                 taught: [:], tokens: TokenBatch([Int32](repeating: 0, count: Self.places), rows: 1),
                 tokenWeights: weights, progress: TrainingProgress()))
         try loss.backward()
@@ -56,9 +58,9 @@ struct CrossTokenizerTests {
     private static let weight = Philox(seed: 5, stream: 2).normals(classes * width, deviation: 1)
     private static let logits = Philox(seed: 5, stream: 3).normals(10 * others, deviation: 1.5)
 
-    /// Σ over groups of student's tokens / 4 · distance, of hidden states and head together.
+    /// Σ over groups of what the student's tokens weigh · distance, of hidden states and head together.
     private func reference(
-        _ x: [Double], isLast: Bool, _ temperatures: (Double, Double) = (1, 1),
+        _ x: [Double], isLast: Bool, _ temperatures: (Double, Double) = (1, 1), shares: [Float] = Self.means,
         _ distance: ([Double], [Double]) -> Double
     ) -> Double {
         let (hidden, weight) = (Array(x.prefix(Self.hidden.count)), Array(x.dropFirst(Self.hidden.count)))
@@ -79,7 +81,7 @@ struct CrossTokenizerTests {
                 Self.logits[base.1 * Self.others..<(base.1 + 1) * Self.others].map(Double.init),
                 temperature: temperatures.1
             ).map { $0 * exp(theirs) }
-            return sum + Double(s.count) / 4 * distance(q, p)
+            return sum + s.reduce(0) { $0 + Double(shares[$1]) } * distance(q, p)
         }
     }
 
@@ -104,6 +106,10 @@ struct CrossTokenizerTests {
         let found = try run(
             "{loss: uld, merge: \(merge), temperature: 1.5, teacher-temperature: 2, weight: 0.8}", backend)
         check(found) { x in 0.8 * self.reference(x, isLast: merge == "last", (1.5, 2), Self.sorted) }
+        // As a mean over two sequences of each one's mean would weigh them.
+        let shares: [Float] = [0.125, 0.125, 0.25, 0, 0.5, 0]
+        let other = try run("{loss: uld, merge: \(merge), reduction: sequence-mean}", backend, shares: shares)
+        check(other) { x in self.reference(x, isLast: merge == "last", shares: shares, Self.sorted) }
     }
 
     @Test(
@@ -153,6 +159,12 @@ struct CrossTokenizerTests {
         let batch = try LanguageBatches(TokenizedCorpus(rows), batch: 2, seed: nil).batch(of: [0, 1])
         let reading = try teacher.reading(batch, .bytes, on: device)
         #expect(reading.groups.count > 8 && reading.groups.contains { $0.student.count > 1 || $0.teacher.count > 1 })
+        // How likely its tokens are does not depend on how many are looked at together.
+        let few = try teacher.reading(batch, .bytes, chunk: .rows(1), on: device)
+        for group in reading.groups where group.teacher.count > 1 {
+            let (one, other) = (few.logProbability(group.teacher), reading.logProbability(group.teacher))
+            #expect(abs(one - other) < 1e-4 && one < 0)
+        }
         // What the teacher says of a place is what it says of that text alone.
         let ids = try two.encode(texts[1]).ids
         let alone = try Autograd.withoutGradients { try model.forward(TokenBatch(ids, rows: 1)).logits.softmax() }

@@ -38,7 +38,9 @@ struct DigitsReplayTests {
             // The fixture's own words, so that a changed recipe is noticed here and not as a drift.
             #expect(try json.member("batch_size").int() == spec.batch && json.member("epochs").int() == spec.epochs)
             #expect(try json.member("optimizer").member("lr").double() == spec.optimizer.learningRate)
-            #expect(taught.contract == "0.9·T²·KL(p‖q) + 0.1·CE(labels, q at T=1), T=4, mean over rows")
+            #expect(
+                taught.contract == "0.9·T²·KL(p‖q) + 0.1·CE(labels, q at T=1), T=4, teacher entropy out, mean over rows"
+            )
         }
 
         func losses(_ key: String) throws -> [Double] { try json.member(key).elements().map { try $0.double() } }

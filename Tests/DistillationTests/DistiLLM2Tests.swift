@@ -109,13 +109,13 @@ struct DistiLLM2Tests {
             let taught = try Tensor(
                 Array(logits[places.lowerBound * classes..<places.upperBound * classes]), [places.count, classes],
                 on: device)
-            let weights = try device.compute.view(
-                part.batch.targets.map { $0 >= 0 ? 1 / Float(count) : 0 }, [places.count])
+            let weighed = part.batch.targets.map { $0 >= 0 ? 1 / Float(count) : 0 }
+            let weights = try device.compute.view(weighed, [places.count])
             let loss = try term.loss(
                 LanguageInput(
                     hidden: x, head: head, teachers: [.live(DenseLogits(taught))],
                     labels: device.compute.view(part.batch.targets, [places.count], .i32), targets: part.batch.targets,
-                    weights: weights, weight: 1 / Float(count), gradient: .held, rollout: part.signals, student: [:],
+                    weights: weights, shares: weighed, gradient: .held, rollout: part.signals, student: [:],
                     taught: [:], tokens: TokenBatch(part.batch), tokenWeights: weights, progress: progress))
             value += Double(try loss.item())
             try loss.backward()

@@ -183,7 +183,7 @@ struct HiddenLossTests {
             let input = LanguageInput(
                 hidden: try Tensor([Float](repeating: 0, count: count), [text.rows, text.length, 1], on: device),
                 head: try OutputHead(weight: Tensor([1], [1, 1], on: device)), teachers: [], labels: weights,
-                targets: text.targets, weights: weights, weight: 1, gradient: .held, rollout: nil, student: [:],
+                targets: text.targets, weights: weights, shares: [], gradient: .held, rollout: nil, student: [:],
                 taught: [:], tokens: tokens,
                 tokenWeights: weights, progress: TrainingProgress())
             let sight = try input.sight()

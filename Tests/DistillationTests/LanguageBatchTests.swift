@@ -39,8 +39,10 @@ struct LanguageBatchTests {
     /// in the last bits, which changes one token in a million.
     private static let inParts = [
         "objective: [{loss: hinton, temperature: 2, alpha: 0.5}, {loss: akl}]",
+        "objective: [{loss: hinton, alpha: 0.5, reduction: sequence-mean}, {loss: akl, alpha: 0.1, reduction: batch-mean}]",
         "objective: [{loss: hidden-states, layers: last}, {loss: minilm}]",
         "objective: [{loss: jsd}], rollouts: {kind: student, share: 1, max-new-tokens: 6, prompt-tokens: 3}",
+        "objective: [{loss: sampled-reverse-kl, reduction: sequence-mean}], rollouts: {kind: student, share: 1, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: minillm}], rollouts: {kind: mixed, share: 0.4, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: minillm, clip: 0.05, single-step: 0.5}, {loss: cross-entropy, on: plain}], rollouts: {kind: mixed, share: 0, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: sampled-reverse-kl}], rollouts: {kind: student, share: 1, max-new-tokens: 6, prompt-tokens: 3}",

@@ -139,7 +139,8 @@ struct MaskedLanguageTests {
         }
         #expect(
             terms.map(\.contract) == [
-                "5·T²·KL(p‖q), T=2, mean over all tokens", "2·CE(labels, q), mean over masked tokens",
+                "5·T²·KL(p‖q), T=2, teacher entropy out, mean over all tokens, mask: no padding",
+                "2·CE(labels, q), mean over masked tokens, mask: tokens chosen to be guessed",
                 "1·1 − cos(h_s·W, h_t) at the last block, summed over them, mean over all tokens",
             ])
         func expect(_ terms: [LanguageArmTerm], _ expected: Double, _ what: String) throws {

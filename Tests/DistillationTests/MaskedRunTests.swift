@@ -45,7 +45,8 @@ struct MaskedRunTests {
         let weights = try small.weights("one")
         #expect(try weights == small.weights("two") && weights.count == 8)
         #expect(results.arms.map(\.role) == ["teacher", "student-alone", "student", "inner"])
-        #expect(results.arms[0].contract == ["CE(labels, q), mean over masked tokens"])
+        #expect(
+            results.arms[0].contract == ["CE(labels, q), mean over masked tokens, mask: tokens chosen to be guessed"])
         let entropy = results.arms.map { $0.spread(.crossEntropy)?.mean ?? .nan }
         // Eight letters at the beginning of a word or behind it: 2.8 nats for who knows that and no more.
         #expect(entropy[0] < 2.2 && entropy[1] < 3 && entropy[2] < 3, "\(entropy)")
@@ -58,7 +59,9 @@ struct MaskedRunTests {
         #expect(
             (results.arms[2].spread(.klToTeacher)?.mean ?? 9) < (results.arms[3].spread(.klToTeacher)?.mean ?? 0))
         let log = try String(contentsOfFile: small.folder.path("one/log.txt"), encoding: .utf8)
-        #expect(log.contains("that may be masked") && log.contains("5·T²·KL(p‖q), T=2, mean over all tokens"))
+        #expect(
+            log.contains("that may be masked")
+                && log.contains("5·T²·KL(p‖q), T=2, teacher entropy out, mean over all tokens, mask: no padding"))
         try small.unfinish("two", without: ["student/seed-0", "inner/seed-1"])
         #expect(try facts(small.start("two").run()) == facts(results))
         #expect(try small.weights("two") == weights)

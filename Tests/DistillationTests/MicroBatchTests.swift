@@ -47,6 +47,8 @@ struct MicroBatchTests {
             "[{loss: sp, alpha: 30}]", "[{loss: pkt, alpha: 300}]", "[{loss: dist}]", "[{loss: mlkd}]",
             "[{loss: irg}]", "[{loss: crd, negatives: 20}]", "[{loss: contrastive}]",
             "[{loss: cross-entropy}, {loss: rkd}, {loss: cc, alpha: 1}]",
+            "[{loss: forward-kl, reduction: element-mean}, {loss: logit-mse, alpha: 0.01, reduction: sum}]",
+            "[{loss: cross-entropy, weight: 0.05, reduction: sum}, {loss: sp, alpha: 30}]",
         ], TestBackend.fast)
     func wholeAndParts(_ objective: String, _ backend: TestBackend) throws {
         let whole = try trained(objective, microBatch: nil, backend)
@@ -56,6 +58,19 @@ struct MicroBatchTests {
                 let scale = b.map { Double(abs($0)) }.max() ?? 1
                 expectClose(a, b.map(Double.init), absolute: 2e-5 * max(scale, 1e-3), "\(size) \(index)")
             }
+        }
+    }
+
+    @Test("sum and element-mean are the mean times examples, and over classes")
+    func reductions() throws {
+        // The first step's loss, before anything has moved.
+        func first(_ keys: String, _ microBatch: Int?) throws -> Float {
+            try #require(trained("[{loss: hinton\(keys)}]", microBatch: microBatch, .cpu).last?.first)
+        }
+        for size in [nil, 8] {
+            let mean = try first("", size)
+            let (sum, elements) = (try first(", reduction: sum", size), try first(", reduction: element-mean", size))
+            #expect(abs(sum - 21 * mean) < 1e-5 * sum && abs(elements - mean / 3) < 1e-5 * mean, "\(sum) \(elements)")
         }
     }
 

@@ -28,6 +28,9 @@ struct Setting: Sendable, CustomTestStringConvertible {
             ]
         }
         if keys.contains("t-squared") { settings.append("loss: \(name), alpha: 1, temperature: 3, t-squared: false") }
+        if ["hinton", "forward-kl", "skew-kl"].contains(name) {
+            settings.append("loss: \(name), alpha: 1, temperature: 3, teacher-entropy: true")
+        }
         for mix in ["beta", "lambda"] where keys.contains(mix) {
             settings += ["0", "0.1", "0.9", "1"].map { "loss: \(name), \(mix): \($0)" }
         }
@@ -233,6 +236,12 @@ struct ObjectiveTests {
             Golden(
                 recipe: "loss: skew-reverse-kl, lambda: 0.1", value: 0.69075109,
                 gradient: [-0.19806286, -0.10245513, 0.32732288, -0.02680489]),
+            // The same with the teacher's entropy in the value.
+            Golden(
+                recipe: "loss: forward-kl, teacher-entropy: true", value: 2.10490748, gradient: forwardGradient),
+            Golden(
+                recipe: "loss: skew-kl, lambda: 0.1, teacher-entropy: true", value: 1.82952880,
+                gradient: [-0.27362193, -0.02432661, 0.33497925, -0.03703070]),
             Golden(
                 recipe: "loss: tvd", value: 0.55666819, gradient: [-0.07996457, 0.02441628, 0.06637032, -0.01082203]),
         ]
@@ -308,8 +317,13 @@ struct ObjectiveTests {
     @Test("contracts name direction, T², weights and reduction")
     func contracts() throws {
         func contract(_ recipe: String) throws -> String { try Setting(recipe: recipe).make().contract }
-        #expect(try contract("loss: hinton") == "0.9·T²·KL(p‖q) + 0.1·CE(labels, q at T=1), T=4, mean over rows")
-        #expect(try contract("loss: reverse-kl, t-squared: false").contains("1·KL(q‖p), T=1"))
+        #expect(
+            try contract("loss: hinton")
+                == "0.9·T²·KL(p‖q) + 0.1·CE(labels, q at T=1), T=4, teacher entropy out, mean over rows")
+        #expect(
+            try contract("loss: hinton, alpha: 1, t-squared: false, teacher-entropy: true")
+                == "1·(−Σ p ln(q)), T=4, no T², teacher entropy in, mean over rows")
+        #expect(try contract("loss: reverse-kl, t-squared: false").contains("1·KL(q‖p), T=1, no T²"))
         #expect(try contract("loss: jsd, beta: 0.3").contains("beta = 0.3"))
         for beta in ["0.05", "0.1", "0.95"] {
             #expect(try contract("loss: jsd, beta: \(beta)").contains("shrink with beta"), "\(beta)")

@@ -230,6 +230,23 @@ struct PlanTests {
             seeds: [0]
             """
         try compare(recipe, in: small.folder, backend)
+        try compare(recipe, ["train.loss-memory=1000"], in: small.folder, backend)
+        try checkLogits(recipe, in: small.folder, backend)
+    }
+
+    /// Nobody holds more logits than a recipe's `loss-memory` says, and all of them would be more.
+    private func checkLogits(_ recipe: String, in folder: ScratchFolder, _ backend: TestBackend) throws {
+        let path = try folder.write(recipe, to: "bounded.yaml")
+        func most(_ overrides: [String]) throws -> [String: Int] {
+            let plan = try readRecipe(path, overrides: overrides).plan(on: backend.ownDevice())
+            return Dictionary(uniqueKeysWithValues: plan.roles.map { ($0.name, $0.memory.most[.logits] ?? 0) })
+        }
+        let (free, bounded) = (try most([]), try most(["train.loss-memory=1000"]))
+        for (name, bytes) in bounded {
+            // Memory comes in pieces of some hundred bytes.
+            #expect(bytes > 0 && bytes <= 2048, "\(name) holds \(bytes)")
+            #expect((free[name] ?? 0) > 2048, "\(name) would hold \(free[name] ?? 0)")
+        }
     }
 
     @Test("what was kept of a teacher, and a teacher with its tokens in another order", arguments: TestBackend.fast)
@@ -275,6 +292,7 @@ struct PlanTests {
     func preferences(_ backend: TestBackend) throws {
         let place = try PairPlace()
         try compare(PairPlace.recipe(more: "seeds: [0]"), in: place.folder, backend)
+        try compare(PairPlace.recipe(more: "seeds: [0]"), ["train.loss-memory=64KiB"], in: place.folder, backend)
         try compare(
             PairPlace.recipe(more: "seeds: [0]"), ["train.micro-batch=1", "train.replacement=true"], in: place.folder,
             backend)

@@ -113,7 +113,7 @@ struct PolicyLossTests {
                     LanguageInput(
                         hidden: x, head: OutputHead(weight: matrix), teachers: [.live(DenseLogits(teacher))],
                         labels: device.compute.view(part.batch.targets, [count], .i32), targets: part.batch.targets,
-                        weights: weights, weight: share, gradient: .added, rollout: part.signals, student: [:],
+                        weights: weights, shares: shares, gradient: .added, rollout: part.signals, student: [:],
                         taught: [:], tokens: TokenBatch(part.batch), tokenWeights: weights,
                         progress: TrainingProgress()))
                 value += Double(try loss.item())

@@ -76,7 +76,8 @@ struct SmallTraining {
                     count: rollouts.count, sampling: sampling, ends: ends, models: [model, taught],
                     speakers: [model, taught], tokens: nil, rows: 4),
                 student: model, teacher: teachers[0], data: batches, heldOut: heldOut, batch: arm.train.batch,
-                wantsSignals: arm.terms.contains { $0.objective.needs.wantsSignals }, on: device)
+                chunk: arm.train.chunk, wantsSignals: arm.terms.contains { $0.objective.needs.wantsSignals }, on: device
+            )
         }
         plain = try data.plain?.batches(arm.train.batch, pad: data.pad, seed: 3)
         trainer = try LanguageTrainer(

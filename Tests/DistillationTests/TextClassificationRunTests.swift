@@ -95,6 +95,26 @@ struct TextClassificationRunTests {
         #expect(error?.exit == .recipe && error?.what.contains("another order") == true)
     }
 
+    @Test("sum and element-mean are the mean times texts, and over classes")
+    func reductions() throws {
+        let recipe = Self.recipe.split(separator: "\n").map(String.init).map { line in
+            if line.contains("student-alone:") { return "  mean: {objective: [{loss: forward-kl}]}" }
+            if line.contains("  student:") {
+                return "  sum: {objective: [{loss: forward-kl, reduction: sum}], train: {micro-batch: 3}}"
+            }
+            if line.contains("others:") {
+                return "  elements: {objective: [{loss: forward-kl, reduction: element-mean}]}"
+            }
+            return line.replacing("steps: 60", with: "steps: 2")
+        }.joined(separator: "\n")
+        let losses = try small(.cpu, recipe).losses(
+            "run", ["seeds=[0]", "student.model.dropout=0", "train.steps=1", "train.schedule={kind: constant}"])
+        let values = losses.dropFirst().compactMap(\.first)
+        try #require(values.count == 3 && values[0] > 0)
+        #expect(abs(values[1] - 8 * values[0]) < 1e-4 * values[1], "\(values)")
+        #expect(abs(values[2] - values[0] / 3) < 1e-4 * values[0], "\(values)")
+    }
+
     @Test("pairs of texts; texts read in parts leave the weights as the whole batch does")
     func pairs() throws {
         let small = try small(.cpu)

@@ -18,6 +18,8 @@ public protocol LanguageObjective: Sendable {
     var needs: TextNeed { get }
     /// Whether the teacher's likeliest tokens, the mass of the others and hidden states are enough of it: what a cache keeps.
     var takesCachedTeacher: Bool { get }
+    /// How its tokens may become one number; empty for a loss that has a way of its own.
+    static var reductions: [TokenReduction] { get }
     /// What is minimised, in one line.
     /// - Parameter what: what the mean is taken over: "valid tokens".
     func contract(over what: String) -> String
@@ -114,6 +116,7 @@ extension LanguageObjective {
     public var reading: TokenAlignment? { nil }
     public var needs: TextNeed { .any }
     public var takesCachedTeacher: Bool { !needsTeacher }
+    public static var reductions: [TokenReduction] { [] }
 }
 
 extension PlainLanguageObjective {
@@ -125,7 +128,7 @@ public struct LabelledRows {
     let head: OutputHead
     /// Int32 `[rows · length]`, −100 where nothing is learned.
     let labels: View
-    /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for the others.
+    /// `[rows · length]`: what the loss of each token is multiplied by, 0 for those that are not learned.
     let weights: View
 }
 
@@ -141,10 +144,11 @@ public struct LanguageInput {
     public let labels: View
     /// The same on the host.
     public let targets: [Int32]
-    /// `[rows · length]`: 1 / number of the batch's tokens that are learned, 0 for those that are not learned or not compared.
+    /// `[rows · length]`: what the loss of each token is multiplied by, for a mean over tokens 1 / number of the batch's that are learned; 0 for those
+    /// that are not learned or not compared.
     public let weights: View
-    /// 1 / number of the batch's tokens that are learned.
-    public let weight: Float
+    /// The same on the host, but for those that are not compared.
+    public let shares: [Float]
     /// What hard labels are about where teachers do not know all of the student's tokens: all of these. nil: `head`, `labels` and `weights`.
     public var labelled: LabelledRows?
     /// Where the head's gradient waits for backward.

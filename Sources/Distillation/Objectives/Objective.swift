@@ -29,6 +29,8 @@ public protocol Objective: Sendable {
     func stage(_ progress: TrainingProgress) -> Int
     /// What the student does not see of its pictures where the loss counts; nil: nothing is hidden.
     var hiding: PatchMask? { get }
+    /// Whether its mean over the examples may be another reduction: a loss of each example by itself.
+    static var takesReduction: Bool { get }
 
     /// The signals to keep of both models.
     /// - Throws: `RetortError` 78 when a model cannot show what is asked for.
@@ -43,6 +45,7 @@ extension Objective {
     public var takesAllTeachers: Bool { false }
     public var takesMixedExamples: Bool { true }
     public var hiding: PatchMask? { nil }
+    public static var takesReduction: Bool { false }
     public func stage(_ progress: TrainingProgress) -> Int { 0 }
     public func signals(_ models: ModelPair) throws -> SignalRequest { SignalRequest() }
 }

@@ -45,7 +45,11 @@ public enum ObjectiveRegistry {
 
     /// What may stand under `objective`: each loss's own keys and those that every loss has.
     static var sections: [RecipeSection] {
-        all.map { RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [from, Ramp.field]) }
+        all.map {
+            RecipeSection(
+                $0.section.name, $0.section.summary,
+                $0.section.fields + ($0.takesReduction ? [RowReduction.field] : []) + [from, Ramp.field])
+        }
     }
 
     static let from = RecipeField(
@@ -54,7 +58,10 @@ public enum ObjectiveRegistry {
     /// One entry of an arm's `objective` by itself: "{loss: hinton, temperature: 4}".
     /// - Throws: `RetortError` 78 as for a recipe.
     public static func parse(_ text: String) throws -> any Objective {
-        make(try RecipeReader.readValue(text, .variant(key: "loss", sections)))
+        let recipe = try RecipeReader.readValue(text, .variant(key: "loss", sections))
+        let objective = make(recipe)
+        try DivergenceTerm.checkEntropy(of: objective, recipe)
+        return objective
     }
 
     /// The loss a validated recipe names.

@@ -7,6 +7,8 @@ public protocol RowObjective: LogitObjective, PlainLanguageObjective {}
 
 extension RowObjective {
     public var takesAllTeachers: Bool { false }
+    public static var takesReduction: Bool { true }
+    public static var reductions: [TokenReduction] { TokenReduction.allCases }
     public func contract(over what: String) -> String {
         contract.replacing("mean over rows", with: "mean over \(what)")
     }
@@ -19,21 +21,24 @@ extension RowObjective {
         return try input.hidden.chunkedComposition(
             head: input.head, teachers: teachers, chunk: input.chunk, headGradient: input.gradient
         ) { student, teachers, range in
-            // Of a chunk's rows those that count.
-            let places = range.filter { input.targets[$0] >= 0 }
-            guard !places.isEmpty else { return nil }
-            func counting(_ x: Tensor) throws -> Tensor {
-                guard places.count < range.count else { return x }
-                return try x.gatherRows(places.map { Int32($0 - range.lowerBound) }, shape: [places.count])
-            }
+            // Of a chunk's rows those that count, together where they weigh the same.
+            let counting = Dictionary(grouping: range.filter { input.targets[$0] >= 0 }) { input.shares[$0] }
+            guard !counting.isEmpty else { return nil }
             let device = Device(student.device)
-            let labels = try device.compute.view(places.map { input.targets[$0] }, [places.count], .i32)
-            let taught = try teachers.map { ModelOutput(logits: try counting(Tensor(view: $0, on: device))) }
-            let mean = try loss(
-                ObjectiveInput(
-                    student: ModelOutput(logits: counting(student)), teachers: taught, labels: labels,
-                    progress: input.progress))
-            return try mean * (input.weight * Float(places.count))
+            return try Tensor.total(
+                counting.sorted { $0.value[0] < $1.value[0] }.map { weight, places -> Tensor in
+                    func own(_ x: Tensor) throws -> Tensor {
+                        guard places.count < range.count else { return x }
+                        return try x.gatherRows(places.map { Int32($0 - range.lowerBound) }, shape: [places.count])
+                    }
+                    let labels = try device.compute.view(places.map { input.targets[$0] }, [places.count], .i32)
+                    let taught = try teachers.map { ModelOutput(logits: try own(Tensor(view: $0, on: device))) }
+                    let mean = try loss(
+                        ObjectiveInput(
+                            student: ModelOutput(logits: own(student)), teachers: taught, labels: labels,
+                            progress: input.progress))
+                    return try mean * (weight * Float(places.count))
+                })
         }
     }
 }

@@ -11,6 +11,8 @@ extension TokenObjective {
     public var contract: String { contract(over: "rows") }
     public var takesCachedTeacher: Bool { true }
     public var takesAllTeachers: Bool { false }
+    public static var takesReduction: Bool { true }
+    public static var reductions: [TokenReduction] { TokenReduction.allCases }
 
     public func loss(_ input: LanguageInput) throws -> Tensor {
         let loss = tokenLoss(input.progress)
@@ -67,7 +69,7 @@ extension TokenLoss {
     ///   - teacher: its predictions of the same rows; needed by a divergence. Where only the likeliest classes are known, the others are one
     ///     outcome on both sides.
     ///   - labels: Int32 `[rows]`, −100 where there is none.
-    ///   - weights: `[rows]`: 1 / number of valid rows, 0 for the others.
+    ///   - weights: `[rows]`: what each row's loss is multiplied by, 0 where none counts.
     ///   - gradient: where the head's waits for backward.
     func callAsFunction(
         _ hidden: Tensor, _ head: OutputHead, teacher: TokenTeacher?, labels: View, weights: View,

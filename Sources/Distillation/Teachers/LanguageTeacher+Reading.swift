@@ -6,9 +6,12 @@ extension LanguageTeacher {
     /// Reads a batch in tokens of its own, a text a row.
     /// - Parameters:
     ///   - alignment: which of its tokens are compared with which of the student's.
+    ///   - chunk: how many tokens' logits are held at a time where tokens' probabilities are asked for.
     ///   - device: the student's.
     /// - Throws: `RetortError` 65 for a text that its tokenizer cannot read.
-    func reading(_ batch: LanguageBatch, _ alignment: TokenAlignment, on device: Device) throws -> TranslatedTeacher {
+    func reading(
+        _ batch: LanguageBatch, _ alignment: TokenAlignment, chunk: ChunkSize = .automatic, on device: Device
+    ) throws -> TranslatedTeacher {
         guard case .model(let model, let own) = source, let bridge = tokens.bridge else {
             throw RetortError.internalBug("a teacher without a tokenizer of its own is asked to read")
         }
@@ -45,7 +48,7 @@ extension LanguageTeacher {
             var logs: [Int: Float] = [:]
             if !several.isEmpty {
                 let labels = try own.compute.view(several.map { ids[$0 + 1] }, [several.count], .i32)
-                let values = try rows(several).chunkedLogProbabilities(labels, head: head).values()
+                let values = try rows(several).chunkedLogProbabilities(labels, head: head, chunk: chunk).values()
                 logs = Dictionary(uniqueKeysWithValues: zip(several, values))
             }
             return TranslatedTeacher(

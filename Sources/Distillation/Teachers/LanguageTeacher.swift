@@ -123,13 +123,15 @@ final class LanguageTeacher {
     ///   - alignment: how it is compared where it reads in tokens of its own; nil: token by token.
     ///   - classes: of the student's that are compared; nil: all.
     ///   - paths: signals to keep, or that a cache has kept.
+    ///   - chunk: how many tokens' logits are held at a time where tokens' probabilities are asked for.
     ///   - device: the student's.
     func lesson(
         _ batch: LanguageBatch, _ tokens: TokenBatch, _ alignment: TokenAlignment? = nil,
-        classes: ComparedClasses? = nil, capturing paths: Set<String>, on device: Device
+        classes: ComparedClasses? = nil, capturing paths: Set<String>, chunk: ChunkSize = .automatic,
+        on device: Device
     ) throws -> Lesson {
         if let alignment {
-            let translated = try reading(batch, alignment, on: device)
+            let translated = try reading(batch, alignment, chunk: chunk, on: device)
             return Lesson { _ in .translated(translated) }
         }
         switch source {
@@ -137,7 +139,8 @@ final class LanguageTeacher {
             let kept = try cache.lesson(batch, capturing: paths, on: device)
             return Lesson(kept.signals) { _ in .kept(kept.predictions) }
         case .model(let model, let own):
-            let read = try read(batch, tokens, by: model, on: own, for: device, classes: classes, capturing: paths)
+            let read = try read(
+                batch, tokens, by: model, on: own, for: device, classes: classes, capturing: paths, chunk: chunk)
             return Lesson(read.signals, isRead: read.isRead, likelihood: read.likelihood) {
                 .live(try read.logits($0))
             }
@@ -145,12 +148,17 @@ final class LanguageTeacher {
     }
 
     /// ln p(target) at each place `[rows, length]`, 0 where there is none.
+    /// - Parameters:
+    ///   - classes: p is among so many of the first; nil: among all.
+    ///   - chunk: how many tokens' logits are held at a time.
     /// - Throws: `RetortError` 70 where there is no model.
-    func logProbabilities(_ batch: LanguageBatch, classes: Int? = nil) throws -> [Float] {
+    func logProbabilities(
+        _ batch: LanguageBatch, classes: Int? = nil, chunk: ChunkSize = .automatic
+    ) throws -> [Float] {
         guard case .model(let model, let own) = source else {
             throw RetortError.internalBug("a cache is asked for texts that it does not have")
         }
-        return try model.logProbabilities(batch, classes: classes, on: own)
+        return try model.logProbabilities(batch, classes: classes, chunk: chunk, on: own)
     }
 
     /// What several models predict together, the mean of their probabilities; nil where none is in memory.
@@ -184,7 +192,7 @@ final class LanguageTeacher {
 
     private func read(
         _ batch: LanguageBatch, _ tokens: TokenBatch, by model: any LanguageModel, on own: Device, for device: Device,
-        classes: ComparedClasses?, capturing paths: Set<String> = []
+        classes: ComparedClasses?, capturing paths: Set<String> = [], chunk: ChunkSize = .automatic
     ) throws -> Reading {
         model.setTraining(false)
         let renumbered = try self.tokens.renumbering.map {
@@ -201,7 +209,7 @@ final class LanguageTeacher {
             func likelihood(_ labels: [Int32]) throws -> Tensor {
                 let logs = try Autograd.withoutGradients {
                     try states.last.chunkedLogProbabilities(
-                        own.compute.view(labels, [labels.count], .i32), head: model.head())
+                        own.compute.view(labels, [labels.count], .i32), head: model.head(), chunk: chunk)
                 }
                 return isHere ? logs : try Tensor(logs.values(), logs.shape, on: device)
             }

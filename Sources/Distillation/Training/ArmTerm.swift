@@ -3,6 +3,7 @@ import RetortSupport
 /// One loss of an arm with its factor over the epochs.
 public struct ArmTerm: Sendable {
     public let objective: any Objective
+    public let reduction: RowReduction
     public let ramp: Ramp
     /// Which of the arm's teachers the loss looks at; nil: the only one, or all together.
     public let teacher: Int?
@@ -12,10 +13,11 @@ public struct ArmTerm: Sendable {
     let location: RetortError.Location?
 
     public init(
-        _ objective: any Objective, ramp: Ramp = .constant, teacher: Int? = nil, teacherName: String? = nil,
-        at location: RetortError.Location? = nil
+        _ objective: any Objective, reduction: RowReduction = .mean, ramp: Ramp = .constant, teacher: Int? = nil,
+        teacherName: String? = nil, at location: RetortError.Location? = nil
     ) {
         self.objective = objective
+        self.reduction = reduction
         self.ramp = ramp
         self.teacher = teacher
         self.teacherName = teacherName
@@ -24,6 +26,6 @@ public struct ArmTerm: Sendable {
 
     /// What is minimised, in one line.
     public var contract: String {
-        objective.contract + (teacherName.map { ", teacher \($0)" } ?? "") + ramp.contract
+        reduction.stated(in: objective.contract) + (teacherName.map { ", teacher \($0)" } ?? "") + ramp.contract
     }
 }

@@ -234,8 +234,13 @@ public final class Trainer {
     }
 
     /// The sum of the losses that count in this epoch; of those that span the batch, or of the others, when asked.
-    /// - Parameter share: of the batch's rows that the input holds.
-    private func totalLoss(_ input: ObjectiveInput, share: Float = 1, spanning: Bool? = nil) throws -> Tensor {
+    /// - Parameters:
+    ///   - share: of the batch's rows that the input holds.
+    ///   - rows: of the batch; nil: those of the input.
+    private func totalLoss(
+        _ input: ObjectiveInput, share: Float = 1, of rows: Int? = nil, spanning: Bool? = nil
+    ) throws -> Tensor {
+        let size = (rows: rows ?? input.rows, classes: input.student.logits.shape.last ?? 1)
         var losses: [Tensor] = []
         for (index, (arm, prepared)) in zip(goal.terms, terms).enumerated() {
             let factor = Float(arm.ramp.factor(progress))
@@ -243,6 +248,8 @@ public final class Trainer {
             var loss = try Tensor.total(prepared.map { try $0.loss(input) })
             // The mean over peers first: what balances losses must see what is minimised.
             if prepared.count > 1 { loss = try loss * (1 / Float(prepared.count)) }
+            let reduction = arm.reduction.factor(rows: size.rows, classes: size.classes)
+            if reduction != 1 { loss = try loss * reduction }
             loss = try balancer.weigh(loss, term: index, share: share)
             losses.append(factor == 1 ? loss : try loss * factor)
         }
@@ -295,7 +302,7 @@ public final class Trainer {
             let (student, hidden) = try answer(batch.x.slice(range), firstRow: range.lowerBound)
             let seen = input(student, taught[index], range, hidden: hidden)
             let share = Float(range.count) / Float(rows)
-            let loss = try totalLoss(seen, share: share, spanning: whole ? false : nil) * share
+            let loss = try totalLoss(seen, share: share, of: rows, spanning: whole ? false : nil) * share
             try run(
                 Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, whole || index > 0 ? .accumulate : .write)),
                 on: device.compute)

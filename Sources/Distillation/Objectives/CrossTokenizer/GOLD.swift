@@ -25,6 +25,7 @@ public struct GOLDObjective: LanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public static var reductions: [TokenReduction] { TokenReduction.allCases.filter { $0 != .elementMean } }
     public var reading: TokenAlignment? { .bytes }
     public func contract(over what: String) -> String {
         let m = matchedWeight?.short ?? "m"

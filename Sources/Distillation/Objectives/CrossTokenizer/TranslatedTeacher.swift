@@ -22,7 +22,7 @@ public struct TranslatedTeacher {
 /// What losses across tokenizers have in common: the distribution of each group of tokens, and how groups are weighed.
 ///
 /// A group of several tokens has the distribution of its last token times the probabilities of those before it (`last`, the chain rule), or
-/// of its first times those behind it (`first`): numbers that sum to less than 1. It weighs as much as the tokens that the student has in it.
+/// of its first times those behind it (`first`): numbers that sum to less than 1. It weighs as much as the student's tokens in it together.
 struct GroupedDistributions {
     enum Merge: String, CaseIterable, Sendable { case last, first }
 
@@ -56,7 +56,7 @@ struct GroupedDistributions {
             + "groups by their \(merge.rawValue) token"
     }
 
-    /// Σ over the groups of weight · student's tokens / tokens of the batch · distance.
+    /// Σ over the groups of weight · what the student's tokens weigh · distance; of a mean over tokens that is their number / the batch's.
     /// - Parameter distance: of rows of both distributions, `[groups, vocabulary]` each, → `[groups]`.
     func loss(
         _ input: LanguageInput, _ distance: (_ student: Tensor, _ teacher: Tensor, TranslatedTeacher) throws -> Tensor
@@ -77,7 +77,7 @@ struct GroupedDistributions {
             groups.map { teacher.logProbability(others($0.teacher)) }, [groups.count, 1], on: device
         ).exp()
         let weights = try Tensor(
-            groups.map { Float($0.student.count) * input.weight * weight }, [groups.count], on: device)
+            groups.map { $0.student.reduce(0) { $0 + input.shares[$1] } * weight }, [groups.count], on: device)
         return try hidden.chunkedComposition(
             head: input.head, teachers: [teacher.logits(groups.map { base($0.teacher) })],
             rowInputs: own.map { [$0] } ?? [],

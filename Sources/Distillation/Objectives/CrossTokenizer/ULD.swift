@@ -24,6 +24,7 @@ public struct ULDObjective: LanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public static var reductions: [TokenReduction] { TokenReduction.allCases.filter { $0 != .elementMean } }
     public var reading: TokenAlignment? { alignment }
     public func contract(over what: String) -> String {
         "\(groups.weight.short)·Σ|sorted q − sorted p|, \(alignment.contract), \(groups.contract), mean over \(what)"

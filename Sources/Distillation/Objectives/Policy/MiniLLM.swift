@@ -46,6 +46,7 @@ public struct MiniLLMObjective: PlainLanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public static var reductions: [TokenReduction] { TokenReduction.allCases.filter { $0 != .elementMean } }
     public var needs: TextNeed { .drawn }
     public func contract(over what: String) -> String {
         func number(_ x: Double) -> String { NumberFormat.significant(x) }

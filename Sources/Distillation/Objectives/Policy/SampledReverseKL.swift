@@ -25,6 +25,7 @@ public struct SampledReverseKLObjective: PlainLanguageObjective {
     }
 
     public var needsTeacher: Bool { true }
+    public static var reductions: [TokenReduction] { TokenReduction.allCases.filter { $0 != .elementMean } }
     public var needs: TextNeed { .drawn }
     public func contract(over what: String) -> String {
         let number = { (x: Float) in NumberFormat.significant(Double(x)) }

@@ -25,7 +25,7 @@ public struct AKLObjective: RowObjective {
     public var needsTeacher: Bool { true }
     public var laws: Set<ObjectiveLaw> { Set(ObjectiveLaw.allCases) }
     public var contract: String {
-        "\(alpha.short)·(a·KL(p‖q) + (1 − a)·KL(q‖p)), a the head's share of |p − q|, head p ≤ \(head.short), mean over rows"
+        "\(alpha.short)·(a·KL(p‖q) + (1 − a)·KL(q‖p)), a the head's share of |p − q|, head p ≤ \(head.short), T=1, teacher entropy out, mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {

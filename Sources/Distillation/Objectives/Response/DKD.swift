@@ -33,7 +33,7 @@ public struct DKDObjective: RowObjective {
     public var takesMixedExamples: Bool { false }
     public var laws: Set<ObjectiveLaw> { Set(ObjectiveLaw.allCases) }
     public var contract: String {
-        "(\(alpha.short)·KL(target) + \(beta.short)·KL(other classes))·T², KL(p‖q), T=\(temperature.contract), mean over rows"
+        "(\(alpha.short)·KL(target) + \(beta.short)·KL(other classes))·T², KL(p‖q), T=\(temperature.contract), teacher entropy out, mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {

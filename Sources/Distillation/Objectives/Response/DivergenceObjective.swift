@@ -14,9 +14,10 @@ extension DivergenceObjective {
     public func contract(over what: String) -> String { divergence.contract(Self.formula, over: what) }
     public func loss(_ input: ObjectiveInput) throws -> Tensor { try divergence.loss(input) }
     public func tokenLoss(_ progress: TrainingProgress) -> TokenLoss { divergence.tokenLoss(progress) }
-    /// Hard labels end the laws that compare student and teacher only.
+    /// Hard labels end the laws that compare student and teacher only; the teacher's entropy is left at equality.
     public var laws: Set<ObjectiveLaw> {
-        divergence.hardWeight == 0 ? Set(ObjectiveLaw.allCases) : [.nonNegative, .shiftInvariant]
+        guard divergence.hardWeight == 0 else { return [.nonNegative, .shiftInvariant] }
+        return Set(ObjectiveLaw.allCases).subtracting(divergence.keepsEntropy ? [.zeroAtEquality] : [])
     }
 }
 
@@ -30,13 +31,30 @@ enum DivergenceFields {
             RecipeField(
                 "t-squared", .flag, .defaulted(tSquared),
                 "multiply the divergence by temperature², which keeps gradients of one size when temperature changes"),
+            RecipeField(
+                "teacher-entropy", .flag, .defaulted("false"),
+                "of forward-kl, hinton and skew-kl: report −Σ p ln q in place of KL(p‖q), the teacher's entropy in the value; the gradient is the same"
+            ),
         ]
     }
 }
 
-/// What the divergence losses have in common: temperature, weight, T².
+extension DivergenceKind {
+    /// The same with the teacher's entropy left in the value, of the same gradient: −Σ p ln q for KL(p‖q). nil where the value has no such part.
+    var withTeacherEntropy: DivergenceKind? {
+        switch self {
+        case .forwardKL: .forwardCrossEntropy
+        case .skewKL: .skewCrossEntropy
+        default: nil
+        }
+    }
+}
+
+/// What the divergence losses have in common: temperature, weight, T², the teacher's entropy.
 struct DivergenceTerm: Sendable {
     let kind: DivergenceKind
+    /// Whether the teacher's entropy is in the value.
+    let keepsEntropy: Bool
     let mix: Float
     /// What the recipe calls `mix`: "beta", "lambda"; "" when the divergence has none.
     let mixName: String
@@ -45,7 +63,9 @@ struct DivergenceTerm: Sendable {
     let tSquared: Bool
 
     init(_ kind: DivergenceKind, mix mixName: String = "", _ recipe: RecipeNode) {
-        self.kind = kind
+        let whole = recipe.required("teacher-entropy").flag ? kind.withTeacherEntropy : nil
+        self.kind = whole ?? kind
+        keepsEntropy = whole != nil
         self.mixName = mixName
         mix = mixName.isEmpty ? 0 : Float(recipe.required(mixName).number)
         temperature = Temperature(recipe)
@@ -55,13 +75,29 @@ struct DivergenceTerm: Sendable {
 
     var hardWeight: Float { max(0, 1 - alpha) }
 
+    /// - Parameters:
+    ///   - objective: as the recipe's entry makes it.
+    ///   - recipe: the entry.
+    /// - Throws: `RetortError` 78 where the entry wants the teacher's entropy in a value that has none.
+    static func checkEntropy(of objective: Any, _ recipe: RecipeNode) throws {
+        guard let wanted = recipe["teacher-entropy"], wanted.flag,
+            let divergence = (objective as? any DivergenceObjective)?.divergence, !divergence.keepsEntropy
+        else { return }
+        throw RetortError.recipe(
+            "the loss \(recipe.required("loss").text) has no teacher's entropy to report", at: wanted.location,
+            why: "only forward divergences are −Σ p ln q less the entropy of p",
+            help: "remove `teacher-entropy`, or use forward-kl, hinton or skew-kl")
+    }
+
     func contract(_ formula: String, over what: String) -> String {
+        // "KL(p‖q)" is "−Σ p ln(q)" less the entropy of p.
+        let divergence = keepsEntropy ? "(−Σ p ln(\(formula.dropFirst("KL(p‖".count)))" : formula
         let formula =
-            mixName.isEmpty ? formula : "\(formula) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
+            mixName.isEmpty ? divergence : "\(divergence) with \(mixName) = \(NumberFormat.significant(Double(mix)))"
         let factor = tSquared ? "·T²" : ""
         let hard = hardWeight > 0 ? " + \(NumberFormat.significant(Double(hardWeight)))·CE(labels, q at T=1)" : ""
-        return
-            "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(temperature.contract), mean over \(what)"
+        return "\(NumberFormat.significant(Double(alpha)))\(factor)·\(formula)\(hard), T=\(temperature.contract)"
+            + (tSquared ? "" : ", no T²") + ", teacher entropy \(keepsEntropy ? "in" : "out"), mean over \(what)"
     }
 
     func tokenLoss(_ progress: TrainingProgress) -> TokenLoss {

@@ -42,7 +42,7 @@ public struct EnsembleObjective: RowObjective {
     public var takesMixedExamples: Bool { combination != .confidence }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant, .paddingInvariant] }
     public var contract: String {
-        "\(alpha.short)·T²·KL(teachers‖q), teachers: \(combination.contract), T=\(temperature.contract), mean over rows"
+        "\(alpha.short)·T²·KL(teachers‖q), teachers: \(combination.contract), T=\(temperature.contract), teacher entropy out, mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {

@@ -20,7 +20,7 @@ public struct LogitMSEObjective: RowObjective {
     public var needsTeacher: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative] }
     public var contract: String {
-        "\(alpha.short)·((z − y)/T)², T=\(temperature.contract), mean over rows and classes"
+        "\(alpha.short)·((z − y)/T)² averaged over classes, T=\(temperature.contract), mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {

@@ -24,7 +24,7 @@ public struct LogitStandardizationObjective: RowObjective {
     /// Scaling a row changes nothing either; added classes change mean and deviation.
     public var laws: Set<ObjectiveLaw> { [.zeroAtEquality, .nonNegative, .shiftInvariant] }
     public var contract: String {
-        "\(alpha.short)·T²·KL(p‖q) of standardised logits, T=\(temperature.contract), mean over rows"
+        "\(alpha.short)·T²·KL(p‖q) of standardised logits, T=\(temperature.contract), teacher entropy out, mean over rows"
     }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {

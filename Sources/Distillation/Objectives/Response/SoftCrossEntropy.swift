@@ -20,7 +20,9 @@ public struct SoftCrossEntropyObjective: RowObjective {
 
     public var needsTeacher: Bool { true }
     public var laws: Set<ObjectiveLaw> { [.nonNegative, .shiftInvariant, .paddingInvariant] }
-    public var contract: String { "\(alpha.short)·(−Σ p ln q), no T², T=\(temperature.contract), mean over rows" }
+    public var contract: String {
+        "\(alpha.short)·(−Σ p ln q), T=\(temperature.contract), no T², teacher entropy in, mean over rows"
+    }
 
     public func loss(_ input: ObjectiveInput) throws -> Tensor {
         try input.student.logits.softCrossEntropy(teacher: input.teacher().logits, temperature: temperature.now(input))

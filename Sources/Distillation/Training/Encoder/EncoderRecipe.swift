@@ -156,12 +156,15 @@ extension EncoderArmTerm {
     init(_ node: RecipeNode, _ task: any EncoderTask.Type) throws {
         let name = node.required("loss").text
         if let type = task.objectives.first(where: { $0.section.name == name }) {
-            loss = .answers(type.init(node))
+            let objective = type.init(node)
+            try DivergenceTerm.checkEntropy(of: objective, node)
+            loss = .answers(objective)
         } else if let type = task.innerObjectives.first(where: { $0.section.name == name }) {
             loss = .inner(type.init(node))
         } else {
             preconditionFailure("schema: \(name)")
         }
+        reduction = RowReduction(node)
         ramp = try Ramp(node.required("ramp"))
         candidates = node["candidates"].flatMap { RankingCandidates(rawValue: $0.text) } ?? .own
         location = node.location

@@ -118,6 +118,7 @@ struct EncoderArmTerm: Sendable {
         case inner(any LanguageObjective)
     }
     let loss: Loss
+    var reduction = RowReduction.mean
     var ramp = Ramp.constant
     var candidates = RankingCandidates.own
     var location: RetortError.Location?
@@ -138,7 +139,7 @@ struct EncoderArmTerm: Sendable {
     var contract: String {
         let formula =
             switch loss {
-            case .answers(let objective): objective.contract
+            case .answers(let objective): reduction.stated(in: objective.contract)
             case .inner(let objective): objective.contract(over: "tokens")
             }
         return formula + (candidates == .batch ? ", among all passages of the batch" : "") + ramp.contract

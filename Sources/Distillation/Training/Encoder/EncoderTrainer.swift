@@ -217,7 +217,8 @@ final class EncoderTrainer {
                 try inputs[spec.candidates] ?? lesson.input(student, groups, examples, spec.candidates, progress)
             inputs[spec.candidates] = input
             let loss = try term.loss(input)
-            losses.append(factor == 1 ? loss : try loss * factor)
+            let weight = factor * spec.reduction.factor(rows: input.rows, classes: input.student.logits.shape.last ?? 1)
+            losses.append(weight == 1 ? loss : try loss * weight)
         }
         losses += try innerLosses(student, Array(groups.joined()))
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
@@ -318,7 +319,7 @@ extension LanguageInput {
         let nothing = try Tensor([0], [1, 1], on: device)
         self.init(
             hidden: nothing, head: try OutputHead(weight: nothing), teachers: [], labels: weights, targets: [],
-            weights: weights, weight: 0, gradient: .held, rollout: nil, student: student, taught: taught,
+            weights: weights, shares: [], gradient: .held, rollout: nil, student: student, taught: taught,
             tokens: tokens, tokenWeights: weights, progress: progress, isCausal: false)
     }
 }

@@ -45,6 +45,9 @@ struct LabelledTextTask: EncoderTask {
         PKTObjective.self, CCObjective.self, ContrastiveObjective.self,
     ]
     static let quality = Metric.accuracy
+    static func fields(of objective: any Objective.Type) -> [RecipeField] {
+        objective.takesReduction ? [RowReduction.field] : []
+    }
     static var aloneObjective: EncoderArmTerm? { EncoderArmTerm(CrossEntropyObjective(smoothing: 0)) }
 
     init(_ data: RecipeNode, _ resolve: (String) -> String) throws {

@@ -5,6 +5,7 @@ struct LanguageArmTerm: Sendable {
     let objective: any LanguageObjective
     let texts: TermTexts
     private(set) var places: TermPlaces
+    let reduction: TokenReduction
     let ramp: Ramp
     /// The names of the teachers that it looks at, in the recipe's order: one, or for a loss that takes all, all.
     let teachers: [String]
@@ -13,11 +14,13 @@ struct LanguageArmTerm: Sendable {
 
     init(
         _ objective: any LanguageObjective, on texts: TermTexts = .step, at places: TermPlaces = .next,
-        ramp: Ramp = .constant, teachers: [String] = [Role.teacher], saysWhich: Bool = false
+        reduction: TokenReduction = .tokenMean, ramp: Ramp = .constant, teachers: [String] = [Role.teacher],
+        saysWhich: Bool = false
     ) {
         self.objective = objective
         self.texts = texts
         self.places = places
+        self.reduction = reduction
         self.ramp = ramp
         self.teachers = objective.needsTeacher ? teachers : []
         self.saysWhich = saysWhich
@@ -27,16 +30,18 @@ struct LanguageArmTerm: Sendable {
     ///   - teachers: those of the recipe.
     ///   - scheme: of the arm.
     ///   - isMasked: of an encoder's, which says places under `on`, not texts.
-    /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at, or says one that is not there.
+    /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at, or says one that is not there, and for a
+    ///   value with a teacher's entropy that it does not have.
     init(
         _ recipe: RecipeNode, teachers: [String] = [Role.teacher], _ scheme: LanguageScheme = .offline,
         isMasked: Bool = false
     ) throws {
         let objective = LanguageObjectiveRegistry.make(recipe)
+        try DivergenceTerm.checkEntropy(of: objective, recipe)
         let word = recipe["on"]?.text ?? ""
         self.init(
             objective, on: isMasked ? .step : TermTexts(rawValue: word) ?? .step,
-            at: isMasked ? TermPlaces(rawValue: word) ?? .masked : .next,
+            at: isMasked ? TermPlaces(rawValue: word) ?? .masked : .next, reduction: TokenReduction(recipe),
             ramp: try Ramp(recipe.required("ramp")),
             teachers: try Self.teachers(of: objective, recipe, among: teachers, scheme),
             saysWhich: recipe["from"] != nil)
@@ -102,7 +107,10 @@ struct LanguageArmTerm: Sendable {
             case .data: "valid tokens of the data"
             case .plain: "tokens of the plain text"
             }
-        return objective.contract(over: what) + referenceWords + (saysWhich ? ", teacher \(teachers.joined())" : "")
-            + ramp.contract
+        // A loss that is no mean over these tokens has no such mask.
+        let own = objective.contract(over: what)
+        let reduced =
+            own.contains("mean over \(what)") ? reduction.stated(in: own, over: what) + ", " + places.mask : own
+        return reduced + referenceWords + (saysWhich ? ", teacher \(teachers.joined())" : "") + ramp.contract
     }
 }

@@ -22,7 +22,7 @@ final class LanguageLoss {
     ///   - teachers: those that losses look at by their names, and perhaps others.
     ///   - name: of the arm: what losses train beside the student is named after it.
     ///   - rows: of one forward pass where a loss looks at a whole batch before its parts; nil: all.
-    ///   - chunk: how many tokens' logits a loss holds at a time.
+    ///   - chunk: how many tokens' logits a loss holds at a time, and what models are asked of texts.
     /// - Throws: `RetortError` 78 when a loss does not fit the models.
     init(
         _ model: any LanguageModel, _ terms: [LanguageArmTerm], teachers: [LanguageTeacher], name: String,
@@ -41,8 +41,10 @@ final class LanguageLoss {
             let taught = teachers.first { $0.name == term.teachers.first }
             var context = LanguageTermContext(student: model, teacher: try taught?.layers(), name: "\(name).\(index)")
             context.likelihoods = .init(
-                student: { try $0.inParts(of: rows) { try model.logProbabilities($0, on: device) } },
-                teacher: taught.map { taught in { try $0.inParts(of: rows) { try taught.logProbabilities($0) } } })
+                student: { try $0.inParts(of: rows) { try model.logProbabilities($0, chunk: chunk, on: device) } },
+                teacher: taught.map { taught in
+                    { try $0.inParts(of: rows) { try taught.logProbabilities($0, chunk: chunk) } }
+                })
             return Term(spec: term, loss: try term.objective.term(context))
         }
     }
@@ -103,13 +105,16 @@ final class LanguageLoss {
     }
 
     /// A part's share of the loss of a batch with so many targets and tokens: a scalar on the tape.
-    /// - Parameter pairs: of the batch, where its rows are pairs of answers; nil: it is the part.
+    /// - Parameters:
+    ///   - pairs: of the batch, where its rows are pairs of answers; nil: it is the part.
+    ///   - sequences: of the batch; nil: it is the part.
     func callAsFunction(
         _ part: RolloutBatch, _ terms: [Term], targets: Int, of size: Int, pairs: PairedSize? = nil,
-        _ progress: TrainingProgress
+        sequences: SequenceCount? = nil, _ progress: TrainingProgress
     ) throws -> Tensor {
         let batch = part.batch
         let pairs = pairs ?? PairedSize([batch])
+        let sequences = sequences ?? SequenceCount([batch])
         let tokens = try TokenBatch(batch)
         let (share, count) = (1 / Float(max(1, size)), batch.targets.count)
         let tokenWeights = try device.compute.view(
@@ -121,19 +126,23 @@ final class LanguageLoss {
         let signals = try states.signals.mapValues { try $0.stored(as: .f32) }
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
-        var views: [TermPlaces: PlacedRows] = [:]
+        var views: [Weighing: PlacedRows] = [:]
         var compared: [Comparison: ComparedRows] = [:]
         let losses = try counting.map { term, factor in
             let taught = term.spec.teachers.compactMap { lessons[subject($0, of: term.spec)] }
+            let classes = classes(of: term.spec)
+            let weighing = Weighing(
+                places: term.spec.places, reduction: term.spec.reduction,
+                classes: term.spec.reduction == .elementMean ? classes?.ids.count ?? head.classes : 1)
             let rows =
-                try views[term.spec.places]
+                try views[weighing]
                 ?? PlacedRows(
                     PredictedPlaces(
-                        term.spec.places, of: batch, learned: term.spec.places == .chosen ? pairs.tokens : targets,
-                        size: size), states.last, device)
-            views[term.spec.places] = rows
-            let classes = classes(of: term.spec)
-            let comparison = Comparison(places: term.spec.places, teachers: classes == nil ? [] : term.spec.teachers)
+                        weighing.places, of: batch, learned: weighing.places == .chosen ? pairs.tokens : targets,
+                        size: size, reduction: weighing.reduction, sequences: sequences[weighing.places],
+                        classes: weighing.classes), states.last, device)
+            views[weighing] = rows
+            let comparison = Comparison(rows: weighing, teachers: classes == nil ? [] : term.spec.teachers)
             let own =
                 try compared[comparison]
                 ?? ComparedRows(rows, head, classes, isRead: [Bool].inAll(taught.map(\.isRead)), device)
@@ -145,7 +154,7 @@ final class LanguageLoss {
                 LanguageInput(
                     hidden: rows.hidden, head: own.head,
                     teachers: taught.map { try $0.predictions(at: rows.known.places) }, labels: own.labels,
-                    targets: own.targets, weights: own.weights, weight: rows.known.weight, labelled: own.labelled,
+                    targets: own.targets, weights: own.weights, shares: rows.known.weights, labelled: own.labelled,
                     gradient: factor == 1 ? .added : .held, chunk: chunk, rollout: part.signals, student: signals,
                     taught: taught.first?.signals ?? [:], tokens: tokens, tokenWeights: tokenWeights,
                     progress: progress, isCausal: model.isCausal, reference: reference, pairs: pairs))
@@ -170,9 +179,17 @@ final class LanguageLoss {
         }
     }
 
+    /// Which places a loss looks at, and what each counts.
+    private struct Weighing: Hashable {
+        let places: TermPlaces
+        let reduction: TokenReduction
+        /// That a mean is taken over too; else 1.
+        let classes: Int
+    }
+
     /// What is compared with whom.
     private struct Comparison: Hashable {
-        let places: TermPlaces
+        let rows: Weighing
         /// Empty where all classes are compared.
         let teachers: [String]
     }
@@ -249,7 +266,8 @@ final class LanguageLoss {
                 let subject = subject(teacher.name, of: term.spec)
                 guard lessons[subject] == nil else { continue }
                 lessons[subject] = try teacher.lesson(
-                    batch, tokens, subject.reading, classes: classes(of: term.spec), capturing: paths, on: device)
+                    batch, tokens, subject.reading, classes: classes(of: term.spec), capturing: paths, chunk: chunk,
+                    on: device)
             }
         }
         return lessons

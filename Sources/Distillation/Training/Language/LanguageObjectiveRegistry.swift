@@ -22,7 +22,8 @@ enum LanguageObjectiveRegistry {
         all.map {
             RecipeSection(
                 $0.section.name, $0.section.summary,
-                $0.section.fields + [ObjectiveRegistry.from, TermTexts.field, Ramp.field])
+                $0.section.fields + TokenReduction.field(of: $0)
+                    + [ObjectiveRegistry.from, TermTexts.field, Ramp.field])
         }
     }
 

@@ -26,28 +26,36 @@ struct LanguagePreset: Sendable {
             objective: "[{loss: forward-kl, temperature: 4, alpha: 0.9}]"),
         LanguagePreset(
             "torchtune",
-            "half KL, half cross entropy, T = 1; torchtune leaves the teacher's entropy out, which changes no gradient",
-            objective: "[{loss: forward-kl, alpha: 0.5}]"),
+            "half −Σ p ln q, half cross entropy, T = 1, means over valid tokens: the teacher's entropy is in the value; its single-device recipe divides by the tokens twice, which this does not",
+            objective: "[{loss: forward-kl, alpha: 0.5, t-squared: false, teacher-entropy: true}]"),
+        LanguagePreset(
+            "babyllama",
+            "BabyLlama's ensemble: half T²·KL of the teachers' mean logits at T = 2, summed over the tokens of a sequence and divided by the sequences of the step, half cross entropy, a mean over tokens; its code also counts the prediction behind a row's last token",
+            objective:
+                "[{loss: ensemble, combine: mean-logits, temperature: 2, alpha: 0.5, reduction: batch-mean}, {loss: cross-entropy, weight: 0.5}]"
+        ),
         LanguagePreset(
             "seqkd", "cross entropy on what the teacher writes greedily (Kim & Rush 2016)",
             objective: "[{loss: cross-entropy}]", rollouts: "{kind: teacher, max-new-tokens: 256}"),
         LanguagePreset(
             "trl-gkd",
-            "TRL's GKD: JSD with beta 0.5 and T = 1 on the student's texts in half of the steps, drawn at 0.9",
-            objective: "[{loss: jsd, beta: 0.5}]",
+            "TRL's GKD: JSD with beta 0.5 and T = 1, no T², a mean over valid tokens, on the student's texts in half of the steps, drawn at 0.9",
+            objective: "[{loss: jsd, beta: 0.5, t-squared: false}]",
             rollouts: "{kind: student, share: 0.5, temperature: 0.9, max-new-tokens: 128}"),
         LanguagePreset(
             "trl-distillation",
-            "TRL's on-policy distillation: reverse KL on the student's texts alone, drawn at 1 with top-p 0.95",
-            objective: "[{loss: reverse-kl}]",
+            "TRL's on-policy distillation: reverse KL, no T², a mean over valid tokens, on the student's texts alone, drawn at 1 with top-p 0.95",
+            objective: "[{loss: reverse-kl, t-squared: false}]",
             rollouts: "{kind: student, share: 1, temperature: 1, top-p: 0.95, max-new-tokens: 512}"),
         LanguagePreset(
             "minillm", "MiniLLM's scripts for GPT-2, with cross entropy on data.plain",
             objective: "[{loss: minillm}, {loss: cross-entropy, on: plain}]",
             rollouts: "{kind: mixed, share: 0.2, collect: 256, epochs: 4, temperature: 1, max-new-tokens: 256}"),
         LanguagePreset(
-            "distillm", "DistiLLM's adaptive off-policy with skew KL 0.1, with cross entropy on data.plain",
-            objective: "[{loss: skew-kl, lambda: 0.1}, {loss: cross-entropy, on: plain}]",
+            "distillm",
+            "DistiLLM's adaptive off-policy with skew KL 0.1 as its code reports it, the teacher's entropy in the value, no T², with cross entropy on data.plain",
+            objective:
+                "[{loss: skew-kl, lambda: 0.1, t-squared: false, teacher-entropy: true}, {loss: cross-entropy, on: plain}]",
             rollouts: "{kind: replay, capacity: 1000, temperature: 1, max-new-tokens: 256}"),
         LanguagePreset(
             "distillm2",
@@ -55,8 +63,9 @@ struct LanguagePreset: Sendable {
             objective: "[{loss: distillm2}]",
             rollouts: "{kind: pairs, temperature: 0.8, top-p: 0.95, max-new-tokens: 1024}"),
         LanguagePreset(
-            "uld", "ULD's paper: cross entropy and 1.5 times the sorted distance of the n-th tokens",
-            objective: "[{loss: uld, align: order, weight: 1.5}, {loss: cross-entropy}]"),
+            "uld",
+            "ULD's code: cross entropy, a mean over tokens, and 1.5 times the sorted distance of the n-th tokens, a mean over sequences of each one's mean; where the teacher has fewer tokens its code divides by these, this by the student's",
+            objective: "[{loss: uld, align: order, weight: 1.5, reduction: sequence-mean}, {loss: cross-entropy}]"),
         LanguagePreset(
             "distilbert",
             "DistilBERT's three losses: 5·T²·KL at T = 2, twice cross entropy, cosine of the last hidden states",

@@ -305,7 +305,9 @@ final class LanguageRun: RecipeRun {
         let training = try SteppedTraining(trainer, checkpoints, on: device)
         try directory.forget(role, seed, generation: goal.generation, keeping: training.curve.points.count)
         if training.goesOn { try say("\(role) seed \(seed): goes on from step \(trainer.step)") }
-        let rewards = testPairs.flatMap { PreferenceMeasure(goal.preference, among: teachers, on: $0, device) }
+        let rewards = testPairs.flatMap {
+            PreferenceMeasure(goal.preference, among: teachers, on: $0, chunk: goal.train.chunk, device)
+        }
         let result: SeedResult
         do {
             try training.train(points: 20) {

@@ -51,7 +51,8 @@ extension LanguageRun {
                 all,
                 RolloutSource(
                     rollouts, writer(seed: seed), student: student, teacher: teacher, data: all, heldOut: nil,
-                    batch: training.batch, wantsSignals: terms.contains { $0.objective.needs.wantsSignals }, on: device)
+                    batch: training.batch, chunk: training.chunk,
+                    wantsSignals: terms.contains { $0.objective.needs.wantsSignals }, on: device)
             )
         }
     }

@@ -101,7 +101,7 @@ extension RecipeSection {
             ),
             RecipeField(
                 "loss-memory", .bytes, .optional,
-                "what a loss may hold of logits at a time, at least one token's; absent: an eighth of a batch's, at most 256 MiB and at least 128 tokens'"
+                "what a loss, and what models are asked of written texts, may hold of logits at a time, at least one token's; absent: an eighth of a batch's, at most 256 MiB and at least 128 tokens'"
             ),
         ]
         let others = section.fields.filter { !["rows", "epochs"].contains($0.key) }

@@ -4,7 +4,7 @@ import RetortRuntime
 import RetortSupport
 
 /// Trains one language model on the tokens of examples. The mean is taken over all valid tokens of a batch, whatever parts it is gone
-/// through in: a token weighs the same in a short and in a long example.
+/// through in: a token weighs the same in a short and in a long example, unless a loss says another `reduction`.
 final class LanguageTrainer {
     let model: any LanguageModel
     private let arena: ParameterArena
@@ -209,12 +209,13 @@ final class LanguageTrainer {
     {
         let targets = parts.reduce(0) { $0 + $1.batch.targetCount }
         let size = parts.reduce(0) { $0 + $1.batch.tokenCount }
-        let pairs = PairedSize(parts.map(\.batch))
+        let (pairs, sequences) = (PairedSize(parts.map(\.batch)), SequenceCount(parts.map(\.batch)))
         var firstSample = 0
         for (index, part) in parts.enumerated() {
             model.setDropout(.init(seed: seed, step: step, firstSample: firstSample))
             firstSample += part.batch.rows
-            let loss = try self.loss(part, terms, targets: targets, of: size, pairs: pairs, progress)
+            let loss = try self.loss(
+                part, terms, targets: targets, of: size, pairs: pairs, sequences: sequences, progress)
             try run(
                 Copy(),
                 .init(x: loss.view.reshaped([1]), y: Output(slot, index == 0 && !adding ? .write : .accumulate)),

@@ -49,7 +49,8 @@ enum MaskedObjectives {
         func section(_ type: any LanguageObjective.Type, _ places: [RecipeField]) -> RecipeSection {
             RecipeSection(
                 type.section.name, type.section.summary,
-                type.section.fields + [ObjectiveRegistry.from] + places + [Ramp.field])
+                type.section.fields + TokenReduction.field(of: type) + [ObjectiveRegistry.from] + places
+                    + [Ramp.field])
         }
         return predictions.map { section($0, [TermPlaces.field]) } + inner.map { section($0, []) }
     }

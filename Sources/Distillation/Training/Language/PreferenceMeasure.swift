@@ -18,6 +18,7 @@ final class PreferenceMeasure {
     private let objective: any PreferenceObjective
     private let reference: LanguageTeacher?
     private let batches: [LanguageBatch]
+    private let chunk: ChunkSize
     private let device: Device
     /// Of a reference that stays as it is: ln r(chosen) − ln r(rejected) of each pair.
     private var known: [Double]?
@@ -26,22 +27,25 @@ final class PreferenceMeasure {
     ///   - term: of an arm; nil for one that compares no answers, of which nothing can be measured.
     ///   - teachers: the reference among them.
     ///   - data: pairs of answers, in turns the better and the worse.
+    ///   - chunk: how many tokens' logits are held at a time.
     init?(
-        _ term: LanguageArmTerm?, among teachers: [LanguageTeacher], on data: LanguageBatches, _ device: Device
+        _ term: LanguageArmTerm?, among teachers: [LanguageTeacher], on data: LanguageBatches,
+        chunk: ChunkSize = .automatic, _ device: Device
     ) {
         guard let term, let objective = term.objective as? any PreferenceObjective else { return nil }
         self.objective = objective
         reference = teachers.first { $0.name == term.teachers.first }
         let epoch = data.epoch(0)
         batches = (0..<epoch.steps).map(epoch.batch)
+        self.chunk = chunk
         self.device = device
     }
 
     /// - Throws: `RetortError` 75 when a signal asked to stop.
     func callAsFunction(_ model: any LanguageModel) throws -> Outcome {
-        var margins = try differences { try model.logProbabilities($0, on: device) }
+        var margins = try differences { try model.logProbabilities($0, chunk: chunk, on: device) }
         if let reference {
-            let theirs = try known ?? differences { try reference.logProbabilities($0) }
+            let theirs = try known ?? differences { try reference.logProbabilities($0, chunk: chunk) }
             if reference.moving == nil { known = theirs }
             margins = zip(margins, theirs).map { $0 - $1 }
         }

@@ -26,6 +26,16 @@ enum TermPlaces: String, Sendable {
         case .all: "all tokens"
         }
     }
+
+    /// What counts, for the printed contract.
+    var mask: String {
+        switch self {
+        case .next: "mask: label ≠ −100, one place ahead"
+        case .chosen: "mask: label ≠ −100, one place ahead, chosen answers alone"
+        case .masked: "mask: tokens chosen to be guessed"
+        case .all: "mask: no padding"
+        }
+    }
 }
 
 /// The places of a part of a batch that a loss looks at, and what it has to know of them.
@@ -34,44 +44,35 @@ struct PredictedPlaces {
     let places: [Int32]?
     /// Of each: the label, −100 where there is none.
     let targets: [Int32]
-    /// 1 / number of the whole batch's places that count, 0 for the others.
+    /// What the loss at each is multiplied by, 0 where nothing counts.
     let weights: [Float]
-    /// 1 / number of the whole batch's places that count.
-    let weight: Float
 
     /// - Parameters:
     ///   - learned: tokens that are learned in the whole batch; of better answers, those of these.
     ///   - size: tokens of the whole batch that are no padding.
-    init(_ kind: TermPlaces, of batch: LanguageBatch, learned: Int, size: Int) {
+    ///   - sequences: of the whole batch that have a token that counts.
+    ///   - classes: of the logits.
+    init(
+        _ kind: TermPlaces, of batch: LanguageBatch, learned: Int, size: Int,
+        reduction: TokenReduction = .tokenMean, sequences: Int = 1, classes: Int = 1
+    ) {
         let (all, ignored) = (batch.targets, LanguageBatch.ignored)
+        let chosen: [Int]
         switch kind {
-        case .next:
-            let weight = 1 / Float(max(1, learned))
-            (places, targets, self.weight) = (nil, all, weight)
-            weights = all.map { $0 == ignored ? 0 : weight }
-        case .chosen:
-            let weight = 1 / Float(max(1, learned))
-            self.weight = weight
-            let own = all.indices.filter { $0 / batch.length % 2 == 0 }
-            places = own.map(Int32.init)
-            targets = own.map { all[$0] }
-            weights = targets.map { $0 == ignored ? 0 : weight }
+        case .next: chosen = Array(all.indices)
+        case .chosen: chosen = all.indices.filter { $0 / batch.length % 2 == 0 }
         case .masked:
-            let weight = 1 / Float(max(1, learned))
-            self.weight = weight
             // One place where none was chosen, which does not count: losses look at rows, never at nothing.
-            let chosen = all.indices.filter { all[$0] != ignored }
-            places = chosen.isEmpty ? [0] : chosen.map(Int32.init)
-            targets = chosen.isEmpty ? [ignored] : chosen.map { all[$0] }
-            weights = chosen.isEmpty ? [0] : chosen.map { _ in weight }
-        case .all:
-            let weight = 1 / Float(max(1, size))
-            self.weight = weight
-            let present = batch.valid.map { valid in all.indices.filter { valid[$0] } }
-            places = present?.map(Int32.init)
-            // Where nothing was chosen the token itself is there to be seen.
-            targets = (present ?? Array(all.indices)).map { all[$0] == ignored ? batch.tokens[$0] : all[$0] }
-            weights = [Float](repeating: weight, count: targets.count)
+            let masked = all.indices.filter { all[$0] != ignored }
+            chosen = masked.isEmpty ? [0] : masked
+        case .all: chosen = all.indices.filter { batch.valid?[$0] ?? true }
         }
+        let isWhole = kind == .next || kind == .all && batch.valid == nil
+        places = isWhole ? nil : chosen.map { Int32($0) }
+        // Where nothing was chosen to be guessed the token itself is there to be seen.
+        targets = chosen.map { kind == .all && all[$0] == ignored ? batch.tokens[$0] : all[$0] }
+        weights = reduction.weights(
+            tokens: kind == .all ? size : learned, sequences: sequences, classes: classes,
+            own: zip(chosen, targets).map { $1 == ignored ? nil : batch.sequence(of: $0) })
     }
 }

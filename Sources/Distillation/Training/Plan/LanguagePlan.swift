@@ -217,7 +217,8 @@ struct LanguagePlan {
         return counts.sorted { $0.value > $1.value }.map { factors, count in
             let fixed = zip(terms, factors).map {
                 LanguageArmTerm(
-                    $0.objective, on: $0.texts, at: $0.places, ramp: .linear(from: $1, to: $1), teachers: $0.teachers)
+                    $0.objective, on: $0.texts, at: $0.places, reduction: $0.reduction,
+                    ramp: .linear(from: $1, to: $1), teachers: $0.teachers)
             }
             return (Double(count) / Double(epochs), fixed)
         }
@@ -311,7 +312,8 @@ struct LanguagePlan {
             if rehearsal.memory.peak > memory.peak { memory = rehearsal.memory }
             if let test { _ = try LanguageEvaluation(model, test, teachers: compared, on: here) }
             if let testPairs {
-                _ = try PreferenceMeasure(training.preference, among: asked, on: testPairs, here)?(model)
+                _ = try PreferenceMeasure(
+                    training.preference, among: asked, on: testPairs, chunk: training.spec.chunk, here)?(model)
             }
             if let answers = recipe.answers { try answer(answers, model) }
         }
@@ -382,7 +384,8 @@ struct LanguagePlan {
         return RolloutSource(
             rollouts, writer(rollouts, training, for: models), student: student,
             teacher: teachers.first { $0.name == name }, data: batches, heldOut: heldOut, batch: training.spec.batch,
-            wantsSignals: training.terms.contains { $0.objective.needs.wantsSignals }, on: device)
+            chunk: training.spec.chunk, wantsSignals: training.terms.contains { $0.objective.needs.wantsSignals },
+            on: device)
     }
 
     /// A batch of the teacher's texts, written before training.

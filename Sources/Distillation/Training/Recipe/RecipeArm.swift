@@ -11,10 +11,12 @@ extension Recipe {
         /// Those of the recipe's teachers that its losses look at, in the recipe's order.
         public let teachers: [Int]
 
-        /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at.
+        /// - Throws: `RetortError` 78 for a loss that does not say which of several teachers it looks at, or wants a teacher's entropy in a value that
+        ///   has none.
         init(_ name: String, _ node: RecipeNode, teachers: [TeacherSpec], train: RecipeNode) throws {
             self.name = name
             let losses = node.required("objective").list.map { (node: $0, objective: ObjectiveRegistry.make($0)) }
+            for loss in losses { try DivergenceTerm.checkEntropy(of: loss.objective, loss.node) }
             let scheme = SchemeRegistry.make(node.required("scheme"))
             self.scheme = scheme
             balance = LossBalance(node.required("balance"))
@@ -25,7 +27,7 @@ extension Recipe {
             self.teachers = needed
             terms = try zip(losses, chosen).map { loss, teacher in
                 ArmTerm(
-                    loss.objective, ramp: try Ramp(loss.node.required("ramp")),
+                    loss.objective, reduction: RowReduction(loss.node), ramp: try Ramp(loss.node.required("ramp")),
                     teacher: teacher.flatMap { needed.firstIndex(of: $0) },
                     teacherName: loss.node["from"]?.text, at: loss.node.location)
             }

@@ -41,18 +41,19 @@ public struct RolloutSignals: Sendable {
     ///   - share: the teacher's share of the distribution that tokens were drawn from.
     ///   - classes: how many of their classes, the first ones, both are asked about; nil: all.
     ///   - rows: texts of one forward pass.
+    ///   - chunk: how many tokens' logits are held at a time.
     ///   - device: the student's.
     static func measure(
         _ texts: [RolloutText], student: any LanguageModel, teacher: LanguageTeacher, share: Float,
-        classes: Int? = nil, rows: Int,
+        classes: Int? = nil, rows: Int, chunk: ChunkSize = .automatic,
         pad: Int32, on device: Device
     ) throws -> [RolloutText] {
         var measured: [RolloutText] = []
         for start in stride(from: 0, to: texts.count, by: rows) {
             let part = Array(texts[start..<min(texts.count, start + rows)])
             let batch = RolloutBatch(part, pad: pad).batch
-            let own = try student.logProbabilities(batch, classes: classes, on: device)
-            let theirs = try teacher.logProbabilities(batch, classes: classes)
+            let own = try student.logProbabilities(batch, classes: classes, chunk: chunk, on: device)
+            let theirs = try teacher.logProbabilities(batch, classes: classes, chunk: chunk)
             for (row, text) in part.enumerated() {
                 let first = row * batch.length + text.prompt.count - 1
                 let places = first..<first + text.answer.count
@@ -73,13 +74,17 @@ public struct RolloutSignals: Sendable {
 
 extension LanguageModel {
     /// ln q(target) at each place `[rows, length]`, 0 where there is none. No gradients.
-    /// - Parameter classes: q is among so many of the first; nil: among all.
-    func logProbabilities(_ batch: LanguageBatch, classes: Int? = nil, on device: Device) throws -> [Float] {
+    /// - Parameters:
+    ///   - classes: q is among so many of the first; nil: among all.
+    ///   - chunk: how many tokens' logits are held at a time.
+    func logProbabilities(
+        _ batch: LanguageBatch, classes: Int? = nil, chunk: ChunkSize = .automatic, on device: Device
+    ) throws -> [Float] {
         setTraining(false)
         return try Autograd.withoutGradients {
             let labels = try device.compute.view(batch.targets, [batch.targets.count], .i32)
             let head = try head().narrowed(to: classes ?? vocabulary)
-            return try hidden(TokenBatch(batch)).last.chunkedLogProbabilities(labels, head: head).values()
+            return try hidden(TokenBatch(batch)).last.chunkedLogProbabilities(labels, head: head, chunk: chunk).values()
         }
     }
 }

@@ -13,6 +13,8 @@ final class RolloutSource {
     /// What a replay is measured on.
     private let heldOut: LanguageBatches?
     private let batch: Int
+    /// How many tokens' logits are held at a time when models are asked how likely the tokens are.
+    private let chunk: ChunkSize
     /// Whether losses want to know how likely the tokens are.
     private let wantsSignals: Bool
     private let device: Device
@@ -43,9 +45,11 @@ final class RolloutSource {
     ///   - data: whose prompts are answered; not packed.
     ///   - heldOut: needed by a replay.
     ///   - batch: examples of a step.
+    ///   - chunk: how many tokens' logits are held at a time when models are asked how likely the tokens are.
     init(
         _ spec: RolloutSpec, _ writer: RolloutWriter, student: any LanguageModel, teacher: LanguageTeacher?,
-        data: LanguageBatches, heldOut: LanguageBatches?, batch: Int, wantsSignals: Bool, on device: Device
+        data: LanguageBatches, heldOut: LanguageBatches?, batch: Int, chunk: ChunkSize = .automatic,
+        wantsSignals: Bool, on device: Device
     ) {
         self.spec = spec
         self.writer = writer
@@ -54,6 +58,7 @@ final class RolloutSource {
         self.data = data
         self.heldOut = heldOut
         self.batch = batch
+        self.chunk = chunk
         self.wantsSignals = wantsSignals
         self.device = device
         seed = writer.sampling.seed
@@ -118,7 +123,7 @@ final class RolloutSource {
         guard wantsSignals, let teacher else { return texts }
         return try RolloutSignals.measure(
             texts, student: student, teacher: teacher, share: share, classes: writer.measured, rows: writer.rows,
-            pad: data.pad, on: device)
+            chunk: chunk, pad: data.pad, on: device)
     }
 
     /// Looks at the held-out loss now and then.
