@@ -25,6 +25,7 @@ import Testing
             ("max_pool", "64x64x32x32 3/2p1", "max_pool_3/2p1", [64, 64, 32, 32]),
             ("binary", "add 4096x1024 with 1024", "binary_add", [4096, 1024, 1024]),
             ("topk", "512x32000 k=10", "topk_k=10", [512, 32000]),
+            ("topk", "8x50257 k=50257", "topk_k=50257", [8, 50257]),
             ("convert", "bf16 from f32 2000000", "convert_bf16_from_f32", [2_000_000]),
         ] {
             let title = OpRowTitle(op, sample)

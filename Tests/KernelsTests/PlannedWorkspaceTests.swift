@@ -33,6 +33,22 @@ struct PlannedWorkspaceTests {
         #expect(some > 20, "samples that take workspace")
     }
 
+    @Test("a sort's workspace is that of rows that are sorted at a time, not of all", arguments: TestBackend.fast)
+    func sortWorkspace(backend: TestBackend) throws {
+        let device = ComputeDevice.planned(PlannedDevice(like: try backend.device().compute))
+        func workspace(_ rows: Int) throws -> Int {
+            let x = try device.empty([rows, 1000])
+            let values = try device.empty([rows, 1000])
+            let indices = try device.empty([rows, 1000], .i32)
+            device.resetPeakMemory()
+            try run(TopK(), .init(x: x, values: values, indices: indices), on: device)
+            return device.memory.most[.workspace, default: 0]
+        }
+        let few = try workspace(10_000)
+        #expect(few > 0)
+        #expect(try workspace(100_000) <= 2 * few)
+    }
+
     @Test("nothing is computed, and nothing is taken from the device", arguments: TestBackend.fast)
     func nothing(backend: TestBackend) throws {
         let real = try backend.ownDevice().compute

@@ -467,8 +467,9 @@ typedef struct {
 
     void (*topk_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int *indices,
         int columns, int k);
-    void (*sort_descending_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, float *values, int
-        *indices, float *work_values, int *work_indices, int columns);
+    /// Of the bits of floats; `work` is the caller's own, of 1024 + 2 · columns numbers.
+    void (*sort_descending_rows)(ptrdiff_t begin, ptrdiff_t end, const unsigned int *x, ptrdiff_t x_pitch, unsigned int
+        *values, int *indices, unsigned int *work, int columns);
     void (*topk_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *dy, const int *indices, float *dx, ptrdiff_t
         dx_pitch, int columns, int k, int accumulate);
 

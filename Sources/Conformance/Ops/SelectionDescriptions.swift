@@ -44,19 +44,68 @@ private func topKSample(
 ) -> OpSample {
     OpSample("\(rows)x\(columns) k=\(k)" + (ties ? " ties" : "") + (padding > 0 ? " pitched" : ""), size) { random in
         let x = ties ? tied(rows * columns, &random) : random.normal(rows * columns)
-        var c = OpCase()
-        c.input("x", x, [rows, columns], .padded(padding))
-        c.output("values", [rows, k])
-        c.output("indices", [rows, k], dtype: .i32)
-        c.run(TopK()) { .init(x: $0["x"], values: $0["values"], indices: $0["indices"]) }
-        c.reference = {
-            let order = rowSlices(x, columns).map { largest(k, of: Array($0)) }
-            return [
-                "indices": .exact(order.flatMap { $0 }),
-                "values": .exact(order.enumerated().flatMap { r, order in order.map { x[r * columns + $0] } }),
-            ]
+        return topKCase(x, rows, columns, k, padding: padding)
+    }
+}
+
+private func topKCase(_ x: [Float], _ rows: Int, _ columns: Int, _ k: Int, padding: Int) -> OpCase {
+    var c = OpCase()
+    c.input("x", x, [rows, columns], .padded(padding))
+    c.output("values", [rows, k])
+    c.output("indices", [rows, k], dtype: .i32)
+    c.run(TopK()) { .init(x: $0["x"], values: $0["values"], indices: $0["indices"]) }
+    c.reference = {
+        let order = rowSlices(x, columns).map { largest(k, of: Array($0)) }
+        let values: [Float] = order.enumerated().flatMap { r, order in order.map { x[r * columns + $0] } }
+        return [
+            "indices": .exact(order.flatMap { $0 }),
+            // Of a whole row also which zero and which NaN it was.
+            "values": k == columns ? .bits(values.map(\.bitPattern)) : .exact(values),
+        ]
+    }
+    return c
+}
+
+/// Rows that a sort may get wrong.
+private enum HardRow {
+    /// Half of it numbers at the borders of what floats can say, each of them many times.
+    case special
+    case equal
+    /// Zeros of both signs, which are equal.
+    case zeros
+    case descending, ascending
+
+    private static let patterns: [UInt32] = [
+        // Zeros, infinities, NaNs.
+        0, 0x8000_0000, 0x7F80_0000, 0xFF80_0000, 0x7FC0_0000, 0x7F80_0001, 0xFFC0_1234,
+        // The largest numbers, 1 and its neighbour.
+        0x7F7F_FFFF, 0xFF7F_FFFF, 0x3F80_0000, 0x3F80_0001, 0xBF80_0000, 0xBF80_0001,
+        // The smallest normal numbers, those below them, the smallest of all.
+        0x0080_0000, 0x8080_0000, 0x007F_FFFF, 0x807F_FFFF, 1, 0x8000_0001,
+    ]
+
+    func numbers(_ count: Int, _ random: inout RandomNumbers) -> [Float] {
+        switch self {
+        case .special:
+            let others = random.normal(count)
+            return zip(random.integers(count, 0...2 * Self.patterns.count - 1), others).map { place, other in
+                place < Self.patterns.count ? Float(bitPattern: Self.patterns[place]) : other
+            }
+        case .equal: return [Float](repeating: 0.25, count: count)
+        case .zeros: return random.integers(count, 0...1).map { $0 == 0 ? 0 : -0.0 }
+        case .descending: return (0..<count).map { Float(count / 2 - $0) }
+        case .ascending: return (0..<count).map { Float($0 - count / 2) }
         }
-        return c
+    }
+}
+
+/// Whole rows, sorted.
+private func sortSample(
+    _ rows: Int, _ columns: Int, _ kind: HardRow, padding: Int = 0, size: SampleSize = .small
+) -> OpSample {
+    OpSample("\(rows)x\(columns) k=\(columns) \(kind)" + (padding > 0 ? " pitched" : ""), size) { random in
+        let x = (0..<rows).flatMap { _ in kind.numbers(columns, &random) }
+        return topKCase(x, rows, columns, columns, padding: padding)
     }
 }
 
@@ -103,7 +152,16 @@ extension OpDescription {
                 topKSample(41, 1271, 8, size: .small),
                 topKSample(41, 1271, 8, ties: true, size: .small), topKSample(5, 1271, 1271, ties: true, size: .small),
                 topKSample(3, 4096, 4096, size: .small), topKSample(7, 999, 333, size: .small),
-                topKSample(512, 32000, 10, size: .perf),
+                sortSample(2, 33, .special, size: .tiny), sortSample(2, 33, .zeros, size: .tiny),
+                // A radix sort on every family, with pieces of a row that are empty.
+                sortSample(1, 530, .special, padding: 1, size: .tiny),
+                sortSample(3, 512, .special), sortSample(3, 513, .special, padding: 2),
+                sortSample(5, 1000, .special), sortSample(2, 1000, .equal), sortSample(2, 1000, .zeros),
+                sortSample(2, 1000, .descending), sortSample(2, 1000, .ascending),
+                sortSample(33, 1000, .special, padding: 3), sortSample(3, 4099, .special, padding: 1),
+                topKSample(2, 4099, 4099, ties: true, size: .small), sortSample(1, 50257, .special),
+                topKSample(3, 50257, 50257, size: .large),
+                topKSample(512, 32000, 10, size: .perf), topKSample(8, 50257, 50257, size: .perf),
             ]),
         OpDescription(
             "scatter_columns", "ScatterColumns",

@@ -1,32 +1,31 @@
 internal import CRows
 
 extension TopK {
-    /// Above this share of the columns a full sort is cheaper than insertion.
-    static func sorts(k: Int, columns: Int) -> Bool { k == columns && columns > 32 }
-
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
         let r = try rows(o.x, "x")
         let k = o.values.shape.last ?? 1
-        let (x, values, indices) = (
-            try o.x.pointer(as: Float.self), try o.values.pointer(as: Float.self), try o.indices.pointer(as: Int32.self)
-        )
         let table = device.table
         guard Self.sorts(k: k, columns: r.columns) else {
+            let (x, values, indices) = (
+                try o.x.pointer(as: Float.self), try o.values.pointer(as: Float.self),
+                try o.indices.pointer(as: Int32.self)
+            )
             return device.parallel(r.rows, work: o.x.count * 4) {
                 table.pointee.topk_rows($0, $1, x, r.pitch, values, indices, Int32(r.columns), Int32(k))
             }
         }
-        let (a, b) = (
-            try device.arena.allocate(r.rows * r.columns * 4, for: .workspace),
-            try device.arena.allocate(r.rows * r.columns * 4, for: .workspace)
+        let (x, values, indices) = (
+            try o.x.pointer(as: UInt32.self), try o.values.pointer(as: UInt32.self),
+            try o.indices.pointer(as: Int32.self)
         )
-        let (workValues, workIndices) = (
-            a.pointer.assumingMemoryBound(to: Float.self), b.pointer.assumingMemoryBound(to: Int32.self)
-        )
-        device.parallel(r.rows, work: o.x.count * 8) {
+        let size = Self.rangeWork(columns: r.columns)
+        let block = try device.arena.allocate(min(r.rows, device.threads) * size * 4, for: .workspace)
+        let work = block.pointer.assumingMemoryBound(to: UInt32.self)
+        device.parallelParts(r.rows, work: o.x.count * Self.sortWork) { part, begin, end in
             table.pointee.sort_descending_rows(
-                $0, $1, x, r.pitch, values, indices, workValues, workIndices, Int32(r.columns))
+                begin, end, x, r.pitch, values, indices, work + part * size, Int32(r.columns))
         }
+        withExtendedLifetime(block) {}
     }
 }
 

@@ -8,13 +8,21 @@ extension TopK {
                 "topk.cl", "topk", rows: r.rows, columns: r.columns,
                 buffers + [.long(r.pitch), .int(r.columns), .int(k)])
         }
-        let count = r.rows * r.columns
-        let values = View(storage: .openCL(try device.arena.allocate(count * 4, for: .workspace)), shape: [count])
-        let indices = View(
-            storage: .openCL(try device.arena.allocate(count * 4, for: .workspace)), shape: [count], dtype: .i32)
+        let length = r.columns * Self.sortWork
+        if device.family != .vector, r.columns <= Self.mostRanked {
+            return try device.launchRows(
+                "topk.cl", "sort_by_rank", rows: r.rows, columns: length,
+                buffers + [.long(r.pitch), .int(r.columns)])
+        }
+        // What a range of rows uses in turn for `vector`; `simt` sorts all rows at once.
+        let size =
+            device.family == .vector
+            ? device.rowRanges(r.rows, columns: length).items * Self.rangeWork(columns: r.columns)
+            : r.rows * 2 * r.columns
+        let work = try device.workspace(size, .i32)
         try device.launchRows(
-            "topk.cl", "sort_descending", rows: r.rows, columns: r.columns * 8,
-            buffers + values.arguments() + indices.arguments() + [.long(r.pitch), .int(r.columns)])
+            "topk.cl", "sort_descending", rows: r.rows, columns: length,
+            buffers + work.arguments() + [.long(r.pitch), .int(r.columns)])
     }
 }
 

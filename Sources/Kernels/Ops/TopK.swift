@@ -1,4 +1,5 @@
-/// The k largest elements of each row, descending, with their int32 columns; equal elements in column order. k = columns sorts.
+/// The k largest elements of each row, descending, with their int32 columns; equal elements (−0 and 0 too) in column order, NaN first.
+/// k = columns sorts.
 /// x `[..., columns]` → values, indices `[..., k]`, contiguous.
 public struct TopK: Op {
     public init() {}
@@ -22,6 +23,21 @@ public struct TopK: Op {
         try require(k >= 1 && k <= r.columns && o.values.count == r.rows * k, "k = \(k) of \(r.columns) columns")
     }
     public func cost(_ o: Operands) -> Cost { Cost(bytes: 4 * Double(o.x.count + 2 * o.values.count)) }
+}
+
+extension TopK {
+    /// Whether all of a row is wanted and it is too long to be inserted one by one.
+    static func sorts(k: Int, columns: Int) -> Bool { k == columns && columns > 32 }
+
+    /// Columns up to which counting what comes before each entry is as fast as a sort, for a group of work-items.
+    static let mostRanked = 512
+
+    /// Numbers of work memory of a range of rows that are sorted one after the other (kernels/topk.cl): the counters of four digits of 8
+    /// bits, then keys and places of a row.
+    static func rangeWork(columns: Int) -> Int { 4 * 256 + 2 * columns }
+
+    /// What sorting costs of an element, in elements of row-kernel work.
+    static let sortWork = 16
 }
 
 /// dx[row, indices[row, j]] = dy[row, j], zero (or unchanged, when added to) elsewhere: the gradient of a selection of columns.
