@@ -45,7 +45,10 @@ public enum ObjectiveRegistry {
 
     /// What may stand under `objective`: each loss's own keys and those that every loss has.
     static var sections: [RecipeSection] {
-        all.map { RecipeSection($0.section.name, $0.section.summary, $0.section.fields + [from, Ramp.field]) }
+        all.map {
+            RecipeSection(
+                $0.section.name, $0.section.summary, $0.section.fields + [from, ExampleView.field, Ramp.field])
+        }
     }
 
     static let from = RecipeField(
