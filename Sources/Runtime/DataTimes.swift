@@ -9,7 +9,7 @@ public final class DataTimes: Sendable {
         case waiting
         /// The training thread makes batches itself: it gathers, changes, pads and brings them to the device.
         case preparing
-        /// Decoding, on the threads that make batches ahead.
+        /// Decoding, and changes that the host makes, on the threads that make batches ahead.
         case loading
     }
 

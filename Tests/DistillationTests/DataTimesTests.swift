@@ -89,7 +89,7 @@ struct DataTimesTests {
         (sums.waiting, sums.loading) = (.milliseconds(20), .milliseconds(800))
         #expect(
             dataLine(sums) == "data: training took 20.0 s, of it 20.0 ms (0.1 %) waiting for pictures, "
-                + "300.0 ms (1.5 %) making batches; decoding them beside it took 800.0 ms (4.0 %)\n")
+                + "300.0 ms (1.5 %) making batches; decoding or changing them beside it took 800.0 ms (4.0 %)\n")
     }
 
     /// The times of a run of a recipe beside its data.

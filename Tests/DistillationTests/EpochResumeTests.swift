@@ -26,16 +26,17 @@ struct EpochResumeTests {
 
         init(_ arm: String, pictures: Bool, _ backend: TestBackend) throws {
             device = try backend.device()
+            let isViewed = arm.contains("view: strong")
             let models =
                 pictures
                 ? ("kind: resnet, depth: 8", "kind: resnet, depth: 8")
                 : ("kind: mlp, layers: [6, 9, 3]", "kind: mlp, layers: [6, 5, 3]")
             recipe = try Recipe.parse(
                 """
-                data: {kind: csv, path: none.csv, label: none, test: {every: 5}}
+                data: \(isViewed ? "{kind: idx, path: none, strong-augment: {}}" : "{kind: csv, path: none.csv, label: none, test: {every: 5}}")
                 teacher: {model: {\(models.0)}}
                 student: {model: {\(models.1)}}
-                arms: {arm: {\(arm)}}
+                arms: {arm: {\(arm.replacing("mixes: ", with: ""))}}
                 train: {epochs: 8, batch: 8, optimizer: {kind: sgd, lr: 0.02, momentum: 0.9}, schedule: {kind: cosine, warmup: 3}}
                 """, name: "resume")
             let sample = pictures ? [3, 8, 8] : [6]
@@ -49,7 +50,10 @@ struct EpochResumeTests {
                             pixels: (0..<20).flatMap { all.pixels($0 * 7) }, labels: labels, channels: 3, height: 8,
                             width: 8, classNames: ["a", "b", "c"])),
                     augmentation: ImageAugmentation(padding: 1, flipProbability: 0.5),
-                    mixing: arm.contains("mixes") ? .mixup(alpha: 0.4) : nil, on: device)
+                    strong: isViewed
+                        ? PictureAugmentation(
+                            ImageAugmentation(padding: 1), randAugment: RandAugment(operations: 2, cutout: 0.5)) : nil,
+                    mixing: arm.contains("mixes: ") ? .mixup(alpha: 0.4) : nil, on: device)
             } else {
                 let random = Philox(seed: 8, stream: Philox.stream("resume"))
                 rows = try DeviceRows(
@@ -126,6 +130,8 @@ struct EpochResumeTests {
             "pictures: objective: \(both), train: {optimizer: {kind: adam, lr: 0.01}, clip: 1}",
             "pictures: mixes: objective: [{loss: cross-entropy}, {loss: fitnet}], train: {micro-batch: 4}",
             "pictures: objective: [{loss: cross-entropy}, {loss: ft, alpha: 3, paraphrase: 0.4}], train: {clip: 1}",
+            "pictures: objective: [{loss: cross-entropy, view: strong}, {loss: mlkd}, {loss: mlkd, beta: 0, gamma: 0, view: strong}], train: {micro-batch: 3}",
+            "pictures: mixes: objective: [{loss: cross-entropy}, {loss: hinton, view: strong, ramp: {kind: between, first: 4}}]",
         ])
     func offline(_ backend: TestBackend, _ arm: String) throws { try resumes(backend, arm) }
 
@@ -140,6 +146,8 @@ struct EpochResumeTests {
             "objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: mutual, others: [{kind: mlp, layers: [6, 4, 3]}], refresh: 2}",
             "pictures: objective: [{loss: hinton}], scheme: {kind: born-again, generations: 2}",
             "pictures: objective: [{loss: cross-entropy}, {loss: forward-kl}], scheme: {kind: moving-average, decay: 0.8, hidden: 0.2}",
+            "pictures: objective: [{loss: cross-entropy}, {loss: forward-kl, view: strong}], scheme: {kind: moving-average, decay: 0.8, hidden: 0.2}",
+            "pictures: objective: [{loss: cross-entropy}, {loss: forward-kl, view: strong}], scheme: {kind: mutual}",
             "pictures: objective: [{loss: cross-entropy}], scheme: {kind: federated, method: fedavg, clients: 2, rounds: 8}",
             "objective: [{loss: cross-entropy}], scheme: {kind: federated, method: fedprox, clients: 4, fraction: 0.5, rounds: 8, local-epochs: 2}",
             "objective: [{loss: cross-entropy}], scheme: {kind: federated, method: feddf, clients: 2, public: 6, rounds: 8, public-epochs: 2, models: [{kind: mlp, layers: [6, 5, 3]}, {kind: mlp, layers: [6, 4, 3]}]}",
@@ -149,7 +157,7 @@ struct EpochResumeTests {
 
     private func resumes(_ backend: TestBackend, _ arm: String) throws {
         let isPictures = arm.contains("pictures: ")
-        let arm = arm.replacing("pictures: ", with: "").replacing("mixes: ", with: "")
+        let arm = arm.replacing("pictures: ", with: "")
         let folder = try ScratchFolder()
         let whole = try Rig(arm, pictures: isPictures, backend)
         let expected = try whole.outcome(whole.session())

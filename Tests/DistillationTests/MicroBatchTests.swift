@@ -14,14 +14,30 @@ struct MicroBatchTests {
     /// The parameters after a few steps with momentum, which keep every difference of a gradient.
     private func trained(_ objective: String, microBatch: Int?, _ backend: TestBackend) throws -> [[Float]] {
         let device = try backend.device()
-        let random = Philox(seed: 3, stream: Philox.stream("micro"))
-        let data = try TabularDataset(
-            features: random.uniforms(42 * 6, -1, 1), labels: (0..<42).map { Int32($0 % 3) },
-            columnNames: (0..<6).map { "x\($0)" }, classes: 3)
+        let labels = (0..<42).map { Int32($0 % 3) }
+        let isViewed = objective.contains("view: strong")
+        let rows: DeviceRows
+        if isViewed {
+            // Six numbers of an example as well, of pictures with a second view.
+            let pictures = SamplePictures(channels: 1, height: 2, width: 3)
+            rows = try DeviceRows(
+                .images(
+                    ImageDataset(
+                        pixels: (0..<42).flatMap { pictures.pixels($0) }, labels: labels, channels: 1, height: 2,
+                        width: 3, classNames: ["a", "b", "c"])),
+                augmentation: ImageAugmentation(flipProbability: 0.5),
+                strong: PictureAugmentation(randAugment: RandAugment(operations: 3)), on: device)
+        } else {
+            let random = Philox(seed: 3, stream: Philox.stream("micro"))
+            rows = try DeviceRows(
+                TabularDataset(
+                    features: random.uniforms(42 * 6, -1, 1), labels: labels,
+                    columnNames: (0..<6).map { "x\($0)" }, classes: 3), on: device)
+        }
         let part = microBatch.map { ", micro-batch: \($0)" } ?? ""
         let recipe = try Recipe.parse(
             """
-            data: {kind: csv, path: none.csv, label: none, test: {every: 5}}
+            data: \(isViewed ? "{kind: idx, path: none, strong-augment: {}}" : "{kind: csv, path: none.csv, label: none, test: {every: 5}}")
             teacher: {model: {kind: mlp, layers: [6, 9, 3]}}
             student: {model: {kind: mlp, layers: [6, 5, 3]}}
             arms: {student: {objective: \(objective)}}
@@ -33,7 +49,7 @@ struct MicroBatchTests {
         let arena = try student.materialize(on: device, seed: 2)
         let trainer = try Trainer(
             student, arena, goal: .init(recipe.arms[0].terms, teacher: LocalTeacher(teacher)),
-            data: try DeviceRows(data, on: device), spec: recipe.train, seed: 5, on: device)
+            data: rows, spec: recipe.train, seed: 5, on: device)
         var losses: [Float] = []
         for epoch in 0..<2 { losses += try trainer.epoch(epoch) }
         return try student.parameters.map { try $0.values() } + trainer.projectors.parameters.map { try $0.values() }
@@ -49,6 +65,8 @@ struct MicroBatchTests {
             "[{loss: cross-entropy}, {loss: rkd}, {loss: cc, alpha: 1}]",
             "[{loss: forward-kl, reduction: element-mean}, {loss: logit-mse, alpha: 0.01, reduction: sum}]",
             "[{loss: cross-entropy, weight: 0.05, reduction: sum}, {loss: sp, alpha: 30}]",
+            "[{loss: cross-entropy}, {loss: cross-entropy, view: strong}, {loss: mlkd}, {loss: mlkd, view: strong}]",
+            "[{loss: hinton, view: strong}, {loss: sp, alpha: 30}]",
         ], TestBackend.fast)
     func wholeAndParts(_ objective: String, _ backend: TestBackend) throws {
         let whole = try trained(objective, microBatch: nil, backend)

@@ -100,12 +100,13 @@ struct PlanTests {
         let folder = try ScratchFolder()
         try SamplePictures(channels: 3, height: 12, width: 12).writeFolder(folder, "data", train: 40, test: 9)
         let recipe = """
-            data: {kind: images, path: data, height: 12, width: 12, augment: {crop: 2, flip: 0.5}}
+            data: {kind: images, path: data, height: 12, width: 12, augment: {crop: 2, flip: 0.5}, strong-augment: {crop: 2, rand-augment: {}}}
             teacher: {model: {kind: resnet, depth: 8, widths: [4, 4, 8, 16]}}
             student: {model: {kind: resnet, depth: 8, widths: [4, 4, 4, 8]}}
             arms:
               student: {objective: [{loss: hinton, temperature: 4}]}
               maps: {objective: [{loss: cross-entropy}, {loss: at}]}
+              views: {objective: [{loss: mlkd}, {loss: hinton, view: strong}]}
             train: {epochs: 2, batch: 16, optimizer: {kind: sgd, lr: 0.01, momentum: 0.9}}
             seeds: [0]
             """

@@ -272,6 +272,52 @@ struct RecipeTests {
         }
     }
 
+    @Test(
+        "views: the strong one is there exactly where a loss looks at it",
+        arguments: [
+            ("strong-augment: {crop: 4, flip: 0.5, rand-augment: {operations: 2, cutout: 0.5}}", "view: strong", ""),
+            ("strong-augment: {rand-augment: {magnitude: 10}}", "view: strong, from: teacher", "cannot be given"),
+            ("augment: {rand-augment: {magnitude: 30}}", "view: weak", ""), ("rows: 5", "weight: 1", ""),
+            ("rows: 5", "view: strong", "strong view, and the data have none"),
+            ("strong-augment: {}", "view: weak", "no loss looks at the view"),
+            ("strong-augment: {}", "weight: 1", "no loss looks at the view"),
+            ("strong-augment: {mixup: 1}", "view: strong", "unknown key 'mixup'"),
+            ("strong-augment: {rand-augment: {magnitude: 31}}", "view: strong", "magnitude is 31"),
+            ("strong-augment: {rand-augment: {operations: 0}}", "view: strong", "operations is 0"),
+            ("strong-augment: {}", "view: strange", "view is 'strange'"),
+        ])
+    func views(_ data: String, _ loss: String, _ words: String) {
+        let text = """
+            data: {kind: cifar10, path: nowhere, \(data)}
+            teacher: {model: {kind: resnet}}
+            student: {model: {kind: resnet, depth: 8}}
+            arms: {a: {objective: [{loss: hinton}, {loss: cross-entropy, \(loss)}]}}
+            train: {epochs: 1, batch: 8, optimizer: {kind: adam, lr: 0.01}}
+            """
+        if words.isEmpty {
+            #expect(throws: Never.self) { try Recipe.parse(text, name: "r") }
+        } else {
+            let error = thrown(RetortError.self) { _ = try Recipe.parse(text, name: "r") }
+            #expect(error?.exit == .recipe && error?.what.contains(words) == true, "\(error?.what ?? "")")
+        }
+    }
+
+    @Test("what is minimised says the view")
+    func viewContract() throws {
+        let recipe = try Recipe.parse(
+            """
+            data: {kind: cifar10, path: nowhere, strong-augment: {rand-augment: {magnitude: 9.5}}}
+            teacher: {model: {kind: resnet}}
+            student: {model: {kind: resnet, depth: 8}}
+            arms: {a: {objective: [{loss: cross-entropy}, {loss: hinton, view: strong, ramp: {kind: linear}}]}}
+            train: {epochs: 1, batch: 8, optimizer: {kind: adam, lr: 0.01}}
+            """, name: "r")
+        let contracts = recipe.arms[0].terms.map(\.contract)
+        #expect(!contracts[0].contains("view") && contracts[1].contains(", strong view, times"))
+        #expect(recipe.data.strongAugmentation == PictureAugmentation(randAugment: RandAugment(magnitude: 9.5)))
+        #expect(recipe.data.augmentation == .none)
+    }
+
     @Test("unknown keys, with the nearest")
     func unknownKey() {
         #expect(brief(error("batch: 8", "bacth: 8")) == "78 r.yaml:12:20 unknown key 'bacth' in train")

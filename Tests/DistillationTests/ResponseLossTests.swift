@@ -84,8 +84,10 @@ struct ResponseLossTests {
         }
     }
 
-    @Test("divergences of examples, of pairs of them, of pairs of classes", arguments: TestBackend.available)
-    func multiLevel(_ backend: TestBackend) throws {
+    @Test(
+        "divergences of examples, of pairs of them, of pairs of classes", arguments: TestBackend.available,
+        [[2.0, 3], [0, 0], [2, 0], [0, 3]])
+    func multiLevel(_ backend: TestBackend, _ weights: [Double]) throws {
         let (student, teacher) = (numbers("student").map(Double.init), numbers("teacher").map(Double.init))
         func squares(_ a: [[Double]], _ b: [[Double]]) -> Double {
             func pairs(_ x: [[Double]]) -> [Double] {
@@ -102,11 +104,12 @@ struct ResponseLossTests {
                 let kl = zip(p, z).map {
                     Float64Reference.divergence($0, Float64Reference.logSoftmax($1, temperature: t))
                 }
-                return sum + 0.7 * t * t * Float64Reference.mean(kl) + 2 * squares(p, q)
-                    + 3 * squares(columns(p), columns(q))
+                return sum + 0.7 * t * t * Float64Reference.mean(kl) + weights[0] * squares(p, q)
+                    + weights[1] * squares(columns(p), columns(q))
             }
         }
-        let recipe = "loss: mlkd, alpha: 0.7, beta: 2, gamma: 3, temperatures: [1.5, 4]"
+        let recipe =
+            "loss: mlkd, alpha: 0.7, beta: \(weights[0]), gamma: \(weights[1]), temperatures: [1.5, 4]"
         let (loss, gradient) = try evaluate(recipe, teachers: [numbers("teacher")], backend)
         expectClose([loss], [reference(student)], absolute: 1e-6, relative: 2e-6)
         expectClose(gradient, Float64Reference.gradient(student, reference), absolute: 2e-6, relative: 1e-5)

@@ -72,15 +72,18 @@ struct StreamedPicturesTests {
 
     /// Two epochs of a teacher's pupil; everything that came out of them.
     private func train(
-        _ set: ExampleSet, microBatch: Int? = nil, mixing: BatchMixing? = nil, peers: Int = 1, _ backend: TestBackend
+        _ set: ExampleSet, microBatch: Int? = nil, mixing: BatchMixing? = nil, peers: Int = 1,
+        randAugment: RandAugment? = nil, strong: PictureAugmentation? = nil, _ backend: TestBackend
     ) throws -> Trace {
         let device = try backend.device()
+        let views = strong == nil ? "" : ", strong-augment: {}"
+        let second = strong == nil ? "" : ", {loss: hinton, alpha: 0.9, view: strong}"
         let recipe = try Recipe.parse(
             """
-            data: {kind: images, path: none, height: 10, width: 8}
+            data: {kind: images, path: none, height: 10, width: 8\(views)}
             teacher: {model: {kind: cnn, channels: [5]}}
             student: {model: {kind: cnn, channels: [3]}}
-            arms: {student: {objective: [{loss: hinton, temperature: 3, alpha: 0.7}]}}
+            arms: {student: {objective: [{loss: hinton, temperature: 3, alpha: 0.7}\(second)]}}
             train: {epochs: 2, batch: 8\(microBatch.map { ", micro-batch: \($0)" } ?? ""), optimizer: {kind: sgd, lr: 0.05, momentum: 0.9}}
             """, name: "streamed")
         let task = ClassificationTask(sample: [3, 10, 8], classes: 3)
@@ -89,8 +92,8 @@ struct StreamedPicturesTests {
         _ = try teacher.materialize(on: device, seed: 1)
         let normalization = try set.measuredNormalization()
         let data = try DeviceRows(
-            set, normalization: normalization, augmentation: .init(padding: 2, flipProbability: 0.5), mixing: mixing,
-            on: device)
+            set, normalization: normalization, augmentation: .init(padding: 2, flipProbability: 0.5),
+            randAugment: randAugment, strong: strong, mixing: mixing, on: device)
         let students = try (0..<peers).map { _ in try recipe.student.make(for: task, who: "student") }
         let trainers = try students.enumerated().map { number, student in
             try Trainer(
@@ -125,16 +128,35 @@ struct StreamedPicturesTests {
         #expect(try train(sets.streamed, peers: 2, backend) == train(sets.held, peers: 2, backend))
     }
 
+    @Test("views that the host changes: the same from files as from memory", arguments: TestBackend.fast)
+    func sameViews(_ backend: TestBackend) throws {
+        let sets = try Sets()
+        let plain = try train(sets.held, backend)
+        let random = RandAugment(operations: 2, cutout: 0.5)
+        // Cropped and flipped by the device alone, by the host, and both in one batch.
+        for (weak, strong) in [
+            (random, nil), (nil, PictureAugmentation(randAugment: random)), (random, PictureAugmentation()),
+            (random, PictureAugmentation(.init(padding: 1), randAugment: random)),
+        ] as [(RandAugment?, PictureAugmentation?)] {
+            let held = try train(sets.held, randAugment: weak, strong: strong, backend)
+            #expect(held.losses != plain.losses)
+            #expect(try train(sets.streamed, randAugment: weak, strong: strong, backend) == held)
+            #expect(
+                try train(sets.streamed, microBatch: 3, randAugment: weak, strong: strong, backend)
+                    == train(sets.held, microBatch: 3, randAugment: weak, strong: strong, backend))
+        }
+    }
+
     @Test("a whole run: data.memory changes no result", arguments: TestBackend.fast)
     func wholeRun(_ backend: TestBackend) throws {
         let folder = try ScratchFolder()
         try Self.pictures.writeFolder(folder, "data", train: 30, test: 12)
         let recipe = try folder.write(
             """
-            data: {kind: images, path: data, height: 10, width: 8, augment: {crop: 1, flip: 0.5}}
+            data: {kind: images, path: data, height: 10, width: 8, augment: {crop: 1, flip: 0.5}, strong-augment: {rand-augment: {}}}
             teacher: {model: {kind: cnn, channels: [5]}, train: {epochs: 2}}
             student: {model: {kind: cnn, channels: [3]}}
-            arms: {student-alone: {objective: [{loss: cross-entropy}]}, student: {objective: [{loss: at}, {loss: hinton}]}}
+            arms: {student-alone: {objective: [{loss: cross-entropy}]}, student: {objective: [{loss: at, view: strong}, {loss: hinton}]}}
             train: {epochs: 2, batch: 8, optimizer: {kind: adam, lr: 0.01}}
 
             """, to: "r.yaml")
@@ -188,10 +210,10 @@ struct StreamedPicturesTests {
         let bad = sets.opened.train[20].path
         try Array("no picture".utf8).withUnsafeBytes { try Data($0).write(to: URL(fileURLWithPath: bad)) }
         let data = try DeviceRows(sets.streamed, on: device)
-        let pass = try TrainingPass(data, order: order, batch: 8, classes: 3, on: device)
+        let pass = try TrainingPass(data, order: order, batch: 8, classes: 3, seed: 0, epoch: 0, on: device)
         // Pictures 0 to 15 are whole.
-        for _ in 0..<2 { #expect(try pass.next(at: .none).labels.count == 8) }
-        let failure = thrown(RetortError.self) { _ = try pass.next(at: .none) }
+        for _ in 0..<2 { #expect(try pass.next(step: 0).labels.count == 8) }
+        let failure = thrown(RetortError.self) { _ = try pass.next(step: 0) }
         #expect(failure?.exit == .badData && failure?.location?.file == bad, "\(String(describing: failure))")
         let measured = thrown(RetortError.self) { _ = try sets.streamed.measuredNormalization() }
         #expect(measured?.exit == .badData && measured?.location?.file == bad)
@@ -210,8 +232,9 @@ struct StreamedPicturesTests {
         let data = try DeviceRows(sets.streamed, on: device)
         let before = device.compute.memory.live
         for _ in 0..<20 {
-            let pass = try TrainingPass(data, order: (0..<37).map(Int32.init), batch: 8, classes: 3, on: device)
-            _ = try pass.next(at: .none)
+            let pass = try TrainingPass(
+                data, order: (0..<37).map(Int32.init), batch: 8, classes: 3, seed: 0, epoch: 0, on: device)
+            _ = try pass.next(step: 0)
         }
         try device.compute.synchronize()
         #expect(device.compute.memory.live == before)

@@ -56,12 +56,12 @@ struct ResumeTests {
         try SamplePictures(channels: 3, height: 10, width: 8).writeFolder(folder, "data", train: 40, test: 12)
         try folder.write(
             """
-            data: {kind: images, path: data, height: 10, width: 8, augment: {crop: 1, flip: 0.5}, memory: 0}
+            data: {kind: images, path: data, height: 10, width: 8, augment: {crop: 1, flip: 0.5}, strong-augment: {crop: 1, rand-augment: {cutout: 0.5}}, memory: 0}
             teacher: {model: {kind: resnet, depth: 8}}
             student: {model: {kind: resnet, depth: 8}}
             arms:
               exits: {objective: [{loss: be-your-own-teacher}]}
-              maps: {objective: [{loss: at}, {loss: hinton}], train: {micro-batch: 5}}
+              maps: {objective: [{loss: at}, {loss: hinton, view: strong}], train: {micro-batch: 5}}
             train: {epochs: \(device == "cpu" ? 30 : 12), batch: 16, optimizer: {kind: sgd, lr: 0.02, momentum: 0.9}}
             """, to: "r.yaml")
         try Self.trainInPieces("goes on from epoch", on: device, in: folder)

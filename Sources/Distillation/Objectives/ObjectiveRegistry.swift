@@ -48,7 +48,8 @@ public enum ObjectiveRegistry {
         all.map {
             RecipeSection(
                 $0.section.name, $0.section.summary,
-                $0.section.fields + ($0.takesReduction ? [RowReduction.field] : []) + [from, Ramp.field])
+                $0.section.fields + ($0.takesReduction ? [RowReduction.field] : [])
+                    + [from, ExampleView.field, Ramp.field])
         }
     }
 

@@ -9,23 +9,28 @@ public struct ArmTerm: Sendable {
     public let teacher: Int?
     /// Its name where there are several.
     private let teacherName: String?
+    /// Which view of the examples it looks at.
+    public let view: ExampleView
     /// In the recipe.
     let location: RetortError.Location?
 
     public init(
         _ objective: any Objective, reduction: RowReduction = .mean, ramp: Ramp = .constant, teacher: Int? = nil,
-        teacherName: String? = nil, at location: RetortError.Location? = nil
+        teacherName: String? = nil, view: ExampleView = .weak, at location: RetortError.Location? = nil
     ) {
         self.objective = objective
         self.reduction = reduction
         self.ramp = ramp
         self.teacher = teacher
         self.teacherName = teacherName
+        self.view = view
         self.location = location
     }
 
     /// What is minimised, in one line.
     public var contract: String {
-        reduction.stated(in: objective.contract) + (teacherName.map { ", teacher \($0)" } ?? "") + ramp.contract
+        let theirs = teacherName.map { ", teacher \($0)" } ?? ""
+        let shown = view == .weak ? "" : ", \(view.rawValue) view"
+        return reduction.stated(in: objective.contract) + theirs + shown + ramp.contract
     }
 }

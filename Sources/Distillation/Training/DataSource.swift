@@ -22,7 +22,10 @@ public struct DataSource: Sendable {
     public let rows: Int?
     /// For images: per channel mean and deviation of values from 0 to 1; nil: as measured on the training images.
     public let normalization: (mean: [Double], deviation: [Double])?
-    public let augmentation: ImageAugmentation
+    /// How training pictures are changed at random; of the weak view.
+    public let augmentation: PictureAugmentation
+    /// Of the strong view; nil: there is none.
+    public let strongAugmentation: PictureAugmentation?
     public let mixing: BatchMixing?
 
     init(_ node: RecipeNode, path: String) throws {
@@ -48,8 +51,8 @@ public struct DataSource: Sendable {
             return (mean, deviation)
         }
         let augment = node["augment"]
-        augmentation = ImageAugmentation(
-            padding: augment?.required("crop").integer ?? 0, flipProbability: augment?.required("flip").number ?? 0)
+        augmentation = augment.map { PictureAugmentation($0) } ?? PictureAugmentation.none
+        strongAugmentation = node["strong-augment"].map { PictureAugmentation($0) }
         let (mixup, cutMix) = (augment?.required("mixup").number ?? 0, augment?.required("cutmix").number ?? 0)
         guard mixup == 0 || cutMix == 0 else {
             throw RetortError.recipe("data.augment has both mixup and cutmix", at: augment?.location)
@@ -92,6 +95,16 @@ public struct DataSource: Sendable {
             train: train, test: test, task: ClassificationTask(sample: shape, classes: classNames.count),
             classNames: classNames, normalization: used,
             preprocessing: .images(used.preprocessing(height: shape[1], width: shape[2])))
+    }
+
+    /// Training examples on a device, changed at random as the recipe says.
+    /// - Parameters:
+    ///   - rows: some or all of them.
+    ///   - normalization: of images.
+    func rows(_ rows: ExampleSet, normalization: ImageNormalization?, on device: Device) throws -> DeviceRows {
+        try DeviceRows(
+            rows, normalization: normalization, augmentation: augmentation.geometry,
+            randAugment: augmentation.randAugment, strong: strongAugmentation, mixing: mixing, on: device)
     }
 
     /// A name for the content: of the file, or of all files of the folder by name.
@@ -189,6 +202,20 @@ public enum ExampleSet: Sendable {
         case .table(let data): .table(try data.first(rows: count))
         case .images(let data): .images(try data.first(count))
         case .files(let files): .files(try files.first(count))
+        }
+    }
+
+    /// Pictures by number, `[numbers, channels, height, width]`; nothing of a table.
+    /// - Throws: `RetortError` when a file cannot be decoded.
+    func pixels(of numbers: [Int]) throws -> [UInt8] {
+        switch self {
+        case .table: return []
+        case .images(let data):
+            var pixels: [UInt8] = []
+            pixels.reserveCapacity(numbers.count * data.imageBytes)
+            for number in numbers { pixels += data.image(number) }
+            return pixels
+        case .files(let files): return try files.decode(numbers)
         }
     }
 

@@ -12,10 +12,13 @@ import Synchronization
 final class PictureStream {
     /// Pictures on the device.
     struct Batch {
-        /// Bytes `[count, channels, height, width]`.
+        /// Bytes `[parts · count, channels, height, width]`.
         let pictures: View
         /// 0, 1, 2, …: int32 `[count]`.
         let places: View
+
+        /// Bytes `[count, channels, height, width]`: the pictures in one of the forms that the host makes.
+        func part(_ index: Int) -> View { pictures.slice((index * places.count)..<((index + 1) * places.count)) }
     }
 
     private struct Made: Sendable {
@@ -34,38 +37,42 @@ final class PictureStream {
     private let places: Places
     private let compute: ComputeDevice
     private let numbers: View
+    private let parts: Int
     private let times: DataTimes?
     private var current: Int?
 
     /// - Parameters:
+    ///   - pictures: makes them.
     ///   - order: numbers of pictures, in the order wanted.
     ///   - batch: pictures of each batch; the last may have fewer.
     ///   - depth: batches that wait on the device at most.
-    ///   - times: where it is kept how long decoding takes, and how long it is waited for.
+    ///   - times: where it is kept how long making them takes, and how long it is waited for.
     /// - Throws: `KernelError` when the device has no room for `depth + 1` batches.
     convenience init(
-        _ files: ImageFiles, order: [Int32], batch: Int, depth: Int = 2, times: DataTimes? = nil,
+        _ pictures: BatchPictures, order: [Int32], batch: Int, depth: Int = 2, times: DataTimes? = nil,
         on compute: ComputeDevice
     ) throws {
         try self.init(
-            picture: [files.channels, files.height, files.width], order: order, batch: batch, depth: depth,
+            picture: Dimensions(pictures.shape), parts: pictures.parts, order: order, batch: batch, depth: depth,
             times: times, on: compute
-        ) { try files.decode($0) }
+        ) { try pictures($0) }
     }
 
     /// - Parameters:
     ///   - shape: of a picture, `[channels, height, width]`.
-    ///   - decode: pictures by number, `[numbers, channels, height, width]`; called from the stream's own thread.
+    ///   - parts: forms in which each picture is made.
+    ///   - decode: pictures by number, `[parts, numbers, channels, height, width]`; called from the stream's own thread.
     init(
-        picture shape: Dimensions, order: [Int32], batch: Int, depth: Int = 2, times: DataTimes? = nil,
-        on compute: ComputeDevice, decode: @escaping @Sendable ([Int]) throws -> [UInt8]
+        picture shape: Dimensions, parts: Int = 1, order: [Int32], batch: Int, depth: Int = 2,
+        times: DataTimes? = nil, on compute: ComputeDevice, decode: @escaping @Sendable ([Int]) throws -> [UInt8]
     ) throws {
         self.compute = compute
+        self.parts = parts
         self.times = times
         let largest = min(batch, order.count)
         numbers = try compute.view((0..<largest).map(Int32.init), [largest], .i32)
         // One more than wait: the one that is worked on. A place is filled again two calls of `next` after it was given out.
-        let views = try (0...depth).map { _ in try compute.empty([largest] + shape, .u8, for: .data) }
+        let views = try (0...depth).map { _ in try compute.empty([parts * largest] + shape, .u8, for: .data) }
         // Memory that was something else's a moment ago may still be in use by what is enqueued.
         let places = Places(try views.map { ($0, try compute.fence()) })
         self.places = places
@@ -78,7 +85,7 @@ final class PictureStream {
             let pixels = try times.counting(.loading) { try decode(numbers) }
             let place = index % count
             let (view, fence) = places.all.withLock { $0[place] }
-            let pictures = view.slice(0..<numbers.count)
+            let pictures = view.slice(0..<(parts * numbers.count))
             try pixels.withUnsafeBytes { try transfer.write($0, to: pictures, after: fence) }
             return Made(place: place, pictures: pictures)
         }
@@ -99,6 +106,6 @@ final class PictureStream {
         }
         let made = try times.counting(.waiting) { try prefetcher.next() }
         current = made?.place
-        return made.map { Batch(pictures: $0.pictures, places: numbers.slice(0..<$0.pictures.shape[0])) }
+        return made.map { Batch(pictures: $0.pictures, places: numbers.slice(0..<($0.pictures.shape[0] / parts))) }
     }
 }

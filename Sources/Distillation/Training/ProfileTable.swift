@@ -45,7 +45,7 @@ func dataLine(_ times: DataTimes.Sums) -> String {
     return "data: training took \(NumberFormat.duration(seconds: times.training.seconds)), of it "
         + (isDecoded ? "\(share(times.waiting)) waiting for pictures, " : "")
         + "\(share(times.preparing)) making batches"
-        + (isDecoded ? "; decoding them beside it took \(share(times.loading))" : "") + "\n"
+        + (isDecoded ? "; decoding or changing them beside it took \(share(times.loading))" : "") + "\n"
 }
 
 /// Bytes on the device: now, at the worst moment, and what holds them.

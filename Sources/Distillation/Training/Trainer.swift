@@ -128,32 +128,38 @@ public final class Trainer {
         let first = trainers[0]
         let compute = first.device.compute
         let steps = first.stepsPerEpoch
-        let pass = try first.device.dataTimes.counting(.preparing) {
-            try TrainingPass(
-                first.data, order: order ?? first.permutation(epoch: index), batch: first.batch,
-                classes: first.model.classes, on: first.device)
-        }
         for trainer in trainers {
             trainer.model.setTraining(true)
             trainer.projectors.setTraining(true)
             trainer.progress.epoch = index
         }
+        let pass = try first.device.dataTimes.counting(.preparing) {
+            try TrainingPass(
+                first.data, order: order ?? first.permutation(epoch: index), batch: first.batch,
+                classes: first.model.classes, views: first.views, seed: first.order.seed(1), epoch: index,
+                on: first.device)
+        }
         let losses = try compute.empty([trainers.count, steps], for: .data)
         try compute.forEachStep(steps) { s in
-            let batch = try pass.next(at: .init(seed: first.order.seed(1), epoch: index, step: first.step))
+            let batch = try pass.next(step: first.step)
             let ids = batch.ids
             if trainers.count == 1, ids.count > first.microBatch {
                 try first.learnInParts(batch, lossInto: losses.reshaped([steps]).slice(s..<(s + 1)))
                 if StopSignal.isRequested { throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal")") }
                 return
             }
-            let answers = try trainers.map { try $0.answer(batch.x) }
+            let answers = try trainers.map { trainer in try batch.views.map { try trainer.answer($0.x, $0.view) } }
             let inputs = try trainers.enumerated().map { number, trainer in
-                let others = answers.enumerated().filter { $0.offset != number }.map(\.element.output)
-                return ObjectiveInput(
-                    student: answers[number].output, teachers: try trainer.teachers(batch.x, peers: others),
-                    labels: batch.labels, targets: batch.targets, ids: ids, hidden: answers[number].hidden,
-                    progress: trainer.progress)
+                try batch.views.enumerated().map { place, shown in
+                    let others = answers.enumerated().filter { $0.offset != number }.map { $0.element[place].output }
+                    let (student, hidden) = answers[number][place]
+                    return Seen(
+                        view: shown.view,
+                        input: ObjectiveInput(
+                            student: student, teachers: try trainer.teachers(shown.x, shown.view, peers: others),
+                            labels: batch.labels, targets: batch.targets, ids: ids, hidden: hidden,
+                            progress: trainer.progress))
+                }
             }
             for (number, (trainer, input)) in zip(trainers, inputs).enumerated() {
                 let slot = losses.slice(number..<(number + 1)).reshaped([steps]).slice(s..<(s + 1))
@@ -175,15 +181,32 @@ public final class Trainer {
             losses, skipped: try optimizer.nonFiniteSteps() + projectors.nonFiniteSteps(), step: step)
     }
 
-    /// The student's answer to a batch, or to the part of it that begins at `firstRow`, on the tape, and what a loss hid of the pictures.
-    private func answer(_ x: Tensor, firstRow: Int = 0) throws -> (output: ModelOutput, hidden: Tensor?) {
+    /// What losses see of a batch, or of a part of it, in one of its views.
+    private struct Seen {
+        let view: ExampleView
+        let input: ObjectiveInput
+    }
+
+    /// The views that losses of this epoch look at; the weak one where none does.
+    private var views: [ExampleView] {
+        let wanted = ExampleView.allCases.filter { view in counts({ _ in true }, in: view) }
+        return wanted.isEmpty ? [.weak] : wanted
+    }
+
+    /// The student's answer to a view of a batch, or of the part of it that begins at `firstRow`, on the tape, and what a loss hid of the
+    /// pictures.
+    private func answer(
+        _ x: Tensor, _ view: ExampleView, firstRow: Int = 0
+    ) throws -> (output: ModelOutput, hidden: Tensor?) {
         var x = try goal.view(x)
-        let hiding = goal.terms.first { $0.objective.hiding != nil && $0.ramp.factor(progress) != 0 }
+        let hiding = goal.terms.first {
+            $0.view == view && $0.objective.hiding != nil && $0.ramp.factor(progress) != 0
+        }
         let hidden = try hiding?.objective.hiding?.draw(
-            for: x, firstRow: firstRow, seed: order.seed(2), step: step, on: device)
+            for: x, firstRow: firstRow, seed: order.seed(view == .weak ? 2 : 3), step: step, on: device)
         if let hidden { x = try x * (hidden * -1).adding(1) }
         if goal.hidden > 0 {
-            let stream = Philox.stream("hidden") &+ UInt64(step)
+            let stream = view.stream("hidden") &+ UInt64(step)
             let firstElement = firstRow * (x.count / max(1, x.shape[0]))
             x = try x.dropout(
                 goal.hidden, seed: order.seed(0), stream: stream, firstElement: firstElement
@@ -192,15 +215,18 @@ public final class Trainer {
         return (try model.forward(x, capturing: studentSignals), hidden)
     }
 
-    /// The answers of all who teach, off the tape. Stale peers are a teacher like any other.
-    private func teachers(_ x: Tensor, peers: [ModelOutput]) throws -> [ModelOutput] {
-        guard counts({ $0.needsTeacher }) else { return [] }
+    /// The answers of all who teach, off the tape, to a view that a loss with a teacher looks at. Stale peers are a teacher like any other.
+    private func teachers(_ x: Tensor, _ view: ExampleView, peers: [ModelOutput]) throws -> [ModelOutput] {
+        guard counts({ $0.needsTeacher }, in: view) else { return [] }
         return try goal.teacher?.answer(x, capturing: teacherSignals) ?? peers.map(\.detached)
     }
 
     /// Whether a loss of this kind counts in this epoch.
-    private func counts(_ kind: (any Objective) -> Bool) -> Bool {
-        goal.terms.contains { $0.ramp.factor(progress) != 0 && kind($0.objective) }
+    /// - Parameter view: nil: of either.
+    private func counts(_ kind: (any Objective) -> Bool, in view: ExampleView? = nil) -> Bool {
+        goal.terms.contains {
+            $0.ramp.factor(progress) != 0 && (view ?? $0.view) == $0.view && kind($0.objective)
+        }
     }
 
     /// Both sides' embeddings of examples, off the tape, by the first loss that has such; nil where none has.
@@ -215,45 +241,57 @@ public final class Trainer {
         }
     }
 
-    private func learn(_ input: ObjectiveInput, lossInto slot: View) throws {
-        let total = try totalLoss(input)
+    /// - Parameter seen: each view of the batch.
+    private func learn(_ seen: [Seen], lossInto slot: View) throws {
+        let total = try totalLoss(seen)
         try run(Copy(), .init(x: total.view.reshaped([1]), y: .write(slot)), on: device.compute)
         if total.needsGradient { try total.backward() }
-        try takeStep([input])
+        try takeStep(seen)
     }
 
-    /// - Parameter seen: the batch, or its parts.
-    private func takeStep(_ seen: [ObjectiveInput]) throws {
+    /// - Parameter seen: each view of the batch, or of its parts.
+    private func takeStep(_ seen: [Seen]) throws {
         let rate = Float(schedule.rate(step, base: learningRate))
         try optimizer.step(learningRate: rate)
         try projectors.step(learningRate: rate)
         try balancer.step(learningRate: rate)
         progress.step += 1
-        for prepared in terms.joined() { for input in seen { try prepared.afterStep(input) } }
+        for (arm, prepared) in zip(goal.terms, terms) {
+            for term in prepared {
+                for part in seen where part.view == arm.view { try term.afterStep(part.input) }
+            }
+        }
         try goal.teacher?.afterStep()
     }
 
-    /// The sum of the losses that count in this epoch; of those that span the batch, or of the others, when asked.
+    /// The sum of the losses that count in this epoch and look at what is given; of those that span the batch, or of the others, when asked.
     /// - Parameters:
-    ///   - share: of the batch's rows that the input holds.
-    ///   - rows: of the batch; nil: those of the input.
+    ///   - seen: views of the batch or of a part of it, each once.
+    ///   - share: of the batch's rows that are in them.
+    ///   - rows: of the batch; nil: those of the views.
+    ///   - spanning: nil: of both.
+    ///   - withOwn: whether what the scheme adds is among them.
     private func totalLoss(
-        _ input: ObjectiveInput, share: Float = 1, of rows: Int? = nil, spanning: Bool? = nil
+        _ seen: [Seen], share: Float = 1, of rows: Int? = nil, spanning: Bool? = nil, withOwn: Bool = true
     ) throws -> Tensor {
-        let size = (rows: rows ?? input.rows, classes: input.student.logits.shape.last ?? 1)
         var losses: [Tensor] = []
         for (index, (arm, prepared)) in zip(goal.terms, terms).enumerated() {
             let factor = Float(arm.ramp.factor(progress))
-            guard factor != 0, spanning == nil || spanning == arm.objective.spansBatch else { continue }
+            guard factor != 0, spanning == nil || spanning == arm.objective.spansBatch,
+                let input = seen.first(where: { $0.view == arm.view })?.input
+            else { continue }
             var loss = try Tensor.total(prepared.map { try $0.loss(input) })
             // The mean over peers first: what balances losses must see what is minimised.
             if prepared.count > 1 { loss = try loss * (1 / Float(prepared.count)) }
-            let reduction = arm.reduction.factor(rows: size.rows, classes: size.classes)
+            let reduction = arm.reduction.factor(
+                rows: rows ?? input.rows, classes: input.student.logits.shape.last ?? 1)
             if reduction != 1 { loss = try loss * reduction }
             loss = try balancer.weigh(loss, term: index, share: share)
             losses.append(factor == 1 ? loss : try loss * factor)
         }
-        if spanning != true { losses += try goal.own.map { try $0.loss(input) } }
+        if spanning != true, withOwn, let input = seen.first?.input {
+            losses += try goal.own.map { try $0.loss(input) }
+        }
         return losses.isEmpty ? try Tensor([0], [], on: device) : try Tensor.total(losses)
     }
 
@@ -265,11 +303,14 @@ public final class Trainer {
     /// A batch in parts, with the gradient of the whole: the mean over rows is taken over the whole batch, and losses that compare
     /// examples with each other see all of it. For those every part goes forward once without a tape; the loss of the joined answers
     /// gives the gradient of each, which the parts' second forward hands on (the gradient cache of Gao et al. 2021,
-    /// arXiv:2101.06983). Batch normalisation takes its statistics part by part, as whenever gradients are accumulated.
+    /// arXiv:2101.06983). Batch normalisation takes its statistics part by part, as whenever gradients are accumulated. Of two views each
+    /// part goes through one after the other.
     private func learnInParts(_ batch: TrainingBatch, lossInto slot: View) throws {
         let rows = batch.ids.count
         let parts = stride(from: 0, to: rows, by: microBatch).map { $0..<min(rows, $0 + microBatch) }
-        let taught = try parts.map { try teachers(batch.x.slice($0), peers: []) }
+        let taught = try parts.map { range in
+            try batch.views.map { try teachers($0.x.slice(range), $0.view, peers: []) }
+        }
         func input(
             _ student: ModelOutput, _ teachers: [ModelOutput], _ range: Range<Int>, hidden: Tensor? = nil
         ) -> ObjectiveInput {
@@ -279,41 +320,53 @@ public final class Trainer {
                 firstRow: range.lowerBound, progress: progress)
         }
         let whole = counts(\.spansBatch)
-        var cached: [(path: String?, gradient: Parameter)] = []
+        var cached = batch.views.map { _ in [(path: String?, gradient: Parameter)]() }
         if whole {
             let statistics = try model.buffers.map { try Tensor(view: $0.view, on: device).copied() }
             let answers = try Autograd.withoutGradients {
-                try parts.map { try answer(batch.x.slice($0), firstRow: $0.lowerBound).output }
+                try batch.views.map { shown in
+                    try parts.map { try answer(shown.x.slice($0), shown.view, firstRow: $0.lowerBound).output }
+                }
             }
             for (buffer, before) in zip(model.buffers, statistics) {
                 try run(Copy(), .init(x: before.view, y: .write(buffer.view)), on: device.compute)
             }
-            let (leaves, joined) = try ModelOutput.joined(answers).leaves()
-            cached = leaves
-            let teachers = try (taught.first ?? []).indices.map { index in
-                try ModelOutput.joined(taught.map { $0[index] })
+            var seen: [Seen] = []
+            for (place, shown) in batch.views.enumerated() {
+                let (leaves, joined) = try ModelOutput.joined(answers[place]).leaves()
+                cached[place] = leaves
+                let teachers = try (taught.first?[place] ?? []).indices.map { index in
+                    try ModelOutput.joined(taught.map { $0[place][index] })
+                }
+                seen.append(Seen(view: shown.view, input: input(joined, teachers, 0..<rows)))
             }
-            let loss = try totalLoss(input(joined, teachers, 0..<rows), spanning: true)
+            let loss = try totalLoss(seen, spanning: true)
             try run(Copy(), .init(x: loss.view.reshaped([1]), y: .write(slot)), on: device.compute)
             if loss.needsGradient { try loss.backward() }
         }
-        var seenParts: [ObjectiveInput] = []
+        var seenParts: [Seen] = []
         for (index, range) in parts.enumerated() {
-            let (student, hidden) = try answer(batch.x.slice(range), firstRow: range.lowerBound)
-            let seen = input(student, taught[index], range, hidden: hidden)
-            let share = Float(range.count) / Float(rows)
-            let loss = try totalLoss(seen, share: share, of: rows, spanning: whole ? false : nil) * share
-            try run(
-                Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, whole || index > 0 ? .accumulate : .write)),
-                on: device.compute)
-            var roots: [(tensor: Tensor, upstream: Tensor)] = []
-            if loss.needsGradient { roots.append((loss, try Tensor([1], [], on: device))) }
-            for (path, leaf) in cached where leaf.hasGradient {
-                let tensor = path.map { student.signals[$0]! } ?? student.logits
-                roots.append((tensor, Tensor(view: leaf.gradient.slice(range), on: device)))
+            for (place, shown) in batch.views.enumerated() {
+                let (student, hidden) = try answer(shown.x.slice(range), shown.view, firstRow: range.lowerBound)
+                let seen = Seen(
+                    view: shown.view, input: input(student, taught[index][place], range, hidden: hidden))
+                let share = Float(range.count) / Float(rows)
+                let loss =
+                    try totalLoss(
+                        [seen], share: share, of: rows, spanning: whole ? false : nil, withOwn: place == 0) * share
+                let isFirst = !whole && index == 0 && place == 0
+                try run(
+                    Copy(), .init(x: loss.view.reshaped([1]), y: Output(slot, isFirst ? .write : .accumulate)),
+                    on: device.compute)
+                var roots: [(tensor: Tensor, upstream: Tensor)] = []
+                if loss.needsGradient { roots.append((loss, try Tensor([1], [], on: device))) }
+                for (path, leaf) in cached[place] where leaf.hasGradient {
+                    let tensor = path.map { student.signals[$0]! } ?? student.logits
+                    roots.append((tensor, Tensor(view: leaf.gradient.slice(range), on: device)))
+                }
+                if !roots.isEmpty { try Tensor.backward(roots) }
+                seenParts.append(seen)
             }
-            if !roots.isEmpty { try Tensor.backward(roots) }
-            seenParts.append(seen)
         }
         try takeStep(seenParts)
     }

@@ -347,9 +347,7 @@ public final class TrainingRun: RecipeRun {
     }
 
     private func deviceRows(_ rows: ExampleSet) throws -> DeviceRows {
-        try DeviceRows(
-            rows, normalization: examples.normalization, augmentation: recipe.data.augmentation,
-            mixing: recipe.data.mixing, on: device)
+        try recipe.data.rows(rows, normalization: examples.normalization, on: device)
     }
 
     /// One epoch: a line of metrics.jsonl where accuracy was measured, and the progress line.

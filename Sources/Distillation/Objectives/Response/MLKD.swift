@@ -6,10 +6,12 @@ import RetortRuntime
 /// softmax of teacher and student at T, `[rows, classes]`: what is said of each example, how examples of the batch are related, how classes are.
 /// KL is a mean over rows. Jin et al. 2023 (CVPR, "Multi-Level Logit Distillation"). The last two parts are defined on the whole batch.
 ///
-/// The temperatures are those of the published code (sunshangquan/logit-standardization-KD, MLKD.py). There each picture is learnt twice, once more
-/// under RandAugment, with 0.9 of the distillation and 0.1 of each view's cross entropy, and masks of unsure rows and classes multiply losses that are
-/// means already, so that they halve them. The weights here are the sums of both views on one view: alpha 0.9 · 1.5, beta and gamma 0.9 · 0.5,
-/// and 0.2 of the cross entropy beside it.
+/// The temperatures are those of the published code (Jin-Ying/Multi-Level-Logit-Distillation, KD_ours.py). There each picture is learnt
+/// in two views, the strong one under RandAugment, with 0.1 of each view's cross entropy and 0.9 of the distillation, and masks of
+/// unsure rows and classes multiply losses that are means already, so that they halve them. Of the weak view it takes 0.45 of all
+/// parts at all temperatures and at 2 and 6 another 0.9 of the KL, where the strong view's was meant; of the strong view 0.9 of the KL
+/// at 3, 4 and 5: three losses with a `view` each, as in `recipes/cifar100`. The weights by default are the sums of both views, for one
+/// view alone: alpha 0.9 · 1.5, beta and gamma 0.9 · 0.5, and 0.2 of the cross entropy beside it.
 public struct MLKDObjective: LogitObjective {
     public static let section = RecipeSection(
         "mlkd", "Divergences at several temperatures, of examples, of pairs of examples and of pairs of classes.",
@@ -46,30 +48,36 @@ public struct MLKDObjective: LogitObjective {
         let teacher = try input.teacher().logits
         return try Tensor.total(
             temperatures.map { temperature in
-                let parts = try input.student.logits.multiLevelDivergence(teacher: teacher, temperature: temperature)
-                return try parts.rows * alpha + parts.batch * beta + parts.classes * gamma
+                try input.student.logits.multiLevelDivergence(
+                    teacher: teacher, temperature: temperature, rows: alpha, batch: beta, classes: gamma)
             })
     }
 }
 
 extension Tensor {
-    /// The three parts of MLKD at one temperature, T² in the first, of logits `[rows, classes]`; the teacher is constant.
-    public func multiLevelDivergence(teacher: Tensor, temperature: Float) throws -> (
-        rows: Tensor, batch: Tensor, classes: Tensor
-    ) {
+    /// The three parts of MLKD at one temperature, T² in the first, of logits `[rows, classes]`, added up by their weights.
+    /// - Parameters:
+    ///   - teacher: logits, a constant.
+    ///   - temperature: of both.
+    ///   - rows: weight of the divergence of each example.
+    ///   - batch: of how examples are related; 0 leaves that part out.
+    ///   - classes: of how classes are related; 0 leaves that part out.
+    public func multiLevelDivergence(
+        teacher: Tensor, temperature: Float, rows: Float, batch: Float, classes: Float
+    ) throws -> Tensor {
         let op = Divergence(
             .forwardKL, temperature: temperature, softWeight: temperature * temperature, scale: 1 / Float(shape[0]))
         let teacher = teacher.detached
+        var loss = try divergence(op, teacher: teacher.view).total * rows
+        guard batch > 0 || classes > 0 else { return loss }
         let (q, p) = (try softmax(temperature: temperature), try teacher.softmax(temperature: temperature))
         func distance(_ x: (Tensor) throws -> Tensor) throws -> Tensor {
             let (student, taught) = (try x(q), try x(p))
             // A mean over pairs, of which there are as many to each row as rows.
             return try student.meanSquaredError(taught) * Float(student.shape[0])
         }
-        return (
-            rows: try divergence(op, teacher: teacher.view).total,
-            batch: try distance { try $0.matmul($0.transposed(0, 1)) },
-            classes: try distance { try $0.transposed(0, 1).matmul($0) }
-        )
+        if batch > 0 { loss = try loss + distance { try $0.matmul($0.transposed(0, 1)) } * batch }
+        if classes > 0 { loss = try loss + distance { try $0.transposed(0, 1).matmul($0) } * classes }
+        return loss
     }
 }

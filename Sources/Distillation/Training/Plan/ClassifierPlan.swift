@@ -59,9 +59,8 @@ struct ClassifierPlan {
         let session = ArmSession(
             role: name, seed: seed, initialSeed: seed, model: model, task: try examples.task.seen(by: view),
             terms: terms, balance: balance, view: view, training: spec, teacher: teacher(teachers),
-            data: try DeviceRows(
-                rows, normalization: examples.normalization, augmentation: recipe.data.augmentation,
-                mixing: recipe.data.mixing, on: here), test: test, device: here, report: { _ in }, note: { _ in })
+            data: try recipe.data.rows(rows, normalization: examples.normalization, on: here), test: test, device: here,
+            report: { _ in }, note: { _ in })
         var parameters = 0
         let work = try rehearsal.work { parameters = try scheme.train(session).parameterCount }
         // Teachers stay, also beside an arm that looks at none.

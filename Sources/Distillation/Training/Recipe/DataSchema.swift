@@ -88,12 +88,17 @@ enum DataSchema {
             .section(
                 RecipeSection(
                     "augment", "Random changes of the training images, the same on every device.",
-                    [
-                        RecipeField(
-                            "crop", .integer(0...1024), .defaulted("0"), "zeros on each side before a random crop"),
-                        RecipeField("flip", .number(0...1), .defaulted("0"), "probability of a left-right flip"),
+                    PictureAugmentation.fields + [
                         RecipeField("mixup", .number(0...100), .defaulted("0"), "mixup's alpha; 0: off"),
                         RecipeField("cutmix", .number(0...100), .defaulted("0"), "CutMix's alpha; 0: off"),
                     ])), .optional, "random changes of the training images"),
+        RecipeField(
+            "strong-augment",
+            .section(
+                RecipeSection(
+                    "strong-augment",
+                    "Random changes of the second view of each training image, drawn by themselves; mixup and CutMix are those of augment.",
+                    PictureAugmentation.fields)), .optional,
+            "a second view of each training image: what losses with `view: strong` look at"),
     ]
 }

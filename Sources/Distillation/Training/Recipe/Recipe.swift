@@ -71,8 +71,13 @@ public struct Recipe: Sendable {
         }
         for arm in arms {
             let own = node.required("arms").required(arm.name)
-            try arm.check(mixes: self.data.mixing != nil, at: own.location)
+            try arm.check(self.data, at: own.location)
             try arm.scheme.check(arm, recipe: own)
+        }
+        if let strong = data["strong-augment"], !arms.contains(where: { $0.terms.contains { $0.view == .strong } }) {
+            throw RetortError.recipe(
+                "no loss looks at the view that data.strong-augment makes", at: strong.location,
+                help: "give a loss `view: strong`, or remove data.strong-augment")
         }
     }
 }

@@ -29,7 +29,7 @@ extension Recipe {
                 ArmTerm(
                     loss.objective, reduction: RowReduction(loss.node), ramp: try Ramp(loss.node.required("ramp")),
                     teacher: teacher.flatMap { needed.firstIndex(of: $0) },
-                    teacherName: loss.node["from"]?.text, at: loss.node.location)
+                    teacherName: loss.node["from"]?.text, view: ExampleView(loss.node["view"]), at: loss.node.location)
             }
         }
 
@@ -63,7 +63,7 @@ extension Recipe {
         }
 
         /// - Throws: `RetortError` 78 for keys that cannot work together.
-        func check(mixes: Bool, at location: RetortError.Location?) throws {
+        func check(_ data: DataSource, at location: RetortError.Location?) throws {
             if scheme.trainsPeers, let part = train.microBatch, part < train.batch {
                 throw RetortError.recipe(
                     "the arm \(name) trains students side by side, which does not go in micro-batches", at: location,
@@ -75,7 +75,13 @@ extension Recipe {
                     at: location, help: "let its losses look at the same teacher, or use the loss ensemble")
             }
             try checkRamps(at: location)
-            if mixes, let term = terms.first(where: { !$0.objective.takesMixedExamples }) {
+            if data.strongAugmentation == nil, let term = terms.first(where: { $0.view == .strong }) {
+                throw RetortError.recipe(
+                    "a loss of the arm \(name) looks at the strong view, and the data have none", at: term.location,
+                    why: term.contract,
+                    help: "say in data.strong-augment how the second view of each image is made, or remove `view`")
+            }
+            if data.mixing != nil, let term = terms.first(where: { !$0.objective.takesMixedExamples }) {
                 throw RetortError.recipe(
                     "the arm \(name) has a loss that wants one label for each image, and data.augment mixes them",
                     at: location,
