@@ -189,9 +189,17 @@ public final class TrainingRun: RecipeRun {
         return RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
             classes: examples.classNames,
-            arms: roles
-                + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
+            arms: roles + zip(recipe.arms, armResults).flatMap { rows(of: $0, $1) },
             gallery: try gallery())
+    }
+
+    /// An arm's row and those of the students that learned beside its own.
+    private func rows(of arm: Recipe.Arm, _ seeds: [SeedResult]) -> [ArmResult] {
+        let peers = arm.scheme.peers.enumerated().map { number, peer in
+            let kind = (peer ?? recipe.student).type.architecture.kind
+            return ["peer \(number + 1) of \(arm.name), a model of kind \(kind): it minimises what \(arm.name) does"]
+        }
+        return ArmResult(role: arm.name, contract: arm.contract, seeds: seeds).apart(peers)
     }
 
     /// For images: where the first seed's students differ from their teacher, by the models as they were saved.
@@ -315,7 +323,7 @@ public final class TrainingRun: RecipeRun {
             test: test, device: device, report: { try self.record($0, role, seed) },
             note: { try self.say("\(role) seed \(seed): \($0)") }, place: place)
         let trained: any Model
-        let result: SeedResult
+        var result: SeedResult
         do {
             trained = try scheme.train(session)
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
@@ -323,10 +331,11 @@ public final class TrainingRun: RecipeRun {
             throw try session.stopped()
         }
         for (number, peer) in session.peers.enumerated() {
-            let evaluation = try Evaluation(peer, test, seeing: view, on: device)
+            let own = try measure(peer, seeing: view, seed: seed, session: nil, reference: reference)
+            result.peers.append(own)
             try say(
                 "\(role) seed \(seed): peer \(number + 1) (\(peer.parameterCount) parameters): accuracy "
-                    + NumberFormat.percent(evaluation.accuracy))
+                    + NumberFormat.percent(own.metrics[Metric.accuracy.rawValue] ?? .nan))
             try ModelDirectory.save(
                 peer, preprocessing: examples.preprocessing, region: view.region,
                 to: directory.folder(role, seed) + "/peers/\(number + 1)")
