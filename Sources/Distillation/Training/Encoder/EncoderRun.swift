@@ -109,6 +109,9 @@ final class EncoderRun: RecipeRun {
         let config = JSONCursor(try JSON.read(folder + "/config.json"), file: folder + "/config.json")
         let names = try EncoderDirectory.classNames(config, count)
         let isUnnamed = names == (0..<count).map { "LABEL_\($0)" }
+        // Classes without names are known by their number.
+        let known = isUnnamed ? Array(data.classes.prefix(count)) : names
+        if let error = try data.unknownClass(beside: known, of: "the teacher") { throw error }
         guard count == wanted, isUnnamed || zip(names, data.classes).allSatisfy({ $0.hasSameBytes(as: $1) }) else {
             throw RetortError.recipe(
                 "the teacher knows other classes than the data, or knows them in another order", at: location,
