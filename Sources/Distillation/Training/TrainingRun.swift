@@ -354,10 +354,17 @@ public final class TrainingRun: RecipeRun {
             terms: terms, balance: balance, view: view, training: spec, teacher: teacher, data: try deviceRows(rows),
             test: test, device: device, report: { try self.record($0, role, seed) },
             note: { try self.say("\(role) seed \(seed): \($0)") }, place: place)
+        let saved = Role.isTeacher(role) ? SavedType.f32 : recipe.savedType
         let trained: any Model
         var result: SeedResult
         do {
             trained = try scheme.train(session)
+            for (model, path) in zip([trained] + session.peers, paths(of: session, role, seed)) {
+                try directory.round(model, to: saved, at: path) {
+                    try ModelDirectory.save(
+                        model, preprocessing: examples.preprocessing, region: view.region, to: $0)
+                }
+            }
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
         } catch let error as RetortError where error.exit == .stopped {
             throw try session.stopped()
@@ -370,11 +377,11 @@ public final class TrainingRun: RecipeRun {
                     + NumberFormat.percent(own.metrics[Metric.accuracy.rawValue] ?? .nan))
             try ModelDirectory.save(
                 peer, preprocessing: examples.preprocessing, region: view.region,
-                to: directory.folder(role, seed) + "/peers/\(number + 1)")
+                to: paths(of: session, role, seed)[number + 1], as: saved)
         }
         try directory.save(
             trained, preprocessing: examples.preprocessing, seeing: view, result, role: role,
-            projectors: session.projectors)
+            projectors: session.projectors, as: saved)
         place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
@@ -385,6 +392,12 @@ public final class TrainingRun: RecipeRun {
                     : ", losses balanced to "
                         + session.finalBalance.map { NumberFormat.significant($0) }.joined(separator: ", ")))
         return (trained, result)
+    }
+
+    /// Where the student of an arm and seed goes, and behind it its peers.
+    private func paths(of session: ArmSession, _ role: String, _ seed: UInt64) -> [String] {
+        let folder = directory.folder(role, seed)
+        return [folder + "/final"] + session.peers.indices.map { folder + "/peers/\($0 + 1)" }
     }
 
     private func deviceRows(_ rows: ExampleSet) throws -> DeviceRows {
