@@ -53,6 +53,33 @@ public struct NumericCSV: Sendable {
         return try reader.table(label: label)
     }
 
+    /// A label of a file: where it stands, and how many rows have one as large.
+    public struct LabelPlace: Sendable, Equatable {
+        public let label: Int32
+        public let location: RetortError.Location
+        /// The line, with a caret below the label.
+        public let excerpt: String
+        /// Rows whose label is the bound that was asked for, or more.
+        public let count: Int
+        /// All rows of the file.
+        public let rows: Int
+    }
+
+    /// The first label of a file that is not below a bound; nil where all are. For errors: the file is read once more.
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - label: the name of the label column.
+    ///   - bound: labels below it are passed over.
+    ///   - limits: as for `read`.
+    /// - Throws: as `read`.
+    public static func firstLabel(
+        in path: String, label: String, from bound: Int, limits: Limits = Limits()
+    ) throws(RetortError) -> LabelPlace? {
+        var reader = NumericCSVReader(
+            bytes: try InputFile.read(path, limit: limits.fileBytes), file: path, limits: limits)
+        return try reader.firstLabel(label, from: bound)
+    }
+
     init(columnNames: [String], features: [Float], labels: [Int32], classes: Int) {
         self.columnNames = columnNames
         self.features = features
@@ -116,6 +143,29 @@ private struct NumericCSVReader {
         var columnNames = names
         columnNames.remove(at: labelColumn)
         return NumericCSV(columnNames: columnNames, features: features, labels: labels, classes: Int(largest) + 1)
+    }
+
+    mutating func firstLabel(_ label: String, from bound: Int) throws(RetortError) -> NumericCSV.LabelPlace? {
+        var fields: [CSVScanner.Field] = []
+        guard try scanner.next(&fields) else { return nil }
+        let names = try scanner.columnNames(fields)
+        let column = try scanner.column("label column", label, of: names)
+        var first: (label: Int32, offset: Int)?
+        var (count, rows) = (0, 0)
+        while try scanner.next(&fields) {
+            try scanner.checkCount(fields, wanted: names.count)
+            let field = fields[column]
+            let number = try scanner.number(field, column: names[column])
+            let own = try checkedLabel(number, field, column: names[column])
+            rows += 1
+            guard Int(own) >= bound else { continue }
+            count += 1
+            if first == nil { first = (own, scanner.trimmed(field).lowerBound) }
+        }
+        guard let first else { return nil }
+        let place = SourcePosition(offset: first.offset, in: bytes)
+        return NumericCSV.LabelPlace(
+            label: first.label, location: place.location(in: file), excerpt: place.excerpt, count: count, rows: rows)
     }
 
     private func checkedLabel(

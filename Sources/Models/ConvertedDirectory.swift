@@ -3,28 +3,6 @@ import RetortData
 import RetortRuntime
 import RetortSupport
 
-/// What the numbers of saved weights are.
-public enum SavedType: String, Sendable, CaseIterable {
-    case f32, bf16, f16
-
-    var element: ElementType {
-        switch self {
-        case .f32: .float32
-        case .bf16: .bfloat16
-        case .f16: .float16
-        }
-    }
-
-    /// What config.json calls it.
-    var torchName: String {
-        switch self {
-        case .f32: "float32"
-        case .bf16: "bfloat16"
-        case .f16: "float16"
-        }
-    }
-}
-
 /// A model's directory, written anew: its weights as another type, in other shards, or with adapters merged into them.
 public struct ConvertedDirectory: Sendable {
     public let tensors: Int
@@ -58,14 +36,7 @@ public struct ConvertedDirectory: Sendable {
             return ConvertedDirectory(tensors: arrays.count, bytes: arrays.reduce(0) { $0 + $1.bytes }, base: nil)
         }
         let (model, base) = try AdapterDirectory.merged(source, base: base, on: device)
-        let arrays = SavedArray.all(of: model).map { array in
-            // Whole arrays lie in memory already.
-            SavedArray(name: array.name, shape: array.shape, type: type.element) { writer in
-                let parameter = model.parameters.first { $0.name == array.name }
-                let values = try parameter?.values() ?? model.buffers.first { $0.name == array.name }?.values() ?? []
-                try values.withUnsafeBufferPointer { try send($0, as: type, of: array.name, to: writer) }
-            }
-        }
+        let arrays = SavedArray.all(of: model, as: type)
         try write(arrays, model.json, type, filesOf: [source, base], to: folder, shardBytes)
         return ConvertedDirectory(tensors: arrays.count, bytes: arrays.reduce(0) { $0 + $1.bytes }, base: base)
     }
@@ -82,29 +53,13 @@ public struct ConvertedDirectory: Sendable {
                     try values.withUnsafeMutableBufferPointer { buffer in
                         let part = UnsafeMutableBufferPointer(rebasing: buffer.prefix(stored.elements - first))
                         try files.floats(name, from: first, into: part)
-                        try send(UnsafeBufferPointer(part), as: type, of: name, to: writer)
+                        try type.send(UnsafeBufferPointer(part), of: name, to: writer)
                     }
                 }
             }
         default:
             return SavedArray(name: name, shape: stored.shape, type: stored.type) { try $0.write(files.bytes(name)) }
         }
-    }
-
-    private static func send(
-        _ values: UnsafeBufferPointer<Float>, as type: SavedType, of name: String, to writer: SafeTensorsWriter
-    ) throws {
-        guard type != .f32 else { return try writer.write(UnsafeRawBufferPointer(values)) }
-        let round = type == .bf16 ? FloatFormats.bfloat16 : FloatFormats.float16
-        // All bits of the exponent: infinite or no number.
-        let exponent: UInt16 = type == .bf16 ? 0x7F80 : 0x7C00
-        let rounded = values.map(round)
-        if let place = rounded.indices.first(where: { rounded[$0] & exponent == exponent && values[$0].isFinite }) {
-            throw RetortError.badData(
-                "\(name.quoted(limit: 200)) holds \(values[place]), which \(type.rawValue) cannot hold",
-                help: "convert to f32 or bf16")
-        }
-        try rounded.withUnsafeBytes { try writer.write($0) }
     }
 
     private static func write(

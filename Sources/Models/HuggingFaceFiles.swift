@@ -23,8 +23,11 @@ enum HuggingFaceFiles {
         }
     }
 
-    static func save(_ module: any Module, config: JSON, to folder: String, shardBytes: Int) throws {
-        try save(SavedArray.all(of: module), config: config, to: folder, shardBytes: shardBytes)
+    static func save(
+        _ module: any Module, config: JSON, to folder: String, type: SavedType, shardBytes: Int
+    ) throws {
+        try save(
+            SavedArray.all(of: module, as: type), config: config, to: folder, type: type, shardBytes: shardBytes)
     }
 
     /// - Parameter config: config.json as it was read; it gets the type that the weights have now, under the key that it has for it.

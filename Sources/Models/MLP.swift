@@ -47,6 +47,8 @@ public final class MLP: Model {
         self.init(widths: widths, task: task ?? own)
     }
 
+    public static func statedClasses(_ settings: ModelSettings) -> Int? { settings.integers("layers").last }
+
     private init(widths: [Int], task: ClassificationTask) {
         settings = ModelSettings(["layers": .integers(widths)], of: Self.architecture)
         self.task = task

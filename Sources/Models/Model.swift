@@ -22,6 +22,9 @@ public protocol Model: ConfiguredModule, SendableMetatype {
     /// - Throws: `RetortError` 65 with the place.
     static func read(_ config: JSONCursor) throws -> (settings: ModelSettings, task: ClassificationTask?)
 
+    /// The number of classes that settings state by themselves; nil where the task decides.
+    static func statedClasses(_ settings: ModelSettings) -> Int?
+
     var settings: ModelSettings { get }
     /// The shape of one example and the number of classes.
     var task: ClassificationTask { get }
@@ -39,6 +42,8 @@ public protocol Model: ConfiguredModule, SendableMetatype {
 }
 
 extension Model {
+    public static func statedClasses(_ settings: ModelSettings) -> Int? { nil }
+
     public func batchNorm(before path: String) -> BatchNorm2d? { nil }
 
     public func callAsFunction(_ x: Tensor) throws -> Tensor { try forward(x, capturing: []).logits }

@@ -10,10 +10,11 @@ public enum ModelDirectory {
 
     /// Writes the files; each appears whole or not at all.
     /// - `region`: what the model sees of each example.
-    /// - Throws: `RetortError` 73 or 74.
+    /// - `type`: what the weights are rounded to; config.json names one that is not f32 as `dtype`.
+    /// - Throws: `RetortError` 65 for a number that the type cannot hold, 73 or 74.
     public static func save(
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, region: InputRegion = InputRegion(),
-        to path: String
+        to path: String, as type: SavedType = .f32
     ) throws {
         try Folder.createWithParents(path)
         var inputs = JSONObject()
@@ -22,8 +23,13 @@ public enum ModelDirectory {
         if inputs.count > 0 {
             try AtomicFile.write(JSON.object(inputs).text(.pretty) + "\n", to: path + "/" + Preprocessing.fileName)
         }
-        try saveWeights(of: model, to: path + "/model.safetensors")
-        try AtomicFile.write(model.configuration.text(.pretty) + "\n", to: path + "/config.json")
+        try SavedArray.write(SavedArray.all(of: model, as: type), to: path + "/model.safetensors")
+        var config = model.configuration
+        if type != .f32, case .object(var members) = config {
+            members.set("dtype", .string(type.torchName))
+            config = .object(members)
+        }
+        try AtomicFile.write(config.text(.pretty) + "\n", to: path + "/config.json")
     }
 
     /// Writes the parameters, then the buffers, of any module by their names.

@@ -1,5 +1,6 @@
 import Foundation
 import RetortData
+import RetortKernels
 import RetortRuntime
 import RetortSupport
 
@@ -25,10 +26,16 @@ struct SavedArray {
 
     var bytes: Int { shape.reduce(type.bits, *) / 8 }
 
-    /// The parameters, then the buffers.
-    static func all(of module: any Module) -> [SavedArray] {
-        module.parameters.map { p in SavedArray(name: p.name, shape: Array(p.shape), values: p.values) }
-            + module.buffers.map { b in SavedArray(name: b.name, shape: Array(b.shape), values: b.values) }
+    /// The parameters, then the buffers, each read when its turn comes.
+    /// - Parameter type: what they are rounded to.
+    static func all(of module: any Module, as type: SavedType = .f32) -> [SavedArray] {
+        func array(_ name: String, _ shape: Dimensions, _ values: @escaping () throws -> [Float]) -> SavedArray {
+            SavedArray(name: name, shape: Array(shape), type: type.element) { writer in
+                try values().withUnsafeBufferPointer { try type.send($0, of: name, to: writer) }
+            }
+        }
+        return module.parameters.map { array($0.name, $0.shape, $0.values) }
+            + module.buffers.map { array($0.name, $0.shape, $0.values) }
     }
 
     /// Writes one safetensors file.

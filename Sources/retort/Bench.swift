@@ -8,12 +8,15 @@ struct Bench: ParsableCommand {
         discussion: """
             First the ceilings (copy, fp32 multiply-add, launch), then a row per kernel; a kernel whose numbers are wrong is marked and
             ends the program with 70. A GPU also gets products that take too long elsewhere, and products in bf16. Tokenizers read a
-            megabyte of text, and as much of one letter, on the processor. Comparisons let two child processes take turns and quote the
-            median of the rounds' ratios.
+            megabyte of text, and as much of one letter, on the processor; pictures are decoded from PNG and JPEG files there, beside
+            what a ResNet-20's step consumes. A row that is held to a goal says whether it is met. Comparisons let two child processes
+            take turns and quote the median of the rounds' ratios.
             """)
 
     @Argument(
-        help: "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, tokenizers, start or all.")
+        help:
+            "gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, tokenizers, pictures, start or all."
+    )
     var groups: [String] = ["all"]
     @OptionGroup var common: CommonOptions
     @Flag(help: "Print the rows as comma-separated values.")

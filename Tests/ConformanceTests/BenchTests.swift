@@ -245,7 +245,8 @@ import Testing
                 GemmCases.gemm([17, 33, 65], .nn, .bf16), GemmCases.gemm([17, 33, 65], .nt, .bf16),
                 GemmCases.gemm([17, 33, 65], .tn, .bf16),
                 DivergenceCases.rows([5, 41]), RowCases.softmax[3], StepCase.digits(batch: 8),
-                LanguageStepCase.step([2, 16]), DecodeCase.decode([3, 5]), DecodeCase.reading([1, 2]),
+                LanguageStepCase.step([2, 16]), OnPolicyStepCase.step([2, 3, 4]), DecodeCase.decode([3, 5]),
+                DecodeCase.reading([1, 2]),
                 LoadCase.load([1]), AttentionCases.flash([17, 4, 2, 8]), AttentionCases.composed([17, 4, 2, 8]),
             ] + OptimizerCases.all
         for kernel in cases {
@@ -269,7 +270,7 @@ import Testing
     @Test func everyGroupHasCases() {
         for onGPU in [false, true] {
             let cases = BenchSuite.cases(onGPU: onGPU)
-            #expect(Set(cases.map(\.group)) == Set(BenchGroup.allCases).subtracting([.start, .tokenizers]))
+            #expect(Set(cases.map(\.group)) == Set(BenchGroup.allCases).subtracting([.start, .tokenizers, .pictures]))
             let keys = cases.map { "\($0.kernel) \($0.shape) \($0.dtype)" }
             #expect(Set(keys).count == keys.count)
             #expect(keys.contains("gemm 4096x4096x4096 f32") == onGPU)

@@ -38,6 +38,36 @@ import Testing
         #expect(report.csv.contains(",1.314,"))
     }
 
+    /// A goal that a row is held to stands in its note and in its JSON, met or not.
+    @Test func rowsSayWhetherTheirGoalIsMet() {
+        var row = BenchRow(
+            kernel: "lm_onpolicy", shape: "8x32x64", device: "cpu", family: "openblas", time: Spread([2]))
+        #expect(row.json["kernels_met"] == nil)
+        row.verdict = RowVerdict(.kernels, 0.873, goal: 0.8)
+        #expect(row.json["kernels_share"] == .double(0.873) && row.json["kernels_goal"] == .double(0.8))
+        #expect(row.json["kernels_met"] == .bool(true))
+        var report = BenchReport(facts: [], roof: nil)
+        report.rows = [row]
+        #expect(report.text.contains("kernels 87 % of the time, goal 80 % met"))
+        report.rows[0].verdict?.value = 0.79
+        #expect(report.text.contains("kernels 79 % of the time, goal 80 % NOT met"))
+        report.rows[0].verdict = RowVerdict(.loading, 2.346, goal: 1)
+        #expect(report.text.contains("2.35 × what the step consumes, goal 1 met"))
+        #expect(report.rows[0].json["loading_met"] == .bool(true))
+        #expect(RowVerdict(.loading, 0.5, goal: 1).description.hasSuffix("goal 1 NOT met"))
+    }
+
+    /// Kernels take part of a step, and no more than all of it.
+    @Test func kernelsTakeAShareOfAStep() throws {
+        let kernel = OnPolicyStepCase.step([2, 3, 4])
+        #expect(kernel.kernelsGoal == 0.8 && OnPolicyStepCase.step().shape == "8x32x64")
+        let runs = 2
+        let start = ContinuousClock.now
+        let seconds = try KernelTime.seconds(kernel, deviceName: "cpu", runs: runs)
+        let wall = (ContinuousClock.now - start).seconds
+        #expect(seconds > 0 && seconds * Double(runs) < wall)
+    }
+
     /// Flash attention's verdicts are of time and of memory, of which a child tells what one run takes.
     @Test func attentionTellsItsMemory() throws {
         let plans = ComparisonPlan.composedAttention(device: "cpu")

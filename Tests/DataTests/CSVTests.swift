@@ -164,6 +164,18 @@ import Testing
         #expect(error { _ = try TabularDataset(features: [1], labels: [-1], columnNames: ["a"], classes: 1) } != nil)
     }
 
+    @Test func firstLabelOutOfReach() throws {
+        let file = try TemporaryFile("y,a\n0,1\n 12 ,2\n\"3\",4\n2,1\n")
+        let place = try NumericCSV.firstLabel(in: file.path, label: "y", from: 3)
+        #expect(place?.label == 12 && place?.count == 2 && place?.rows == 4)
+        #expect(place?.location == RetortError.Location(file: file.path, line: 3, column: 2))
+        #expect(place?.excerpt == "3 |  12 ,2\n  |  ^")
+        let quoted = try NumericCSV.firstLabel(in: file.path, label: "y", from: 12)
+        #expect(quoted?.label == 12 && quoted?.count == 1)
+        #expect(try NumericCSV.firstLabel(in: file.path, label: "y", from: 13) == nil)
+        #expect(error { _ = try NumericCSV.firstLabel(in: file.path, label: "z", from: 0) }?.exit == .badData)
+    }
+
     @Test func csvWithScale() throws {
         let file = try TemporaryFile("a,y\n16,0\n8,1\n")
         let data = try TabularDataset.csv(file.path, label: "y", scale: 0.0625)

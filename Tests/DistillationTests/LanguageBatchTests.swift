@@ -35,8 +35,9 @@ struct LanguageBatchTests {
         }
     }
 
-    /// Those of a collection learn for six steps from texts that the start wrote. Those that write in every step do so with weights that differ
-    /// in the last bits, which changes one token in a million.
+    /// Those of a collection learn for six steps from texts that the start wrote, mixtures with a teacher's say in every token: what a token
+    /// counts is then another number for each, which has to go with its part. Those that write in every step do so with weights that differ in
+    /// the last bits, which changes one token in a million.
     private static let inParts = [
         "objective: [{loss: hinton, temperature: 2, alpha: 0.5}, {loss: akl}]",
         "objective: [{loss: hinton, alpha: 0.5, reduction: sequence-mean}, {loss: akl, alpha: 0.1, reduction: batch-mean}]",
@@ -44,9 +45,9 @@ struct LanguageBatchTests {
         "objective: [{loss: jsd}], rollouts: {kind: student, share: 1, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: sampled-reverse-kl, reduction: sequence-mean}], rollouts: {kind: student, share: 1, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: minillm}], rollouts: {kind: mixed, share: 0.4, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
-        "objective: [{loss: minillm, clip: 0.05, single-step: 0.5}, {loss: cross-entropy, on: plain}], rollouts: {kind: mixed, share: 0, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
+        "objective: [{loss: minillm, clip: 0.05, single-step: 0.5}, {loss: cross-entropy, on: plain}], rollouts: {kind: mixed, share: 0.3, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: sampled-reverse-kl}], rollouts: {kind: student, share: 1, max-new-tokens: 6, prompt-tokens: 3}",
-        "objective: [{loss: sampled-reverse-kl, clip: 0.1}], rollouts: {kind: mixed, share: 0, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
+        "objective: [{loss: sampled-reverse-kl, clip: 0.1}], rollouts: {kind: mixed, share: 0.3, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
         "objective: [{loss: distillm2}], rollouts: {kind: pairs, collect: 24, epochs: 2, max-new-tokens: 6, prompt-tokens: 3}",
     ]
 

@@ -16,6 +16,7 @@ enum Samples {
         Sample(name: "hundred classes", results: classes(100)), Sample(name: "400 classes", results: classes(400)),
         Sample(name: "many arms", results: manyArms),
         Sample(name: "pictures", results: pictures), Sample(name: "teacher's answers", results: taught),
+        Sample(name: "peers", results: peers),
     ]
 
     /// Three arms, two seeds, two classes, all metrics.
@@ -76,6 +77,15 @@ enum Samples {
         results.arms[1].seeds[0].teacherConfusion = [[8, 3], [4, 5]]
         results.arms[2].seeds[0].teacherConfusion = [[9, 2], [1, 8]]
         results.arms[2].seeds[1].teacherConfusion = [[11], [1, 8]]
+        return results
+    }()
+
+    /// A row for a peer, and an arm's results as `result.json` keeps them, with a peer inside.
+    static let peers: RunResults = {
+        var results = plain
+        results.arms.append(
+            arm("student/peer-1", accuracy: 0.95, kl: 0.1, epochs: 2, parameters: 9000, peak: 1, latency: 9))
+        results.arms[2].seeds[0].peers = [results.arms[3].seeds[0]]
         return results
     }()
 

@@ -142,6 +142,23 @@ struct ReportTests {
             ])
     }
 
+    @Test("a peer, however good, does not speak for its arm: it is no arm to choose, and is compared with nothing")
+    func peers() {
+        let results = Samples.results(accuracies: [
+            ("teacher", [0.98, 0.98]), ("student-alone", [0.81, 0.83]), ("pair", [0.9, 0.9]),
+            ("pair/peer-1", [0.95, 0.95]), ("rkd", [0.83, 0.82]),
+        ])
+        let verdict = Verdict(results)
+        #expect(verdict.headline.contains("(pair, the best of 2 arms)"), "\(verdict.headline)")
+        #expect(verdict.others == ["rkd: 82.5 %, 0.5 points above the student alone, within the noise."])
+        let lines = methodsTable(results).split(separator: "\n").dropFirst(2)
+        #expect(
+            lines.map { $0.split(separator: " ")[1] } == ["teacher", "student-alone", "pair", "pair/peer-1", "rkd"])
+        #expect(lines.dropFirst(3).first?.hasPrefix("| pair/peer-1 | 95.0 ± 0.0 |  |") == true, "\(lines)")
+        #expect(Role.arm(ofPeer: "pair/peer-12") == "pair" && Role.arm(ofPeer: "teacher/peer-1") == nil)
+        #expect(Role.arm(ofPeer: "peer-1") == nil && Role.arm(ofPeer: "pair/peer-x") == nil)
+    }
+
     // MARK: Text and JSON
 
     @Test("a deviation has its mean's digits")

@@ -71,19 +71,53 @@ struct RunDirectoryTests {
         #expect(thrown(RetortError.self) { _ = try small.start("run", hot).run() }?.exit == .diverged)
     }
 
-    @Test("peers that learn beside the student are kept beside it, and measured in the log")
-    func peers() throws {
-        let small = try SmallRun(.cpu)
+    @Test(
+        "peers that learn beside the student are kept beside it, and measured: a row each", arguments: TestBackend.fast)
+    func peers(_ backend: TestBackend) throws {
+        let small = try SmallRun(backend)
         let arms =
             "arms={pair: {objective: [{loss: cross-entropy}, {loss: forward-kl}], "
-            + "scheme: {kind: mutual, others: [{kind: mlp, layers: [4, 9, 3]}]}}}"
-        _ = try small.start("run", arms).run()
+            + "scheme: {kind: mutual, peers: 3, others: [{kind: mlp, layers: [4, 9, 3]}]}}}"
+        let results = try small.start("run", arms).run()
         let folder = small.folder.path("run/pair/seed-0")
-        let (peer, _) = try ModelDirectory.load(folder + "/peers/1", on: TestBackend.cpu.device())
-        let (own, _) = try ModelDirectory.load(folder + "/final", on: TestBackend.cpu.device())
+        let (peer, _) = try ModelDirectory.load(folder + "/peers/1", on: backend.device())
+        let (own, _) = try ModelDirectory.load(folder + "/final", on: backend.device())
         #expect(peer.parameterCount == 4 * 9 + 9 + 9 * 3 + 3 && own.parameterCount != peer.parameterCount)
         let log = try String(contentsOfFile: small.folder.path("run/log.txt"), encoding: .utf8)
         #expect(log.contains("pair seed 0: peer 1 (75 parameters): accuracy "), "\(log)")
+
+        // Each by its own size, over the seeds of its arm, with all that a student's row has but its training.
+        #expect(results.arms.map(\.role) == ["teacher", "pair", "pair/peer-1", "pair/peer-2"])
+        let size = { (role: String) in results.arms.first { $0.role == role }?.spread(.parameters)?.mean }
+        #expect(size("pair/peer-1") == 75 && size("pair") == size("pair/peer-2"))
+        let data = try DeviceRows(
+            try small.recipe().data.load(teacher: nil).test, normalization: nil, on: backend.device())
+        for (number, arm) in results.arms.dropFirst(2).enumerated() {
+            #expect(arm.seeds.map(\.seed) == [0, 1] && arm.spread(.accuracy)?.deviation != nil)
+            #expect(arm.spread(.bytes)?.mean == arm.spread(.parameters).map { $0.mean * 4 })
+            #expect([Metric.macroF1, .agreement, .klToTeacher, .latency].allSatisfy { arm.spread($0) != nil })
+            for seed in arm.seeds {
+                let path = small.folder.path("run/pair/seed-\(seed.seed)/peers/\(number + 1)")
+                let saved = try ModelDirectory.load(path, on: backend.device()).model
+                let accuracy = try Evaluation(saved, data, on: backend.device()).accuracy
+                #expect(seed.metrics[Metric.accuracy.rawValue] == accuracy, "\(path)")
+            }
+        }
+        #expect(results.arms[1].seeds.allSatisfy(\.peers.isEmpty))
+
+        // A seed that was finished before brings its peers along, and one of an older retort has none.
+        let finished = try SeedResult(json: try JSON.read(folder + "/result.json"), file: "result.json")
+        #expect(finished.peers.compactMap { $0.metrics["parameters"] } == [75, Double(own.parameterCount)])
+        let read = try RunDirectory.results(in: small.folder.path("run"))
+        #expect(facts(read) == facts(results))
+        #expect(
+            summaryTable(read).contains("pair/peer-2") && read.summaryJSON.text().contains(#""role":"pair/peer-2""#))
+        #expect(htmlReport(read, facts: []).contains("pair/peer-1"))
+        var older = finished
+        older.peers = []
+        let rows = ArmResult(role: "pair", contract: [], seeds: [older, finished]).apart([["a"]])
+        #expect(rows.map(\.seeds.count) == [2, 1, 1] && rows.map(\.contract) == [[], ["a"], []])
+        #expect(ArmResult(role: "pair", contract: [], seeds: [older]).apart([["a"]]).map(\.role) == ["pair"])
     }
 
     @Test("the layout is the contract's", arguments: TestBackend.fast)

@@ -93,6 +93,22 @@ struct TextClassificationRunTests {
         #expect(second.arms[2].seeds[0].metrics["accuracy"] == said.metrics["accuracy"])
         let error = try small.refused("label: class", "label: class, classes: [yes, no, maybe]")
         #expect(error?.exit == .recipe && error?.what.contains("another order") == true)
+        // A class of the file that the teacher never saw: where it stands, in a table and in JSON lines.
+        let table = try String(contentsOfFile: small.folder.path("labelled.tsv"), encoding: .utf8)
+        try small.folder.write(table + "a b\tperhaps\tc\n", to: "labelled.tsv")
+        try small.folder.write(again, to: "small.yaml")
+        let unknown = thrown(RetortError.self) { _ = try small.start("unknown", "seeds=[0]") }
+        #expect(unknown?.exit == .badData, "\(String(describing: unknown))")
+        #expect(unknown?.location?.file.hasSuffix("labelled.tsv") == true)
+        #expect(unknown?.location?.line == 62 && unknown?.location?.column == 5, "\(String(describing: unknown))")
+        #expect(unknown?.why.contains("'perhaps' is not one of the 3 classes of the teacher: maybe, no, yes") == true)
+        let kinds = ["yes", "no", "maybe", "no", "perhaps", "yes", "no", "maybe"]
+        try small.folder.write(
+            kinds.map { "{\"text\": \"b c\", \"class\": \"\($0)\"}\n" }.joined(), to: "labelled.jsonl")
+        try small.folder.write(again.replacing("labelled.tsv", with: "labelled.jsonl"), to: "small.yaml")
+        let line = thrown(RetortError.self) { _ = try small.start("unknown", "seeds=[0]") }
+        #expect(line?.exit == .badData && line?.location?.line == 5, "\(String(describing: line))")
+        #expect(line?.help.contains("give it a `train`") == true)
     }
 
     @Test("sum and element-mean are the mean times texts, and over classes")

@@ -156,8 +156,8 @@ struct CommandLineTests {
         expect(try place.train(), .recipe, "train.batch is 'eight'", "r.yaml:7:", "a whole number")
         try place.write(replacing: "layers: [4, 3]", with: "layers: [5, 3]")
         expect(try place.train(), .recipe, "first width is 5", "4 features", "r.yaml:3:")
-        try place.write(replacing: "layers: [4, 8, 3]", with: "layers: [4, 8, 2]")
-        expect(try place.train(), .recipe, "last width is 2", "3 classes", "r.yaml:2:")
+        try place.write(replacing: "layers: [4, 8, 3]", with: "layers: [4, 8, 5]")
+        expect(try place.train(), .recipe, "last width is 5", "3 classes", "r.yaml:2:")
         try place.write(replacing: "every: 5", with: "every: &n 5")
         expect(try place.train(), .recipe, "anchor", "r.yaml:1:")
         try place.write(replacing: "seeds:", with: "train: {}\nseeds:")
@@ -177,6 +177,33 @@ struct CommandLineTests {
         expect(try place.train(), .badData, "rows.csv:4:")
         try place.folder.write(lines[0...2].joined(separator: "\n") + "\n1,2,3,4,-1\n", to: "rows.csv")
         expect(try place.train(), .badData, "rows.csv:4:9")
+        // Labels that a model of the recipe has no class for: the place, how many there are, both ways out. Teacher, student, a peer.
+        try place.folder.write(good + "1,2,3,4, 4\n5,6,7,8,3\n", to: "rows.csv")
+        for models in [("[4, 8, 3]", "[4, 5]", "the teacher"), ("[4, 8, 5]", "[4, 3]", "the student")] {
+            let text = Workplace.recipe.replacing("[4, 8, 3]", with: models.0).replacing("[4, 3]", with: models.1)
+            try place.folder.write(text, to: "r.yaml")
+            expect(
+                try place.train(), .badData, "rows.csv:92:10", "the label 4 is beyond the classes of \(models.2)",
+                "\(models.2) has 3 classes, 0 to 2", "2 of 92 rows", "needs 5 outputs")
+        }
+        let mutual = "{objective: [{loss: forward-kl}], scheme: {kind: mutual, others: [{kind: mlp, layers: [4, 4]}]}}"
+        let wide = Workplace.recipe.replacing("[4, 8, 3]", with: "[4, 8, 5]").replacing("[4, 3]", with: "[4, 5]")
+        try place.folder.write(wide.replacing("{objective: [{loss: hinton}]}", with: mutual), to: "r.yaml")
+        expect(try place.train(), .badData, "rows.csv:92:10", "a student of the arm student has 4 classes, 0 to 3")
+        #expect(!FileManager.default.fileExists(atPath: place.folder.path("runs")))
+        // A teacher that was trained before, on fewer classes.
+        try place.folder.write(good, to: "rows.csv")
+        try place.folder.write(Workplace.recipe, to: "r.yaml")
+        #expect(try place.train("--output", "before", "seeds=[0]").exit == 0)
+        try place.folder.write(good + "1,2,3,4,3\n", to: "rows.csv")
+        let taught = Workplace.recipe.replacing(
+            "{model: {kind: mlp, layers: [4, 8, 3]}, train: {epochs: 2}}", with: "before/teacher/seed-0/final"
+        ).replacing("[4, 3]", with: "[4, 4]")
+        try place.folder.write(taught, to: "r.yaml")
+        expect(
+            try place.train(), .badData, "rows.csv:92:9", "the label 3 is beyond the classes of the teacher",
+            "before/teacher/seed-0/final", "a teacher of 4 classes")
+        try place.folder.write(Workplace.recipe, to: "r.yaml")
         try place.folder.write("", to: "rows.csv")
         expect(try place.train(), .badData, "rows.csv")
         try FileManager.default.removeItem(atPath: place.folder.path("rows.csv"))

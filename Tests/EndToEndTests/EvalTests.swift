@@ -210,6 +210,10 @@ struct EvalTests {
         expect(try place.eval(model, "--data", "cifar"), .badData, "1 channel, 12 × 10 pixels", "3 channels, 32 × 32")
         expect(try place.eval(model, "--data", "rows.csv", "--scale", "1"), .badData, "images", "4 features")
         expect(try place.eval(table, "--data", "idx"), .badData, "4 features", "12 × 10")
+        try place.folder.write("a,b,c,d,label\n1,2,3,4,2\n1,2,3,4,3\n1,2,3,4,7\n", to: "beyond.csv")
+        expect(
+            try place.eval(table, "--data", "beyond.csv"), .badData, "beyond.csv:3:9",
+            "the label 3 is beyond the classes of the model", "2 of 3 rows", "a model of 8 classes")
         expect(
             try place.eval(model, "--data", "pictures", "--height", "9"), .badData, "12 × 10 pixels", "9 × 10 pixels")
         try FileManager.default.removeItem(atPath: place.folder.path("pictures/train/class1"))

@@ -36,7 +36,7 @@ struct ResumeTests {
             """
             data: {kind: csv, path: rows.csv, label: kind, scale: 0.0625, test: {every: 4}}
             teacher: {model: {kind: mlp, layers: [3, 8, 2]}}
-            student: {model: {kind: mlp, layers: [3, 4, 2]}}
+            student: {model: {kind: mlp, layers: [3, 4, 2]}, save-dtype: bf16}
             arms:
               contrast: {objective: [{loss: cross-entropy}, {loss: crd, negatives: 10}], balance: {kind: dynamic-average}}
               parts: {objective: [{loss: hinton}, {loss: rkd}], balance: {kind: uncertainty}, train: {micro-batch: 3}}
@@ -190,7 +190,7 @@ struct ResumeTests {
             """
             data: {kind: tokens, path: rows.safetensors}
             teacher: {model: {\(sizes)}, train: {steps: 20}}
-            student: {path: base/a/seed-0/final, lora: {rank: 4, dropout: 0.1}}
+            student: {path: base/a/seed-0/final, lora: {rank: 4, dropout: 0.1}, save-dtype: f16}
             arms: {student: {objective: [{loss: hinton, temperature: 2, alpha: 0.5}]}}
             train: {steps: 500, batch: 8, optimizer: {kind: adamw, lr: 0.01}}
             """, to: "r.yaml")

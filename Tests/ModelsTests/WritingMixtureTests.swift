@@ -58,6 +58,21 @@ struct WritingMixtureTests {
         }
     }
 
+    @Test("what is drawn goes by a text's number, not by what is written beside it", arguments: TestBackend.fast)
+    func apart(_ backend: TestBackend) throws {
+        let (one, other) = (try model(layers: 1, backend), try model(layers: 2, backend))
+        let options = WritingOptions(count: 10, sampling: TokenSampling(temperature: 1, seed: 3))
+        let mixture = WritingMixture(other, share: 0.3)
+        let numbers = [7, 2, 30]
+        let together = try one.generate(Self.prompts, options, texts: numbers, mixture: mixture)
+        for (index, prompt) in Self.prompts.enumerated() {
+            let alone = try one.generate([prompt], options, texts: [numbers[index]], mixture: mixture)
+            #expect(alone == [together[index]], "\(index)")
+        }
+        let others = try one.generate(Self.prompts, options, texts: [8, 2, 30], mixture: mixture)
+        #expect(others[0] != together[0] && others[1...] == together[1...])
+    }
+
     @Test("the other may be on another device", .enabled(if: TestBackend.hasOpenCL))
     func elsewhere() throws {
         let (one, near) = (try model(layers: 1, .cpu), try model(layers: 2, .cpu))

@@ -77,6 +77,10 @@ public struct BenchReport: Sendable {
             if let bytes = row.more["extra_bytes"] { note.append("\(NumberFormat.bytes(Int(bytes))) more memory") }
             if let speed = row.more["mb_per_second"] { note.append("\(fixed(speed, 1)) MB/s") }
             if let ratio = row.more["letter_ratio"] { note.append("\(fixed(ratio, 2)) × the time of prose") }
+            if let pictures = row.more["images_per_second"], let step = row.more["step_images_per_second"] {
+                note.append("\(fixed(pictures, 0)) images/s, the step \(fixed(step, 0))")
+            }
+            if let verdict = row.verdict { note.append(verdict.description) }
             table.add([
                 row.kernel, row.shape, row.dtype, row.device, row.family, time(row.time.median), time(row.time.p20),
                 time(row.time.p80), row.gflops.map { fixed($0, 1) } ?? "-", row.gbps.map { fixed($0, 1) } ?? "-",

@@ -20,6 +20,8 @@ public struct BenchRow: Sendable, Equatable {
     public var isRight = true
     /// Further figures, by name; in JSON only.
     public var more: [String: Double] = [:]
+    /// nil where nothing is asked of it.
+    public var verdict: RowVerdict?
 
     public init(
         kernel: String, shape: String, dtype: String = "f32", device: String, family: String, time: Spread,
@@ -68,6 +70,7 @@ extension BenchRow {
         if !isRight { members.append(("wrong", .bool(true))) }
         if isCached { members.append(("cached", .bool(true))) }
         members += more.sorted { $0.key < $1.key }.map { ($0.key, .double(rounded($0.value))) }
+        if let verdict { members += verdict.members }
         return .object(members)
     }
 

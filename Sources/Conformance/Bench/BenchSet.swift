@@ -3,7 +3,7 @@ import RetortRuntime
 
 /// The groups a user can name on the command line.
 public enum BenchGroup: String, Sendable, CaseIterable {
-    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, tokenizers, start
+    case gemm, conv, attention, kd, chunked, softmax, rows, optimizer, step, language, tokenizers, pictures, start
 }
 
 /// One kernel at one shape: how to make operands for it.
@@ -21,12 +21,14 @@ public struct BenchCase: Sendable {
     let measuresMemory: Bool
     /// Which memory a child process says that it needed since the device was opened; nil: what one run needs.
     let measuresProcess: ProcessMemory?
+    /// Share of a call's time that kernels have to take; nil where nothing is asked.
+    let kernelsGoal: Double?
     let make: @Sendable (Device, inout BenchRandom) throws -> BenchSet
 
     init(
         _ group: BenchGroup, _ kernel: String, _ sizes: [Int], dtype: DType = .f32, isProduct: Bool = false,
         rotates: Bool = true,
-        measuresMemory: Bool = false, measuresProcess: ProcessMemory? = nil,
+        measuresMemory: Bool = false, measuresProcess: ProcessMemory? = nil, kernelsGoal: Double? = nil,
         make: @escaping @Sendable (Device, inout BenchRandom) throws -> BenchSet
     ) {
         self.group = group
@@ -37,6 +39,7 @@ public struct BenchCase: Sendable {
         self.rotates = rotates
         self.measuresMemory = measuresMemory
         self.measuresProcess = measuresProcess
+        self.kernelsGoal = kernelsGoal
         self.make = make
     }
 

@@ -68,7 +68,7 @@ public struct BenchSuite {
         let others = RowCases.rows + OptimizerCases.all + OpRows.all
         let models = [
             StepCase.mlp(), ResNetStepCase.step(), LanguageStepCase.step(), LanguageStepCase.step(dtype: .bf16),
-            DecodeCase.decode(), DecodeCase.decode(dtype: .bf16), LoadCase.load(),
+            OnPolicyStepCase.step(), DecodeCase.decode(), DecodeCase.decode(dtype: .bf16), LoadCase.load(),
         ]
         return products + losses + others + models
     }
@@ -114,11 +114,16 @@ public struct BenchSuite {
                 if kernel.group == .step {
                     row.more["products_share"] = try StepProfile(kernel, deviceName: device.description).productShare
                 }
+                if let goal = kernel.kernelsGoal {
+                    let kernels = try KernelTime.seconds(kernel, deviceName: device.description)
+                    row.verdict = RowVerdict(.kernels, kernels * 1e6 / row.time.median, goal: goal)
+                }
                 progress.line(
                     "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
                 report.rows.append(row)
             }
         }
+        if options.groups.contains(.pictures), !StopSignal.isRequested { try measurePictures(&report) }
         if options.groups.contains(.start), !StopSignal.isRequested {
             quiet.wait()
             report.rows += try StartBench.rows(device: device.description, rounds: options.rounds)
@@ -138,6 +143,20 @@ public struct BenchSuite {
             // Only patterns need PCRE2; where it is missing the kernels have their rows all the same.
             progress.line("tokenizers are left out: \(error.what)")
             report.facts.append(("tokenizers", "left out: \(error.what)"))
+        }
+    }
+
+    private func measurePictures(_ report: inout BenchReport) throws {
+        let step = report.rows.first { $0.kernel == "resnet_step" }?.time.median
+        do {
+            try PictureRows.measure(step: step, on: device, minimumTime: options.minimumTime, quiet) { row in
+                progress.line(
+                    "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
+                report.rows.append(row)
+            }
+        } catch let error as RetortError where error.exit == .device && options.groups.count > 1 {
+            progress.line("pictures are left out: \(error.what)")
+            report.facts.append(("pictures", "left out: \(error.what)"))
         }
     }
 

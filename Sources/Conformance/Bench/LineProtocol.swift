@@ -81,7 +81,8 @@ public enum BenchWorker {
     public static let kernels =
         [
             "openblas", "kd_rows", "kd_chunked", "kd_dense", "copy", "mlp_step", "digits_step", "resnet_step",
-            "lm_step", "lm_decode", "lm_read", "lm_load", "lm_file", "attention_flash", "attention_composed",
+            "lm_step", "lm_onpolicy", "lm_decode", "lm_read", "lm_load", "lm_file", "attention_flash",
+            "attention_composed",
         ]
         + convolutions + GemmProduct.all([]).keys.sorted()
     private static let convolutions = ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"]
@@ -160,7 +161,8 @@ public enum BenchWorker {
         let product = GemmProduct.all(sizes)[kernel]
         let wanted = [
             "openblas": 3, "kd_rows": 2, "kd_chunked": 4, "kd_dense": 4, "copy": 2, "mlp_step": 1,
-            "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_step_bf16": 2, "lm_decode": 2, "lm_decode_bf16": 2,
+            "digits_step": 1, "resnet_step": 1, "lm_step": 2, "lm_step_bf16": 2, "lm_onpolicy": 3, "lm_decode": 2,
+            "lm_decode_bf16": 2,
             "lm_read": 2, "lm_load": 1, "lm_file": 1, "attention_flash": 4, "attention_composed": 4,
         ]
         guard let rank = product == nil ? wanted[kernel] : 3 else {
@@ -180,6 +182,7 @@ public enum BenchWorker {
         case "resnet_step": ResNetStepCase.step(batch: sizes[0])
         case "lm_step": LanguageStepCase.step(sizes)
         case "lm_step_bf16": LanguageStepCase.step(sizes, dtype: .bf16)
+        case "lm_onpolicy": OnPolicyStepCase.step(sizes)
         case "lm_decode_bf16": DecodeCase.decode(sizes, dtype: .bf16)
         case "lm_decode": DecodeCase.decode(sizes)
         case "lm_read": DecodeCase.reading(sizes)

@@ -88,4 +88,16 @@ enum Role {
 
     /// Whether a role is the teacher's, or that of one of several ("teacher/deep").
     static func isTeacher(_ role: String) -> Bool { role == teacher || role.hasPrefix(teacher + "/") }
+
+    private static let peerMark = "/peer-"
+
+    /// Of a student that learned beside an arm's own, counted from 1: "mutual/peer-1".
+    static func peer(_ number: Int, of arm: String) -> String { arm + peerMark + String(number) }
+
+    /// The arm beside whose student a peer learned; nil for a role that is no peer's. Names of arms have no "/".
+    static func arm(ofPeer role: String) -> String? {
+        guard !isTeacher(role), let slash = role.firstIndex(of: "/") else { return nil }
+        let rest = role[slash...]
+        return rest.hasPrefix(peerMark) && Int(rest.dropFirst(peerMark.count)) != nil ? String(role[..<slash]) : nil
+    }
 }

@@ -1,7 +1,7 @@
 import RetortSupport
 
 /// Every arm of a run against the student alone, as Markdown: what each method brings and what it costs. An arm that does not beat
-/// the student alone says so.
+/// the student alone says so. Peers, which may be of another architecture, stand below their arm and are compared with nothing.
 public func methodsTable(_ results: RunResults) -> String {
     let alone = results.arms.first { $0.role == Role.alone }
     let quality = results.quality
@@ -20,12 +20,17 @@ public func methodsTable(_ results: RunResults) -> String {
         "| " + headings.joined(separator: " | ") + " |",
         "| " + headings.map { _ in "---" }.joined(separator: " | ") + " |",
     ]
-    let others = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
+    func peers(of arm: ArmResult) -> [ArmResult] { results.arms.filter { Role.arm(ofPeer: $0.role) == arm.role } }
+    let others = results.arms.filter {
+        !Role.isTeacher($0.role) && $0.role != Role.alone && Role.arm(ofPeer: $0.role) == nil
+    }
     let sorted = others.sorted {
         ($0.spread(quality)?.mean ?? 0, $1.role) > ($1.spread(quality)?.mean ?? 0, $0.role)
     }
-    for arm in results.arms.filter({ Role.isTeacher($0.role) }) + (alone.map { [$0] } ?? []) + sorted {
-        let isOther = !Role.isTeacher(arm.role) && arm.role != Role.alone
+    let students = ((alone.map { [$0] } ?? []) + sorted).flatMap { [$0] + peers(of: $0) }
+    for arm in results.arms.filter({ Role.isTeacher($0.role) }) + students {
+        let isOther =
+            !Role.isTeacher(arm.role) && arm.role != Role.alone && Role.arm(ofPeer: arm.role) == nil
         let cells: [String] =
             [arm.role, cell(quality, arm), isOther ? comparison(arm, alone, by: quality) : ""]
             + more.map { cell($0, arm) } + own.map { $0.text(arm) } + [

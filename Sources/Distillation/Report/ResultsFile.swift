@@ -79,13 +79,14 @@ extension RunResults {
     fileprivate static func json(_ result: SeedResult) -> JSON {
         let known = Metric.allCases.map(\.rawValue).filter { result.metrics[$0] != nil }
         let keys = known + result.metrics.keys.filter { Metric(rawValue: $0) == nil }.sorted()
-        return .object(
-            [
-                ("seed", json(result.seed)),
-                ("metrics", .object(keys.map { (key: $0, value: result.metrics[$0].map(JSON.double) ?? .null) })),
-                ("curve", json(result.curve)), ("confusion", json(result.confusion)),
-            ]
-                + (result.teacherConfusion.isEmpty ? [] : [("teacher_confusion", json(result.teacherConfusion))]))
+        var members: [(key: String, value: JSON)] = [
+            ("seed", json(result.seed)),
+            ("metrics", .object(keys.map { (key: $0, value: result.metrics[$0].map(JSON.double) ?? .null) })),
+            ("curve", json(result.curve)), ("confusion", json(result.confusion)),
+        ]
+        if !result.teacherConfusion.isEmpty { members.append(("teacher_confusion", json(result.teacherConfusion))) }
+        if !result.peers.isEmpty { members.append(("peers", .array(result.peers.map(json)))) }
+        return .object(members)
     }
 
     private static func json(_ counts: [[Int]]) -> JSON { .array(counts.map { .array($0.map(JSON.int)) }) }
@@ -118,15 +119,17 @@ extension RunResults {
     }
 
     fileprivate static func result(_ cursor: JSONCursor) throws(RetortError) -> SeedResult {
-        try cursor.expectKeys(["seed", "metrics", "curve", "confusion", "teacher_confusion"])
+        try cursor.expectKeys(["seed", "metrics", "curve", "confusion", "teacher_confusion", "peers"])
         var metrics: [String: Double] = [:]
         for (key, value) in try cursor.member("metrics").members() {
             metrics[key] = try value.double(allowingNonFinite: true)
         }
+        var peers: [SeedResult] = []
+        if let others = try cursor.optional("peers") { peers = try others.elements().map(result) }
         return SeedResult(
             seed: try seed(cursor.member("seed")), metrics: metrics, curve: try curve(cursor.member("curve")),
             confusion: try counts(cursor.member("confusion")),
-            teacherConfusion: try cursor.optional("teacher_confusion").map(counts) ?? [])
+            teacherConfusion: try cursor.optional("teacher_confusion").map(counts) ?? [], peers: peers)
     }
 
     private static func counts(_ cursor: JSONCursor) throws(RetortError) -> [[Int]] {

@@ -19,7 +19,10 @@ struct Verdict {
         let measure = { (arm: ArmResult) in Measured(arm, by: quality) }
         let teacher = results.arms.first { $0.role == Role.teacher }.flatMap(measure)
         let alone = results.arms.first { $0.role == Role.alone }.flatMap(measure)
-        let distilled = results.arms.filter { !Role.isTeacher($0.role) && $0.role != Role.alone }
+        // A peer may be a larger model: what it reached is in the table, and no reason to prefer the arm.
+        let distilled = results.arms.filter {
+            !Role.isTeacher($0.role) && $0.role != Role.alone && Role.arm(ofPeer: $0.role) == nil
+        }
         let measured = distilled.compactMap(measure)
         if quality != .accuracy { headline = "No \(quality.name) was measured." }
         // Without an arm named "student" the best one speaks for distillation; the sentence says that it was chosen.

@@ -150,12 +150,30 @@ public final class RunDirectory {
     /// - Parameters:
     ///   - preprocessing: what becomes of raw inputs before this model sees them.
     ///   - view: the part of them that it sees.
+    ///   - type: what its weights are rounded to.
     func save(
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, seeing view: InputView = .whole,
-        _ result: SeedResult, role: String, projectors: ProjectorSet? = nil
+        _ result: SeedResult, role: String, projectors: ProjectorSet? = nil, as type: SavedType = .f32
     ) throws {
         try save(result, role: role, projectors: projectors) {
-            try ModelDirectory.save(model, preprocessing: preprocessing, region: view.region, to: $0)
+            try ModelDirectory.save(model, preprocessing: preprocessing, region: view.region, to: $0, as: type)
+        }
+    }
+
+    /// Rounds a trained model to what it will be saved as, so that the numbers of the run are those of its files. Where the type cannot
+    /// hold a weight, the model is saved as it is, and the run ends: what was learned is not lost for it.
+    /// - Parameters:
+    ///   - path: where the model goes.
+    ///   - save: writes it there, in f32.
+    /// - Throws: `RetortError` 78 for a weight that the type cannot hold; 73 or 74.
+    func round(_ model: any Module, to type: SavedType, at path: String, save: (String) throws -> Void) throws {
+        do {
+            try type.roundWeights(of: model)
+        } catch let error as RetortError where error.exit == .badData {
+            try save(path)
+            throw RetortError.recipe(
+                error.what, why: "student.save-dtype is \(type.rawValue); the trained model was saved in f32: \(path)",
+                help: "take save-dtype: bf16, which has the range of f32, or use the saved model as it is")
         }
     }
 

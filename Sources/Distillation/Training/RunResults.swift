@@ -9,7 +9,7 @@ public struct RunResults: Sendable {
     public var seeds: [UInt64]
     /// Names of the classes, in label order.
     public var classes: [String]
-    /// Teacher first, then the arms in the recipe's order.
+    /// Teacher first, then the arms in the recipe's order, each before the peers that learned beside its student.
     public var arms: [ArmResult]
     /// For images: where teacher and student disagree most, of the first seed.
     public var gallery: Gallery?
@@ -42,7 +42,7 @@ public struct RunResults: Sendable {
 
 /// One way to train the student (or the teacher itself) over all seeds.
 public struct ArmResult: Sendable {
-    /// `teacher`, `student-alone`, `student`, or the arm's name in the recipe.
+    /// `teacher`, `student-alone`, `student`, or the arm's name in the recipe; `<arm>/peer-<n>` for who learned beside its student.
     public var role: String
     /// The loss contract in words, one line per term: what was minimised.
     public var contract: [String]
@@ -67,16 +67,19 @@ public struct SeedResult: Sendable {
     public var confusion: [[Int]]
     /// `teacherConfusion[teacher's answer][own answer]`: number of test rows; empty where no teacher's answers are known.
     public var teacherConfusion: [[Int]]
+    /// What was measured of the students that learned beside this one, in their order.
+    public var peers: [SeedResult]
 
     public init(
         seed: UInt64, metrics: [String: Double], curve: [CurvePoint], confusion: [[Int]],
-        teacherConfusion: [[Int]] = []
+        teacherConfusion: [[Int]] = [], peers: [SeedResult] = []
     ) {
         self.seed = seed
         self.metrics = metrics
         self.curve = curve
         self.confusion = confusion
         self.teacherConfusion = teacherConfusion
+        self.peers = peers
     }
 }
 

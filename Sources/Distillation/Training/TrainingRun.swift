@@ -34,8 +34,9 @@ public final class TrainingRun: RecipeRun {
     }
 
     /// Asked before anything is there, so that a refused recipe leaves no directory behind.
-    /// - Throws: `RetortError` 78 for models or rows that do not fit the data.
+    /// - Throws: `RetortError` 78 for models or rows that do not fit the data, 65 for a label that a model has no class for.
     static func check(_ recipe: Recipe, _ examples: Examples) throws {
+        try checkLabels(recipe, classes: examples.task.classes)
         for teacher in recipe.teachers {
             let seen = try examples.task.seen(by: teacher.sees)
             if case .train(let model, _) = teacher.source { _ = try model.make(for: seen, who: "teacher") }
@@ -53,6 +54,28 @@ public final class TrainingRun: RecipeRun {
         }
     }
 
+    /// Models whose last layer the recipe states, against the labels of a CSV file.
+    /// - Throws: `RetortError` 65 with the place of the first label that one of them has no class for.
+    private static func checkLabels(_ recipe: Recipe, classes all: Int) throws {
+        guard case .csv(let column, _, _) = recipe.data.kind else { return }
+        var models: [(owner: String, spec: ModelSpec)] = []
+        for case .train(let spec, _) in recipe.teachers.map(\.source) { models.append(("the teacher", spec)) }
+        models.append(("the student", recipe.student))
+        for arm in recipe.arms {
+            for spec in arm.scheme.peers.compactMap({ $0 }) {
+                models.append(("a student of the arm \(arm.name)", spec))
+            }
+        }
+        for (owner, spec) in models {
+            guard let classes = spec.statedClasses, classes < all else { continue }
+            let place = spec.location?.line.map { " (line \($0) of the recipe)" } ?? ""
+            let error = try RetortError.unknownLabel(
+                in: recipe.data.path, column: column, of: owner, classes: classes, all: all,
+                source: "its last layer has as many outputs\(place)", remedy: "the last layer needs \(all) outputs")
+            if let error { throw error }
+        }
+    }
+
     /// Builds the losses of every arm once, on fresh models: what does not fit is refused before anything is trained, not when its
     /// arm's turn comes.
     static func rehearse(_ recipe: Recipe, _ examples: Examples, on device: Device) throws {
@@ -65,7 +88,8 @@ public final class TrainingRun: RecipeRun {
             switch teacher.source {
             case .train(let spec, _): try fresh(spec, "teacher", seeing: teacher.sees)
             case .directory(let path):
-                try Self.load(teacher: path, for: examples.task.seen(by: teacher.sees), on: device)
+                try Self.load(
+                    teacher: path, for: examples.task.seen(by: teacher.sees), of: recipe.data, on: device)
             }
         }
         for (spec, model) in zip(recipe.teachers, teachers) {
@@ -189,9 +213,17 @@ public final class TrainingRun: RecipeRun {
         return RunResults(
             recipe: recipe.name, device: device.description, deviceSummary: device.summary, seeds: recipe.seeds,
             classes: examples.classNames,
-            arms: roles
-                + zip(recipe.arms, armResults).map { ArmResult(role: $0.name, contract: $0.contract, seeds: $1) },
+            arms: roles + zip(recipe.arms, armResults).flatMap { rows(of: $0, $1) },
             gallery: try gallery())
+    }
+
+    /// An arm's row and those of the students that learned beside its own.
+    private func rows(of arm: Recipe.Arm, _ seeds: [SeedResult]) -> [ArmResult] {
+        let peers = arm.scheme.peers.enumerated().map { number, peer in
+            let kind = (peer ?? recipe.student).type.architecture.kind
+            return ["peer \(number + 1) of \(arm.name), a model of kind \(kind): it minimises what \(arm.name) does"]
+        }
+        return ArmResult(role: arm.name, contract: arm.contract, seeds: seeds).apart(peers)
     }
 
     /// For images: where the first seed's students differ from their teacher, by the models as they were saved.
@@ -228,8 +260,16 @@ public final class TrainingRun: RecipeRun {
     // MARK: Teachers
 
     /// - Throws: `RetortError` 65 when the teacher is for other data.
-    static func load(teacher path: String, for task: ClassificationTask, on device: Device) throws -> any Model {
+    static func load(
+        teacher path: String, for task: ClassificationTask, of data: DataSource, on device: Device
+    ) throws -> any Model {
         let (model, _) = try ModelDirectory.load(path, on: device)
+        if case .csv(let column, _, _) = data.kind, model.classes < task.classes {
+            let error = try RetortError.unknownLabel(
+                in: data.path, column: column, of: "the teacher", classes: model.classes, all: task.classes,
+                source: "as \(path.quoted(limit: 200)) has", remedy: "it needs a teacher of \(task.classes) classes")
+            if let error { throw error }
+        }
         guard model.accepts(task.sample), model.classes == task.classes else {
             throw RetortError.badData(
                 "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
@@ -240,7 +280,7 @@ public final class TrainingRun: RecipeRun {
     }
 
     private func load(_ teacher: TeacherSpec, _ path: String) throws -> any Model {
-        try Self.load(teacher: path, for: task.seen(by: teacher.sees), on: device)
+        try Self.load(teacher: path, for: task.seen(by: teacher.sees), of: recipe.data, on: device)
     }
 
     private func teacher(_ spec: TeacherSpec, _ seed: UInt64) throws -> (any Model, SeedResult) {
@@ -314,26 +354,34 @@ public final class TrainingRun: RecipeRun {
             terms: terms, balance: balance, view: view, training: spec, teacher: teacher, data: try deviceRows(rows),
             test: test, device: device, report: { try self.record($0, role, seed) },
             note: { try self.say("\(role) seed \(seed): \($0)") }, place: place)
+        let saved = Role.isTeacher(role) ? SavedType.f32 : recipe.savedType
         let trained: any Model
-        let result: SeedResult
+        var result: SeedResult
         do {
             trained = try scheme.train(session)
+            for (model, path) in zip([trained] + session.peers, paths(of: session, role, seed)) {
+                try directory.round(model, to: saved, at: path) {
+                    try ModelDirectory.save(
+                        model, preprocessing: examples.preprocessing, region: view.region, to: $0)
+                }
+            }
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
         } catch let error as RetortError where error.exit == .stopped {
             throw try session.stopped()
         }
         for (number, peer) in session.peers.enumerated() {
-            let evaluation = try Evaluation(peer, test, seeing: view, on: device)
+            let own = try measure(peer, seeing: view, seed: seed, session: nil, reference: reference)
+            result.peers.append(own)
             try say(
                 "\(role) seed \(seed): peer \(number + 1) (\(peer.parameterCount) parameters): accuracy "
-                    + NumberFormat.percent(evaluation.accuracy))
+                    + NumberFormat.percent(own.metrics[Metric.accuracy.rawValue] ?? .nan))
             try ModelDirectory.save(
                 peer, preprocessing: examples.preprocessing, region: view.region,
-                to: directory.folder(role, seed) + "/peers/\(number + 1)")
+                to: paths(of: session, role, seed)[number + 1], as: saved)
         }
         try directory.save(
             trained, preprocessing: examples.preprocessing, seeing: view, result, role: role,
-            projectors: session.projectors)
+            projectors: session.projectors, as: saved)
         place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
         try say(
@@ -344,6 +392,12 @@ public final class TrainingRun: RecipeRun {
                     : ", losses balanced to "
                         + session.finalBalance.map { NumberFormat.significant($0) }.joined(separator: ", ")))
         return (trained, result)
+    }
+
+    /// Where the student of an arm and seed goes, and behind it its peers.
+    private func paths(of session: ArmSession, _ role: String, _ seed: UInt64) -> [String] {
+        let folder = directory.folder(role, seed)
+        return [folder + "/final"] + session.peers.indices.map { folder + "/peers/\($0 + 1)" }
     }
 
     private func deviceRows(_ rows: ExampleSet) throws -> DeviceRows {

@@ -49,10 +49,11 @@ public enum EncoderDirectory {
 
     /// Writes the config, with the model's head and the type that the weights have now, and `model.safetensors` or its shards.
     /// - `classes`: what the classes of its head are called; empty: as its config says.
+    /// - `type`: what the weights are rounded to.
     /// - `shardBytes`: of a file's tensors at most, unless one alone is larger.
-    /// - Throws: `RetortError` 73 or 74.
+    /// - Throws: `RetortError` 65 for a number that the type cannot hold, 73 or 74.
     public static func save(
-        _ model: any EncoderModel, classes: [String] = [], to folder: String,
+        _ model: any EncoderModel, classes: [String] = [], to folder: String, as type: SavedType = .f32,
         shardBytes: Int = ShardedWeights.usualBytes
     ) throws {
         var config = model.json
@@ -61,7 +62,7 @@ public enum EncoderDirectory {
             object.set("label2id", .object(classes.enumerated().map { ($1, .int($0)) }))
             config = .object(object)
         }
-        try HuggingFaceFiles.save(model, config: config, to: folder, shardBytes: shardBytes)
+        try HuggingFaceFiles.save(model, config: config, to: folder, type: type, shardBytes: shardBytes)
     }
 
     /// What `id2label` of a config.json says of so many classes.

@@ -85,11 +85,13 @@ public enum LanguageModelDirectory {
     ]
 
     /// Writes the config as it was, with the type that the weights have now, and `model.safetensors` or its shards.
+    /// - `type`: what the weights are rounded to.
     /// - `shardBytes`: of a file's tensors at most, unless one alone is larger.
-    /// - Throws: `RetortError` 73 or 74.
+    /// - Throws: `RetortError` 65 for a number that the type cannot hold, 73 or 74.
     public static func save(
-        _ model: any LanguageModel, to folder: String, shardBytes: Int = ShardedWeights.usualBytes
+        _ model: any LanguageModel, to folder: String, as type: SavedType = .f32,
+        shardBytes: Int = ShardedWeights.usualBytes
     ) throws {
-        try HuggingFaceFiles.save(model, config: model.json, to: folder, shardBytes: shardBytes)
+        try HuggingFaceFiles.save(model, config: model.json, to: folder, type: type, shardBytes: shardBytes)
     }
 }

@@ -11,6 +11,8 @@ struct EncoderRecipe: Sendable {
     /// nil where nobody teaches, or the data have what a teacher said.
     let teacher: Teacher?
     let student: EncoderSpec
+    /// What its weights are saved as.
+    let savedType: SavedType
     let arms: [Arm]
     let seeds: [UInt64]
     let checkpoint: CheckpointSpec
@@ -73,6 +75,7 @@ struct EncoderRecipe: Sendable {
         let train = node.required("train")
         teacher = try node["teacher"].map { try Teacher($0, type, fallback: train, paths.resolve) }
         student = try EncoderSpec(node.required("student"), who: "student", paths.resolve)
+        savedType = SavedType(student: node.required("student"))
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
@@ -108,7 +111,7 @@ struct EncoderRecipe: Sendable {
                     ]))
         let student = RecipeSection(
             "student", "An encoder: its sizes, or the directory to start from.",
-            EncoderSpec.fields + (type.hasVectors ? EncoderSpec.vectorFields : []))
+            EncoderSpec.fields + (type.hasVectors ? EncoderSpec.vectorFields : []) + [SavedType.field])
         let arm = RecipeSection(
             "arm", "One way to train the student.",
             [

@@ -118,6 +118,9 @@ final class EncoderRun: RecipeRun {
         let config = JSONCursor(try JSON.read(folder + "/config.json"), file: folder + "/config.json")
         let names = try EncoderDirectory.classNames(config, count)
         let isUnnamed = names == (0..<count).map { "LABEL_\($0)" }
+        // Classes without names are known by their number.
+        let known = isUnnamed ? Array(data.classes.prefix(count)) : names
+        if let error = try data.unknownClass(beside: known, of: "the teacher") { throw error }
         guard count == wanted, isUnnamed || zip(names, data.classes).allSatisfy({ $0.hasSameBytes(as: $1) }) else {
             throw RetortError.recipe(
                 "the teacher knows other classes than the data, or knows them in another order", at: location,
@@ -269,6 +272,7 @@ final class EncoderRun: RecipeRun {
         let start = clock.now
         let (model, arena) = try make(spec, reader, role, seed: initialSeed)
         let reads = Role.isTeacher(role) ? EncoderRole.teacher : .student
+        let saved = reads == .teacher ? SavedType.f32 : recipe.savedType
         let trainer = try EncoderTrainer(
             model, arena, terms: terms, teacher: teaches ? teacher : nil, liveTeacher: live,
             lesson: data.lesson(for: reads, teacher: teaches ? teacher : nil, seed: seed, on: device), spec: training,
@@ -284,6 +288,9 @@ final class EncoderRun: RecipeRun {
             } report: { point, _ in
                 try record(point, role, seed, trainer.steps)
             }
+            try directory.round(model.model, to: saved, at: directory.folder(role, seed) + "/final") {
+                try save(model, reader, to: $0, as: .f32)
+            }
             result = try measure(
                 model, as: reads, seed: seed, trainer: trainer, curve: training.curve, teacher: teacher)
         } catch let error as RetortError where error.exit == .stopped {
@@ -292,14 +299,8 @@ final class EncoderRun: RecipeRun {
             throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }
         arena.dropWorkingCopy()
-        try directory.save(result, role: role, projectors: trainer.projectors) { folder in
-            try EncoderDirectory.save(model.model, classes: data.classes, to: folder)
-            try LanguageModelDirectory.copyTokenizer(from: reader.folder, to: folder)
-            if taskType.hasVectors {
-                var settings = reader.settings
-                settings.length = model.encoder.readLength
-                try settings.save(to: folder, width: model.width, positions: model.model.maxPositions)
-            }
+        try directory.save(result, role: role, projectors: trainer.projectors) {
+            try save(model, reader, to: $0, as: saved)
         }
         checkpoints.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
@@ -308,6 +309,15 @@ final class EncoderRun: RecipeRun {
             "\(role) seed \(seed): \(quality.name) "
                 + "\(NumberFormat.percent(result.metrics[quality.rawValue] ?? .nan)), \(trainer.step) steps in \(time)")
         return (model, result)
+    }
+
+    private func save(_ model: AnsweringEncoder, _ reader: Reader, to folder: String, as type: SavedType) throws {
+        try EncoderDirectory.save(model.model, classes: data.classes, to: folder, as: type)
+        try LanguageModelDirectory.copyTokenizer(from: reader.folder, to: folder)
+        guard taskType.hasVectors else { return }
+        var settings = reader.settings
+        settings.length = model.encoder.readLength
+        try settings.save(to: folder, width: model.width, positions: model.model.maxPositions)
     }
 
     /// One part of a training: a line of metrics.jsonl, and the progress line.

@@ -51,6 +51,10 @@ protocol EncoderData: Sendable {
     var head: EncoderHead { get }
     /// Names of the classes; empty where there are none.
     var classes: [String] { get }
+    /// The first text whose class is not among these; nil where all are, or the recipe and not the file says which classes there are.
+    /// - Parameter owner: who knows these alone: "the teacher".
+    /// - Throws: `RetortError` 65, 66 or 74 when the file cannot be read once more.
+    func unknownClass(beside names: [String], of owner: String) throws -> RetortError?
     /// The identity of the data, for the manifest.
     var digest: String { get }
     /// What was read, in words.
@@ -70,6 +74,10 @@ protocol EncoderData: Sendable {
         throws -> EncoderMeasurement
     /// The one number that is followed while a model is trained, 0 to 1.
     func quality(_ model: AnsweringEncoder, as role: EncoderRole, teacher: TeacherAnswers?) throws -> Double
+}
+
+extension EncoderData {
+    func unknownClass(beside names: [String], of owner: String) throws -> RetortError? { nil }
 }
 
 /// Who reads: a teacher may see more of an example than its student.

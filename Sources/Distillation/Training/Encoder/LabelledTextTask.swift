@@ -86,7 +86,11 @@ struct LabelledTextTask: EncoderTask {
         let test =
             try testPath.map { try read($0, nil) } ?? all.enumerated().filter { $0.offset % every == 0 }.map(\.element)
         let train = testPath != nil ? all : all.enumerated().filter { $0.offset % every != 0 }.map(\.element)
-        return try LabelledTextData(train, test, unlabelled: further, classes: names, reads: reads)
+        // Classes that the recipe states are its own to answer for.
+        let source =
+            classes == nil
+            ? ClassColumn(path: path, texts: columns.texts, label: columns.label, limit: limit) : nil
+        return try LabelledTextData(train, test, unlabelled: further, classes: names, reads: reads, source: source)
     }
 
     /// The classes of the file: numbers by size, words by their bytes.
@@ -112,7 +116,7 @@ struct LabelledTextTask: EncoderTask {
 
 extension LabelledTexts.Value {
     /// As a class is called: a whole number without a point.
-    fileprivate var name: String {
+    var name: String {
         switch self {
         case .text(let text): text
         case .number(let number): Int(exactly: number).map(String.init) ?? String(number)
@@ -138,6 +142,7 @@ struct LabelledTextData: EncoderData {
     private let differs: Bool
     /// The last examples of `train`: what has no class.
     private let unlabelled: Int
+    private let source: ClassColumn?
 
     var head: EncoderHead { .classification(classes: classes.count) }
     var digest: String {
@@ -146,11 +151,14 @@ struct LabelledTextData: EncoderData {
             of: Array(([texts.digest, "\(train.count)"] + classes + rows).joined(separator: "\n").utf8))
     }
 
-    /// - Parameter reads: which texts of a row are read by each.
+    /// - Parameters:
+    ///   - reads: which texts of a row are read by each.
+    ///   - source: where the classes were found; nil where they were given.
     init(
         _ train: [LabelledTexts.Row], _ test: [LabelledTexts.Row], unlabelled: [LabelledTexts.Row], classes: [String],
-        reads: (teacher: [Int], student: [Int])
+        reads: (teacher: [Int], student: [Int]), source: ClassColumn? = nil
     ) throws {
+        self.source = source
         var texts = TextSet()
         func examples(_ rows: [LabelledTexts.Row], hasLabels: Bool = true) -> [Example] {
             rows.map { row in
@@ -168,6 +176,10 @@ struct LabelledTextData: EncoderData {
         guard !train.isEmpty, !test.isEmpty else {
             throw RetortError.badData("\(train.count) texts to learn from and \(test.count) to measure on")
         }
+    }
+
+    func unknownClass(beside names: [String], of owner: String) throws -> RetortError? {
+        try source?.unknown(beside: names, of: owner)
     }
 
     /// A class that nobody knows: losses of labels pass over it.

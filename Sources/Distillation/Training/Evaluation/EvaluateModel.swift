@@ -21,7 +21,7 @@ public func evaluate(
     func measure(_ role: String, _ entry: EvaluatedModel, against teacher: Evaluation?) throws -> (
         ArmResult, Evaluation
     ) {
-        try entry.check(loaded)
+        try entry.check(loaded, of: data)
         let inputs = try entry.inputs(of: loaded, data)
         // Teacher and student mostly see the same numbers: those are made once.
         let own: DeviceRows
@@ -70,7 +70,7 @@ private struct EvaluatedModel {
     var config: String { path + "/config.json" }
 
     /// - Throws: `RetortError` 65 when the model is for other data.
-    func check(_ data: EvaluationData.Loaded) throws {
+    func check(_ data: EvaluationData.Loaded, of source: EvaluationData) throws {
         let all = data.examples.sample
         let sample: [Int]
         do {
@@ -87,6 +87,12 @@ private struct EvaluatedModel {
                 at: .init(file: config))
         }
         let classes = data.classNames.count
+        if data.kind == .csv, classes > model.classes {
+            let error = try RetortError.unknownLabel(
+                in: source.path, column: source.label, of: "the model", classes: model.classes, all: classes,
+                source: "as \(path.quoted(limit: 200)) has", remedy: "it is for a model of \(classes) classes")
+            if let error { throw error }
+        }
         guard data.hasAllClasses ? classes == model.classes : classes <= model.classes else {
             throw RetortError.badData(
                 "the model knows \(model.classes) classes, the data has \(classes)", at: .init(file: config),

@@ -10,6 +10,8 @@ struct LanguageRecipe: Sendable {
     /// Empty where nobody teaches, or students teach themselves.
     let teachers: [LanguageTeacherSpec]
     let student: LanguageModelSpec
+    /// What its weights are saved as.
+    let savedType: SavedType
     let arms: [Arm]
     let seeds: [UInt64]
     let checkpoint: CheckpointSpec
@@ -81,6 +83,7 @@ struct LanguageRecipe: Sendable {
         student = try LanguageModelSpec(
             node.required("student"), who: "student", isMasked: isMasked,
             teacher: folders.count == 1 ? folders[0] : nil, paths.resolve)
+        savedType = SavedType(student: node.required("student"))
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {
             throw RetortError.recipe("a seed stands twice in seeds", at: node.required("seeds").location)
@@ -260,6 +263,7 @@ extension RecipeSection {
                 RecipeField(
                     "lora", .section(LowRankAdaptation.section), .optional,
                     "train adapters beside the frozen weights of path"),
+                SavedType.field,
             ])
         let own: [String: RecipeType] = [
             "data": .variant(key: "kind", LanguageSource.sections), "teacher": .section(LanguageTeacherSpec.section),

@@ -333,6 +333,9 @@ final class LanguageRun: RecipeRun {
                 // What is measured is what is saved.
                 try model.mergeAdapters()
             }
+            try directory.round(model, to: savedType(of: goal), at: directory.folder(role, seed) + "/final") {
+                try write(model, of: goal, to: $0, as: .f32)
+            }
             result = try measure(
                 model, on: test, rewards: rewards, answering: answers, seed: seed, curve: training.curve,
                 tokens: trainer.tokens,
@@ -361,12 +364,21 @@ final class LanguageRun: RecipeRun {
     private func save(
         _ model: any LanguageModel, _ result: SeedResult, _ goal: Fitting, _ projectors: ProjectorSet
     ) throws {
-        try directory.save(result, role: goal.role, projectors: projectors) { folder in
-            try LanguageModelDirectory.save(model, to: folder)
-            let folders = [data.tokenizer?.folder, goal.spec.origin] + recipe.teachers.map { $0.live?.directory }
-            if let tokenizer = folders.compactMap({ $0 }).first {
-                try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
-            }
+        try directory.save(result, role: goal.role, projectors: projectors) {
+            try write(model, of: goal, to: $0, as: savedType(of: goal))
+        }
+    }
+
+    /// Teachers, and generations that only teach the next, are not rounded.
+    private func savedType(of goal: Fitting) -> SavedType {
+        goal.isLast && !Role.isTeacher(goal.role) ? recipe.savedType : .f32
+    }
+
+    private func write(_ model: any LanguageModel, of goal: Fitting, to folder: String, as type: SavedType) throws {
+        try LanguageModelDirectory.save(model, to: folder, as: type)
+        let folders = [data.tokenizer?.folder, goal.spec.origin] + recipe.teachers.map { $0.live?.directory }
+        if let tokenizer = folders.compactMap({ $0 }).first {
+            try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
         }
     }
 

@@ -1,3 +1,5 @@
+import RetortModels
+
 /// The recipe of an encoder that guesses masked tokens: that of a language model, with encoders for models, and without what writes text.
 extension RecipeSection {
     static let maskedArm = RecipeSection(
@@ -25,6 +27,7 @@ extension RecipeSection {
             "student", "An encoder: its sizes, or the directory to start from.",
             [
                 LanguageModelSpec.path, RecipeField("model", EncoderSpec.schema, .optional, "a fresh student"),
+                SavedType.field,
             ])
         let own: [String: RecipeType] = [
             "data": .variant(key: "kind", [MaskedSource.section]), "teacher": .section(teacher),

@@ -77,7 +77,8 @@ struct ClassifierPlan {
     private func trained(_ teacher: TeacherSpec, on device: Device) throws -> any Model {
         let task = try examples.task.seen(by: teacher.sees)
         switch teacher.source {
-        case .directory(let path): return try TrainingRun.load(teacher: path, for: task, on: device)
+        case .directory(let path):
+            return try TrainingRun.load(teacher: path, for: task, of: recipe.data, on: device)
         case .train(let spec, _):
             let model = try spec.make(for: task, who: "teacher")
             _ = try model.materialize(on: device, seed: 0)

@@ -16,6 +16,11 @@ public struct ModelSpec: Sendable {
         settings = ModelSettings(node, of: type.architecture)
     }
 
+    /// The number of classes that the settings state by themselves; nil where the task decides.
+    var statedClasses: Int? { type.statedClasses(settings) }
+    /// Where the recipe describes it.
+    var location: RetortError.Location? { node.location }
+
     /// A fresh model, not yet on a device.
     /// - Parameter who: "teacher" or "student", for messages.
     /// - Throws: `RetortError` 78 when the settings contradict each other or the task.

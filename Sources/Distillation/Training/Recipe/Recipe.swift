@@ -15,6 +15,8 @@ public struct Recipe: Sendable {
     /// At least one.
     public let teachers: [TeacherSpec]
     public let student: ModelSpec
+    /// What the student's weights are saved as.
+    let savedType: SavedType
     /// What the student sees of an example.
     public let studentSees: InputView
     public let arms: [Arm]
@@ -59,6 +61,7 @@ public struct Recipe: Sendable {
         train = TrainSpec(node.required("train"))
         checkpoint = CheckpointSpec(node.required("checkpoint"))
         student = ModelSpec(node.required("student").required("model"))
+        savedType = SavedType(student: node.required("student"))
         studentSees = try InputView(node["student"]?["sees"])
         seeds = node.required("seeds").list.map { UInt64($0.integer) }
         guard Set(seeds).count == seeds.count else {

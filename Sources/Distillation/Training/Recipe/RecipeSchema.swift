@@ -1,3 +1,4 @@
+import RetortModels
 import RetortRuntime
 import RetortSupport
 
@@ -124,7 +125,7 @@ extension RecipeSection {
         "student", "The student's architecture.",
         [
             RecipeField("model", ModelSpec.schema, .required, "the student's architecture"),
-            InputView.field,
+            InputView.field, SavedType.field,
         ])
 
     static var arm: RecipeSection {
