@@ -69,7 +69,7 @@ public struct LabelledTexts: Sendable, Equatable {
     private static func readTable(
         _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, into rows: inout [Row], most: Int
     ) throws(RetortError) {
-        let bytes = try InputFile.read(path, limit: limits.decompressedBytes)
+        let bytes = try InputFile.read(path, limit: limits.tableBytes)
         var scanner = CSVScanner(
             bytes: bytes, file: path, lineLimit: limits.recordBytes,
             separator: path.hasSuffix(".tsv") ? CSVScanner.tab : CSVScanner.comma)

@@ -11,7 +11,7 @@ enum ObjectRows {
         _ path: String, _ limits: TextOptions.Limits, most: Int,
         _ body: (JSONCursor) throws(RetortError) -> Void
     ) throws(RetortError) {
-        var window = try ScanWindow(try ContentReader(path: path, limit: limits.decompressedBytes))
+        var window = try ScanWindow(try ContentReader(path: path, limits: limits))
         if try window.firstCharacter() == UInt8(ascii: "[") {
             var scanner = ArrayScanner(window, limit: limits.recordBytes)
             try readAll(&scanner, path, limits, most: most, body)
