@@ -22,12 +22,10 @@ public struct TextOptions: Sendable, Equatable {
         public var decompressionRatio: Int
         /// Bytes of content up to which any ratio will do.
         public var anyRatioBytes: Int
-        /// Bytes of a table (CSV, TSV), which is read whole.
-        public var tableBytes: Int
 
         public init(
             recordBytes: Int = 16 << 20, documentBytes: Int = 256 << 20, decompressedBytes: Int = 64 << 30,
-            decompressionRatio: Int = 256, anyRatioBytes: Int = 64 << 20, tableBytes: Int = 2 << 30
+            decompressionRatio: Int = 256, anyRatioBytes: Int = 64 << 20
         ) {
             // A place keeps a record's length in 32 bits.
             self.recordBytes = min(recordBytes, Int(Int32.max))
@@ -35,7 +33,6 @@ public struct TextOptions: Sendable, Equatable {
             self.decompressedBytes = decompressedBytes
             self.decompressionRatio = decompressionRatio
             self.anyRatioBytes = anyRatioBytes
-            self.tableBytes = tableBytes
         }
     }
 
