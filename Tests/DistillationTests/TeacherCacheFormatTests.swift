@@ -373,7 +373,7 @@ struct TeacherCacheFormatTests {
             let payload = (0..<(trial % 60)).map { UInt8(truncatingIfNeeded: philox.word(UInt64(trial * 64 + $0))) }
             let address = CacheAddress([1], identity: identity.digest)
             let (tokens, rows) = (2 + trial % 50, trial % 40)
-            let head = CacheRecord.Head.bytes(
+            let head = CacheRecord.Head.make(
                 payload, tokens: tokens, rows: min(rows, tokens - 1), address: address, identity.format)
             let read = try #require(CacheRecord.Head(head, identity.format))
             var models = RecordModels(identity)

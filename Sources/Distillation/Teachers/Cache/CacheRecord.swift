@@ -43,12 +43,13 @@ struct CacheRecord: Sendable, Equatable {
         }
 
         /// The whole head of a payload.
-        static func bytes(
+        static func make(
             _ payload: [UInt8], tokens: Int, rows: Int, address: CacheAddress, _ format: CacheFormat
         ) -> [UInt8] {
-            var head = front(bytes: payload.count, tokens: tokens, rows: rows, address: address, format)
-            head += sum(head + payload).prefix(format.sumBytes)
-            return head + sum(head).prefix(4)
+            var head = Self.front(bytes: payload.count, tokens: tokens, rows: rows, address: address, format)
+            head += Self.sum(head + payload).prefix(format.sumBytes)
+            head += Self.sum(head).prefix(4)
+            return head
         }
 
         private static func front(
@@ -79,7 +80,7 @@ struct CacheRecord: Sendable, Equatable {
             next += 1
         }
         let payload = coder.finish() + states
-        return Head.bytes(payload, tokens: length, rows: rows.count, address: address, identity.format) + payload
+        return Head.make(payload, tokens: length, rows: rows.count, address: address, identity.format) + payload
     }
 
     /// nil for what no writer wrote.

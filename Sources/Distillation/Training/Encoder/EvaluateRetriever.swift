@@ -36,7 +36,7 @@ public struct RetrievalEvaluationData: Sendable {
         names.query = fields["query"] ?? names.query
         names.passages = fields["passages"] ?? names.passages
         names.labels = fields["labels"] ?? names.labels
-        let all = RowStream<RankedTexts.Row> { try RankedTexts.each(path, names, limit: limit, $0) }
+        let all = RowStream<RankedTexts.Row> { body in try RankedTexts.each(path, names, limit: limit, body) }
         return all.parted(every: every ?? 1).each
     }
 }

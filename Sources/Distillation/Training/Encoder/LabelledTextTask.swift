@@ -76,11 +76,11 @@ struct LabelledTextTask: EncoderTask {
             ) { value in
                 names.firstIndex { $0.hasSameBytes(as: value.name) }.map(Double.init)
             }
-            return RowStream { try LabelledTexts.each(path, columns, limit: limit, $0) }
+            return RowStream { body in try LabelledTexts.each(path, columns, limit: limit, body) }
         }
         let texts = columns.texts
         let further = unlabelled.map { path in
-            RowStream<LabelledTexts.Row> { try LabelledTexts.each(path, .init(texts: texts), $0) }
+            RowStream<LabelledTexts.Row> { body in try LabelledTexts.each(path, .init(texts: texts), body) }
         }
         let all = rows(path, limit)
         var (train, test) = (all, all)

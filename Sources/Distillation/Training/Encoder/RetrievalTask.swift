@@ -76,14 +76,14 @@ struct RetrievalTask: EncoderTask {
     }
 
     func load() throws -> any EncoderData {
-        let all = RowStream<RankedTexts.Row> { try RankedTexts.each(path, names, limit: limit, $0) }
+        let all = RowStream<RankedTexts.Row> { body in try RankedTexts.each(path, names, limit: limit, body) }
         let rows: (train: RowStream<RankedTexts.Row>, test: RowStream<RankedTexts.Row>)
         if let testPath {
             // A test needs no scores: it is about what is relevant.
             var unscored = names
             unscored.scores = nil
             let named = unscored
-            rows = (all, RowStream<RankedTexts.Row> { try RankedTexts.each(testPath, named, $0) })
+            rows = (all, RowStream<RankedTexts.Row> { body in try RankedTexts.each(testPath, named, body) })
         } else {
             let parts = all.parted(every: every)
             rows = (parts.others, parts.each)
