@@ -11,14 +11,16 @@ import Testing
 @Suite("Texts of encoders in temporary files")
 struct EncoderSpillTests {
     /// Runs a recipe twice, once with texts and tokens in files.
-    /// - Parameter files: how many of them there are.
-    private func check(_ small: SmallEncoders, files: Int, _ overrides: [String]) throws {
+    /// - Parameters:
+    ///   - files: how many of them there are.
+    ///   - more: whether there may be more.
+    private func check(_ small: SmallEncoders, files: Int, more: Bool = false, _ overrides: [String]) throws {
         let (place, opened) = (try ScratchFolder(), Counter())
         let all = ["seeds=[0]", "train.steps=4"] + overrides
         let wanted = try small.losses("memory", all)
         let found = try inFiles(place.path, opened: opened) { try small.losses("file", all) }
         #expect(found == wanted && wanted.contains { !$0.isEmpty })
-        #expect(opened.value == files)
+        #expect(more ? opened.value >= files : opened.value == files)
         #expect(try FileManager.default.contentsOfDirectory(atPath: place.path) == [])
         #expect(try small.weights("file") == small.weights("memory"))
         let digests = try ["file", "memory"].map {
@@ -48,10 +50,10 @@ struct EncoderSpillTests {
     @Test("retrieval: the run is the same, bit for bit", arguments: TestBackend.fast)
     func retrieval(_ backend: TestBackend) throws { try check(RetrievalRunTests.small(backend), files: 2, []) }
 
-    // The corpora to learn from and to measure on.
+    // The corpora to learn from and to measure on; those of a rehearsal.
     @Test("masked texts: the run is the same, bit for bit", arguments: TestBackend.fast)
     func masked(_ backend: TestBackend) throws {
-        try check(MaskedRunTests.small(backend), files: 2, ["teacher.train.steps=10"])
+        try check(MaskedRunTests.small(backend), files: 2, more: true, ["teacher.train.steps=10"])
     }
 
     @Test("texts by number: each once, in order, parts that look alike apart")
