@@ -14,6 +14,8 @@ struct CSVScanner {
     let bytes: [UInt8]
     private let file: String
     private let lineLimit: Int
+    /// Where the bytes begin in the file.
+    private let origin: SourceOrigin
     /// What stands between two fields: a comma, or a tab.
     private let separator: UInt8
     private var position: Int
@@ -24,12 +26,15 @@ struct CSVScanner {
     private static let lineFeed = UInt8(ascii: "\n")
     private static let carriageReturn = UInt8(ascii: "\r")
 
-    init(bytes: [UInt8], file: String, lineLimit: Int, separator: UInt8 = comma) {
+    init(
+        bytes: [UInt8], file: String, lineLimit: Int, separator: UInt8 = comma, origin: SourceOrigin = .start
+    ) {
         self.bytes = bytes
         self.file = file
         self.lineLimit = lineLimit
         self.separator = separator
-        position = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+        self.origin = origin
+        position = origin == .start && bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
     }
 
     /// Reads the next row into `fields`; false at the end. Empty lines at the end of the file are not rows; an empty
@@ -158,7 +163,7 @@ struct CSVScanner {
     }
 
     func failure(at offset: Int, _ what: String, why: String = "", help: String = "") -> RetortError {
-        let place = SourcePosition(offset: offset, in: bytes)
+        let place = SourcePosition(offset: offset, in: bytes, origin: origin)
         let lines = why.isEmpty ? place.excerpt : why + "\n" + place.excerpt
         return .badData(what, at: place.location(in: file), why: lines, help: help)
     }

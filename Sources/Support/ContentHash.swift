@@ -37,6 +37,14 @@ public struct ContentHash: Sendable {
         return hash.hexadecimal
     }
 
+    /// The digest of lines, with a line feed between each two, in hexadecimal; they are never all in memory.
+    public static func hexadecimal(ofLines first: [String], _ further: some Sequence<String>) -> String {
+        var hash = ContentHash()
+        hash.update(Array(first.joined(separator: "\n").utf8))
+        for line in further { hash.update([0x0A] + Array(line.utf8)) }
+        return hash.hexadecimal
+    }
+
     /// The digest of a whole file in hexadecimal, read a megabyte at a time.
     /// - Throws: exit 66 when it is not there, 65 when it is no regular file or shrinks meanwhile, 74 on I/O errors.
     public static func hexadecimal(ofFile path: String) throws(RetortError) -> String {

@@ -31,6 +31,55 @@ struct LabelledTextsTests {
         #expect(try read(objects.joined(separator: "\n"), "rows.jsonl", limit: 1) == [wanted[0]])
     }
 
+    @Test("a table in pieces of whole rows is the same table, wherever it is cut")
+    func pieces() throws {
+        let text =
+            "\u{FEFF}a,b,score\r\n\"x\ny\",\"\"\"q\"\"\",1\r\n\r\n\n\"é,\n\n\",\"\",2\nlast,\"\n\",3\n\u{FEFF}b,,4\n\n\r\n"
+        let whole = Array(text.utf8)
+        let path = try ScratchFolder().write(whole, to: "rows.csv")
+        func rows(_ all: CSVScanner) throws -> [[String]] {
+            var scanner = all
+            var fields: [CSVScanner.Field] = []
+            var rows: [[String]] = []
+            while try scanner.next(&fields) { rows.append(fields.map { scanner.text($0) }) }
+            return rows
+        }
+        let wanted = try rows(CSVScanner(bytes: whole, file: "f", lineLimit: 100))
+        #expect(wanted.count == 7 && wanted[2] == [""] && wanted[4][0] == "é," + "\n\n" && wanted[6][0] == "\u{FEFF}b")
+        for block in 1...whole.count {
+            var pieces = try TablePieces(path, limit: 100, block: block)
+            var (bytes, found): ([UInt8], [[String]]) = ([], [])
+            while let piece = try pieces.next() {
+                #expect(piece.origin == SourceOrigin(line: 1 + bytes.count { $0 == 0x0A }, column: 1))
+                bytes += piece.bytes
+                found += try rows(
+                    CSVScanner(bytes: piece.bytes, file: "f", lineLimit: 100, origin: piece.origin))
+            }
+            #expect(bytes == whole && found == wanted, "\(block)")
+        }
+        // More than one piece, of which the last has an error at the end.
+        var long = "a,b,score\n" + String(repeating: "\"x\ny\",z,1\n", count: 150_000)
+        #expect(
+            try read(long, "rows.csv")
+                == [LabelledTexts.Row](repeating: .init(texts: ["x\ny", "z"], value: 1), count: 150_000))
+        long += "x,y,high\n"
+        let wrong = #expect(throws: RetortError.self) { try read(long, "rows.csv") }
+        #expect(wrong?.location?.line == 300_002 && wrong?.location?.column == 5)
+        #expect(wrong?.why.contains("300002 | x,y,high") == true)
+        // A row without an end, and one that is none.
+        let limits = TextOptions.Limits(recordBytes: 1000)
+        for (content, words) in [
+            ("a\n\"" + String(repeating: "x\n", count: 2000), "too long"),
+            ("a\n" + String(repeating: "\n", count: 2 << 20) + "b\n", "empty lines"),
+        ] {
+            let path = try ScratchFolder().write(content, to: "rows.csv")
+            let error = #expect(throws: RetortError.self) {
+                try LabelledTexts.read(path, .init(texts: ["a"]), limits: limits)
+            }
+            #expect(error?.exit == .badData && error?.what.contains(words) == true, "\(String(describing: error))")
+        }
+    }
+
     @Test("classes by name, by number, by a number's text")
     func classes() throws {
         let names = ["no", "yes", "0"]

@@ -35,9 +35,9 @@ struct EncoderHiddenTests {
             device = try backend.device()
             let small = try SmallEncoders(.cpu)
             let tokenizer = try Tokenizer.load(small.folder.path("teacher"))
-            var texts = TextSet()
-            for text in ["ab c", "d efg hi k", "c"] { _ = texts.number(of: [text]) }
-            let encodings = try texts.encoded(tokenizer, length: 40)
+            let texts = TextSetBuilder()
+            for text in ["ab c", "d efg hi k", "c"] { _ = try texts.number(of: [text]) }
+            let encodings = try texts.finish().encoded(tokenizer, length: 40)
             func make(_ hidden: Int, layers: Int, heads: Int, seed: UInt64, _ device: Device) throws -> (
                 AnsweringEncoder, ParameterArena
             ) {

@@ -192,7 +192,7 @@ struct RetrievalRunTests {
                 place: .init(file: "f"))
         }
         let rows = [row(0, labels: [0, 1, 0, 2, 0]), row(1, labels: [1]), row(2, labels: [0, 1])]
-        let data = try RetrievalData(rows, rows, candidates: 4, hasScores: false, nil)
+        let data = try RetrievalData(RowStream(rows), RowStream(rows), candidates: 4, hasScores: false, nil)
         let device = try TestBackend.cpu.device()
         let lesson = try #require(try data.lesson(for: .student, teacher: nil, seed: 3, on: device) as? RetrievalLesson)
         var firsts: Set<Int32> = []
@@ -231,9 +231,10 @@ struct RetrievalRunTests {
             RankedTexts.Row(
                 query: "t\($0)", passages: ["d\($0)"], labels: [1], scores: nil, place: .init(file: "f"))
         }
-        let data = try RetrievalData(Self.doubled + more, more, candidates: 2, hasScores: false, nil)
+        let data = try RetrievalData(
+            RowStream(Self.doubled + more), RowStream(more), candidates: 2, hasScores: false, nil)
         let lesson = try #require(try data.lesson(for: .student, teacher: nil, seed: 3, on: device) as? RetrievalLesson)
-        func text(_ number: Int32) -> String { data.texts.texts[Int(number)][0] }
+        func text(_ number: Int32) -> String { data.texts[Int(number)][0] }
         let relevant: [String: Set<String>] = ["q": ["a", "b", "x"], "r": ["a"], "s": ["c"]]
         let examples: [Int32] = [0, 1, 2, 3, 4]
         for epoch in 0..<8 {
@@ -287,7 +288,7 @@ struct RetrievalRunTests {
                 query: $0.query, passages: $0.passages, labels: $0.labels, scores: [1, 0], place: $0.place)
         }
         let own = try #require(
-            try RetrievalData(scored, more, candidates: 2, hasScores: true, nil).lesson(
+            try RetrievalData(RowStream(scored), RowStream(more), candidates: 2, hasScores: true, nil).lesson(
                 for: .student, teacher: nil, seed: 3, on: device) as? RetrievalLesson)
         let texts = own.texts(of: examples, epoch: 0)
         #expect(own.counted(texts[1], examples, .own, examples.map { _ in 0 }) == [1, 0, 1, 1, 1, 1, 1, 0, 1, 1])

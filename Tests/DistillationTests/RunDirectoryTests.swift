@@ -103,7 +103,7 @@ struct RunDirectoryTests {
                 #expect(seed.metrics[Metric.accuracy.rawValue] == accuracy, "\(path)")
             }
         }
-        #expect(results.arms[1].seeds.allSatisfy(\.peers.isEmpty))
+        #expect(results.arms[1].seeds.allSatisfy { $0.peers.isEmpty })
 
         // A seed that was finished before brings its peers along, and one of an older retort has none.
         let finished = try SeedResult(json: try JSON.read(folder + "/result.json"), file: "result.json")

@@ -55,11 +55,13 @@ struct TeacherCacheFormatTests {
     }
 
     private func decoded(_ record: CacheRecord, _ identity: CacheIdentity) throws -> (CacheRecord, bytes: Int) {
-        let bytes = record.bytes(at: CacheAddress([1, 2], identity: identity.digest), of: identity)
-        let head = try #require(CacheRecord.Head(Array(bytes[..<CacheRecord.Head.size])))
-        let payload = Array(bytes[CacheRecord.Head.size...])
-        #expect(head.matches(payload))
-        return (try #require(CacheRecord(payload, head, of: identity)), bytes.count)
+        let (format, address) = (identity.format, CacheAddress([1, 2], identity: identity.digest))
+        var (writing, reading) = (RecordModels(identity), RecordModels(identity))
+        let bytes = record.bytes(at: address, of: identity, &writing)
+        let head = try #require(CacheRecord.Head(Array(bytes[..<format.headSize]), format))
+        let payload = Array(bytes[format.headSize...])
+        #expect(head.matches(payload, format) && head.address == address)
+        return (try #require(CacheRecord(payload, head, of: identity, &reading)), bytes.count)
     }
 
     @Test("bits and numbers of any size come back, the likely ones in less than a bit")
@@ -127,7 +129,7 @@ struct TeacherCacheFormatTests {
         }
     }
 
-    @Test("50 of 151936 classes in at most 120 bytes a token", arguments: [1.0, 1.5, 2.5])
+    @Test("50 of 151936 classes in at most 120 bytes a token, texts of 20 tokens too", arguments: [1.0, 1.5, 2.5])
     func size(_ slope: Double) throws {
         let classes = 151_936
         let identity = identity(classes, k: 50)
@@ -139,12 +141,167 @@ struct TeacherCacheFormatTests {
             // A text of 240 tokens.
             let all = (0..<10).flatMap { _ in rows }
             let bytes = try decoded(CacheRecord(length: 241, places: Array(0..<240), rows: all), identity).bytes
-            let short = try decoded(CacheRecord(length: 25, places: Array(0..<24), rows: rows), identity).bytes
+            let texts = shortTexts(rows, classes)
+            let short = try bytesPerRow(texts, identity)
+            var first = identity
+            first.format = .separate
+            let before = try bytesPerRow(texts, first)
             print(
-                "slope \(slope), ids \(ids): \(Double(bytes) / 240) bytes a token of 240, \(Double(short) / 24) of 24; the rest "
-                    + "has \(rows.reduce(0) { $0 + $1.residual(at: 1) } / 24)")
+                "slope \(slope), ids \(ids): \(Double(bytes) / 240) bytes a token of 240, \(short) of 20, \(before) in the first "
+                    + "format; the rest has \(rows.reduce(0) { $0 + $1.residual(at: 1) } / 24)")
+            #expect(short <= 120 && short < before - 2)
             #expect(Double(bytes) / 240 <= most)
         }
+    }
+
+    /// Texts of 20 tokens, 1200 together, made of a few predictions, of which the classes are others each time.
+    private func shortTexts(_ rows: [KeptRow], _ classes: Int) -> [CacheRecord] {
+        let philox = Philox(seed: 8, stream: 1)
+        func row(_ token: Int) -> KeptRow {
+            var row = rows[Int(philox.integer(UInt64(token * 64), below: UInt32(rows.count)))]
+            for place in row.ids.indices {
+                // Each moves by less than the distance to the next.
+                let next = place + 1 < row.ids.count ? row.ids[place + 1] : Int32(classes)
+                let room = UInt32(next - row.ids[place])
+                row.ids[place] += Int32(philox.integer(UInt64(token * 64 + place + 1), below: room))
+            }
+            return row
+        }
+        return (0..<60).map { text in
+            CacheRecord(length: 21, places: Array(0..<20), rows: (0..<20).map { row(text * 20 + $0) })
+        }
+    }
+
+    /// Writes texts, reads them again, the last first, and compares them with what each one by itself would have become.
+    /// - Returns: bytes a row, heads and all.
+    private func bytesPerRow(_ texts: [CacheRecord], _ identity: CacheIdentity) throws -> Double {
+        let path = try ScratchFolder().path("cache")
+        let writer = try Self.cache(path, identity)
+        for (number, text) in texts.enumerated() { try writer.add(text, at: writer.cache.address([Int32(number)])) }
+        try writer.finish()
+        let cache = try TeacherCache(path)
+        #expect(cache.identity.format == identity.format)
+        for (number, text) in texts.enumerated().reversed() {
+            let found = try #require(try cache.record(cache.address([Int32(number)])))
+            #expect(found.rows.map(\.ids) == text.rows.map(\.ids))
+            #expect(try decoded(text, identity).0 == found)
+        }
+        return Double(cache.bytes) / Double(texts.reduce(0) { $0 + $1.rows.count })
+    }
+
+    /// A writer of a cache in the format that its identity names.
+    private static func cache(_ path: String, _ identity: CacheIdentity) throws -> TeacherCacheWriter {
+        try Folder.createWithParents(path)
+        try AtomicFile.write(identity.json.text(.pretty) + "\n", to: TeacherCache.description(in: path))
+        return try TeacherCacheWriter(path, identity: identity)
+    }
+
+    /// What the first version wrote, by an encoder of its own (Python), with a head as docs/CACHE.md has it.
+    @Test("a cache of the first format is read, and goes on in it")
+    func firstFormat() throws {
+        let folder = try ScratchFolder()
+        var identity = identity(300, k: 5)
+        identity.format = .separate
+        #expect(identity.json.text().contains("\"retort-teacher-cache-1\""))
+        let payload: [UInt8] = [
+            0xc5, 0x07, 0xde, 0x23, 0x82, 0x32, 0x49, 0x67, 0xeb, 0x9e, 0xdc, 0x6c, 0xe5, 0x8d, 0x22, 0x78, 0xcc, 0xa3,
+            0x07, 0xba, 0x49, 0x04, 0x5c, 0x0e, 0xfa, 0x0a, 0xde, 0x64, 0x89, 0x36, 0x85, 0x29, 0x9b, 0x3d, 0x43, 0x79,
+            0xad, 0xc6, 0x6e, 0x08, 0x6d, 0xae, 0x7b, 0x0e, 0x40,
+        ]
+        func sum(_ bytes: [UInt8], _ count: Int) -> [UInt8] {
+            var hash = ContentHash()
+            hash.update(bytes)
+            return Array(hash.bytes.prefix(count))
+        }
+        let text: [Int32] = [7, 8, 9, 10, 11, 12]
+        var head: [UInt8] = [45, 0, 0, 0, 6, 0, 0, 0, 3, 0, 0, 0]
+        head += CacheAddress(text, identity: identity.digest).bytes
+        head += sum(head + payload, 8)
+        head += sum(head, 4)
+        let path = folder.path("cache")
+        var shard = Array("RTKDCACH".utf8)
+        shard += [1, 0, 0, 0]
+        shard += identity.digest + head + payload
+        try folder.write(shard, to: "cache/shard-00000.kd")
+        try AtomicFile.write(identity.json.text(.pretty) + "\n", to: TeacherCache.description(in: path))
+
+        func check(_ cache: TeacherCache) throws {
+            let record = try #require(try cache.record(cache.address(text)))
+            #expect(record.length == 6 && record.places == [0, 2, 3])
+            #expect(record.rows.map(\.ids) == [[3, 17, 40, 41, 250], [0, 17, 41, 100, 299], [1, 2, 3, 4, 5]])
+            let depths = [
+                [0, 0.384073753, 1.359192294, 0.221796384, 44.361419556],
+                [3.465517249, 0.031311195, 0, 1.104045384, 0.06274542],
+                [0.286312863, 0.253989587, 0, 12.15860603, 0.031311195],
+            ]
+            let rest = [
+                [-9.404410407, -2.139967525, 1.679753915, 3.683364636],
+                [-11.623160407, -2.921217525, 1.414128915, 3.550552136],
+                [12.095589593, -2.139967525, 1.679753915, 3.745864636],
+            ]
+            for (row, (depth, sums)) in zip(record.rows, zip(depths, rest)) {
+                #expect(zip(row.depths, depth).allSatisfy { abs($0 - $1) < 1e-8 }, "\(row.depths)")
+                let found = row.rest?.logSums ?? []
+                #expect(found.count == 4 && zip(found, sums).allSatisfy { abs($0 - $1) < 1e-8 }, "\(found)")
+            }
+        }
+        try check(TeacherCache(path))
+        // What is added now, by a program whose own format is another, is as the rest.
+        let row = SamplePredictions.row(SamplePredictions.logits(300, .anywhere, slope: 2, seed: 1, row: 0), keeping: 5)
+        let writer = try TeacherCacheWriter(path, identity: self.identity(300, k: 5))
+        #expect(writer.identity.format == .separate && writer.has(writer.cache.address(text), rows: 3))
+        for name: Int32 in [1, 2] {
+            try writer.add(CacheRecord(length: 2, places: [0], rows: [row]), at: writer.cache.address([name, 1]))
+        }
+        try writer.finish()
+        let cache = try TeacherCache(path)
+        try check(cache)
+        #expect(cache.count == 3)
+        let found = try [Int32(1), 2].map { try #require(try cache.record(cache.address([$0, 1]))) }
+        #expect(found[0] == found[1] && found[0].rows[0].ids == row.ids)
+        #expect(try Array(contents(of: path)["shard-00000.kd"] ?? Data()).starts(with: shard))
+    }
+
+    @Test("a writer goes on with what the records before it taught, whenever it was stopped")
+    func goesOn() throws {
+        let folder = try ScratchFolder()
+        let identity = identity(300, k: 5)
+        let rows = (0..<30).map {
+            SamplePredictions.row(
+                SamplePredictions.logits(300, .byFrequency, slope: 2, seed: 1, row: $0), keeping: 5)
+        }
+        // The fourteenth text is the first that teaches nobody: 13 of 20 rows are 260.
+        let texts = (0..<30).map { text in
+            CacheRecord(length: 21, places: Array(0..<20), rows: (0..<20).map { rows[(text * 7 + $0 * $0) % 30] })
+        }
+        func write(_ path: String, stops: Set<Int>) throws {
+            var writer = try TeacherCacheWriter(path, identity: identity)
+            for (number, text) in texts.enumerated() {
+                if stops.contains(number) {
+                    try writer.finish()
+                    writer = try TeacherCacheWriter(path, identity: identity)
+                }
+                try writer.add(text, at: writer.cache.address([Int32(number)]))
+            }
+            try writer.finish()
+        }
+        try write(folder.path("one"), stops: [])
+        let whole = try contents(of: folder.path("one"))
+        try write(folder.path("two"), stops: [1, 2, 7, 12, 13, 14, 29])
+        #expect(try contents(of: folder.path("two")) == whole)
+        let cache = try TeacherCache(folder.path("two"))
+        for number in [20, 3, 13, 0, 12, 29, 14] {
+            let found = try #require(try cache.record(cache.address([Int32(number)])))
+            #expect(found.rows.map(\.ids) == texts[number].rows.map(\.ids), "\(number)")
+        }
+        // A record that teaches is wanted for those behind it.
+        let path = folder.path("two/shard-00000.kd")
+        var bytes = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+        bytes[CacheShard.headSize + CacheFormat.chained.headSize + 3] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: path))
+        let damaged = try TeacherCache(folder.path("two"))
+        let error = thrown(RetortError.self) { _ = try damaged.record(damaged.address([29])) }
+        #expect(error?.exit == .badData && error?.why.contains("byte \(CacheShard.headSize)") == true)
     }
 
     @Test("the rest's mass at other temperatures is between its neighbours as it is in truth")
@@ -216,13 +373,12 @@ struct TeacherCacheFormatTests {
             let payload = (0..<(trial % 60)).map { UInt8(truncatingIfNeeded: philox.word(UInt64(trial * 64 + $0))) }
             let address = CacheAddress([1], identity: identity.digest)
             let (tokens, rows) = (2 + trial % 50, trial % 40)
-            var head = CacheRecord.Head.front(
-                bytes: payload.count, tokens: tokens, rows: min(rows, tokens - 1), address: address)
-            head += CacheRecord.Head.sum(head + payload).prefix(8)
-            head += CacheRecord.Head.sum(head).prefix(4)
-            let read = try #require(CacheRecord.Head(head))
+            let head = CacheRecord.Head.make(
+                payload, tokens: tokens, rows: min(rows, tokens - 1), address: address, identity.format)
+            let read = try #require(CacheRecord.Head(head, identity.format))
+            var models = RecordModels(identity)
             // Whatever comes of it, it has what it says and nothing beyond the vocabulary.
-            if let record = CacheRecord(payload, read, of: identity) {
+            if let record = CacheRecord(payload, read, of: identity, &models) {
                 #expect(record.rows.count == read.rows)
                 #expect(record.rows.allSatisfy { $0.ids.allSatisfy { $0 >= 0 && $0 < 300 } && $0.ids.count <= 5 })
             }
@@ -232,11 +388,14 @@ struct TeacherCacheFormatTests {
             let other = self.identity(classes, k: k)
             let logits = (0..<classes).map { Double($0) / 10 }
             let record = CacheRecord(length: 2, places: [0], rows: [SamplePredictions.row(logits, keeping: k)])
-            let bytes = record.bytes(at: CacheAddress([1], identity: other.digest), of: other)
-            let head = try #require(CacheRecord.Head(Array(bytes[..<CacheRecord.Head.size])))
-            let payload = Array(bytes[CacheRecord.Head.size...])
-            #expect(CacheRecord(payload, head, of: other) != nil)
-            #expect(CacheRecord(payload, head, of: identity) == nil)
+            let format = other.format
+            func models(_ identity: CacheIdentity) -> RecordModels { RecordModels(identity) }
+            var (writing, own, foreign) = (models(other), models(other), models(identity))
+            let bytes = record.bytes(at: CacheAddress([1], identity: other.digest), of: other, &writing)
+            let head = try #require(CacheRecord.Head(Array(bytes[..<format.headSize]), format))
+            let payload = Array(bytes[format.headSize...])
+            #expect(CacheRecord(payload, head, of: other, &own) != nil)
+            #expect(CacheRecord(payload, head, of: identity, &foreign) == nil)
         }
         for text in ["{}", "[]", "{\"format\": \"other\"}", identity.json.text().replacing("300", with: "0")] {
             let folder = try ScratchFolder()
@@ -254,7 +413,7 @@ struct TeacherCacheFormatTests {
         let row = SamplePredictions.row(SamplePredictions.logits(300, .anywhere, slope: 2, seed: 1, row: 0), keeping: 5)
         func fill(_ names: [Int32]) throws -> [Bool] {
             // Shards of one record each.
-            let writer = try TeacherCacheWriter(folder.path("cache"), identity: identity, shardBytes: 80)
+            let writer = try TeacherCacheWriter(folder.path("cache"), identity: identity, shardBytes: 60)
             let there = names.map { writer.has(writer.cache.address([$0, 1]), rows: 1) }
             for (name, isThere) in zip(names, there) where !isThere {
                 try writer.add(CacheRecord(length: 2, places: [0], rows: [row]), at: writer.cache.address([name, 1]))

@@ -10,7 +10,7 @@ import Testing
 
 @Suite("Runs with labelled texts")
 struct TextClassificationRunTests {
-    private static let recipe = """
+    static let recipe = """
         data: {kind: labelled-texts, path: labelled.tsv, label: class, test: {every: 4}}
         teacher: {path: teacher, train: {steps: 60}}
         student: {model: {kind: distilbert, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 32}, tokenizer: own}
@@ -23,7 +23,7 @@ struct TextClassificationRunTests {
         """
 
     /// Three classes that a letter tells.
-    private func small(_ backend: TestBackend, _ recipe: String = Self.recipe) throws -> SmallEncoders {
+    func small(_ backend: TestBackend, _ recipe: String = Self.recipe) throws -> SmallEncoders {
         let small = try SmallEncoders(backend, recipe)
         let rows = (0..<60).map { row -> String in
             let kind = row * 7 % 3
@@ -199,15 +199,15 @@ struct TextClassificationRunTests {
         let device = try TestBackend.cpu.device()
         let rows = [("a", "x", 1.0), ("b", "y", 0)].map { LabelledTexts.Row(texts: [$0.0, $0.1], value: $0.2) }
         let data = try LabelledTextData(
-            rows, rows, unlabelled: [LabelledTexts.Row(texts: ["c", "z"], value: 0)], classes: ["n", "p"],
-            reads: (teacher: [0, 1], student: [0]))
+            RowStream(rows), RowStream(rows), unlabelled: RowStream([LabelledTexts.Row(texts: ["c", "z"], value: 0)]),
+            classes: ["n", "p"], reads: (teacher: [0, 1], student: [0]))
         // A teacher whose answer to a text is the text's number.
         let numbers = (0..<data.texts.count).flatMap { number -> [Float] in [Float(number), 0] }
         let teacher = try TeacherAnswers(numbers, width: 2, embeddings: nil, on: device)
         func texts(_ role: EncoderRole, _ teacher: TeacherAnswers?) throws -> [[String]] {
             let lesson = try data.lesson(for: role, teacher: teacher, seed: 0, on: device)
             let all = (0..<Int32(lesson.count)).map { $0 }
-            return lesson.texts(of: all, epoch: 0).joined().map { data.texts.texts[Int($0)] }
+            return lesson.texts(of: all, epoch: 0).joined().map { data.texts[Int($0)] }
         }
         #expect(try texts(.student, teacher) == [["a"], ["b"], ["c"]])
         #expect(try texts(.student, nil) == [["a"], ["b"]], "who learns of nobody learns from what has a class")
@@ -218,7 +218,7 @@ struct TextClassificationRunTests {
             ModelOutput(logits: own), lesson.texts(of: [2, 0, 1], epoch: 0), [2, 0, 1], .own, TrainingProgress())
         #expect(try device.compute.read(input.labels, as: Int32.self) == [-100, 1, 0])
         let seen = try input.teacher().logits.values()
-        #expect([0, 2, 4].map { data.texts.texts[Int(seen[$0])] } == [["c", "z"], ["a", "x"], ["b", "y"]])
+        #expect([0, 2, 4].map { data.texts[Int(seen[$0])] } == [["c", "z"], ["a", "x"], ["b", "y"]])
     }
 
     @Test("recipes and data that do not fit are refused before anything is trained")

@@ -1,7 +1,6 @@
 import Dispatch
 import Foundation
 import RetortData
-import Synchronization
 import TestSupport
 import Testing
 
@@ -10,25 +9,6 @@ import Testing
 
 @Suite("a corpus of tokens in a file")
 struct CorpusFileTests {
-    private final class Counter: Sendable {
-        private let count = Mutex(0)
-        func increment() { count.withLock { $0 += 1 } }
-        var value: Int { count.withLock { $0 } }
-    }
-
-    /// Makes something while tokens beyond a limit go to files in a folder, which are counted.
-    private static func inFiles<Value>(
-        _ folder: String, limit: Int = 0, opened: Counter = Counter(), _ make: () throws -> Value
-    ) throws -> Value {
-        let spill = TokenSpill(
-            limit: limit,
-            open: {
-                opened.increment()
-                return try ScratchFile(in: folder)
-            })
-        return try TokenSpill.$current.withValue(spill) { try make() }
-    }
-
     private static func names(_ folder: ScratchFolder) throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: folder.path)
     }
@@ -50,7 +30,7 @@ struct CorpusFileTests {
     func same(limit: Int) throws {
         let (folder, encoder, opened) = (try ScratchFolder(), try Self.encoder(), Counter())
         let wanted = try TokenizedCorpus(Self.records, encoder)
-        let found = try Self.inFiles(folder.path, limit: limit, opened: opened) {
+        let found = try inFiles(folder.path, limit: limit, opened: opened) {
             try TokenizedCorpus(Self.records, encoder, threads: 3)
         }
         #expect(opened.value == 1)
@@ -77,18 +57,18 @@ struct CorpusFileTests {
             TokenizedExample(tokens: [4, 5], isTarget: [false, true]),
         ]
         for (limit, files) in [(20, 0), (19, 1)] {
-            let corpus = try Self.inFiles(folder.path, limit: limit, opened: opened) { try TokenizedCorpus(examples) }
+            let corpus = try inFiles(folder.path, limit: limit, opened: opened) { try TokenizedCorpus(examples) }
             #expect(opened.value == files && corpus.largestToken == 5)
             #expect(corpus.example(0) == examples[0] && corpus.example(1) == examples[1])
         }
-        #expect(TokenSpill.current.limit == 64 << 20)
+        #expect(Spill.current.limit == 64 << 20)
     }
 
     @Test("read by several threads at once")
     func readers() throws {
         let (folder, encoder, differing) = (try ScratchFolder(), try Self.encoder(), Counter())
         let wanted = try TokenizedCorpus(Self.records, encoder)
-        let found = try Self.inFiles(folder.path) { try TokenizedCorpus(Self.records, encoder) }
+        let found = try inFiles(folder.path) { try TokenizedCorpus(Self.records, encoder) }
         DispatchQueue.concurrentPerform(iterations: 8) { thread in
             for step in 0..<wanted.count {
                 let number = (step * 7 + thread) % wanted.count
@@ -121,7 +101,7 @@ struct CorpusFileTests {
         }
         let wanted = try digests()
         #expect(wanted[2] == "100")
-        #expect(try Self.inFiles(folder.path, opened: opened, digests) == wanted)
+        #expect(try inFiles(folder.path, opened: opened, digests) == wanted)
         // Examples with answers; prompts, and both together; pairs, and the better ones; two parts.
         #expect(opened.value == 7)
         #expect(try Self.names(folder) == [])
@@ -131,7 +111,7 @@ struct CorpusFileTests {
     func failures() throws {
         let (folder, encoder) = (try ScratchFolder(), try Self.encoder())
         let missing = thrown(RetortError.self) {
-            try Self.inFiles(folder.path("none")) { _ = try TokenizedCorpus(Self.records, encoder) }
+            try inFiles(folder.path("none")) { _ = try TokenizedCorpus(Self.records, encoder) }
         }
         #expect(missing?.exit == .cannotCreate && missing?.location?.file == folder.path("none"))
         #expect(missing?.help.contains("TMPDIR") == true)
@@ -143,9 +123,9 @@ struct CorpusFileTests {
             return writes.value < 3 ? FileCalls.real.write(descriptor, bytes) : -Int(ENOSPC)
         }
         let calls = failing
-        let spill = TokenSpill(limit: 0, open: { try ScratchFile(in: path, calls: calls) })
+        let spill = Spill(limit: 0, open: { () throws(RetortError) in try ScratchFile(in: path, calls: calls) })
         let full = thrown(RetortError.self) {
-            try TokenSpill.$current.withValue(spill) { _ = try TokenizedCorpus(Self.records, encoder) }
+            try Spill.$current.withValue(spill) { _ = try TokenizedCorpus(Self.records, encoder) }
         }
         #expect(full?.exit == .io && full?.why == "the disk is full" && full?.location?.file == path)
         #expect(full?.help.contains("TMPDIR") == true)

@@ -134,7 +134,13 @@ struct TokenMaskingTests {
         let texts = ["abcdefghij", "k", "x 7 y", ""]
         let inner = try texts.map { try tokenizer.encode($0, addSpecialTokens: false).ids }
         let (cls, sep) = (try #require(tokenizer.id(of: "[CLS]")), try #require(tokenizer.id(of: "[SEP]")))
-        let apart = try TextPieces.examples(texts, tokenizer, length: 6, joined: false)
+        func pieces(length: Int = 6, joined: Bool) throws -> [TokenizedExample] {
+            let corpus = try TextPieces.corpus(tokenizer, length: length, joined: joined) { take in
+                for text in texts { try take(text) }
+            }
+            return (0..<corpus.count).map { corpus.example($0) }
+        }
+        let apart = try pieces(joined: false)
         #expect(apart.map(\.count) == [6, 6, 4, 3, 5])
         for piece in apart {
             #expect(piece.tokens.first == cls && piece.tokens.last == sep)
@@ -143,7 +149,7 @@ struct TokenMaskingTests {
         #expect(apart.prefix(3).flatMap { $0.tokens.dropFirst().dropLast() } == inner[0])
         // A token that nobody knows is not to be guessed: "7" is [UNK].
         #expect(apart[4].isTarget == [false, true, false, true, false])
-        let joined = try TextPieces.examples(texts, tokenizer, length: 6, joined: true)
+        let joined = try pieces(joined: true)
         #expect(joined.dropLast().allSatisfy { $0.count == 6 })
         // Between the second text and the third a piece ends: that separates them.
         #expect(joined.flatMap { $0.tokens.dropFirst().dropLast() } == inner[0] + [sep] + inner[1] + inner[2])
@@ -153,7 +159,7 @@ struct TokenMaskingTests {
         }
         let words = try #require(tokenizer.continuesWord)
         #expect(words.count { $0 } == 26 && !words[5] && words[5 + 26])
-        let error = thrown(RetortError.self) { _ = try TextPieces.examples(texts, tokenizer, length: 2, joined: false) }
+        let error = thrown(RetortError.self) { _ = try pieces(length: 2, joined: false) }
         #expect(error?.exit == .recipe && error?.why.contains("2 of its own") == true)
     }
 }

@@ -3,8 +3,7 @@ import RetortSupport
 /// A file's content from front to back, whether it is plain or compressed (its first bytes say which, not its name), in pieces of a
 /// megabyte.
 ///
-/// Compressed data cannot be read by number; what comes out of them is kept in memory, up to a limit, while a plain file stays where
-/// it is.
+/// Compressed data cannot be read by number; who wants that has what comes out of them put into a store, while a plain file stays where it is.
 final class ContentReader {
     private enum Source {
         case plain(InputFile)
@@ -14,20 +13,29 @@ final class ContentReader {
 
     let path: String
     private let source: Source
-    private let limit: Int
+    /// Bytes of the file as it is.
+    private let size: Int
+    private let limits: TextOptions.Limits
+    private let store: SpilledArrayWriter<UInt8>?
+    /// Where in the store the content begins.
+    private let start: Int
     private var position = 0
     private var hash = ContentHash()
-    private var blocks: [[UInt8]] = []
 
     static let blockBytes = 1 << 20
 
-    /// - Parameter limit: bytes that compressed content may have.
+    /// - Parameters:
+    ///   - limits: what compressed content may be.
+    ///   - store: gets compressed content; nil: nobody reads it again.
     /// - Throws: exit 66 when it is not there, 65 when it is not a regular file, 69 when it is compressed and the library for it is
     ///   not installed, 74 on I/O errors.
-    init(path: String, limit: Int) throws(RetortError) {
+    init(path: String, limits: TextOptions.Limits, store: SpilledArrayWriter<UInt8>? = nil) throws(RetortError) {
         let file = try InputFile(path: path)
         self.path = path
-        self.limit = limit
+        self.limits = limits
+        self.store = store
+        size = file.size
+        start = store?.count ?? 0
         let head = try file.read(offset: 0, count: min(4, file.size))
         if head.starts(with: [0x1F, 0x8B]) {
             source = .gzip(try GzipStream(file))
@@ -60,20 +68,33 @@ final class ContentReader {
     }
 
     /// The next megabyte, less at the end, nothing after it.
-    /// - Throws: exit 65 for damaged compression and content beyond the limit, 74 on I/O errors.
+    /// - Throws: exit 65 for damaged compression and content beyond the limits; 73 and 74 when the store finds no room, 74 on I/O errors.
     func next() throws(RetortError) -> [UInt8] {
         let block = try read()
         hash.update(block)
         position += block.count
         guard !isPlain, !block.isEmpty else { return block }
-        guard position <= limit else {
-            throw .badData(
-                "\(path.quoted(limit: 200)) is too large to be read compressed", at: RetortError.Location(file: path),
-                why: "its content is kept in memory, and the limit for that is \(NumberFormat.bytes(limit))",
-                help: "Decompress the file; a plain file is not held in memory.")
-        }
-        blocks.append(block)
+        try checkSize()
+        try store?.append(block)
         return block
+    }
+
+    /// A few kilobytes can become terabytes (a "decompression bomb"), and nothing in them says so beforehand.
+    private func checkSize() throws(RetortError) {
+        let (usual, overflow) = size.multipliedReportingOverflow(by: limits.decompressionRatio)
+        let why: String
+        if position > limits.decompressedBytes {
+            why = "its content goes on beyond \(NumberFormat.bytes(limits.decompressedBytes)), which is the limit"
+        } else if position > limits.anyRatioBytes, !overflow, position > usual {
+            why =
+                "its \(NumberFormat.bytes(size)) have become \(NumberFormat.bytes(position)) and go on; no more than "
+                + "\(limits.decompressionRatio) times the bytes are taken for text"
+        } else {
+            return
+        }
+        throw .badData(
+            "\(path.quoted(limit: 200)) is too large to be read compressed", at: RetortError.Location(file: path),
+            why: why, help: "Decompress the file if it is to be so large: a plain one may have any size.")
     }
 
     private var isPlain: Bool {
@@ -98,37 +119,19 @@ final class ContentReader {
         return block
     }
 
-    /// What was read, to be read again at any place.
+    /// What was read, to be read again at any place; of compressed content, where the store has it.
     var content: StoredContent {
         if case .plain(let file) = source { return .file(file) }
-        return .memory(blocks)
+        return .store(start)
     }
 
     /// SHA-256 of what was read.
     var digest: String { hash.hexadecimal }
 }
 
-/// The content of a file, read at any place. Safe to use from several threads.
+/// Where the content of a file is read at any place.
 enum StoredContent: Sendable {
     case file(InputFile)
-    /// Blocks of `ContentReader.blockBytes`, the last one shorter.
-    case memory([[UInt8]])
-
-    /// - Throws: exit 65 when a file has become shorter meanwhile, 74 on I/O errors.
-    func read(offset: Int, count: Int) throws(RetortError) -> [UInt8] {
-        switch self {
-        case .file(let file): return try file.read(offset: offset, count: count)
-        case .memory(let blocks):
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(count)
-            var position = offset
-            while position < offset + count {
-                let start = position % ContentReader.blockBytes
-                let end = min(start + offset + count - position, ContentReader.blockBytes)
-                bytes += blocks[position / ContentReader.blockBytes][start..<end]
-                position += end - start
-            }
-            return bytes
-        }
-    }
+    /// Decompressed, in the store of its source, from this place on.
+    case store(Int)
 }

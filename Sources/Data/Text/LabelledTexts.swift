@@ -46,77 +46,101 @@ public struct LabelledTexts: Sendable, Equatable {
 
     public let rows: [Row]
 
+    /// All rows of a file.
     /// - `limit`: rows at most.
-    /// - Throws: exit 66 when the file is not there; 65, with file:line:column, for the first row that has not what is asked for, and when
-    ///   there is no row; 69 for a compressed file without the library for it; 74 on I/O errors.
+    /// - Throws: as `each`.
     public static func read(
         _ path: String, _ columns: Columns, limit: Int? = nil, limits: TextOptions.Limits = .init()
-    ) throws(RetortError) -> LabelledTexts {
+    ) throws -> LabelledTexts {
         var rows: [Row] = []
-        if path.hasSuffix(".csv") || path.hasSuffix(".tsv") {
-            try readTable(path, columns, limits, into: &rows, most: limit ?? .max)
-        } else {
-            try readObjects(path, columns, limits, into: &rows, most: limit ?? .max)
-        }
-        guard !rows.isEmpty else {
-            throw .badData("\(path.quoted(limit: 200)) has no rows", at: RetortError.Location(file: path))
-        }
+        try each(path, columns, limit: limit, limits: limits) { rows.append($0) }
         return LabelledTexts(rows: rows)
+    }
+
+    /// The rows of a file one after the other, so that they are never all in memory.
+    /// - `limit`: rows at most.
+    /// - `body`: gets each.
+    /// - Throws: exit 66 when the file is not there; 65, with file:line:column, for the first row that has not what is asked for, and when
+    ///   there is no row; 69 for a compressed file without the library for it; 74 on I/O errors; what `body` throws.
+    public static func each(
+        _ path: String, _ columns: Columns, limit: Int? = nil, limits: TextOptions.Limits = .init(),
+        _ body: (Row) throws -> Void
+    ) throws {
+        var isEmpty = true
+        func take(_ row: Row) throws {
+            isEmpty = false
+            try body(row)
+        }
+        if path.hasSuffix(".csv") || path.hasSuffix(".tsv") {
+            try readTable(path, columns, limits, most: limit ?? .max, take)
+        } else {
+            try readObjects(path, columns, limits, most: limit ?? .max, take)
+        }
+        guard !isEmpty else {
+            throw RetortError.badData("\(path.quoted(limit: 200)) has no rows", at: RetortError.Location(file: path))
+        }
     }
 
     // MARK: CSV
 
     private static func readTable(
-        _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, into rows: inout [Row], most: Int
-    ) throws(RetortError) {
-        let bytes = try InputFile.read(path, limit: limits.decompressedBytes)
-        var scanner = CSVScanner(
-            bytes: bytes, file: path, lineLimit: limits.recordBytes,
-            separator: path.hasSuffix(".tsv") ? CSVScanner.tab : CSVScanner.comma)
-        if let offset = UTF8Check.firstInvalidOffset(in: bytes) {
-            throw scanner.failure(at: offset, "not valid UTF-8", help: "Save the file as UTF-8.")
-        }
+        _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, most: Int, _ body: (Row) throws -> Void
+    ) throws {
+        var pieces = try TablePieces(path, limit: limits.recordBytes)
         var fields: [CSVScanner.Field] = []
-        guard try scanner.next(&fields) else { return }
-        let names = try scanner.columnNames(fields)
+        // Of the header, once it was read.
+        var names: [String] = []
         var texts: [Int] = []
-        for name in columns.texts { texts.append(try scanner.column("column", name, of: names)) }
         var value: Int?
-        if let name = columns.value { value = try scanner.column("column", name, of: names) }
-        while rows.count < most, try scanner.next(&fields) {
-            try scanner.checkCount(fields, wanted: names.count)
-            guard let value else {
-                rows.append(Row(texts: texts.map { scanner.text(fields[$0]) }, value: 0))
-                continue
+        var count = 0
+        while count < most, let piece = try pieces.next() {
+            var scanner = CSVScanner(
+                bytes: piece.bytes, file: path, lineLimit: limits.recordBytes,
+                separator: path.hasSuffix(".tsv") ? CSVScanner.tab : CSVScanner.comma, origin: piece.origin)
+            if let offset = UTF8Check.firstInvalidOffset(in: piece.bytes) {
+                throw scanner.failure(at: offset, "not valid UTF-8", help: "Save the file as UTF-8.")
             }
-            let text = scanner.text(fields[value])
-            guard let number = columns.meaning(.text(text)) else {
-                throw scanner.failure(
-                    at: scanner.trimmed(fields[value]).lowerBound,
-                    "a wrong value in column \((columns.value ?? "").quoted())",
-                    why: "\(text.quoted(limit: 100)) is not \(columns.wanted)")
+            if names.isEmpty {
+                guard try scanner.next(&fields) else { return }
+                names = try scanner.columnNames(fields)
+                for name in columns.texts { texts.append(try scanner.column("column", name, of: names)) }
+                if let name = columns.value { value = try scanner.column("column", name, of: names) }
             }
-            rows.append(Row(texts: texts.map { scanner.text(fields[$0]) }, value: number))
+            while count < most, try scanner.next(&fields) {
+                count += 1
+                try scanner.checkCount(fields, wanted: names.count)
+                var number = 0.0
+                if let value {
+                    let text = scanner.text(fields[value])
+                    guard let meaning = columns.meaning(.text(text)) else {
+                        throw scanner.failure(
+                            at: scanner.trimmed(fields[value]).lowerBound,
+                            "a wrong value in column \((columns.value ?? "").quoted())",
+                            why: "\(text.quoted(limit: 100)) is not \(columns.wanted)")
+                    }
+                    number = meaning
+                }
+                try body(Row(texts: texts.map { scanner.text(fields[$0]) }, value: number))
+            }
         }
     }
 
     // MARK: JSON
 
     private static func readObjects(
-        _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, into rows: inout [Row], most: Int
-    ) throws(RetortError) {
-        try ObjectRows.read(path, limits, most: most) { (cursor) throws(RetortError) in
+        _ path: String, _ columns: Columns, _ limits: TextOptions.Limits, most: Int, _ body: (Row) throws -> Void
+    ) throws {
+        try ObjectRows.read(path, limits, most: most) { cursor in
             var texts: [String] = []
             for name in columns.texts { texts.append(try cursor.member(name).string()) }
             guard let name = columns.value else {
-                rows.append(Row(texts: texts, value: 0))
-                return
+                return try body(Row(texts: texts, value: 0))
             }
             let member = try cursor.member(name)
             guard let value = Value(member.value), let number = columns.meaning(value) else {
                 throw member.failure("it is not \(columns.wanted)")
             }
-            rows.append(Row(texts: texts, value: number))
+            try body(Row(texts: texts, value: number))
         }
     }
 }

@@ -9,9 +9,9 @@ enum ObjectRows {
     ///   library for it; 74 on I/O errors; what `body` throws.
     static func read(
         _ path: String, _ limits: TextOptions.Limits, most: Int,
-        _ body: (JSONCursor) throws(RetortError) -> Void
-    ) throws(RetortError) {
-        var window = try ScanWindow(try ContentReader(path: path, limit: limits.decompressedBytes))
+        _ body: (JSONCursor) throws -> Void
+    ) throws {
+        var window = try ScanWindow(try ContentReader(path: path, limits: limits))
         if try window.firstCharacter() == UInt8(ascii: "[") {
             var scanner = ArrayScanner(window, limit: limits.recordBytes)
             try readAll(&scanner, path, limits, most: most, body)
@@ -23,8 +23,8 @@ enum ObjectRows {
 
     private static func readAll(
         _ scanner: inout some RecordScanner, _ path: String, _ limits: TextOptions.Limits, most: Int,
-        _ body: (JSONCursor) throws(RetortError) -> Void
-    ) throws(RetortError) {
+        _ body: (JSONCursor) throws -> Void
+    ) throws {
         var count = 0
         while count < most, let found = try scanner.next() {
             if let failure = found.failure { throw failure }

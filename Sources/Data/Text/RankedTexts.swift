@@ -32,19 +32,34 @@ public struct RankedTexts: Sendable, Equatable {
 
     public let rows: [Row]
 
-    /// - Throws: exit 66 when the file is not there; 65, with file:line:column, for the first row that has not what is asked for, and when
-    ///   there is no row; 69 for a compressed file without the library for it; 74 on I/O errors.
+    /// All rows of a file.
+    /// - `limit`: rows at most.
+    /// - Throws: as `each`.
     public static func read(
         _ path: String, _ names: Names = Names(), limit: Int? = nil, limits: TextOptions.Limits = .init()
-    ) throws(RetortError) -> RankedTexts {
+    ) throws -> RankedTexts {
         var rows: [Row] = []
-        try ObjectRows.read(path, limits, most: limit ?? .max) { (cursor) throws(RetortError) in
-            rows.append(try row(cursor, names))
-        }
-        guard !rows.isEmpty else {
-            throw .badData("\(path.quoted(limit: 200)) has no rows", at: RetortError.Location(file: path))
-        }
+        try each(path, names, limit: limit, limits: limits) { rows.append($0) }
         return RankedTexts(rows: rows)
+    }
+
+    /// The rows of a file one after the other, so that they are never all in memory.
+    /// - `limit`: rows at most.
+    /// - `body`: gets each.
+    /// - Throws: exit 66 when the file is not there; 65, with file:line:column, for the first row that has not what is asked for, and when
+    ///   there is no row; 69 for a compressed file without the library for it; 74 on I/O errors; what `body` throws.
+    public static func each(
+        _ path: String, _ names: Names = Names(), limit: Int? = nil, limits: TextOptions.Limits = .init(),
+        _ body: (Row) throws -> Void
+    ) throws {
+        var isEmpty = true
+        try ObjectRows.read(path, limits, most: limit ?? .max) { cursor in
+            isEmpty = false
+            try body(row(cursor, names))
+        }
+        guard !isEmpty else {
+            throw RetortError.badData("\(path.quoted(limit: 200)) has no rows", at: RetortError.Location(file: path))
+        }
     }
 
     private static func row(_ cursor: JSONCursor, _ names: Names) throws(RetortError) -> Row {

@@ -8,6 +8,8 @@ struct TextIndex {
     private var files: [TextSource.File] = []
     private var entries: [TextSource.Entry] = []
     private var hash = ContentHash()
+    /// The content of those files that are compressed.
+    private let store = SpilledArrayWriter<UInt8>()
 
     init(_ options: TextOptions) {
         self.options = options
@@ -16,7 +18,7 @@ struct TextIndex {
 
     /// - Throws: as `TextSource.open`.
     mutating func add(_ path: String) throws(RetortError) {
-        let reader = try ContentReader(path: path, limit: options.limits.decompressedBytes)
+        let reader = try ContentReader(path: path, limits: options.limits, store: store)
         let first = entries.count
         var window = try ScanWindow(reader)
         if window.hasByteOrderMark { summary.byteOrderMarks += 1 }
@@ -101,7 +103,7 @@ struct TextIndex {
         entries.append(TextSource.Entry(offset: found.offset, length: length, line: line, column: column))
     }
 
-    /// - Throws: exit 65 when no record was found.
+    /// - Throws: exit 65 when no record was found, 74 when decompressed content did not reach the disk.
     mutating func finish() throws(RetortError) -> TextSource {
         guard let format, !entries.isEmpty else {
             let path = files.first?.path ?? ""
@@ -116,7 +118,7 @@ struct TextIndex {
         summary.digest = hash.hexadecimal
         return TextSource(
             RecordReader(format: format, fields: options.fields, keep: options.keep), options.limits, summary, files,
-            entries)
+            try store.finish(), entries)
     }
 }
 

@@ -16,16 +16,23 @@ public struct TextOptions: Sendable, Equatable {
         public var recordBytes: Int
         /// Bytes of a file that is one record (`document`).
         public var documentBytes: Int
-        /// Bytes of content that a compressed file may have: it is kept in memory, for compressed data cannot be read by number.
+        /// Bytes of content that a compressed file may have.
         public var decompressedBytes: Int
+        /// How many times its own bytes a compressed file may become: text seldom becomes more than twenty times as much.
+        public var decompressionRatio: Int
+        /// Bytes of content up to which any ratio will do.
+        public var anyRatioBytes: Int
 
         public init(
-            recordBytes: Int = 16 << 20, documentBytes: Int = 256 << 20, decompressedBytes: Int = 2 << 30
+            recordBytes: Int = 16 << 20, documentBytes: Int = 256 << 20, decompressedBytes: Int = 64 << 30,
+            decompressionRatio: Int = 256, anyRatioBytes: Int = 64 << 20
         ) {
             // A place keeps a record's length in 32 bits.
             self.recordBytes = min(recordBytes, Int(Int32.max))
             self.documentBytes = min(documentBytes, Int(Int32.max))
             self.decompressedBytes = decompressedBytes
+            self.decompressionRatio = decompressionRatio
+            self.anyRatioBytes = anyRatioBytes
         }
     }
 

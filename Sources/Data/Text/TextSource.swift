@@ -6,8 +6,8 @@ import RetortSupport
 ///     let record = try source.record(17)
 ///
 /// Opening reads every file once, checks every record and keeps where each begins (24 bytes a record); a plain file is then read at that
-/// place. The content of a compressed one is kept in memory, up to `TextOptions.Limits.decompressedBytes`. Safe to use from several
-/// threads.
+/// place. What compressed files contain is kept in memory up to 64 MiB of all of them; more is in a file that only this process sees
+/// (`ScratchFile`), and read there. Safe to use from several threads.
 public final class TextSource: TextRecords {
     /// What was found.
     public struct Summary: Sendable {
@@ -58,6 +58,7 @@ public final class TextSource: TextRecords {
     public let format: TextFormat
     public let summary: Summary
     private let files: [File]
+    private let store: SpilledArray<UInt8>
     private let entries: [Entry]
     private let reader: RecordReader
     private let limits: TextOptions.Limits
@@ -67,8 +68,8 @@ public final class TextSource: TextRecords {
 
     /// Opens one file or several, whose records follow each other. All have one format.
     /// - Throws: exit 66 when a file is not there; 65, with file:line:column, for the first record that cannot be read (unless they are
-    ///   skipped), for a format that cannot be told and when there is no record; 69 for a compressed file without the library for it; 74
-    ///   on I/O errors; 78 for impossible options.
+    ///   skipped), for a format that cannot be told and when there is no record; 69 for a compressed file without the library for it; 73
+    ///   and 74 when much compressed content finds no room in the folder of temporary files; 74 on I/O errors; 78 for impossible options.
     public static func open(
         _ paths: [String], _ options: TextOptions = TextOptions()
     ) throws(RetortError) -> TextSource {
@@ -80,13 +81,15 @@ public final class TextSource: TextRecords {
     }
 
     init(
-        _ reader: RecordReader, _ limits: TextOptions.Limits, _ summary: Summary, _ files: [File], _ entries: [Entry]
+        _ reader: RecordReader, _ limits: TextOptions.Limits, _ summary: Summary, _ files: [File],
+        _ store: SpilledArray<UInt8>, _ entries: [Entry]
     ) {
         format = reader.format
         self.reader = reader
         self.limits = limits
         self.summary = summary
         self.files = files
+        self.store = store
         self.entries = entries
     }
 
@@ -94,7 +97,13 @@ public final class TextSource: TextRecords {
     public func record(_ number: Int) throws(RetortError) -> TextRecord {
         let entry = entries[number]
         let file = file(of: number)
-        let bytes = try file.content.read(offset: entry.offset, count: Int(entry.length))
+        let bytes: [UInt8]
+        switch file.content {
+        case .file(let plain): bytes = try plain.read(offset: entry.offset, count: Int(entry.length))
+        case .store(let start):
+            let first = start + entry.offset
+            bytes = store[first..<first + Int(entry.length)]
+        }
         let origin = SourceOrigin(line: Int(entry.line), column: Int(entry.column))
         return try reader.record(bytes, file: file.path, origin, limits)
     }

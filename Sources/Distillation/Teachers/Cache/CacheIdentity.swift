@@ -18,8 +18,8 @@ public enum KeptClasses: Sendable, Equatable {
 
 /// What a cache is of: everything that its numbers depend on but the texts. `cache.json`.
 struct CacheIdentity: Sendable, Equatable {
-    static let format = "retort-teacher-cache-1"
-
+    /// How records are written.
+    var format = CacheFormat.current
     /// SHA-256 over the teacher's config.json and weights.
     let teacher: String
     /// SHA-256 over the tokenizer's files; "none" for data that are tokens.
@@ -37,7 +37,7 @@ struct CacheIdentity: Sendable, Equatable {
 
     var json: JSON {
         var members: [(key: String, value: JSON)] = [
-            ("format", .string(Self.format)), ("teacher_sha256", .string(teacher)),
+            ("format", .string(format.name)), ("teacher_sha256", .string(teacher)),
             ("tokenizer_sha256", .string(tokenizer)), ("vocabulary", .int(vocabulary)), ("bits", .int(bits)),
         ]
         switch kept {
@@ -70,10 +70,13 @@ struct CacheIdentity: Sendable, Equatable {
     /// - Throws: `RetortError` 66 when there is none, 65 with the place for what is no description of a cache.
     init(reading path: String) throws {
         let file = try JSONCursor.read(path)
-        guard try file.member("format").string() == Self.format else {
+        let name = try file.member("format").string()
+        guard let format = CacheFormat.allCases.first(where: { $0.name == name }) else {
             throw try file.member("format").failure(
-                "this version reads \(Self.format)", help: "Make the cache again with `retort cache`.")
+                "this version reads \(CacheFormat.allCases.map(\.name).joined(separator: " and "))",
+                help: "Make the cache again with `retort cache`.")
         }
+        self.format = format
         func digest(_ key: String) throws -> String {
             let text = try file.member(key).string()
             let isDigest =
@@ -148,9 +151,11 @@ struct CacheAddress: Sendable, Hashable {
 }
 
 extension [UInt8] {
-    func uint64(at place: Int) -> UInt64 {
-        (0..<8).reduce(0) { $0 | UInt64(self[place + $1]) << (8 * UInt64($1)) }
+    /// The first byte is the lowest.
+    func number(at place: Int, bytes count: Int) -> UInt64 {
+        (0..<count).reduce(0) { $0 | UInt64(self[place + $1]) << (8 * UInt64($1)) }
     }
+    func uint64(at place: Int) -> UInt64 { number(at: place, bytes: 8) }
     func uint32(at place: Int) -> UInt32 {
         (0..<4).reduce(0) { $0 | UInt32(self[place + $1]) << (8 * UInt32($1)) }
     }

@@ -10,15 +10,10 @@ struct CacheRecord: Sendable, Equatable {
     /// Hidden states of all tokens, one signal after the other; empty where none are kept.
     let states: [UInt8]
 
-    /// The head of a record: where it is, how long, and sums that tell a whole one from a damaged one.
-    ///
-    ///     0  u32  bytes of the payload     12  16 bytes  address
-    ///     4  u32  tokens                   28  8 bytes   of SHA-256 over head (0..<28) and payload
-    ///     8  u32  rows                     36  4 bytes   of SHA-256 over head (0..<36)
+    /// The head of a record: where it is, how long, and sums that tell a whole one from a damaged one (docs/CACHE.md).
     struct Head: Sendable, Equatable {
-        static let size = 40
         static let mostBytes = 1 << 30
-        static let mostTokens = 1 << 24
+        static let mostTokens = 1 << 24 - 1
 
         let bytes: Int
         let tokens: Int
@@ -27,31 +22,44 @@ struct CacheRecord: Sendable, Equatable {
         let sum: UInt64
 
         /// nil for what no writer wrote.
-        init?(_ head: [UInt8]) {
-            guard head.count == Self.size, head.uint32(at: 36) == Self.sum(Array(head[..<36])).uint32(at: 0) else {
-                return nil
-            }
+        init?(_ head: [UInt8], _ format: CacheFormat) {
+            let (covered, width) = (format.headSize - 4, format.countBytes)
+            guard head.count == format.headSize,
+                head.uint32(at: covered) == Self.sum(Array(head[..<covered])).uint32(at: 0)
+            else { return nil }
             bytes = Int(head.uint32(at: 0))
-            tokens = Int(head.uint32(at: 4))
-            rows = Int(head.uint32(at: 8))
-            address = CacheAddress(head, at: 12)
-            sum = head.uint64(at: 28)
+            tokens = Int(head.number(at: 4, bytes: width))
+            rows = Int(head.number(at: 4 + width, bytes: width))
+            address = CacheAddress(head, at: 4 + 2 * width)
+            sum = head.number(at: format.frontSize, bytes: format.sumBytes)
             guard bytes <= Self.mostBytes, tokens <= Self.mostTokens, rows < max(1, tokens) else { return nil }
         }
 
         /// Whether the payload is the one that was written.
-        func matches(_ payload: [UInt8]) -> Bool {
-            payload.count == bytes && Self.sum(front + payload).uint64(at: 0) == sum
+        func matches(_ payload: [UInt8], _ format: CacheFormat) -> Bool {
+            let front = Self.front(bytes: bytes, tokens: tokens, rows: rows, address: address, format)
+            return payload.count == bytes
+                && Self.sum(front + payload).number(at: 0, bytes: format.sumBytes) == sum
         }
 
-        private var front: [UInt8] { Self.front(bytes: bytes, tokens: tokens, rows: rows, address: address) }
-
-        static func front(bytes: Int, tokens: Int, rows: Int, address: CacheAddress) -> [UInt8] {
-            UInt32(bytes).littleEndianBytes + UInt32(tokens).littleEndianBytes + UInt32(rows).littleEndianBytes
-                + address.bytes
+        /// The whole head of a payload.
+        static func make(
+            _ payload: [UInt8], tokens: Int, rows: Int, address: CacheAddress, _ format: CacheFormat
+        ) -> [UInt8] {
+            var head = Self.front(bytes: payload.count, tokens: tokens, rows: rows, address: address, format)
+            head += Self.sum(head + payload).prefix(format.sumBytes)
+            head += Self.sum(head).prefix(4)
+            return head
         }
 
-        static func sum(_ bytes: [UInt8]) -> [UInt8] {
+        private static func front(
+            bytes: Int, tokens: Int, rows: Int, address: CacheAddress, _ format: CacheFormat
+        ) -> [UInt8] {
+            let counts = [tokens, rows].flatMap { UInt32($0).littleEndianBytes.prefix(format.countBytes) }
+            return UInt32(bytes).littleEndianBytes + counts + address.bytes
+        }
+
+        private static func sum(_ bytes: [UInt8]) -> [UInt8] {
             var hash = ContentHash()
             hash.update(bytes)
             return hash.bytes
@@ -59,41 +67,36 @@ struct CacheRecord: Sendable, Equatable {
     }
 
     /// Head and payload: the rows, entropy-coded, then the states as they are.
-    func bytes(at address: CacheAddress, of identity: CacheIdentity) -> [UInt8] {
+    /// - Parameter models: what the record begins with; become what it leaves.
+    func bytes(at address: CacheAddress, of identity: CacheIdentity, _ models: inout RecordModels) -> [UInt8] {
         var coder = RangeEncoder()
-        var models = RowModels(identity.scale, classes: identity.vocabulary)
-        var marks = [AdaptiveBit(), AdaptiveBit()]
         var (next, before) = (0, 0)
         for place in 0..<max(0, length - 1) {
             let isKept = next < places.count && places[next] == place
-            coder.encode(isKept ? 1 : 0, &marks[before])
+            coder.encode(isKept ? 1 : 0, &models.marks[before])
             before = isKept ? 1 : 0
             guard isKept else { continue }
-            models.encode(rows[next], &coder)
+            models.rows.encode(rows[next], &coder)
             next += 1
         }
         let payload = coder.finish() + states
-        var head = Head.front(bytes: payload.count, tokens: length, rows: rows.count, address: address)
-        head += Head.sum(head + payload).prefix(8)
-        head += Head.sum(head).prefix(4)
-        return head + payload
+        return Head.make(payload, tokens: length, rows: rows.count, address: address, identity.format) + payload
     }
 
     /// nil for what no writer wrote.
-    init?(_ payload: [UInt8], _ head: Head, of identity: CacheIdentity) {
+    /// - Parameter models: what the record begins with; become what it leaves.
+    init?(_ payload: [UInt8], _ head: Head, of identity: CacheIdentity, _ models: inout RecordModels) {
         let coded = payload.count - identity.signals.bytes(tokens: head.tokens)
         guard coded >= 0 else { return nil }
         states = Array(payload[coded...])
         var coder = RangeDecoder(payload[..<coded])
-        var models = RowModels(identity.scale, classes: identity.vocabulary)
-        var marks = [AdaptiveBit(), AdaptiveBit()]
         var before = 0
         var (places, rows): ([Int], [KeptRow]) = ([], [])
         for place in 0..<max(0, head.tokens - 1) {
-            before = coder.decode(&marks[before])
+            before = coder.decode(&models.marks[before])
             guard before == 1 else { continue }
             guard rows.count < head.rows, coder.missing <= RangeDecoder.mostMissing,
-                let row = models.decode(&coder, limit: identity.kept.most)
+                let row = models.rows.decode(&coder, limit: identity.kept.most)
             else { return nil }
             places.append(place)
             rows.append(row)

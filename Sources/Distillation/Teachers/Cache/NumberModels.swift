@@ -24,31 +24,47 @@ struct SymbolModel {
     }
 }
 
-/// A whole number from 0 to 2³⁰: its size by a model, its two highest bits below the first by another, the rest as they are.
+/// A whole number from 0 to 2³⁰: its size by a model, the highest bits below the first by another, the others as they are.
 struct NumberModel {
     private var sizes = SymbolModel(bits: 5)
-    private var heads = [SymbolModel](repeating: SymbolModel(bits: 2), count: 32)
+    private var heads: [SymbolModel]
+    /// Bits that have a model, by size.
+    private let modelled: [Int]
+
+    /// - Parameters:
+    ///   - most: bits below the first that have a model.
+    ///   - least: the smallest size of which any have.
+    init(most: Int = 2, from least: Int = 2) {
+        modelled = (0..<32).map { $0 < least ? 0 : min($0, most) }
+        heads = modelled.map { SymbolModel(bits: $0) }
+    }
 
     mutating func encode(_ number: Int, _ coder: inout RangeEncoder) {
         let value = number + 1
         let size = Int.bitWidth - 1 - value.leadingZeroBitCount
         sizes.encode(size, &coder)
-        guard size >= 2 else { return coder.encode(value, bits: size) }
-        heads[size].encode(value >> (size - 2) & 3, &coder)
-        coder.encode(value, bits: size - 2)
+        let (bits, others) = (modelled[size], size - modelled[size])
+        if bits > 0 { heads[size].encode(value >> others & (1 << bits - 1), &coder) }
+        coder.encode(value, bits: others)
     }
 
     mutating func decode(_ coder: inout RangeDecoder) -> Int {
         let size = sizes.decode(&coder)
-        guard size >= 2 else { return 1 << size - 1 + coder.decode(bits: size) }
-        let head = heads[size].decode(&coder)
-        return (4 | head) << (size - 2) - 1 + coder.decode(bits: size - 2)
+        let (bits, others) = (modelled[size], size - modelled[size])
+        let head = bits > 0 ? heads[size].decode(&coder) : 0
+        let low = coder.decode(bits: others)
+        return (1 << bits | head) << others + low - 1
     }
 }
 
 /// Numbers on both sides of 0.
 struct SignedNumberModel {
-    private var model = NumberModel()
+    private var model: NumberModel
+
+    /// - Parameters:
+    ///   - most: as `NumberModel`.
+    ///   - least: as `NumberModel`.
+    init(most: Int, from least: Int) { model = NumberModel(most: most, from: least) }
 
     mutating func encode(_ number: Int, _ coder: inout RangeEncoder) {
         model.encode(number < 0 ? -2 * number - 1 : 2 * number, &coder)

@@ -1,13 +1,16 @@
 /// How likely the next bit is a 0, learned from those before: fast at first, then slowly.
 struct AdaptiveBit {
+    // Small: a cache has many of them.
+    private var share: UInt16 = 1 << 14
+    private var seen: UInt8 = 0
+
     /// Probability of a 0 in units of 2⁻¹⁵.
-    private(set) var zero: UInt32 = 1 << 14
-    private var seen: UInt32 = 0
+    var zero: UInt32 { UInt32(share) }
 
     mutating func learn(_ bit: Int) {
         // The share of zeros among what was seen, with half a count of each beforehand; never quite certain.
         let target: Int32 = bit == 0 ? 32768 - 32 : 32
-        zero = UInt32(Int32(zero) + (target - Int32(zero)) / Int32(seen + 2))
+        share = UInt16(Int32(share) + (target - Int32(share)) / (Int32(seen) + 2))
         if seen < 96 { seen += 1 }
     }
 }
@@ -67,6 +70,8 @@ struct RangeEncoder {
 
     /// All bytes; nothing may be encoded afterwards.
     mutating func finish() -> [UInt8] {
+        // Any number of the range will do; the last of those that end with 24 zeros is in it, for it has 2²⁴ at least.
+        low = ((low + UInt64(range) - 1) >> 24) << 24
         for _ in 0..<5 { shift() }
         // A decoder takes zeros for what is missing.
         for _ in 0..<RangeDecoder.mostMissing where bytes.last == 0 { bytes.removeLast() }

@@ -1,7 +1,7 @@
 import Foundation
 
-/// The models of a record: each record begins anew, so that any can be read alone.
-struct RowModels {
+/// The models of rows.
+struct RowModels: Sendable {
     let scale: DepthScale
     let classes: Int
     var sameCount = AdaptiveBit()
@@ -11,15 +11,17 @@ struct RowModels {
     var deepest: SymbolModel
     /// Of the distance to the deepest.
     var heights: SymbolModel
-    var rest = [SignedNumberModel](repeating: SignedNumberModel(), count: 4)
+    var rest: [SignedNumberModel]
     /// Of the row before.
     var count = 0
 
-    init(_ scale: DepthScale, classes: Int) {
+    init(_ scale: DepthScale, classes: Int, _ format: CacheFormat) {
         self.scale = scale
         self.classes = classes
         deepest = SymbolModel(bits: scale.bits)
         heights = SymbolModel(bits: scale.bits)
+        let (most, least) = format.restBits
+        rest = [SignedNumberModel](repeating: SignedNumberModel(most: most, from: least), count: 4)
     }
 
     private static func context(_ before: Int) -> Int { Int.bitWidth - (before + 1).leadingZeroBitCount }

@@ -49,7 +49,7 @@ final class TeacherCache: Sendable {
         digest = identity.digest
         var (shards, index): ([CacheShard], [CacheAddress: (shard: Int, record: Int)]) = ([], [:])
         while FileManager.default.fileExists(atPath: Self.shard(shards.count, in: folder)) {
-            let shard = try CacheShard(Self.shard(shards.count, in: folder), identity: digest)
+            let shard = try CacheShard(Self.shard(shards.count, in: folder), identity: digest, identity.format)
             for (number, record) in shard.records.enumerated() {
                 index[record.head.address] = (shards.count, number)
             }
@@ -192,6 +192,8 @@ final class TeacherCacheWriter {
     private var file: AppendFile?
     private var bytesOfShard: Int
     private let shardBytes: Int
+    /// Of the shard that is written to.
+    private var chain: ModelChain
     /// Written since it was opened.
     private(set) var written: Set<CacheAddress> = []
     private(set) var writtenBytes = 0
@@ -200,12 +202,11 @@ final class TeacherCacheWriter {
     /// - Parameter shardBytes: of a file, about.
     /// - Throws: `RetortError` 73 for a folder with a cache of something else or with other files; 65, 74.
     init(_ folder: String, identity: CacheIdentity, shardBytes: Int = 64 << 20) throws {
-        self.folder = folder
-        self.identity = identity
-        self.shardBytes = shardBytes
+        var identity = identity
         let description = TeacherCache.description(in: folder)
         if FileManager.default.fileExists(atPath: description) {
             let old = try CacheIdentity(reading: description)
+            identity.format = old.format
             if let difference = identity.difference(from: old) {
                 throw RetortError.cannotCreate(
                     "\(folder.quoted(limit: 200)) is the cache of something else",
@@ -221,23 +222,32 @@ final class TeacherCacheWriter {
             try Folder.createWithParents(folder)
             try AtomicFile.write(identity.json.text(.pretty) + "\n", to: description)
         }
+        (self.folder, self.identity, self.shardBytes) = (folder, identity, shardBytes)
         cache = try TeacherCache(folder, identity: identity)
-        (number, bytesOfShard) = try cache.repaired()
+        (number, bytesOfShard, chain) = try cache.repaired()
     }
 
     func has(_ address: CacheAddress, rows: Int) -> Bool { written.contains(address) || cache.has(address, rows: rows) }
 
-    /// - Throws: `RetortError` 73, 74.
+    /// - Throws: `RetortError` 65 for a text that is too long, 73, 74.
     func add(_ record: CacheRecord, at address: CacheAddress) throws {
-        let bytes = record.bytes(at: address, of: identity)
+        guard record.length <= CacheRecord.Head.mostTokens else {
+            throw RetortError.badData(
+                "a text of \(NumberFormat.grouped(record.length)) tokens is too long for a cache",
+                why: "the limit is \(NumberFormat.grouped(CacheRecord.Head.mostTokens))",
+                help: "Lower data.max-length.")
+        }
         if bytesOfShard >= shardBytes {
             try finish()
-            (number, bytesOfShard) = (number + 1, 0)
+            (number, bytesOfShard, chain) = (number + 1, 0, ModelChain(identity))
         }
+        var models = chain.models
+        let bytes = record.bytes(at: address, of: identity, &models)
+        chain.add(models, rows: record.rows.count)
         let file = try file ?? AppendFile(path: TeacherCache.shard(number, in: folder))
         self.file = file
         if bytesOfShard == 0 {
-            let head = CacheShard.head(identity.digest)
+            let head = CacheShard.head(identity.digest, identity.format)
             try file.append(head)
             bytesOfShard = head.count
         }
@@ -257,10 +267,10 @@ final class TeacherCacheWriter {
 
 extension TeacherCache {
     /// Takes the end of the last shard away where it was cut off.
-    /// - Returns: where to go on: the number of the last shard and its bytes, 0 where it is to begin.
+    /// - Returns: where to go on: the number of the last shard, its bytes, 0 where it is to begin, and the models of its next record.
     /// - Throws: `RetortError` 65 where another shard was cut off.
-    fileprivate func repaired() throws -> (number: Int, bytes: Int) {
-        guard let last = shards.last else { return (0, 0) }
+    fileprivate func repaired() throws -> (number: Int, bytes: Int, chain: ModelChain) {
+        guard let last = shards.last else { return (0, 0, ModelChain(identity)) }
         for shard in shards.dropLast() where shard.isCut {
             throw RetortError.badData(
                 "a shard of the cache ends in the middle of a record", at: RetortError.Location(file: shard.file.path),
@@ -270,6 +280,6 @@ extension TeacherCache {
         if last.isCut {
             try AtomicFile.write(try last.file.read(offset: 0, count: last.end), to: last.file.path)
         }
-        return (shards.count - 1, last.end)
+        return (shards.count - 1, last.end, try last.nextModels(of: identity))
     }
 }

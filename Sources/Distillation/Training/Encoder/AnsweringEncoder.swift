@@ -6,12 +6,12 @@ import RetortSupport
 /// An encoder and the texts of a run as it reads them: what it answers to some of them, its vectors or its head's numbers.
 final class AnsweringEncoder {
     let encoder: SentenceEncoder
-    private let encodings: [Encoding]
+    private let encodings: EncodedTexts
     private let head: EncoderHead
     let device: Device
 
     /// - Parameter encodings: of all texts of the run, by number, made by its tokenizer.
-    init(_ encoder: SentenceEncoder, _ encodings: [Encoding], head: EncoderHead, on device: Device) {
+    init(_ encoder: SentenceEncoder, _ encodings: EncodedTexts, head: EncoderHead, on device: Device) {
         (self.encoder, self.encodings, self.head, self.device) = (encoder, encodings, head, device)
     }
 
@@ -61,8 +61,9 @@ final class AnsweringEncoder {
         _ numbers: [Int32], embeddings: Bool = false, said: (Int) -> Void = { _ in }
     ) throws -> (values: [Float], embeddings: [Float]) {
         model.setTraining(false)
+        let lengths = numbers.map { encodings.length(of: Int($0)) }
         let order = numbers.indices.sorted {
-            (encodings[Int(numbers[$0])].count, $0) < (encodings[Int(numbers[$1])].count, $1)
+            (lengths[$0], $0) < (lengths[$1], $1)
         }
         let wide = embeddings ? embeddingWidth : 0
         var values = [Float](repeating: 0, count: numbers.count * width)

@@ -19,12 +19,10 @@ struct ClassColumn: Sendable {
         ) { value in
             names.contains { $0.hasSameBytes(as: value.name) } ? 0 : nil
         }
-        do throws(RetortError) {
-            _ = try LabelledTexts.read(path, columns, limit: limit)
+        do {
+            try LabelledTexts.each(path, columns, limit: limit) { _ in }
             return nil
-        } catch {
-            guard error.exit == .badData else { throw error }
-            var unknown = error
+        } catch var unknown as RetortError where unknown.exit == .badData {
             unknown.help =
                 "Correct the class, or check that \(label.quoted()) is the column of classes. If the file is right, "
                 + "\(owner) has to learn them first: give it a `train`."

@@ -27,7 +27,9 @@ final class EncoderRun: RecipeRun {
         let folder: String
         let tokenizer: Tokenizer
         let settings: SentenceSettings
-        let encodings: [Encoding]
+        /// Tokens of each at most.
+        let length: Int
+        let encodings: EncodedTexts
     }
 
     /// A teacher that was asked all there is to ask.
@@ -188,7 +190,7 @@ final class EncoderRun: RecipeRun {
     }
 
     private func words(_ reader: Reader) -> String {
-        let lengths = reader.encodings.map(\.count).sorted()
+        let lengths = (0..<reader.encodings.count).map { reader.encodings.length(of: $0) }.sorted()
         let vectors =
             taskType.hasVectors
             ? "pooling \(reader.settings.pooling.rawValue), \(reader.settings.normalizes ? "length 1" : "any length"), "

@@ -23,7 +23,7 @@ public struct RetrievalEvaluationData: Sendable {
     }
 
     /// - Throws: `RetortError` 64 for options that do not fit; 65, 66, 69, 74 for the file.
-    fileprivate func rows() throws -> [RankedTexts.Row] {
+    fileprivate func rows() throws -> RowStream<RankedTexts.Row> {
         let known = ["query", "passages", "labels"]
         for name in fields.keys.sorted() where !known.contains(name) {
             throw RetortError.usage(
@@ -37,10 +37,8 @@ public struct RetrievalEvaluationData: Sendable {
         names.query = fields["query"] ?? names.query
         names.passages = fields["passages"] ?? names.passages
         names.labels = fields["labels"] ?? names.labels
-        return try RankedTexts.read(path, names, limit: limit).rows.enumerated().filter {
-            $0.offset % (every ?? 1) == 0
-        }
-        .map(\.element)
+        let all = RowStream<RankedTexts.Row> { body in try RankedTexts.each(path, names, limit: limit, body) }
+        return all.parted(every: every ?? 1).each
     }
 }
 
@@ -59,8 +57,9 @@ public func evaluate(
             "\(folder.quoted(limit: 200)) is a classifier, and --retrieval is for encoders of texts as vectors",
             help: "leave --retrieval out")
     }
-    var texts = TextSet()
-    let test = RetrievalTest(try data.rows(), in: &texts)
+    let builder = TextSetBuilder()
+    let test = try RetrievalTest(data.rows(), in: builder)
+    let texts = try builder.finish()
     var arms: [ArmResult] = []
     var reference: TeacherAnswers?
     for (role, folder) in folders {

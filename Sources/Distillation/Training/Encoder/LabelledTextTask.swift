@@ -72,25 +72,31 @@ struct LabelledTextTask: EncoderTask {
 
     func load() throws -> any EncoderData {
         let names = try classes ?? found()
-        func read(_ path: String, _ limit: Int?) throws -> [LabelledTexts.Row] {
+        func rows(_ path: String, _ limit: Int?) -> RowStream<LabelledTexts.Row> {
             let shown = names.prefix(12).joined(separator: ", ") + (names.count > 12 ? ", …" : "")
             let columns = LabelledTexts.Columns(
                 texts: columns.texts, value: columns.label, wanted: "one of the classes \(shown)"
             ) { value in
                 names.firstIndex { $0.hasSameBytes(as: value.name) }.map(Double.init)
             }
-            return try LabelledTexts.read(path, columns, limit: limit).rows
+            return RowStream { body in try LabelledTexts.each(path, columns, limit: limit, body) }
         }
-        let all = try read(path, limit)
-        let further = try unlabelled.map { try LabelledTexts.read($0, .init(texts: columns.texts)).rows } ?? []
-        let test =
-            try testPath.map { try read($0, nil) } ?? all.enumerated().filter { $0.offset % every == 0 }.map(\.element)
-        let train = testPath != nil ? all : all.enumerated().filter { $0.offset % every != 0 }.map(\.element)
+        let texts = columns.texts
+        let further = unlabelled.map { path in
+            RowStream<LabelledTexts.Row> { body in try LabelledTexts.each(path, .init(texts: texts), body) }
+        }
+        let all = rows(path, limit)
+        var (train, test) = (all, all)
+        if let testPath {
+            test = rows(testPath, nil)
+        } else {
+            (train, test) = all.parted(every: every)
+        }
         // Classes that the recipe states are its own to answer for.
         let source =
-            classes == nil
-            ? ClassColumn(path: path, texts: columns.texts, label: columns.label, limit: limit) : nil
-        return try LabelledTextData(train, test, unlabelled: further, classes: names, reads: reads, source: source)
+            classes == nil ? ClassColumn(path: path, texts: texts, label: columns.label, limit: limit) : nil
+        return try LabelledTextData(
+            train, test, unlabelled: further ?? RowStream([]), classes: names, reads: reads, source: source)
     }
 
     /// The classes of the file: numbers by size, words by their bytes.
@@ -101,7 +107,7 @@ struct LabelledTextTask: EncoderTask {
             seen.withLock { _ = $0.insert(ExactKey(value.name)) }
             return 0
         }
-        _ = try LabelledTexts.read(path, columns, limit: limit)
+        try LabelledTexts.each(path, columns, limit: limit) { _ in }
         let names = seen.withLock { $0.map(\.string) }
         guard names.count > 1 else {
             throw RetortError.badData(
@@ -146,35 +152,42 @@ struct LabelledTextData: EncoderData {
 
     var head: EncoderHead { .classification(classes: classes.count) }
     var digest: String {
-        let rows = (train + test).map { "\($0.teacher) \($0.student) \($0.label)" }
-        return ContentHash.hexadecimal(
-            of: Array(([texts.digest, "\(train.count)"] + classes + rows).joined(separator: "\n").utf8))
+        let rows = (train + test).lazy.map { "\($0.teacher) \($0.student) \($0.label)" }
+        return ContentHash.hexadecimal(ofLines: [texts.digest, "\(train.count)"] + classes, rows)
     }
 
     /// - Parameters:
     ///   - reads: which texts of a row are read by each.
     ///   - source: where the classes were found; nil where they were given.
+    /// - Throws: what reading the rows throws; `RetortError` 65 where there are none; 73, 74.
     init(
-        _ train: [LabelledTexts.Row], _ test: [LabelledTexts.Row], unlabelled: [LabelledTexts.Row], classes: [String],
+        _ train: RowStream<LabelledTexts.Row>, _ test: RowStream<LabelledTexts.Row>,
+        unlabelled: RowStream<LabelledTexts.Row>, classes: [String],
         reads: (teacher: [Int], student: [Int]), source: ClassColumn? = nil
     ) throws {
         self.source = source
-        var texts = TextSet()
-        func examples(_ rows: [LabelledTexts.Row], hasLabels: Bool = true) -> [Example] {
-            rows.map { row in
-                func number(_ columns: [Int]) -> Int32 { texts.number(of: columns.map { row.texts[$0] }) }
-                return Example(
-                    teacher: number(reads.teacher), student: number(reads.student),
-                    label: hasLabels ? Int32(row.value) : Self.unknown)
+        let builder = TextSetBuilder()
+        func examples(_ rows: RowStream<LabelledTexts.Row>, hasLabels: Bool = true) throws -> [Example] {
+            var examples: [Example] = []
+            try rows.forEach { row in
+                func number(_ columns: [Int]) throws -> Int32 {
+                    try builder.number(of: columns.map { row.texts[$0] })
+                }
+                examples.append(
+                    Example(
+                        teacher: try number(reads.teacher), student: try number(reads.student),
+                        label: hasLabels ? Int32(row.value) : Self.unknown))
             }
+            return examples
         }
-        self.train = examples(train) + examples(unlabelled, hasLabels: false)
-        self.test = examples(test)
-        self.unlabelled = unlabelled.count
+        let known = try examples(train)
+        let further = try examples(unlabelled, hasLabels: false)
+        let tested = try examples(test)
+        texts = try builder.finish()
+        (self.train, self.test, self.unlabelled, self.classes) = (known + further, tested, further.count, classes)
         differs = reads.teacher != reads.student
-        (self.texts, self.classes) = (texts, classes)
-        guard !train.isEmpty, !test.isEmpty else {
-            throw RetortError.badData("\(train.count) texts to learn from and \(test.count) to measure on")
+        guard !known.isEmpty, !tested.isEmpty else {
+            throw RetortError.badData("\(known.count) texts to learn from and \(tested.count) to measure on")
         }
     }
 

@@ -19,32 +19,37 @@ struct RetrievalData: EncoderData {
     let head = EncoderHead.none
     let classes: [String] = []
     var digest: String {
-        let rows = (train + test.queries).map { "\($0.text) \($0.passages) \($0.isRelevant) \($0.scores)" }
-        return ContentHash.hexadecimal(
-            of: Array(([texts.digest, "\(train.count)"] + rows).joined(separator: "\n").utf8))
+        let rows = (train + test.queries).lazy.map { "\($0.text) \($0.passages) \($0.isRelevant) \($0.scores)" }
+        return ContentHash.hexadecimal(ofLines: [texts.digest, "\(train.count)"], rows)
     }
 
-    /// - Throws: `RetortError` 65 for a query with fewer passages than are scored in a step, and where nothing is left to learn or measure.
+    /// - Throws: what reading the rows throws; `RetortError` 65 for a query with fewer passages than are scored in a step, and where nothing is
+    ///   left to learn or measure; 73, 74.
     init(
-        _ train: [RankedTexts.Row], _ test: [RankedTexts.Row], candidates: Int, hasScores: Bool,
+        _ train: RowStream<RankedTexts.Row>, _ test: RowStream<RankedTexts.Row>, candidates: Int, hasScores: Bool,
         _ place: RetortError.Location?
     ) throws {
-        var texts = TextSet()
-        if hasScores, let row = train.first(where: { $0.labels.count { $0 == 0 } < candidates - 1 }) {
+        let builder = TextSetBuilder()
+        var queries: [RetrievalQuery] = []
+        try train.forEach { row in
             let others = row.labels.count { $0 == 0 }
-            throw RetortError.badData(
-                "a query has \(others) passages beside the relevant ones, and a step wants \(candidates - 1)",
-                at: row.place, why: "others can be drawn from all passages, but the file has no scores of those",
-                help: others > 0 ? "lower data.candidates to \(others + 1)" : "give it more passages")
+            guard !hasScores || others >= candidates - 1 else {
+                throw RetortError.badData(
+                    "a query has \(others) passages beside the relevant ones, and a step wants \(candidates - 1)",
+                    at: row.place, why: "others can be drawn from all passages, but the file has no scores of those",
+                    help: others > 0 ? "lower data.candidates to \(others + 1)" : "give it more passages")
+            }
+            queries.append(try RetrievalQuery(row, in: builder))
         }
-        self.train = train.map { RetrievalQuery($0, in: &texts) }
-        self.test = RetrievalTest(test, in: &texts)
-        self.texts = texts
+        self.train = queries
+        self.test = try RetrievalTest(test, in: builder)
+        texts = try builder.finish()
         answers = RetrievalQuery.answers(self.train)
         all = self.train.flatMap(\.passages).distinct
         (self.candidates, self.hasScores, self.place) = (candidates, hasScores, place)
-        guard !train.isEmpty, !test.isEmpty else {
-            throw RetortError.badData("\(train.count) queries to learn from and \(test.count) to measure on")
+        guard !queries.isEmpty, !self.test.queries.isEmpty else {
+            throw RetortError.badData(
+                "\(queries.count) queries to learn from and \(self.test.queries.count) to measure on")
         }
         let answers = answers
         let most = self.train.map { Set($0.passages).union(answers[$0.text] ?? []).count }.max() ?? 0

@@ -13,9 +13,10 @@ struct RetrievalQuery: Sendable {
     }
 
     /// - Parameter texts: gets those of the row that are new.
-    init(_ row: RankedTexts.Row, in texts: inout TextSet) {
-        text = texts.number(of: [row.query])
-        passages = row.passages.map { texts.number(of: [$0]) }
+    /// - Throws: `RetortError` 73, 74.
+    init(_ row: RankedTexts.Row, in texts: TextSetBuilder) throws {
+        text = try texts.number(of: [row.query])
+        passages = try row.passages.map { try texts.number(of: [$0]) }
         isRelevant = row.labels.map { $0 > 0 }
         scores = (row.scores ?? []).map { Float($0) }
     }

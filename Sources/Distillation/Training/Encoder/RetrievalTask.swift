@@ -76,14 +76,19 @@ struct RetrievalTask: EncoderTask {
     }
 
     func load() throws -> any EncoderData {
-        let all = try RankedTexts.read(path, names, limit: limit).rows
-        // A test needs no scores: it is about what is relevant.
-        var unscored = names
-        unscored.scores = nil
-        let test =
-            try testPath.map { try RankedTexts.read($0, unscored).rows }
-            ?? all.enumerated().filter { $0.offset % every == 0 }.map(\.element)
-        let train = testPath != nil ? all : all.enumerated().filter { $0.offset % every != 0 }.map(\.element)
-        return try RetrievalData(train, test, candidates: candidates, hasScores: names.scores != nil, place)
+        let all = RowStream<RankedTexts.Row> { body in try RankedTexts.each(path, names, limit: limit, body) }
+        let rows: (train: RowStream<RankedTexts.Row>, test: RowStream<RankedTexts.Row>)
+        if let testPath {
+            // A test needs no scores: it is about what is relevant.
+            var unscored = names
+            unscored.scores = nil
+            let named = unscored
+            rows = (all, RowStream<RankedTexts.Row> { body in try RankedTexts.each(testPath, named, body) })
+        } else {
+            let parts = all.parted(every: every)
+            rows = (parts.others, parts.each)
+        }
+        return try RetrievalData(
+            rows.train, rows.test, candidates: candidates, hasScores: names.scores != nil, place)
     }
 }

@@ -10,8 +10,11 @@ struct RetrievalTest: Sendable {
     let pool: [Int32]
 
     /// - Parameter texts: gets those of the rows that are new.
-    init(_ rows: [RankedTexts.Row], in texts: inout TextSet) {
-        queries = RetrievalQuery.merged(rows.map { RetrievalQuery($0, in: &texts) })
+    /// - Throws: what reading the rows throws; `RetortError` 73, 74.
+    init(_ rows: RowStream<RankedTexts.Row>, in texts: TextSetBuilder) throws {
+        var all: [RetrievalQuery] = []
+        try rows.forEach { all.append(try RetrievalQuery($0, in: texts)) }
+        queries = RetrievalQuery.merged(all)
         pool = queries.flatMap(\.passages).distinct
     }
 

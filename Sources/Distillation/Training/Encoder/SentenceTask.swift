@@ -20,7 +20,7 @@ struct SentenceTask: EncoderTask {
         source = try SentenceSource(data, resolve)
     }
 
-    func load() throws -> any EncoderData { try SentenceData(try source.load()) }
+    func load() throws -> any EncoderData { try SentenceData(source.load()) }
 }
 
 /// Where sentences come from, as a recipe states it.
@@ -89,27 +89,29 @@ struct SentenceSource: Sendable {
     }
 
     /// The texts of each row, to learn from and to measure on.
-    func load() throws -> (train: [[String]], test: [[String]]) {
+    /// - Throws: `RetortError` 65, 66, 69, 73, 74 for files of plain text; for others when they are read.
+    func load() throws -> (train: RowStream<[String]>, test: RowStream<[String]>) {
         let all = try rows(path, limit)
         guard let testPath else {
-            return (
-                all.enumerated().filter { $0.offset % every != 0 }.map(\.element),
-                all.enumerated().filter { $0.offset % every == 0 }.map(\.element)
-            )
+            let parts = all.parted(every: every)
+            return (parts.others, parts.each)
         }
         return (all, try rows(testPath, nil))
     }
 
-    private func rows(_ path: String, _ limit: Int?) throws -> [[String]] {
+    private func rows(_ path: String, _ limit: Int?) throws -> RowStream<[String]> {
         guard let format = format == "rows" ? nil : TextFormat(rawValue: format) else {
-            return try LabelledTexts.read(path, LabelledTexts.Columns(texts: columns), limit: limit).rows.map(\.texts)
+            let columns = LabelledTexts.Columns(texts: columns)
+            return RowStream { body in try LabelledTexts.each(path, columns, limit: limit) { try body($0.texts) } }
         }
         let source = try TextSource.open([path], TextOptions(format: format))
-        return try (0..<min(source.count, limit ?? .max)).map { number in
-            guard case .text(let text) = try source.record(number).content else {
-                throw RetortError.internalBug("plain text that is no text")
+        return RowStream { body in
+            for number in 0..<min(source.count, limit ?? .max) {
+                guard case .text(let text) = try source.record(number).content else {
+                    throw RetortError.internalBug("plain text that is no text")
+                }
+                try body([text])
             }
-            return [text]
         }
     }
 }
@@ -125,19 +127,23 @@ struct SentenceData: EncoderData {
     let classes: [String] = []
     var digest: String { ContentHash.hexadecimal(of: Array("\(texts.digest) \(test.count)".utf8)) }
 
-    /// - Throws: `RetortError` 65 where too few texts are left.
-    init(_ rows: (train: [[String]], test: [[String]])) throws {
-        var texts = TextSet()
-        // Empty columns are no sentences.
-        func numbers(_ rows: [[String]]) -> [Int32] {
-            rows.joined().filter { !$0.isEmpty }.map { texts.number(of: [$0]) }
+    /// - Throws: what reading the rows throws; `RetortError` 65 where too few texts are left; 73, 74.
+    init(_ rows: (train: RowStream<[String]>, test: RowStream<[String]>)) throws {
+        let builder = TextSetBuilder()
+        func numbers(_ rows: RowStream<[String]>) throws -> [Int32] {
+            var numbers: [Int32] = []
+            // Empty columns are no sentences.
+            try rows.forEach { row in
+                for text in row where !text.isEmpty { numbers.append(try builder.number(of: [text])) }
+            }
+            return numbers
         }
-        let (tested, all) = (numbers(rows.test), numbers(rows.train))
+        let (tested, all) = (try numbers(rows.test), try numbers(rows.train))
         var seen = Set<Int32>()
         test = tested.filter { seen.insert($0).inserted }
         train = all.filter { seen.insert($0).inserted }
         repeated = tested.count + all.count - seen.count
-        self.texts = texts
+        texts = try builder.finish()
         guard test.count > 2, !train.isEmpty else {
             throw RetortError.badData(
                 "\(train.count) sentences to learn from and \(test.count) to measure on",

@@ -41,8 +41,7 @@ public struct MaskedEvaluationData: Sendable {
             let rule = try masks.rule(tokenizer, folder)
             let rows = try SentenceSource(path, format: format, columns: columns, every: every ?? 1, limit: limit)
                 .load()
-            var once = TextsOnce()
-            let corpus = try masks.corpus(once(rows.test), tokenizer)
+            let corpus = try masks.corpus(rows.test, TextsOnce(), tokenizer).corpus
             return LanguageEvaluationData.Examples(
                 corpus: corpus, pad: tokenizer.fillingToken, masking: rule, notes: ["text: \(corpus.summary.masked)"])
         }

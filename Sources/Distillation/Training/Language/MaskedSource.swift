@@ -78,35 +78,32 @@ struct MaskedSource: Sendable {
         let tokenizer = try Tokenizer.load(folder)
         let rule = try settings.rule(tokenizer, folder)
         let rows = try texts.load()
-        var once = TextsOnce()
-        let (test, train) = (once(rows.test), once(rows.train))
+        let once = TextsOnce()
+        // What is measured comes first: it is never learned.
+        let test = try settings.corpus(rows.test, once, tokenizer)
+        let train = try settings.corpus(rows.train, once, tokenizer)
         if once.repeated > 0 {
             try say("\(NumberFormat.grouped(once.repeated)) texts that stand there twice are left out")
         }
-        func corpus(_ texts: [String], _ what: String) throws -> TokenizedCorpus {
-            let corpus = try settings.corpus(texts, tokenizer)
-            try say("\(what): \(NumberFormat.grouped(texts.count)) texts, \(corpus.summary.masked)")
-            return corpus
+        for (what, one) in [("training text", train), ("test text", test)] {
+            try say("\(what): \(NumberFormat.grouped(one.texts)) texts, \(one.corpus.summary.masked)")
         }
         return LanguageExamples(
-            train: PromptedCorpus(try corpus(train, "training text")),
-            test: PromptedCorpus(try corpus(test, "test text")), length: settings.length, pad: tokenizer.fillingToken,
-            tokenizer: .init(folder: folder, tokens: tokenizer.idLimit), masking: rule)
+            train: PromptedCorpus(train.corpus), test: PromptedCorpus(test.corpus), length: settings.length,
+            pad: tokenizer.fillingToken, tokenizer: .init(folder: folder, tokens: tokenizer.idLimit), masking: rule)
     }
 }
 
 /// Takes each text once, and none that is empty.
-struct TextsOnce {
-    private var seen = Set<ExactKey>()
+final class TextsOnce {
+    private var seen = Set<TextKey>()
     private(set) var repeated = 0
 
-    mutating func callAsFunction(_ rows: [[String]]) -> [String] {
-        rows.joined().filter { text in
-            guard !text.isEmpty else { return false }
-            let isNew = seen.insert(ExactKey(text)).inserted
-            if !isNew { repeated += 1 }
-            return isNew
-        }
+    func takes(_ text: String) -> Bool {
+        guard !text.isEmpty else { return false }
+        let isNew = seen.insert(TextKey(Array(text.utf8))).inserted
+        if !isNew { repeated += 1 }
+        return isNew
     }
 }
 
@@ -135,9 +132,22 @@ public struct MaskSettings: Sendable {
     /// The directory that the tokenizer is read from; nil: there is none.
     func folder(among others: [String]) -> String? { TextSettings(tokenizer: tokenizer).folder(among: others) }
 
-    /// - Throws: `RetortError` 65 where no row is left; 78 for a length without room.
-    func corpus(_ texts: [String], _ tokenizer: Tokenizer) throws -> TokenizedCorpus {
-        try TokenizedCorpus(TextPieces.examples(texts, tokenizer, length: length, joined: joins))
+    /// The corpus of those texts of some rows that were not there before.
+    /// - Returns: how many texts they are, too.
+    /// - Throws: what reading the rows throws; `RetortError` 65 where no row is left; 73, 74; 78 for a length without room.
+    func corpus(_ rows: RowStream<[String]>, _ once: TextsOnce, _ tokenizer: Tokenizer) throws -> (
+        corpus: TokenizedCorpus, texts: Int
+    ) {
+        var count = 0
+        let corpus = try TextPieces.corpus(tokenizer, length: length, joined: joins) { take in
+            try rows.forEach { row in
+                for text in row where once.takes(text) {
+                    count += 1
+                    try take(text)
+                }
+            }
+        }
+        return (corpus, count)
     }
 
     /// - Throws: `RetortError` 65 for a tokenizer without a mask token, 78 for one that marks no words where they are asked for.

@@ -35,7 +35,8 @@ public final class TokenizedCorpus: Sendable {
     public let records: [Int32]
     /// The largest id of a token.
     public let largestToken: Int32
-    private let marked: MarkedTokens
+    /// Those that are learned as they are, others as −1 − token.
+    private let marked: SpilledArray<Int32>
     /// Of each example where its tokens begin; one more at the end.
     private let offsets: [Int]
     /// By number, of the few examples that have one.
@@ -187,7 +188,7 @@ struct CorpusBlock: Sendable {
 
 /// Puts blocks together.
 final class CorpusBuilder {
-    fileprivate let marked = MarkedTokensWriter()
+    fileprivate let marked = SpilledArrayWriter<Int32>()
     fileprivate var largest: Int32 = 0
     fileprivate var offsets = [0]
     fileprivate var records: [Int32] = []
