@@ -79,7 +79,8 @@ public struct ImageFolder: Sendable {
 
     public let options: Options
     public let classNames: [String]
-    /// Class by class.
+    /// The first picture of each class, then the second of each, and so on: the first `n` are of all classes alike, so that few rows
+    /// of a folder are not all of its first class.
     public let train: [File]
     /// Class by class.
     public let test: [File]
@@ -97,27 +98,32 @@ public struct ImageFolder: Sendable {
         case .none:
             let classes = try Self.classes(path)
             classNames = classes.map(\.name)
-            train = Self.files(classes) { Int32($0) }
+            train = Self.dealt(classes.map(\.files))
             test = []
         case .every(let every):
             let classes = try Self.classes(path)
             classNames = classes.map(\.name)
-            var (train, test): ([File], [File]) = ([], [])
+            var (train, test): ([[String]], [File]) = ([], [])
             for (label, (name, files)) in classes.enumerated() {
                 guard files.count >= 2 else {
                     throw Self.misplaced(
                         path + "/" + name, "it has one picture; a split needs two, for training and test", help: "")
                 }
+                var kept: [String] = []
                 for (index, file) in files.enumerated() {
-                    let picture = File(path: file, label: Int32(label))
-                    if index % every == 0 { test.append(picture) } else { train.append(picture) }
+                    if index % every == 0 {
+                        test.append(File(path: file, label: Int32(label)))
+                    } else {
+                        kept.append(file)
+                    }
                 }
+                train.append(kept)
             }
-            (self.train, self.test) = (train, test)
+            (self.train, self.test) = (Self.dealt(train), test)
         case .folder(let testName):
             let classes = try Self.classes(path + "/train")
             let names = classes.map(\.name)
-            train = Self.files(classes) { Int32($0) }
+            train = Self.dealt(classes.map(\.files))
             let testClasses = try Self.classes(path + "/" + testName)
             var positions: [Int32] = []
             for (name, _) in testClasses {
@@ -128,7 +134,9 @@ public struct ImageFolder: Sendable {
                 }
                 positions.append(Int32(position))
             }
-            test = Self.files(testClasses) { positions[$0] }
+            test = zip(testClasses, positions).flatMap { entry, label in
+                entry.files.map { File(path: $0, label: label) }
+            }
             classNames = names
         }
     }
@@ -196,8 +204,15 @@ public struct ImageFolder: Sendable {
         }
     }
 
-    private static func files(_ classes: [(name: String, files: [String])], label: (Int) -> Int32) -> [File] {
-        classes.enumerated().flatMap { index, entry in entry.files.map { File(path: $0, label: label(index)) } }
+    /// - `classes`: by class, its files.
+    /// - Returns: the first of each class, then the second of each where there is one, and so on.
+    private static func dealt(_ classes: [[String]]) -> [File] {
+        let longest = classes.map(\.count).max() ?? 0
+        return (0..<longest).flatMap { turn in
+            classes.enumerated().compactMap { label, files in
+                turn < files.count ? File(path: files[turn], label: Int32(label)) : nil
+            }
+        }
     }
 
     /// The class folders of a folder, with the paths of their files.

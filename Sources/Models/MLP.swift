@@ -82,4 +82,11 @@ public final class MLP: Model {
             ("layers", .array(settings.integers("layers").map { .int($0) })), ("hidden_act", .string("relu")),
         ])
     }
+
+    public static func read(_ config: JSONCursor) throws -> (settings: ModelSettings, task: ClassificationTask?) {
+        if let cursor = try config.optional("hidden_act"), cursor.value != .string("relu") {
+            throw cursor.failure("only \"relu\" is supported")
+        }
+        return (try ModelSettings(config, of: architecture), try ClassificationTask(config))
+    }
 }

@@ -74,7 +74,7 @@ extension Model {
 
 extension ClassificationTask {
     /// `input_shape` and `num_classes`; nil where config.json has neither.
-    fileprivate init?(_ config: JSONCursor) throws {
+    init?(_ config: JSONCursor) throws {
         guard let shape = try config.optional("input_shape") else { return nil }
         let sample = try shape.elements().map { try $0.int(in: 1...(1 << 24)) }
         guard (1...4).contains(sample.count) else { throw shape.failure("an example has 1 to 4 dimensions") }

@@ -15,12 +15,14 @@ public struct DeviceList {
         var table = Table(columns: [
             ("device", .left), ("name", .left), ("memory", .right), ("units", .right), ("driver", .left),
         ])
+        var note = ""
         switch cpu {
         case .success(let cpu):
             table.add(["cpu", "OpenBLAS \(cpu.blasCore), row kernels \(cpu.rowLevel)", "", "\(cpu.threads)", ""])
-        case .failure(let error): table.add(["cpu", "not available: \(error)"])
+        case .failure(let error):
+            table.add(["cpu", "not available"])
+            note += "\nno cpu device: \(error)\n"
         }
-        var note = ""
         switch openCL {
         case .success(let devices):
             for d in devices {
@@ -30,7 +32,7 @@ public struct DeviceList {
                     "\(d.computeUnits)", d.driver,
                 ])
             }
-        case .failure(let error): note = "\nno OpenCL device: \(error)\n"
+        case .failure(let error): note += "\nno OpenCL device: \(error)\n"
         }
         return table.text + note
     }

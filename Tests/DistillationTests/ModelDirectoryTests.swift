@@ -97,6 +97,7 @@ struct ModelDirectoryTests {
             #"{"model_type": "mlp", "layers": "3, 2"}"#,
             #"{"model_type": "mlp", "layers": [16777216, 16777216, 16777216]}"#,
             #"{"model_type": "mlp", "layers": [3, 9223372036854775808]}"#,
+            #"{"model_type": "mlp", "layers": [3, 2], "hidden_act": "gelu"}"#,
         ])
     func badConfig(_ config: String) throws {
         let folder = try write([Self.weight, Self.bias], config: config)

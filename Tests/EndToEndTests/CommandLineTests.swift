@@ -366,6 +366,8 @@ struct CommandLineTests {
         #expect(try Child.retort(["--help"], environment: none).exit == 0)
         let devices = try Child.retort(["devices"], environment: none)
         #expect(devices.exit == 0 && devices.stdout.contains("not available"), "\(devices.stdout)")
+        // The help has a line of its own.
+        #expect(devices.stdout.contains("\nhelp: install it") && !devices.stdout.contains(#"\n"#), "\(devices.stdout)")
         if Self.hasOpenCL {
             #expect(try place.train("--output", "run", device: "opencl:0", environment: none).exit == 0)
         }

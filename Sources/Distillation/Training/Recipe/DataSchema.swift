@@ -54,7 +54,9 @@ enum DataSchema {
                 "memory", .bytes, .defaulted("2GiB"),
                 "decoded images to keep: those of the test, then those of training where they still fit; others are decoded"
                     + " anew each time, by threads of their own ahead of the step; 0 keeps none"),
-            rows,
+            RecipeField(
+                "rows", .integer(1...Int(Int32.max)), .optional,
+                "only the first training examples, of all classes alike, for teacher and student"),
         ] + imageFields)
 
     static func folderOptions(_ node: RecipeNode) -> ImageFolder.Options {
