@@ -65,9 +65,22 @@ public struct CheckpointFiles: Sendable {
         }
         return .badData(
             "\(pickle) is a pickle, which can run code when it is read", at: .init(file: folder + "/" + pickle),
-            help:
-                "convert it where you trust it: AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True)"
+            help: "convert it where you trust it, with its head: \(autoClass(folder)).from_pretrained(…)"
+                + ".save_pretrained(…, safe_serialization=True)"
         )
+    }
+
+    /// The class of transformers that reads all weights of a directory: `AutoModel` would leave a head out.
+    private static func autoClass(_ folder: String) -> String {
+        let config = try? JSON.read(folder + "/config.json")
+        guard case .array(let names)? = config?["architectures"], case .string(let name)? = names.first else {
+            return "AutoModelForCausalLM"
+        }
+        for head in ["ForCausalLM", "ForMaskedLM", "ForPreTraining", "ForSequenceClassification"]
+        where name.hasSuffix(head) {
+            return "AutoModel" + head
+        }
+        return name.hasSuffix("LMHeadModel") ? "AutoModelForCausalLM" : "AutoModel"
     }
 
     var names: [String] { files.flatMap { $0.tensors.map(\.name) } }

@@ -415,12 +415,20 @@ struct LanguageTextTests {
         }
         refused(["data.fields={prompt: questions, completion: answer}"], "text.jsonl:1", .badData)
         refused(["data.test={}"], "either path or every", .recipe)
+        refused(["data.test={path: text.jsonl, every: 4}"], "both path and every", .recipe)
         refused(["data.tokenizer=nowhere"], "nowhere", .missingInput)
         refused(["data.packing=examples"], "max-length", .recipe)
         refused(["data.packing=split", "data.max-length=32", "train.replacement=true"], "packing packs them", .recipe)
         refused(["student.model.positions=8"], "data.max-length=8", .recipe)
         refused(["student.model.heads=3"], "the value of 'heads' is wrong", .recipe)
         refused(["student.model.vocabulary=100"], "a vocabulary of 100", .recipe)
+        // No advice to name a tokenizer where it is the student's path that is wrong.
+        let fresh = "{model: {kind: llama, hidden: 8, intermediate: 16, layers: 1, heads: 2, positions: 64}}"
+        let lost = Self.recipe.replacing(", tokenizer: stories260K", with: "").replacing(fresh, with: "{path: nowhere}")
+        try folder.write(lost, to: "text.yaml")
+        refused([], "there is no model directory 'nowhere'", .missingInput)
+        try folder.write(Self.recipe.replacing(", tokenizer: stories260K", with: ""), to: "text.yaml")
+        refused([], "nothing says how text becomes tokens", .recipe)
     }
 
     @Test("a preset is its losses and rollouts; what the arm says goes before; the stored recipe has all of it")

@@ -430,6 +430,14 @@ struct TeacherCacheFormatTests {
         #expect(try contents(of: folder.path("cache")) == whole)
         #expect(try TeacherCache(folder.path("cache")).count == 3)
 
+        // Of two that write at once the second would write all records once more.
+        let first = try TeacherCacheWriter(folder.path("cache"), identity: identity)
+        let second = thrown(RetortError.self) { _ = try TeacherCacheWriter(folder.path("cache"), identity: identity) }
+        #expect(
+            second?.exit == .cannotCreate && second?.what.contains("in use") == true, "\(String(describing: second))")
+        try first.finish()
+        #expect(try fill([1, 2, 3]) == [true, true, true])
+
         let other = self.identity(300, k: 6)
         let error = thrown(RetortError.self) { _ = try TeacherCacheWriter(folder.path("cache"), identity: other) }
         #expect(

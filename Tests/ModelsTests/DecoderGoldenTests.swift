@@ -227,6 +227,8 @@ struct DecoderGoldenTests {
         }
         let pickle = try error { try write("x", $0 + "/pytorch_model.bin") }
         #expect(pickle.exit == .badData && pickle.help.contains("safe_serialization"))
+        // AutoModel would leave the head out.
+        #expect(pickle.help.contains("AutoModelForCausalLM.from_pretrained"), "\(pickle.help)")
         #expect(try error { _ in }.exit == .missingInput)
         for shard in ["../model.safetensors", "/etc/passwd.safetensors", ".hidden.safetensors", "model.bin"] {
             let index = #"{"metadata": {}, "weight_map": {"model.norm.weight": "\#(shard)"}}"#

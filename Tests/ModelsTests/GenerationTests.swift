@@ -158,6 +158,26 @@ struct AnswerFileTests {
         #expect(try setting.text("a.jsonl").split(separator: "\n").map(String.init) == lines)
     }
 
+    @Test("a file that another program writes is refused, and the answers of the first are whole")
+    func twoAtOnce() throws {
+        let setting = try Setting()
+        _ = try setting.write("alone.jsonl")
+        var refused: [RetortError?] = []
+        _ = try setting.write("a.jsonl") { _ in
+            refused.append(thrown(RetortError.self) { _ = try setting.write("a.jsonl") })
+        }
+        #expect(refused.count == 3)
+        #expect(refused.allSatisfy { $0?.exit == .cannotCreate && $0?.what.contains("in use") == true }, "\(refused)")
+        #expect(try setting.text("a.jsonl") == setting.text("alone.jsonl"))
+        // Where the answers are gone nothing says that they are there.
+        try FileManager.default.removeItem(atPath: setting.folder.path("a.jsonl"))
+        let gone = thrown(RetortError.self) { _ = try setting.write("a.jsonl", seed: 2) }
+        #expect(gone?.what.contains("a.jsonl.state.json") == true && gone?.why.contains("seed") == true)
+        #expect(gone?.help.contains("remove") == true, "\(String(describing: gone))")
+        try FileManager.default.removeItem(atPath: setting.folder.path("a.jsonl.state.json"))
+        #expect(try setting.write("a.jsonl", seed: 2) == 0)
+    }
+
     @Test("a file that was cut off goes on to the same bytes; another question is refused")
     func resume() throws {
         let setting = try Setting()

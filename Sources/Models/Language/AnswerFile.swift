@@ -73,9 +73,10 @@ public struct AnswerFile {
     /// - `batch`: prompts that are answered side by side.
     /// - `onProgress`: called with the answers that are there.
     /// - Returns: how many answers were there before.
-    /// - Throws: `RetortError` 65, with the place, for a line that is not the answer to its prompt; 73 for a file that answers another question;
-    ///   74 on a full disk; 75 when a signal asked to stop: whole batches are kept.
+    /// - Throws: `RetortError` 65, with the place, for a line that is not the answer to its prompt; 73 for a file that answers another question
+    ///   or that another program is writing; 74 on a full disk; 75 when a signal asked to stop: whole batches are kept.
     public func write(to path: String, batch: Int, onProgress: (Int) -> Void = { _ in }) throws -> Int {
+        let state = try claim(path)
         let there = try resume(path)
         let file = try AppendFile(path: path)
         for start in stride(from: there, to: count, by: batch) {
@@ -92,6 +93,8 @@ public struct AnswerFile {
         }
         try file.synchronize()
         try file.close()
+        // Kept as long as something was written.
+        try state.close()
         return there
     }
 
@@ -135,24 +138,47 @@ public struct AnswerFile {
         }
     }
 
+    /// Keeps the file of answers for this process, and says beside it what it answers.
+    /// - Returns: the file that says so, which is the lock: the answers themselves may be mended by another in their place.
+    /// - Throws: `RetortError` 73 for a file that answers another question, or that another program is writing.
+    private func claim(_ path: String) throws -> AppendFile {
+        let state = path + ".state.json"
+        let shown = path.quoted(limit: 200)
+        let untouched = "choose another --output; nothing in this file was touched"
+        let isThere = FileManager.default.fileExists(atPath: path)
+        if isThere, !FileManager.default.fileExists(atPath: state) {
+            throw RetortError.cannotCreate(
+                "\(shown) is there already", why: "nothing says what it answers", help: untouched)
+        }
+        let file = try AppendFile(path: state)
+        guard file.claim() else {
+            throw RetortError.cannotCreate(
+                "\(shown) is in use", why: "another retort is writing answers to it", help: untouched)
+        }
+        if try InputFile(path: state).size == 0 {
+            guard !isThere else {
+                throw RetortError.cannotCreate(
+                    "\(shown) is there already", why: "nothing says what it answers", help: untouched)
+            }
+            try file.append(line: identity.text(.pretty))
+            try file.synchronize()
+            return file
+        }
+        let old = try JSON.read(state)
+        for (key, value) in identity.members where (old[key] ?? .null) != value {
+            guard isThere else {
+                throw RetortError.cannotCreate(
+                    "\(state.quoted(limit: 200)) is of answers to another question", why: "its \(key) differs",
+                    help: "the answers are gone: remove this file too, or choose another --output")
+            }
+            throw RetortError.cannotCreate(
+                "\(shown) holds the answers to another question", why: "its \(key) differs", help: untouched)
+        }
+        return file
+    }
+
     /// The answers that are there already; leaves the file without a line that was cut off.
     private func resume(_ path: String) throws -> Int {
-        let state = path + ".state.json"
-        let isThere = FileManager.default.fileExists(atPath: path)
-        if FileManager.default.fileExists(atPath: state) {
-            let old = try JSON.read(state)
-            for (key, value) in identity.members where (old[key] ?? .null) != value {
-                throw RetortError.cannotCreate(
-                    "\(path.quoted(limit: 200)) holds the answers to another question", why: "its \(key) differs",
-                    help: "choose another --output; nothing in this file was touched")
-            }
-        } else if isThere {
-            throw RetortError.cannotCreate(
-                "\(path.quoted(limit: 200)) is there already", why: "nothing says what it answers",
-                help: "choose another --output; nothing in this file was touched")
-        } else {
-            try AtomicFile.write(identity.text(.pretty) + "\n", to: state)
-        }
         let lines = try AppendFile.wholeValues(of: path)
         for (number, line) in lines.enumerated() {
             guard number < count else {

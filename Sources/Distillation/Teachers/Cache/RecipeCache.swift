@@ -2,10 +2,9 @@ import RetortModels
 import RetortSupport
 
 extension LanguageRecipe {
-    /// Where a tokenizer may be, when the recipe names none: with the student, else with the teacher.
-    var tokenizers: [String] {
-        ([student.origin] + teachers.map { $0.spec?.directory }).compactMap { $0 }.filter { Folder.exists($0) }
-    }
+    /// Where a tokenizer may be, when the recipe names none: with the student, else with the teacher. Not each has to be there: of a cached
+    /// teacher nothing has.
+    var tokenizers: [String] { ([student.origin] + teachers.map { $0.spec?.directory }).compactMap { $0 } }
 }
 
 extension LanguageExamples {

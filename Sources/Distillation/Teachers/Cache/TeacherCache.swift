@@ -190,6 +190,8 @@ final class TeacherCacheWriter {
     let cache: TeacherCache
     private var number: Int
     private var file: AppendFile?
+    /// Keeps the folder for this process.
+    private let lock: AppendFile
     private var bytesOfShard: Int
     private let shardBytes: Int
     /// Of the shard that is written to.
@@ -200,7 +202,8 @@ final class TeacherCacheWriter {
 
     /// Opens a folder, new or with a cache of the same identity; a record that was cut off is taken away.
     /// - Parameter shardBytes: of a file, about.
-    /// - Throws: `RetortError` 73 for a folder with a cache of something else or with other files; 65, 74.
+    /// - Throws: `RetortError` 73 for a folder with a cache of something else or with other files, or that another program is writing to;
+    ///   65, 74.
     init(_ folder: String, identity: CacheIdentity, shardBytes: Int = 64 << 20) throws {
         var identity = identity
         let description = TeacherCache.description(in: folder)
@@ -222,6 +225,12 @@ final class TeacherCacheWriter {
             try Folder.createWithParents(folder)
             try AtomicFile.write(identity.json.text(.pretty) + "\n", to: description)
         }
+        lock = try AppendFile(path: description)
+        guard lock.claim() else {
+            throw RetortError.cannotCreate(
+                "\(folder.quoted(limit: 200)) is in use", why: "another retort is writing to this cache",
+                help: "Wait for it, or choose another --output; nothing in this folder was touched.")
+        }
         (self.folder, self.identity, self.shardBytes) = (folder, identity, shardBytes)
         cache = try TeacherCache(folder, identity: identity)
         (number, bytesOfShard, chain) = try cache.repaired()
@@ -238,7 +247,7 @@ final class TeacherCacheWriter {
                 help: "Lower data.max-length.")
         }
         if bytesOfShard >= shardBytes {
-            try finish()
+            try finishShard()
             (number, bytesOfShard, chain) = (number + 1, 0, ModelChain(identity))
         }
         var models = chain.models
@@ -257,8 +266,14 @@ final class TeacherCacheWriter {
         writtenBytes += bytes.count
     }
 
+    /// Ends the writing; another may write to the folder then.
     /// - Throws: `RetortError` 74.
     func finish() throws {
+        try finishShard()
+        try lock.close()
+    }
+
+    private func finishShard() throws {
         try file?.synchronize()
         try file?.close()
         file = nil

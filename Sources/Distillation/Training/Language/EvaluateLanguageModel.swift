@@ -131,7 +131,9 @@ struct EvaluatedLanguageModel {
         guard longest <= model.maxPositions else {
             throw RetortError.badData(
                 "the longest example has \(longest) tokens, the model \(model.maxPositions) positions", at: config,
-                help: "--max-length \(model.maxPositions) cuts longer ones; --truncation drop leaves them out")
+                help:
+                    "--max-length \(model.maxPositions) cuts longer ones; with --truncation drop too it leaves them out"
+            )
         }
         guard Int(largest) < model.vocabulary else {
             throw RetortError.badData(

@@ -35,6 +35,10 @@ struct LanguageSource: Sendable {
         switch (test["path"], test["every"]) {
         case (let path?, nil): testPath = resolve(path.text)
         case (nil, _?): testPath = nil
+        case (_?, _?):
+            throw RetortError.recipe(
+                "data.test has both path and every", at: test.location,
+                help: "keep one of them; `data.test={path: FILE}` replaces the whole section")
         default:
             throw RetortError.recipe(
                 "data.test needs either path or every", at: test.location,
@@ -83,9 +87,7 @@ struct LanguageSource: Sendable {
                 tokenizer: nil)
         }
         guard let folder = settings.folder(among: tokenizers) else {
-            throw RetortError.recipe(
-                "nothing says how text becomes tokens", at: node.location,
-                help: "add data.tokenizer, the directory of a tokenizer")
+            throw TextSettings.noTokenizer(among: tokenizers, at: node.location)
         }
         let tokenizer = try Tokenizer.load(folder)
         let packing = Packing(rawValue: node.required("packing").text) ?? .none

@@ -72,8 +72,7 @@ struct MaskedSource: Sendable {
         -> LanguageExamples
     {
         guard let folder = settings.folder(among: tokenizers) else {
-            throw RetortError.recipe(
-                "nothing says how text becomes tokens", help: "add data.tokenizer, the directory of a tokenizer")
+            throw TextSettings.noTokenizer(among: tokenizers)
         }
         let tokenizer = try Tokenizer.load(folder)
         let rule = try settings.rule(tokenizer, folder)

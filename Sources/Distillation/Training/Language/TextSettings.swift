@@ -1,5 +1,6 @@
 import RetortData
 import RetortModels
+import RetortSupport
 
 /// How text becomes examples: what `data` of a recipe and the options of `retort eval` say alike.
 public struct TextSettings: Sendable {
@@ -26,6 +27,17 @@ public struct TextSettings: Sendable {
     /// - Parameter others: directories that may have one, the first that does counts.
     func folder(among others: [String]) -> String? {
         tokenizer ?? others.first { LanguageModelDirectory.hasTokenizer($0) }
+    }
+
+    /// What is said where none of these directories has a tokenizer: of one that is not there it is the path that is wrong.
+    static func noTokenizer(among others: [String], at location: RetortError.Location? = nil) -> RetortError {
+        let help = "add data.tokenizer, the directory of a tokenizer"
+        guard let missing = others.first(where: { !Folder.exists($0) }) else {
+            return .recipe("nothing says how text becomes tokens", at: location, help: help)
+        }
+        return .missingInput(
+            "there is no model directory \(missing.quoted(limit: 200))", why: "the tokenizer would be read from there",
+            help: "correct the path, or \(help)")
     }
 
     /// - Throws: `RetortError` 64 for a template that is not known, 78 for options that do not fit together.
