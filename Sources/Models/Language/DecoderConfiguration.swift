@@ -214,10 +214,10 @@ public struct DecoderConfiguration: Sendable {
         guard let types = try config.optional("layer_types") else { return nil }
         let elements = try types.elements()
         guard elements.count == layers else { throw types.failure("there are \(layers) layers") }
-        return try elements.map { type in
+        return try elements.map { type -> Bool in
             switch try type.string() {
-            case "full_attention": false
-            case "sliding_attention": true
+            case "full_attention": return false
+            case "sliding_attention": return true
             case let other: throw type.failure("the attention \(other.quoted()) is unknown")
             }
         }
