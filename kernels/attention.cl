@@ -19,6 +19,10 @@
 // heads, queries, keys] of probabilities, whose first number here is `drop_first`. Such a number decides by itself, whatever
 // tile it is met in: the composed attention drops the same.
 //
+// With a soft cap c (Gemma 2: arXiv:2408.00118) s = c tanh(scale q·k / c), and dq and dk have another factor, 1 - (s / c)². A
+// tile of products is bent as soon as it is there, to what times scale is s; what follows does not know the difference, but
+// for that factor.
+//
 // The rows that share a group's keys, share · queries of them, count query by query: row r is head r % share of query
 // r / share, so a block of rows sees nearly the same keys.
 //
@@ -38,20 +42,25 @@
     /* 1: stored in bfloat16 */                                                                                        \
     DO(q_bf16) DO(kv_bf16) DO(y_bf16)                                                                                  \
     /* dropout: 1, and dropout.cl's numbers; drop_scale is the bits of 1 / (1 - probability) */                        \
-    DO(drops) DO(drop_seed) DO(drop_stream) DO(drop_first) DO(drop_threshold) DO(drop_scale)
+    DO(drops) DO(drop_seed) DO(drop_stream) DO(drop_first) DO(drop_threshold) DO(drop_scale)                           \
+    /* the bits of c; 0 without a cap */                                                                               \
+    DO(cap)
 
 #define ATTENTION_MEMBER(name) index_t name;
 typedef struct {
     ATTENTION_FIELDS(ATTENTION_MEMBER)
 } AttentionShape;
 
-// OpenCL's kernels are built for dropout or without it, C's ask.
-#ifndef ATTENTION_DROPOUT
+// OpenCL's kernels are built for dropout or without it, and for a cap or without one; C's ask.
 #ifdef CROWS
 #define ATTENTION_DROPOUT 1
-#else
+#define ATTENTION_CAP 1
+#endif
+#ifndef ATTENTION_DROPOUT
 #define ATTENTION_DROPOUT 0
 #endif
+#ifndef ATTENTION_CAP
+#define ATTENTION_CAP 0
 #endif
 
 // Number `at` of x, in fp32 or bfloat16.
@@ -361,6 +370,18 @@ INLINE mask_t attention_seen(mask_t first, mask_t last, int key) {
     return ((mask_t)(key) >= first) & ((mask_t)(key) < last);
 }
 
+#define ATTENTION_CAPS(g) (ATTENTION_CAP && (g)->cap)
+
+// What is, times scale, cap · tanh(scale · score / cap).
+INLINE real attention_bent(real score, float scale, float cap) {
+    return v_tanh(score * SPLAT(scale / cap)) * SPLAT(cap / scale);
+}
+
+// `count` scores, whole vectors of them.
+ATTENTION_SEPARATE void attention_bend(GLOBAL float *scores, int count, float scale, float cap) {
+    for (int i = 0; i < count; i += LANES) STORE(scores + i, attention_bent(LOAD(scores + i), scale, cap));
+}
+
 // Scores [count][lanes] of keys from `key` on become e^(scale (score - top)); top, the largest so far, and total, the sum
 // of all exponentials relative to it, move on. correction: what sums relative to the old top are to be multiplied by.
 ATTENTION_SEPARATE void attention_soften(GLOBAL float *scores, int lanes, int key, int count,
@@ -507,6 +528,7 @@ ATTENTION_SEPARATE void attention_forward_block(const AttentionShape *g, index_t
         if (!attention_any(&sight, lanes, key, tile)) continue;
         const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, tile_rows);
         attention_product(tile, width, lanes, kt.x, kt.token, 1, queries, lanes, scores, lanes, 0);
+        if (ATTENTION_CAPS(g)) attention_bend(scores, tile * lanes, scale, FLOAT_OF_BITS(g->cap));
         attention_soften(scores, lanes, key, tile, &sight, rate, top, total, correction);
         if (ATTENTION_DROPS(g)) {
             attention_draw(g, lanes, key, tile, &kept);
@@ -664,6 +686,7 @@ ATTENTION_SEPARATE void attention_forward_few(const AttentionShape *g, index_t b
             for (int j = 0; j < tile; j += LANES) {
                 const int here = tile - j < LANES ? tile - j : LANES;
                 real value = attention_few_scores(here, width, kt.x + j * kt.token, kt.token, queries + r * padded);
+                if (ATTENTION_CAPS(g)) value = attention_bent(value, scale, FLOAT_OF_BITS(g->cap));
                 const mask_t at = LANE_IDS + (mask_t)(key + j);
                 value = SELECT(SPLAT(-INFINITY), value, (at >= (mask_t)(first[r])) & (at < (mask_t)(last[r])));
                 STORE(s + j, value);
@@ -813,10 +836,10 @@ ATTENTION_SEPARATE void attention_add_rows(int rows, int depth, int width, GLOBA
     }
 }
 
-// scores become p, slopes (dp so far) become scale · ds.
-ATTENTION_SEPARATE void attention_harden(GLOBAL float *scores, GLOBAL float *slopes, int lanes, int key, int count,
-                                         const AttentionSight *sight, float scale, GLOBAL const float *lse,
-                                         GLOBAL const float *delta) {
+// scores become p, slopes (dp so far) become scale · ds; with a cap, what comes before the bend.
+INLINE void attention_harden_tile(const int caps, GLOBAL float *scores, GLOBAL float *slopes, int lanes, int key,
+                                  int count, const AttentionSight *sight, float scale, float cap,
+                                  GLOBAL const float *lse, GLOBAL const float *delta) {
     const float rate = LOG2E * scale, lowest = -127.0f / rate;
     const int whole = key >= sight->all_begin && key + count <= sight->all_end;
     for (int lane = 0; lane < lanes; lane += LANES) {
@@ -824,11 +847,26 @@ ATTENTION_SEPARATE void attention_harden(GLOBAL float *scores, GLOBAL float *slo
         const mask_t first = LOAD_INT(sight->first + lane), last = LOAD_INT(sight->last + lane);
         for (int j = 0; j < count; j++) {
             GLOBAL float *s = scores + j * lanes + lane, *d = slopes + j * lanes + lane;
-            real p = v_exp2_scaled(LOAD(s) - top, rate, lowest);
+            const real score = LOAD(s);
+            real p = v_exp2_scaled(score - top, rate, lowest);
             if (!whole) p = SELECT(SPLAT(0.0f), p, attention_seen(first, last, key + j));
             STORE(s, p);
-            STORE(d, p * (LOAD(d) - mean) * SPLAT(scale));
+            real slope = p * (LOAD(d) - mean) * SPLAT(scale);
+            if (caps) {
+                const real t = score * SPLAT(scale / cap);
+                slope *= V_FMA(-t, t, SPLAT(1.0f));
+            }
+            STORE(d, slope);
         }
+    }
+}
+ATTENTION_SEPARATE void attention_harden(const AttentionShape *g, GLOBAL float *scores, GLOBAL float *slopes, int lanes,
+                                         int key, int count, const AttentionSight *sight, float scale,
+                                         GLOBAL const float *lse, GLOBAL const float *delta) {
+    if (ATTENTION_CAPS(g)) {
+        attention_harden_tile(1, scores, slopes, lanes, key, count, sight, scale, FLOAT_OF_BITS(g->cap), lse, delta);
+    } else {
+        attention_harden_tile(0, scores, slopes, lanes, key, count, sight, scale, 1.0f, lse, delta);
     }
 }
 
@@ -890,12 +928,13 @@ ATTENTION_SEPARATE void attention_backward_block(const AttentionShape *g, const 
         const AttentionTile kt = attention_tile(k, g->kv_bf16, g->k_token, key, tile, width, key_rows);
         const AttentionTile vt = attention_tile(v, g->kv_bf16, g->v_token, key, tile, width, tile_rows);
         attention_product(tile, width, lanes, kt.x, kt.token, 1, queries, lanes, scores, lanes, 0);
+        if (ATTENTION_CAPS(g)) attention_bend(scores, tile * lanes, scale, FLOAT_OF_BITS(g->cap));
         attention_product(tile, width, lanes, vt.x, vt.token, 1, slants, lanes, slopes, lanes, 0);
         if (ATTENTION_DROPS(g)) {
             attention_draw(g, lanes, key, tile, &kept);
             attention_drop(slopes, lanes, tile, &kept, FLOAT_OF_BITS(g->drop_scale));
         }
-        attention_harden(scores, slopes, lanes, key, tile, &sight, scale, lse, delta);
+        attention_harden(g, scores, slopes, lanes, key, tile, &sight, scale, lse, delta);
         if (ATTENTION_DROPS(g) && g->dv_mode)
             attention_drop(scores, lanes, tile, &kept, FLOAT_OF_BITS(g->drop_scale));
         if (g->dv_mode)
@@ -1023,6 +1062,7 @@ __kernel void attention_combine(long rows, long rows_per_item, ATTENTION_COMBINE
 //   VEC    1 when all strides and offsets are multiples of 4 elements: a quad is then one load.
 //   Q_BF16, KV_BF16, Y_BF16   what the list of sizes says too: known here, they cost fp32 nothing.
 //   ATTENTION_DROPOUT         1 with dropout.
+//   ATTENTION_CAP             1 with a cap.
 //
 // Local memory: 17 KiB for p, 8.5 KiB for what is multiplied, 4 KiB for maxima and sums of rows.
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1275,6 +1315,22 @@ INLINE float4 attention_hide(float4 v, int key, int first, int last, float other
     return v;
 }
 
+#if ATTENTION_CAP
+// Of four scores, what is, times scale, cap · tanh(scale · score / cap).
+INLINE float4 attention_bent(float4 s, float scale, float cap) {
+    s *= scale / cap;
+    return (float4)(v_tanh(s.x), v_tanh(s.y), v_tanh(s.z), v_tanh(s.w)) * (cap / scale);
+}
+// How steep the bend is where it gave s: 1 - tanh².
+INLINE float4 attention_steepness(float4 s, float scale, float cap) {
+    s *= scale / cap;
+    return fma(-s, s, (float4)(1.0f));
+}
+#define ATTENTION_BEND(s)                                                                                              \
+    ATTENTION_UNROLL for (int i = 0; i < 4; i++) s[i] = attention_bent(s[i], scale, FLOAT_OF_BITS(cap));
+#define ATTENTION_STEEPNESS(s) attention_steepness(s, scale, FLOAT_OF_BITS(cap))
+#endif
+
 #if ATTENTION_DROPOUT
 // The number of the first probability of row r of a group.
 INLINE ulong attention_number(long first, long b, int head0, long heads, long queries, long keys, int share, int r) {
@@ -1351,6 +1407,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_forwa
     for (int key = ATTENTION_FIRST_KEY(sight.begin); key < sight.end; key += ATTENTION_SIDE) {
         float4 s[4];
         attention_scores(of_q, row0, of_k, key, (int)width, s, shared);
+#if ATTENTION_CAP
+        ATTENTION_BEND(s)
+#endif
         const int whole = key >= sight.all_begin && key + ATTENTION_SIDE <= sight.all_end;
         ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
             if (!whole) s[i] = attention_hide(s[i], key + 4 * item_n, firsts[i], lasts[i], -INFINITY);
@@ -1503,7 +1562,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
         float4 s[4], ds[4];
         attention_scores(of_q, row0, of_k, key, (int)width, s, shared);
         attention_scores(of_dy, row0, of_v, key, (int)width, ds, shared);
+#if ATTENTION_CAP
+        ATTENTION_BEND(s)
+#endif
         ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
+#if ATTENTION_CAP
+            const float4 steepness = ATTENTION_STEEPNESS(s[i]);
+#endif
             s[i] = exp2_scaled_quad(s[i] - tops[i], rate, lowest);
             s[i] = attention_hide(s[i], key + 4 * item_n, firsts[i], lasts[i], 0.0f);
 #if ATTENTION_DROPOUT
@@ -1511,6 +1576,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
                 ds[i], ATTENTION_DRAW(numbers[i] + (ulong)(key + 4 * item_n)), FLOAT_OF_BITS(drop_scale));
 #endif
             ds[i] = s[i] * (ds[i] - means[i]) * scale;
+#if ATTENTION_CAP
+            ds[i] *= steepness;
+#endif
         }
         attention_keep(ds, p);
         attention_gather(of_k, key, (int)width, p, acc, shared);
@@ -1557,6 +1625,11 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
             // The tile lies the other way round: keys down, rows across.
             float4 s[4], ds[4];
             attention_scores(of_k, key0, of_q, row0, (int)width, s, shared);
+#if ATTENTION_CAP
+            float4 steepness[4];
+            ATTENTION_BEND(s)
+            ATTENTION_UNROLL for (int i = 0; i < 4; i++) steepness[i] = ATTENTION_STEEPNESS(s[i]);
+#endif
             const float4 tops = vload4(item_n, of_rows), means = vload4(item_n, of_rows + ATTENTION_SIDE);
             const int4 firsts = vload4(item_n, first), lasts = vload4(item_n, last);
             ATTENTION_UNROLL for (int i = 0; i < 4; i++) {
@@ -1591,6 +1664,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention_backw
                     ds[i] = attention_drop(ds[i], across[i], FLOAT_OF_BITS(drop_scale));
 #endif
                 ATTENTION_UNROLL for (int i = 0; i < 4; i++) ds[i] = s[i] * (ds[i] - means) * scale;
+#if ATTENTION_CAP
+                ATTENTION_UNROLL for (int i = 0; i < 4; i++) ds[i] *= steepness[i];
+#endif
                 attention_keep(ds, p);
                 attention_gather(of_q, row0, (int)width, p, sum_k, shared);
             }

@@ -1,9 +1,10 @@
 // Root mean square normalisation over the rows of x [rows, columns] (Zhang & Sennrich 2019), and its gradients:
 //
-//   rstd = 1 / sqrt(mean(x²) + epsilon), y = x · rstd · weight
-//   dn = dy · weight, dx = rstd (dn - x rstd² mean(dn x)), dweight = Σ_rows dy x rstd
+//   rstd = 1 / sqrt(mean(x²) + epsilon), y = x · rstd · w, w = weight + offset
+//   dn = dy · w, dx = rstd (dn - x rstd² mean(dn x)), dweight = Σ_rows dy x rstd
 //
-// rstd [rows] is saved by the forward for the backward. weight [columns] is optional (a flag). dweight goes through
+// rstd [rows] is saved by the forward for the backward. weight [columns] is optional (a flag); Gemma's
+// are stored as what they are beyond 1, the offset. dweight goes through
 // partial sums of fixed blocks of 64 rows [ceil(rows / 64), columns], which the host adds up: the same bits for any split.
 //
 // x and y are activations: fp32, or bfloat16 with X_BF16; everything else is fp32.
@@ -14,7 +15,8 @@
 
 INLINE void X_NAME(rmsnorm_forward_rows)(
     index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *weight,
-    GLOBAL X_ELEMENT *y, index_t y_pitch, GLOBAL float *rstd, int columns, int has_weight, float epsilon) {
+    GLOBAL X_ELEMENT *y, index_t y_pitch, GLOBAL float *rstd, int columns, int has_weight, float epsilon,
+    float offset) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     const float share = 1.0f / (float)columns;
     for (index_t r = begin; r < end; r++) {
@@ -33,11 +35,11 @@ INLINE void X_NAME(rmsnorm_forward_rows)(
         rstd[r] = scale;
         for (int i = 0; i < whole; i += LANES) {
             real v = LOAD_X(from + i) * SPLAT(scale);
-            STORE_X(to + i, has_weight ? v * LOAD(weight + i) : v);
+            STORE_X(to + i, has_weight ? v * (LOAD(weight + i) + SPLAT(offset)) : v);
         }
         if (part) {
             real v = LOAD_PART_X(from + whole, part, 0.0f) * SPLAT(scale);
-            STORE_PART_X(to + whole, has_weight ? v * load_part(weight + whole, part, 0.0f) : v, part);
+            STORE_PART_X(to + whole, has_weight ? v * (load_part(weight + whole, part, 0.0f) + SPLAT(offset)) : v, part);
         }
     }
 }
@@ -45,7 +47,7 @@ INLINE void X_NAME(rmsnorm_forward_rows)(
 INLINE void X_NAME(rmsnorm_backward_rows)(
     index_t begin, index_t end, GLOBAL const X_ELEMENT *x, index_t x_pitch, GLOBAL const float *weight,
     GLOBAL const float *rstd, GLOBAL const float *dy, index_t dy_pitch, GLOBAL float *dx, index_t dx_pitch,
-    int columns, int has_weight, int accumulate) {
+    int columns, int has_weight, int accumulate, float offset) {
     const int whole = columns / LANES * LANES, part = columns - whole;
     const float share = 1.0f / (float)columns;
     for (index_t r = begin; r < end; r++) {
@@ -55,19 +57,19 @@ INLINE void X_NAME(rmsnorm_backward_rows)(
         const real scale = SPLAT(rstd[r]);
         real products = SPLAT(0.0f);
         for (int i = 0; i < whole; i += LANES) {
-            real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
+            real d = has_weight ? LOAD(b + i) * (LOAD(weight + i) + SPLAT(offset)) : LOAD(b + i);
             products = V_FMA(d, LOAD_X(a + i) * scale, products);
         }
         real d_part = SPLAT(0.0f), n_part = d_part;
         if (part) {
             d_part = load_part(b + whole, part, 0.0f);
-            if (has_weight) d_part = d_part * load_part(weight + whole, part, 0.0f);
+            if (has_weight) d_part = d_part * (load_part(weight + whole, part, 0.0f) + SPLAT(offset));
             n_part = LOAD_PART_X(a + whole, part, 0.0f) * scale;
             products = V_FMA(d_part, n_part, products);
         }
         const real c = SPLAT(lane_sum(products) * share);
         for (int i = 0; i < whole; i += LANES) {
-            real d = has_weight ? LOAD(b + i) * LOAD(weight + i) : LOAD(b + i);
+            real d = has_weight ? LOAD(b + i) * (LOAD(weight + i) + SPLAT(offset)) : LOAD(b + i);
             real v = scale * (d - LOAD_X(a + i) * scale * c);
             STORE(to + i, accumulate ? LOAD(to + i) + v : v);
         }
@@ -111,12 +113,12 @@ INLINE void X_NAME(rmsnorm_partials_blocks)(
 #define RMSNORM_FORWARD_ARGUMENTS                                                                                      \
     long rows, long rows_per_item, __global const X_ELEMENT *x, long x_at, __global const float *weight,               \
         long weight_at, __global X_ELEMENT *y, long y_at, __global float *rstd, long rstd_at, long x_pitch,            \
-        long y_pitch, int columns, int has_weight, float epsilon
+        long y_pitch, int columns, int has_weight, float epsilon, float offset
 #define RMSNORM_BACKWARD_ARGUMENTS                                                                                     \
     long rows, long rows_per_item, __global const X_ELEMENT *x, long x_at, __global const float *weight,               \
         long weight_at, __global const float *rstd, long rstd_at, __global const float *dy, long dy_at,                \
         __global float *dx, long dx_at, long x_pitch, long dy_pitch, long dx_pitch, int columns, int has_weight,       \
-        int accumulate
+        int accumulate, float offset
 #define RMSNORM_PARTIALS_ARGUMENTS                                                                                     \
     long blocks, long blocks_per_item, __global const X_ELEMENT *x, long x_at, __global const float *rstd,             \
         long rstd_at, __global const float *dy, long dy_at, __global float *partials, long partials_at, long x_pitch,  \
@@ -129,7 +131,7 @@ __kernel void rmsnorm_forward(RMSNORM_FORWARD_ARGUMENTS) {
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
     X_NAME(rmsnorm_forward_rows)(
         begin, end, x + x_at, x_pitch, weight + weight_at, y + y_at, y_pitch, rstd + rstd_at, columns, has_weight,
-        epsilon);
+        epsilon, offset);
 }
 #endif
 #if WANTED(rmsnorm_backward)
@@ -137,7 +139,7 @@ __kernel void rmsnorm_backward(RMSNORM_BACKWARD_ARGUMENTS) {
     const long begin = get_global_id(0) * rows_per_item, end = min(rows, begin + rows_per_item);
     X_NAME(rmsnorm_backward_rows)(
         begin, end, x + x_at, x_pitch, weight + weight_at, rstd + rstd_at, dy + dy_at, dy_pitch, dx + dx_at, dx_pitch,
-        columns, has_weight, accumulate);
+        columns, has_weight, accumulate, offset);
 }
 #endif
 // vector: one work-item per blocks_per_item blocks of 64 rows. simt: global = blocks · 256, local = 256.
@@ -168,7 +170,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void rmsnorm_forward
     if (l == 0) rstd[rstd_at + r] = scale;
     for (int i = l; i < columns; i += GROUP) {
         const float v = READ_X(x + i) * scale;
-        WRITE_X(y + i, has_weight ? v * weight[i] : v);
+        WRITE_X(y + i, has_weight ? v * (weight[i] + offset) : v);
     }
 }
 #endif
@@ -184,12 +186,12 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void rmsnorm_backwar
     weight += weight_at;
     float products = 0.0f;
     for (int i = l; i < columns; i += GROUP) {
-        const float d = has_weight ? dy[i] * weight[i] : dy[i];
+        const float d = has_weight ? dy[i] * (weight[i] + offset) : dy[i];
         products = fma(d, READ_X(x + i) * scale, products);
     }
     const float c = group_sum(products, scratch) / (float)columns;
     for (int i = l; i < columns; i += GROUP) {
-        const float d = has_weight ? dy[i] * weight[i] : dy[i];
+        const float d = has_weight ? dy[i] * (weight[i] + offset) : dy[i];
         const float v = scale * (d - READ_X(x + i) * scale * c);
         dx[i] = accumulate ? dx[i] + v : v;
     }

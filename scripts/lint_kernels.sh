@@ -143,6 +143,9 @@ compile_all() { # name, triple, clang, output flags
             families+=("SIMT -DQ_BF16=1 -DKV_BF16=1 -DY_BF16=1 -DVEC=1" "SIMT -DKV_BF16=1 -DWIDE=256")
         ! grep -q ATTENTION_DROPOUT "$file" ||
             families+=("VECTOR -DATTENTION_DROPOUT=1" "SIMT -DATTENTION_DROPOUT=1 -DWIDE=256")
+        ! grep -q ATTENTION_CAP "$file" ||
+            families+=("VECTOR -DATTENTION_CAP=1" "SIMT -DATTENTION_CAP=1 -DWIDE=256"
+                "SIMT -DATTENTION_CAP=1 -DATTENTION_DROPOUT=1 -DWIDE=256")
         # Inline PTX for the target that has it, what stands in for it elsewhere.
         if grep -qE 'MATRIX_UNITS|NVPTX' "$file"; then
             family="MATRIX_UNITS -DSIMT -DB_BF16"

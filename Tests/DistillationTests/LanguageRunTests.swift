@@ -219,6 +219,36 @@ struct LanguageRunTests {
         #expect(error?.what.contains("needs a teacher") == true)
     }
 
+    @Test("fresh Gemmas are what transformers reads as such; a cap of 0 is none", arguments: TestBackend.fast)
+    func gemmas(_ backend: TestBackend) throws {
+        let recipe = SmallLanguage.recipe.replacing("kind: llama", with: "kind: gemma2")
+        let small = try SmallLanguage(backend, recipe)
+        let run = try small.start(
+            "run", "seeds=[0]", "teacher.train.steps=4", "student.model.window=6", "student.model.logit-soft-cap=0")
+        _ = try run.run()
+        let final = small.folder.path("run/student/seed-0/final")
+        let config = try JSON.read(final + "/config.json")
+        let expected: [String: JSON] = [
+            "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "hidden_activation": "gelu_pytorch_tanh",
+            "head_dim": 4, "query_pre_attn_scalar": 4, "sliding_window": 6, "attn_logit_softcapping": .double(50),
+            "final_logit_softcapping": .null, "tie_word_embeddings": true,
+        ]
+        for (key, value) in expected { #expect(config[key] == value, "\(key)") }
+        let device = try backend.device()
+        let (model, _) = try LanguageModelDirectory.load(final, on: device)
+        #expect(try model.head().softCap == nil)
+        let (teacher, _) = try LanguageModelDirectory.load(small.folder.path("run/teacher/seed-0/final"), on: device)
+        #expect(try teacher.head().softCap == 30)
+        #expect(try model.generate([1, 2, 3], count: 5).count == 5)
+        // A Qwen3's heads are as wide as the recipe's help says, not as transformers' default.
+        let third = try small.folder.write(
+            SmallLanguage.recipe.replacing("kind: llama", with: "kind: qwen3"), to: "qwen.yaml")
+        let other = try readRecipe(third, overrides: ["seeds=[0]", "teacher.train.steps=2", "train.steps=2"]).start(
+            on: device, output: small.folder.path("qwen"), progress: Progress(quiet: true))
+        _ = try other.run()
+        #expect(try JSON.read(small.folder.path("qwen/student/seed-0/final/config.json"))["head_dim"] == 4)
+    }
+
     @Test("blocks that are computed again in backward: the same run in less memory", arguments: TestBackend.fast)
     func activationCheckpointing(_ backend: TestBackend) throws {
         let recipe = SmallLanguage.recipe.replacing("layers: 1", with: "layers: 6")

@@ -157,6 +157,16 @@ struct PlanTests {
         }
     }
 
+    /// Logits of student and teacher are capped chunk by chunk.
+    @Test("Gemmas", arguments: TestBackend.fast, ["gemma", "gemma2"])
+    func gemmas(_ backend: TestBackend, _ kind: String) throws {
+        let recipe = SmallLanguage.recipe.replacing("kind: llama", with: "kind: \(kind)")
+        let small = try SmallLanguage(backend, recipe)
+        for way in ["train.micro-batch=3", "train.activation-checkpointing=true", "train.dtype=bf16"] {
+            try compare(recipe, ["seeds=[0]", "teacher.train.steps=4", way], in: small.folder, backend)
+        }
+    }
+
     @Test("adapters, and a teacher from a directory", arguments: TestBackend.fast)
     func adapters(_ backend: TestBackend) throws {
         let small = try SmallLanguage(backend)

@@ -11,7 +11,7 @@ import Testing
 struct ActivationCheckpointTests {
     private static let dropout: [String: [String]] = [
         "gpt2": ["attn_pdrop", "embd_pdrop", "resid_pdrop"], "qwen3": ["attention_dropout"], "llama_gqa_untied": [],
-        "mistral_swa": [],
+        "mistral_swa": [], "gemma2": ["attention_dropout"],
     ]
     private let ids: [Int32] = [3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32]
 

@@ -7,7 +7,9 @@ import Testing
 /// Language models under a loss by chunks: the gradients of every parameter are those of the loss of all logits.
 @Suite("Chunked losses of language models")
 struct ChunkedHeadTests {
-    @Test("tied and untied heads", arguments: TestBackend.fast, ["gpt2", "llama_tied_rope3_hd", "llama_gqa_untied"])
+    @Test(
+        "tied and untied heads, and logits that are capped", arguments: TestBackend.fast,
+        ["gpt2", "llama_tied_rope3_hd", "llama_gqa_untied", "gemma2"])
     func models(_ backend: TestBackend, _ name: String) throws {
         let device = try backend.device()
         let (model, arena) = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: device)

@@ -40,6 +40,47 @@ struct DecoderConfigurationTests {
         #expect(refused?.why.contains("num_key_value_heads is missing") == true, "\(String(describing: refused))")
     }
 
+    @Test("Gemma: what is absent, what is null, and what is refused")
+    func gemma() throws {
+        let first = try configuration("gemma", ["hidden_act": "gelu", "attn_logit_softcapping": 50])
+        #expect(first.keyValueHeads == 16 && first.headWidth == 256 && first.maxPositions == 8192 && first.isTied)
+        #expect(first.windows == [nil, nil] && first.activation == .gegluTanh && first.normOffset == 1)
+        #expect(first.attentionScale == 1 / 16 && first.gemma?.normalisesOutputs == false)
+        #expect(first.gemma?.attentionCap == nil && first.gemma?.logitCap == nil)
+
+        let second = try configuration("gemma2")
+        #expect(second.keyValueHeads == 4 && second.headWidth == 256 && second.maxPositions == 8192 && second.isTied)
+        #expect(second.windows == [4096, nil] && second.gemma?.normalisesOutputs == true)
+        #expect(second.gemma?.attentionCap == 50 && second.gemma?.logitCap == 30 && second.attentionScale == 1 / 16)
+        let other = try configuration(
+            "gemma2",
+            [
+                "attn_logit_softcapping": .null, "final_logit_softcapping": .null, "query_pre_attn_scalar": 64,
+                "sliding_window": 7, "layer_types": ["full_attention", "sliding_attention"],
+                "tie_word_embeddings": false,
+            ])
+        #expect(other.gemma?.attentionCap == nil && other.gemma?.logitCap == nil && other.attentionScale == 1 / 8)
+        #expect(other.windows == [nil, 7] && !other.isTied)
+        let whole: [String: JSON] = ["sliding_window": .null, "layer_types": ["full_attention", "full_attention"]]
+        #expect(try configuration("gemma2", whole).windows == [nil, nil])
+
+        // √3072 is 55.43; transformers rounds it to bf16 where embeddings are.
+        let wide = try configuration("gemma2", ["hidden_size": 3072])
+        #expect(wide.embeddingScale(storedAs: .bf16) == 55.5)
+        #expect(wide.embeddingScale(storedAs: .f32) == Float(3072).squareRoot())
+        #expect(try configuration("llama").embeddingScale(storedAs: .f32) == nil)
+
+        let refusals: [(String, JSON, String)] = [
+            ("sliding_window", .null, "how wide"), ("final_logit_softcapping", 0, "final_logit_softcapping"),
+            ("hidden_activation", "silu", "gelu_pytorch_tanh"), ("use_bidirectional_attention", true, "behind"),
+            ("hidden_size", 250, "divide"),
+        ]
+        for (key, value, word) in refusals {
+            let error = thrown(RetortError.self) { _ = try configuration("gemma2", [key: value]) }
+            #expect(error?.exit == .badData && "\(error!)".contains(word), "\(String(describing: error))")
+        }
+    }
+
     @Test("GPT-2 by the names that other models have for its sizes")
     func commonNames() throws {
         func gpt2(_ names: [String: String]) throws -> GPT2 {

@@ -13,7 +13,7 @@ import Testing
 struct DecoderGoldenTests {
     static let names = [
         "llama_gqa_untied", "llama_tied_rope3_hd", "llama_bf16", "llama_sharded_legacycfg", "mistral_swa", "qwen2",
-        "qwen2_fp16_legacycfg", "qwen3", "gpt2",
+        "qwen2_fp16_legacycfg", "qwen3", "gemma", "gemma2", "gpt2",
     ]
 
     private struct Batch {
@@ -145,7 +145,7 @@ struct DecoderGoldenTests {
     @Test("a cache changes nothing but the work", arguments: TestBackend.fast)
     func cached(_ backend: TestBackend) throws {
         let device = try backend.device()
-        for name in ["mistral_swa", "qwen3", "gpt2"] {
+        for name in ["mistral_swa", "qwen3", "gemma2", "gpt2"] {
             let (model, _) = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: device)
             let ids: [Int32] = [3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 32]
             try Autograd.withoutGradients {

@@ -17,7 +17,7 @@ struct FlashAttentionTests {
         return model
     }
 
-    private static let models = ["mistral_swa", "qwen3", "gpt2"]
+    private static let models = ["mistral_swa", "qwen3", "gemma2", "gpt2"]
 
     private func attentions(_ model: any LanguageModel) -> Set<String> {
         Set(model.signals.filter { $0.hasSuffix(".attention") })

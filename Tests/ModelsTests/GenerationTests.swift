@@ -15,7 +15,7 @@ struct GenerationTests {
 
     @Test(
         "prompts of different lengths: greedy and drawn, with ends that come at different times",
-        arguments: TestBackend.fast, ["llama_gqa_untied", "mistral_swa", "gpt2"])
+        arguments: TestBackend.fast, ["llama_gqa_untied", "mistral_swa", "gemma2", "gpt2"])
     func ragged(_ backend: TestBackend, _ name: String) throws {
         let model = try LanguageModelDirectory.load(Project.golden("models/\(name)"), on: backend.device()).model
         let samplings = [

@@ -11,7 +11,7 @@ import Testing
 /// Language models with adapters: they begin as they were, only the adapters learn, and merged or saved for PEFT they are the same model.
 @Suite("Low-rank adaptation of language models")
 struct LowRankAdaptationTests {
-    static let names = ["llama_gqa_untied", "qwen2", "gpt2"]
+    static let names = ["llama_gqa_untied", "qwen2", "gemma2", "gpt2"]
     static let ids: [Int32] = [5, 17, 33, 2, 44, 40, 11, 8, 23, 3, 41, 7]
 
     /// A frozen model with adapters that took some steps.

@@ -9,7 +9,7 @@ import Testing
 /// Weights and activations in bf16: what they give lies as near to fp32 as rounding explains, and takes half the memory.
 @Suite("Language models in bf16")
 struct ReducedPrecisionTests {
-    static let models = ["gpt2", "llama_gqa_untied", "mistral_swa", "qwen3"]
+    static let models = ["gpt2", "llama_gqa_untied", "mistral_swa", "qwen3", "gemma2"]
     /// Those that guess masked tokens.
     static let encoders = ["bert_mlm", "distilbert_mlm"]
     private let ids: [Int32] = [3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32]
@@ -189,7 +189,7 @@ struct ReducedPrecisionTests {
         }
     }
 
-    @Test("blocks convert nothing, forward and backward", arguments: ["llama_gqa_untied", "gpt2"] + encoders)
+    @Test("blocks convert nothing, forward and backward", arguments: ["llama_gqa_untied", "gemma2", "gpt2"] + encoders)
     func unconverted(_ name: String) throws {
         let plan = PlannedDevice()
         let device = Device(.planned(plan))

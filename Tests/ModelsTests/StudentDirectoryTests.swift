@@ -134,7 +134,7 @@ struct StudentDirectoryTests {
 
     /// What a teacher's other heads and neurons add is made 0: without them the student must say the same, which it does only if each query
     /// still meets its keys.
-    @Test("what is cut off is all that is lost", arguments: ["llama_gqa_untied", "qwen3", "mistral_swa"])
+    @Test("what is cut off is all that is lost", arguments: ["llama_gqa_untied", "qwen3", "mistral_swa", "gemma2"])
     func function(_ name: String) throws {
         let device = try TestBackend.cpu.device()
         let source = Project.golden("models/\(name)")
@@ -191,9 +191,31 @@ struct StudentDirectoryTests {
         #expect(
             try JSON.read(cut(typed.path).path + "/config.json")["layer_types"]
                 == ["full_attention", "sliding_attention"])
+        // Gemma 2 has a window in every second layer where nothing is said of them.
+        let silent = try ModelCopy(of: "gemma2", set: [("layer_types", nil)])
+        #expect(
+            try JSON.read(cut(silent.path, .these([0, 2])).path + "/config.json")["layer_types"]
+                == ["sliding_attention", "sliding_attention"])
+        #expect(
+            try JSON.read(cut(silent.path, .these([1])).path + "/config.json")["layer_types"] == ["full_attention"])
+        #expect(try JSON.read(cut(silent.path).path + "/config.json")["layer_types"] == nil)
         let old = try JSON.read(
             cut(Project.golden("models/distilbert_mlm"), .these([1])).path + "/config.json")
         #expect(old["n_layers"] == 1 && old["num_hidden_layers"] == nil)
+    }
+
+    @Test("widths that a config leaves out are the family's")
+    func absentWidths() throws {
+        let config = JSONCursor(
+            [
+                "model_type": "gemma2", "vocab_size": 8, "hidden_size": 64, "intermediate_size": 8,
+                "num_hidden_layers": 2, "num_attention_heads": 8,
+            ], file: "config.json")
+        guard case .object(var json) = config.value else { return }
+        let sharing = try StudentWidths(hidden: 32).describe(
+            in: config, .decoder, decoder: DecoderConfiguration(config), &json)
+        #expect(sharing == .init(teacher: 4, student: 4))
+        #expect(json["head_dim"] == 256 && json["hidden_size"] == 32 && json["num_key_value_heads"] == nil)
     }
 
     @Test("fresh weights depend on the seed and nothing else")

@@ -87,7 +87,9 @@ struct AttentionMaskTests {
             #expect(thrown(TensorError.self) { _ = try mask.sight(batch: 1, queries: 4, keys: 4, on: compute) } != nil)
             #expect(thrown(TensorError.self) { _ = try mask.bias(batch: 1, queries: 4, keys: 4, on: compute) } != nil)
         }
-        func error(_ q: Dimensions, _ k: Dimensions, scale: Float = 1, spans: [Int32]? = nil) throws -> String {
+        func error(
+            _ q: Dimensions, _ k: Dimensions, scale: Float = 1, softCap: Float? = nil, spans: [Int32]? = nil
+        ) throws -> String {
             func zeros(_ shape: Dimensions) throws -> Tensor {
                 try Tensor([Float](repeating: 0, count: shape.product), shape, on: device)
             }
@@ -95,7 +97,8 @@ struct AttentionMaskTests {
                 AttentionSpans(view: try compute.view($0, [1, $0.count / 2, 2], .i32), pairs: 1)
             }
             let error = thrown(KernelError.self) {
-                _ = try zeros(q).flashAttention(keys: zeros(k), values: zeros(k), scale: scale, spans: spans)
+                _ = try zeros(q).flashAttention(
+                    keys: zeros(k), values: zeros(k), scale: scale, spans: spans, softCap: softCap)
             }
             return try #require(error).message
         }
@@ -104,6 +107,7 @@ struct AttentionMaskTests {
         #expect(try error([1, 2, 2, 8], [1, 2, 2, 16]).contains("heads divide"))
         #expect(try error([1, 2, 2, 8], [2, 2, 2, 8]).contains("heads divide"))
         #expect(try error([1, 2, 2, 8], [1, 2, 2, 8], scale: 0).contains("scale"))
+        #expect(try error([1, 2, 2, 8], [1, 2, 2, 8], softCap: 0).contains("soft cap"))
         #expect(try error([1, 2, 2, 8], [1, 2, 2, 8], spans: [0, 1]).contains("spans"))
     }
 

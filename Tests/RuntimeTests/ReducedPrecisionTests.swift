@@ -41,6 +41,9 @@ struct ReducedPrecisionTests {
 
     static let functions: [Function] = [
         Function("rmsNorm", [[2, 5, 37], [37]], activations: 1) { try $0[0].rmsNorm(weight: $0[1]) },
+        Function("rmsNorm beyond 1", [[2, 5, 37], [37]], activations: 1) {
+            try $0[0].rmsNorm(weight: $0[1], weightOffset: 1)
+        },
         Function("rmsNorm without weight", [[7, 16]]) { try $0[0].rmsNorm() },
         // Rows with gaps, and rows that are none.
         Function("rmsNorm of columns", [[7, 16]]) { try $0[0].transposed(0, 1).rmsNorm() },
@@ -75,6 +78,9 @@ struct ReducedPrecisionTests {
     static let attentions: [Function] = [
         Function("attention", [[2, 5, 4, 7], [2, 6, 2, 7], [2, 6, 2, 7]]) {
             try $0[0].flashAttention(keys: $0[1], values: $0[2], scale: 0.4)
+        },
+        Function("attention with a soft cap", [[2, 5, 4, 7], [2, 6, 2, 7], [2, 6, 2, 7]]) {
+            try $0[0].flashAttention(keys: $0[1], values: $0[2], scale: 0.4, softCap: 0.5)
         },
         Function("attention of keys that are their own values", [[2, 5, 4, 7], [2, 6, 2, 7]]) {
             try $0[0].flashAttention(keys: $0[1], values: $0[1], scale: 0.4)

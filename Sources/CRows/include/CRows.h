@@ -357,19 +357,20 @@ typedef struct {
     // ---- rmsnorm.cl, rope.cl: formulas there ------------------------------------------------------------------------
 
     void (*rmsnorm_forward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
-        *weight, float *y, ptrdiff_t y_pitch, float *rstd, int columns, int has_weight, float epsilon);
+        *weight, float *y, ptrdiff_t y_pitch, float *rstd, int columns, int has_weight, float epsilon, float offset);
     void (*rmsnorm_backward_rows)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
         *weight, const float *rstd, const float *dy, ptrdiff_t dy_pitch, float *dx, ptrdiff_t dx_pitch, int columns,
-        int has_weight, int accumulate);
+        int has_weight, int accumulate, float offset);
     void (*rmsnorm_partials_blocks)(ptrdiff_t begin, ptrdiff_t end, const float *x, ptrdiff_t x_pitch, const float
         *rstd, const float *dy, ptrdiff_t dy_pitch, float *partials, ptrdiff_t rows, int columns);
     /// The same with x and y in bfloat16.
     void (*rmsnorm_forward_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
                                       const float *weight, unsigned short *y, ptrdiff_t y_pitch, float *rstd,
-                                      int columns, int has_weight, float epsilon);
+                                      int columns, int has_weight, float epsilon, float offset);
     void (*rmsnorm_backward_rows_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
                                        const float *weight, const float *rstd, const float *dy, ptrdiff_t dy_pitch,
-                                       float *dx, ptrdiff_t dx_pitch, int columns, int has_weight, int accumulate);
+                                       float *dx, ptrdiff_t dx_pitch, int columns, int has_weight, int accumulate,
+                                       float offset);
     void (*rmsnorm_partials_blocks_bf16)(ptrdiff_t begin, ptrdiff_t end, const unsigned short *x, ptrdiff_t x_pitch,
                                          const float *rstd, const float *dy, ptrdiff_t dy_pitch, float *partials,
                                          ptrdiff_t rows, int columns);

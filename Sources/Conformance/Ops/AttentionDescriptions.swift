@@ -42,6 +42,8 @@ private struct AttentionSample {
     /// Of the probabilities; the first of them is number `firstElement` of all samples'.
     var dropout: Float = 0
     var firstElement = 0
+    /// What scores stay below in size.
+    var softCap: Float?
     /// Backward: which gradients are asked for.
     var wanted = "qkv"
     var size = SampleSize.tiny
@@ -52,6 +54,7 @@ private struct AttentionSample {
             + (accumulate ? " accumulate" : "") + (wanted == "qkv" ? "" : " only-\(wanted)")
             + (dtype == .f32 ? "" : " \(dtype)") + (cache.map { " cache \($0)" } ?? "")
             + (dropout > 0 ? " p=\(dropout)" : "") + (firstElement > 0 ? " first=\(firstElement)" : "")
+            + (softCap.map { " cap \($0)" } ?? "")
     }
 
     static let forward: [AttentionSample] = [
@@ -143,6 +146,34 @@ private struct AttentionSample {
         AttentionSample(batch: 8, queries: 256, keys: 256, heads: 6, groups: 2, width: 64, dropout: 0.1, size: .perf),
         AttentionSample(queries: 2048, keys: 2048, heads: 6, groups: 2, width: 64, dropout: 0.1, size: .perf),
     ]
+    /// Scores that stay below a cap: of whole blocks of rows and of few, far beyond it and hardly bent, in pieces of the keys; with dropout.
+    static let capped: [AttentionSample] = [
+        AttentionSample(queries: 1, keys: 1, width: 1, softCap: 0.5),
+        AttentionSample(queries: 3, keys: 0, width: 8, seen: .all, softCap: 2),
+        AttentionSample(batch: 2, queries: 5, keys: 13, heads: 6, groups: 2, width: 16, softCap: 1.5),
+        AttentionSample(
+            batch: 2, queries: 9, keys: 9, heads: 4, groups: 1, width: 10, seen: .all, strided: true, softCap: 2),
+        AttentionSample(
+            batch: 2, queries: 17, keys: 17, heads: 2, groups: 2, width: 24, seen: .gaps, ownSpans: true, softCap: 50),
+        AttentionSample(
+            queries: 23, keys: 37, heads: 3, groups: 1, width: 12, seen: .window, sharpness: 40, softCap: 5),
+        AttentionSample(
+            batch: 2, queries: 2, keys: 71, heads: 2, groups: 1, width: 33, seen: .window, ownSpans: true,
+            sharpness: 20, softCap: 3),
+        AttentionSample(queries: 1, keys: 131, heads: 4, groups: 1, width: 32, seen: .all, softCap: 1),
+        AttentionSample(queries: 97, keys: 97, width: 16, softCap: 1),
+        AttentionSample(queries: 7, keys: 7, width: 7, dtype: .bf16, softCap: 1),
+        AttentionSample(queries: 9, keys: 11, width: 8, dropout: 0.3, softCap: 1.5),
+        AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 64, softCap: 2, size: .small),
+        AttentionSample(
+            batch: 2, queries: 131, keys: 131, heads: 4, groups: 2, width: 64, ownSpans: true, strided: true,
+            sharpness: 3, softCap: 2, size: .small),
+        AttentionSample(
+            batch: 2, queries: 69, keys: 69, heads: 4, groups: 2, width: 40, dtype: .bf16, dropout: 0.3, softCap: 2,
+            size: .small),
+        AttentionSample(queries: 37, keys: 67, heads: 2, groups: 1, width: 256, seen: .all, softCap: 3, size: .large),
+        AttentionSample(queries: 2048, keys: 2048, heads: 6, groups: 2, width: 64, softCap: 50, size: .perf),
+    ]
     /// Keys and values that are stored differently from what asks them; and in pieces, where answers of pieces are f32.
     static let decoding: [AttentionSample] = [
         AttentionSample(queries: 1, keys: 41, heads: 6, groups: 2, width: 20, cache: .bf16),
@@ -152,7 +183,11 @@ private struct AttentionSample {
         AttentionSample(queries: 1, keys: 1271, heads: 6, groups: 2, width: 65, dtype: .bf16, size: .small),
     ]
     static let backward: [AttentionSample] =
-        forward + dropped + [
+        forward + dropped + capped + [
+            AttentionSample(
+                queries: 9, keys: 11, heads: 2, groups: 1, width: 10, accumulate: true, softCap: 1.5),
+            AttentionSample(queries: 7, keys: 7, width: 8, softCap: 1.5, wanted: "q"),
+            AttentionSample(queries: 7, keys: 7, width: 8, softCap: 1.5, wanted: "k"),
             AttentionSample(
                 queries: 9, keys: 11, heads: 2, groups: 1, width: 10, accumulate: true, dropout: 0.3),
             AttentionSample(queries: 7, keys: 7, width: 8, dropout: 0.3, wanted: "q"),
@@ -235,7 +270,10 @@ private struct AttentionReference {
         let keys: [Int]
         /// Of each of them, what dropout makes of its probability.
         let kept: [Double]
+        /// Behind the cap, where there is one.
         let scores: [Double]
+        /// Of each, how steep the cap is there.
+        let slopes: [Double]
         /// What rounding may do to a score.
         let error: Double
         let logSumExp: Double
@@ -260,11 +298,20 @@ private struct AttentionReference {
                         scores.append(sum * Double(s.scale))
                         largest = max(largest, size * Double(s.scale))
                     }
+                    var slopes = [Double](repeating: 1, count: scores.count)
+                    if let cap = s.softCap.map(Double.init) {
+                        let bent = scores.map { tanh($0 / cap) }
+                        scores = bent.map { $0 * cap }
+                        slopes = bent.map { 1 - $0 * $0 }
+                        // The kernels' tanh has a relative error of 1.5 · 10⁻⁷, and stands between two products.
+                        largest += 2 * (scores.map(abs).max() ?? 0)
+                    }
                     let top = scores.max() ?? 0
                     let total = scores.reduce(0) { $0 + exp($1 - top) }
                     body(
                         Row(
                             at: at, keys: keys, kept: range.map { s.kept(row, head, query, $0) }, scores: scores,
+                            slopes: slopes,
                             error: eps * largest * (2 + Double(s.width).squareRoot() / 4),
                             logSumExp: keys.isEmpty ? .infinity : top + log(total)))
                 }
@@ -304,7 +351,7 @@ private func forwardSample(_ s: AttentionSample) -> OpSample {
         s.addSpans(to: &c)
         c.output("y", s.queryShape, s.layout, dtype: s.dtype)
         c.output("logSumExp", [s.batch, s.queries, s.heads])
-        c.run(FlashAttention(scale: s.scale, dropout: s.drawn)) { v in
+        c.run(FlashAttention(scale: s.scale, dropout: s.drawn, softCap: s.softCap)) { v in
             .init(
                 q: v["q"], k: v["k"], v: v["v"],
                 spans: v.optional("spans").map { AttentionSpans(view: $0, pairs: s.queries * s.keys) }, y: v["y"],
@@ -345,7 +392,7 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
         if s.wanted.contains("q") { c.result("dq", s.queryShape, s.layout, old: oldQ) }
         if s.wanted.contains("k") { c.result("dk", s.keyShape, s.layout, old: oldK) }
         if s.wanted.contains("v") { c.result("dv", s.keyShape, s.layout, old: oldV) }
-        c.run(FlashAttentionBackward(scale: s.scale, dropout: s.drawn)) { v in
+        c.run(FlashAttentionBackward(scale: s.scale, dropout: s.drawn, softCap: s.softCap)) { v in
             FlashAttentionBackward.Operands(
                 q: v["q"], k: v["k"], v: v["v"],
                 spans: v.optional("spans").map { AttentionSpans(view: $0, pairs: s.queries * s.keys) }, y: v["y"],
@@ -372,8 +419,9 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
                     delta += product
                     deltaSize += abs(product)
                 }
-                for ((score, key), kept) in zip(zip(row.scores, row.keys), row.kept) {
-                    let p = exp(score - stored)
+                for (place, key) in row.keys.enumerated() {
+                    let (kept, steepness) = (row.kept[place], row.slopes[place])
+                    let p = exp(row.scores[place] - stored)
                     let share = row.error + eps * (6 + 2 * abs(stored))
                     var (slope, slopeSize) = (0.0, 0.0)
                     for d in 0..<s.width {
@@ -381,8 +429,12 @@ private func backwardSample(_ s: AttentionSample) -> OpSample {
                         slope += kept * product
                         slopeSize += kept * abs(product)
                     }
-                    let ds = p * (slope - delta) * scale
-                    let error = abs(ds) * share + p * scale * eps * width * (slopeSize + deltaSize)
+                    // Before the cap; where that is nearly flat, 1 − tanh² is what rounding leaves of it.
+                    let whole = p * (slope - delta) * scale
+                    let ds = whole * steepness
+                    let flat = s.softCap.map { 8 * eps + 2 * row.error / Double($0) } ?? 0
+                    let products = p * scale * eps * width * (slopeSize + deltaSize)
+                    let error = abs(ds) * share + abs(whole) * flat + products * min(1, steepness + flat)
                     for d in 0..<s.width {
                         let (a, b) = (Double(reference.q[row.at + d]), Double(reference.k[key + d]))
                         let g = Double(dy[row.at + d])
@@ -406,7 +458,8 @@ extension OpDescription {
     static let attentions: [OpDescription] = [
         OpDescription(
             "flash_attention", "FlashAttention",
-            (AttentionSample.forward + AttentionSample.decoding + AttentionSample.dropped).map(forwardSample)),
+            (AttentionSample.forward + AttentionSample.decoding + AttentionSample.dropped + AttentionSample.capped)
+                .map(forwardSample)),
         OpDescription(
             "flash_attention_backward", "FlashAttentionBackward", AttentionSample.backward.map(backwardSample)),
     ]

@@ -30,6 +30,19 @@ extension GradientDescription {
                         x[0], x[1], x[2], sizes: (2, 4, 6, 4, 2, 5), scale: Double(Float(0.7)),
                         kept: kept(perSample: 96))
                 }),
+            GradientDescription(
+                "flashAttention", "soft cap, 2 rows, 4 of 6 keys, heads 4/2 of 5",
+                [[2, 4, 4, 5], [2, 6, 2, 5], [2, 6, 2, 5]],
+                values: { random in [160, 120, 120].map { random.uniform($0, -1, 1) } },
+                tensor: { x, device in
+                    try x[0].flashAttention(
+                        keys: x[1], values: x[2], scale: 0.7, spans: spans(queries: 4, keys: 6, device), softCap: 0.8)
+                },
+                reference: { x in
+                    attention(
+                        x[0], x[1], x[2], sizes: (2, 4, 6, 4, 2, 5), scale: Double(Float(0.7)),
+                        softCap: Double(Float(0.8)))
+                }),
             // The same variable as keys and values.
             GradientDescription(
                 "flashAttention", "keys that are their own values", [[2, 4, 4, 5], [2, 6, 2, 5]],
@@ -108,7 +121,7 @@ extension GradientDescription {
     private static func attention(
         _ q: [Double], _ k: [Double], _ v: [Double],
         sizes: (batch: Int, queries: Int, keys: Int, heads: Int, groups: Int, width: Int), scale: Double,
-        kept: (Int) -> Double = { _ in 1 }
+        softCap: Double? = nil, kept: (Int) -> Double = { _ in 1 }
     ) -> [Double] {
         let s = sizes
         var y = [Double](repeating: 0, count: q.count)
@@ -124,7 +137,7 @@ extension GradientDescription {
                     let e = keys.map { key -> Double in
                         var score = 0.0
                         for d in 0..<s.width { score += q[at + d] * k[key + d] }
-                        return exp(scale * score)
+                        return exp(softCap.map { $0 * tanh(scale * score / $0) } ?? scale * score)
                     }
                     let total = e.reduce(0, +)
                     for ((e, key), place) in zip(zip(e, keys), range) {

@@ -289,16 +289,17 @@ extension GradientDescription {
     }
 
     private static let transformer: [GradientDescription] =
-        [(true, 7), (false, 7), (true, 19)].map { weight, columns in
+        [(true, 7, Float(0)), (false, 7, 0), (true, 19, 0), (true, 19, 1)].map { weight, columns, offset in
             GradientDescription(
-                "rmsNorm", "5x\(columns)" + (weight ? " weight" : ""),
+                "rmsNorm", "5x\(columns)" + (weight ? " weight" : "") + (offset == 0 ? "" : " +\(offset)"),
                 [[5, columns]] + (weight ? [[columns]] : []),
-                tensor: { x, _ in try x[0].rmsNorm(weight: weight ? x[1] : nil, epsilon: 1e-5) },
+                tensor: { x, _ in try x[0].rmsNorm(weight: weight ? x[1] : nil, epsilon: 1e-5, weightOffset: offset) },
                 reference: { x in
                     rowsOf(x[0], columns).flatMap { row in
                         let square = row.reduce(0) { $0 + $1 * $1 } / Double(columns)
                         return row.enumerated().map { i, v in
-                            v / (square + Double(Float(1e-5))).squareRoot() * (weight ? x[1][i] : 1)
+                            let factor = weight ? x[1][i] + Double(offset) : 1
+                            return v / (square + Double(Float(1e-5))).squareRoot() * factor
                         }
                     }
                 })

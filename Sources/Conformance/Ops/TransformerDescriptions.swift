@@ -7,6 +7,8 @@ private struct RMSNormSample {
     let rows: Int
     let columns: Int
     var weight = true
+    /// Added to the weight.
+    var offset: Float = 0
     /// Every x is 0: only epsilon is left.
     var zero = false
     var padding = 0
@@ -19,7 +21,8 @@ private struct RMSNormSample {
     var size = SampleSize.tiny
 
     var text: String {
-        "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (zero ? " zero" : "") + (padding > 0 ? " pitched" : "")
+        "\(rows)x\(columns)" + (weight ? "" : " no-weight") + (offset == 0 ? "" : " +\(offset)")
+            + (zero ? " zero" : "") + (padding > 0 ? " pitched" : "")
             + (accumulate ? " accumulate" : "") + (dx ? "" : " no-dx") + (dWeight ? "" : " dx-only")
             + dtype.sampleText
     }
@@ -29,6 +32,8 @@ private struct RMSNormSample {
         RMSNormSample(rows: 0, columns: 5), RMSNormSample(rows: 3, columns: 16),
         RMSNormSample(rows: 3, columns: 17, weight: false), RMSNormSample(rows: 5, columns: 33, padding: 3),
         RMSNormSample(rows: 67, columns: 13), RMSNormSample(rows: 3, columns: 21, zero: true),
+        RMSNormSample(rows: 5, columns: 37, offset: 1), RMSNormSample(rows: 3, columns: 17, weight: false, offset: 1),
+        RMSNormSample(rows: 5, columns: 37, offset: 1, dtype: .bf16),
         RMSNormSample(rows: 41, columns: 1271, size: .small),
         RMSNormSample(rows: 131, columns: 257, padding: 1, size: .small),
         RMSNormSample(rows: 2048, columns: 768, size: .perf),
@@ -68,13 +73,13 @@ private func forwardSample(_ s: RMSNormSample) -> OpSample {
     OpSample(s.text, s.size) { random in
         let shape = [s.rows, s.columns]
         let x = s.x(&random)
-        let weight: [Float]? = s.weight ? random.normal(s.columns, mean: 1) : nil
+        let weight: [Float]? = s.weight ? random.normal(s.columns, mean: 1 - s.offset) : nil
         var c = OpCase()
         c.input("x", x, shape, .padded(s.padding), as: s.dtype)
         if let weight { c.input("weight", weight, [s.columns]) }
         c.output("y", shape, .padded(s.padding * 2), dtype: s.dtype)
         c.output("rstd", [s.rows])
-        c.run(RMSNorm(epsilon: Float(epsilon))) {
+        c.run(RMSNorm(epsilon: Float(epsilon), weightOffset: s.offset)) {
             .init(x: $0["x"], weight: $0.optional("weight"), y: $0["y"], rstd: $0["rstd"])
         }
         c.reference = {
@@ -84,7 +89,8 @@ private func forwardSample(_ s: RMSNormSample) -> OpSample {
                 let rstd = inverseRootMeanSquare(row)
                 rstds.append(Estimate(rstd, eps * constant * rstd))
                 for (i, v) in row.enumerated() {
-                    let value = Double(v) * rstd * (weight.map { Double($0[i]) } ?? 1)
+                    let factor = weight.map { Double($0[i]) + Double(s.offset) } ?? 1
+                    let value = Double(v) * rstd * factor
                     y.append(Estimate(value, eps * (constant + 2) * abs(value)))
                 }
             }
@@ -100,7 +106,7 @@ private func backwardSample(_ s: RMSNormSample) -> OpSample {
         let count = s.rows * s.columns
         let x = s.x(&random)
         let dy = random.normal(count)
-        let weight: [Float]? = s.weight ? random.normal(s.columns, mean: 1) : nil
+        let weight: [Float]? = s.weight ? random.normal(s.columns, mean: 1 - s.offset) : nil
         let rstds = rowSlices(x, s.columns).map { Float(inverseRootMeanSquare($0)) }
         let old: [Float]? = s.accumulate ? random.normal(count) : nil
         let oldSums: [Float]? = s.accumulate ? random.normal(s.columns) : nil
@@ -112,7 +118,7 @@ private func backwardSample(_ s: RMSNormSample) -> OpSample {
         c.input("rstd", rstds, [s.rows])
         if s.dx { c.result("dx", shape, .padded(s.padding), old: old) }
         if wantsWeight { c.result("dWeight", [s.columns], old: oldSums) }
-        c.run(RMSNormBackward()) { v in
+        c.run(RMSNormBackward(weightOffset: s.offset)) { v in
             RMSNormBackward.Operands(
                 x: v["x"], weight: v.optional("weight"), dy: v["dy"], rstd: v["rstd"],
                 dx: v.optional("dx").map { .result($0, old: old) },
@@ -127,7 +133,9 @@ private func backwardSample(_ s: RMSNormSample) -> OpSample {
                 // From the stored statistic, as the op gets it.
                 let rstd = Double(rstds[r])
                 let n = x.map { Double($0) * rstd }
-                let dn = dy.enumerated().map { i, g in Double(g) * (weight.map { Double($0[i]) } ?? 1) }
+                let dn = dy.enumerated().map { i, g in
+                    Double(g) * (weight.map { Double($0[i]) + Double(s.offset) } ?? 1)
+                }
                 let share = 1 / Double(s.columns)
                 let product = zip(dn, n).reduce(0) { $0 + $1.0 * $1.1 } * share
                 let size = zip(dn, n).reduce(0) { $0 + abs($1.0 * $1.1) } * share

@@ -5,18 +5,20 @@ struct AttentionPlan {
     private let v: View
     private let spans: AttentionSpans?
     private let dropout: Dropout?
+    private let softCap: Float?
 
     /// Rows and keys of a tile: `vector` and the CPU take up to 96 rows × 64 keys (ATTENTION_BLOCK, ATTENTION_TILE), `simt` 64 × 64.
     static let block = 96
     static let tile = 64
     static let side = 64
 
-    init(q: View, k: View, v: View, spans: AttentionSpans?, dropout: Dropout?) {
+    init(q: View, k: View, v: View, spans: AttentionSpans?, dropout: Dropout?, softCap: Float?) {
         self.q = q
         self.k = k
         self.v = v
         self.spans = spans
         self.dropout = dropout.flatMap { $0.probability > 0 ? $0 : nil }
+        self.softCap = softCap
     }
 
     var batch: Int { q.shape[0] }
@@ -26,6 +28,7 @@ struct AttentionPlan {
     var keys: Int { k.shape[1] }
     var groups: Int { k.shape[2] }
     var drops: Bool { dropout != nil }
+    var caps: Bool { softCap != nil }
     /// What is computed apart from everything else: a group of a row of the batch.
     var units: Int { batch * groups }
     /// Queries of all heads that share a group's keys.
@@ -93,12 +96,14 @@ struct AttentionPlan {
         func mode(_ output: Output?) -> Int { output.map { $0.mode == .write ? 1 : 2 } ?? 0 }
         let spanRow = spans.map { $0.view.shape[0] == 1 ? 0 : 2 * queries } ?? 0
         let chunk = gradients.chunks > 1 ? keyNumbers : 0
+        let drawing = dropout?.attentionFields ?? [0, 0, 0, 0, 0, 0]
+        let cap = softCap.map { Int($0.bitPattern) } ?? 0
         return [batch, queries, keys, heads, groups, width, spans == nil ? 0 : 1, spanRow]
             + strides(q) + strides(k) + strides(v) + strides(y) + strides(gradients.dy)
             + strides(gradients.dq?.view) + strides(gradients.dk?.view) + strides(gradients.dv?.view)
             + [splits, splits > 1 ? allRows * width : 0, gradients.chunks, chunk, chunk]
             + [mode(gradients.dq), mode(gradients.dk), mode(gradients.dv)] + [half(q), half(k), half(y)]
-            + (dropout?.attentionFields ?? [0, 0, 0, 0, 0, 0])
+            + drawing + [cap]
     }
 
     /// dk or dv of all chunks `[chunks, numbers]`, to be summed in order into what is seen as `[1, numbers]`.

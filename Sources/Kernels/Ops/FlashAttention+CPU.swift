@@ -2,7 +2,7 @@ internal import CRows
 
 extension FlashAttention {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
-        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout)
+        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout, softCap: softCap)
         guard plan.allRows > 0 else { return }
         let splits = plan.splits(blockRows: AttentionPlan.block, workers: device.threads)
         let space = try device.arena.allocate(device.threads * plan.forwardSlot * 4, for: .workspace)
@@ -41,7 +41,7 @@ extension FlashAttention {
 
 extension FlashAttentionBackward {
     public func cpu(_ o: Operands, on device: CPUDevice) throws {
-        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout)
+        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout, softCap: softCap)
         let chunks = plan.chunks(plan.units, blockRows: AttentionPlan.block, workers: device.threads)
         var gradients = AttentionPlan.Gradients(dy: o.dy, dq: o.dq, dk: o.dk, dv: o.dv, chunks: chunks)
         var space: Block?

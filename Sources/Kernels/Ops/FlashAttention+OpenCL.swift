@@ -1,6 +1,6 @@
 extension FlashAttention {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
-        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout)
+        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout, softCap: softCap)
         guard plan.allRows > 0 else { return }
         let workers = 2 * device.info.computeUnits
         let blockRows = device.family == .vector ? AttentionPlan.block : AttentionPlan.side
@@ -49,7 +49,7 @@ extension FlashAttention {
 
 extension FlashAttentionBackward {
     public func openCL(_ o: Operands, on device: OpenCLDevice) throws {
-        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout)
+        let plan = AttentionPlan(q: o.q, k: o.k, v: o.v, spans: o.spans, dropout: dropout, softCap: softCap)
         let workers = 2 * device.info.computeUnits
         let isVector = device.family == .vector
         let keyTiles = plan.keys.dividedUp(by: AttentionPlan.side)
@@ -114,17 +114,17 @@ extension FlashAttentionBackward {
 
 extension AttentionPlan {
     /// Build options. `vector`: the lanes of the device's registers; `simt`: the width, whether quads lie on their own size, and what is bf16.
-    /// Both: whether there is dropout.
+    /// Both: whether there is dropout, and a soft cap.
     fileprivate func options(_ device: OpenCLDevice, _ y: View, _ others: [View] = []) -> String {
-        let drawing = drops ? " -DATTENTION_DROPOUT=1" : ""
+        let both = (drops ? " -DATTENTION_DROPOUT=1" : "") + (caps ? " -DATTENTION_CAP=1" : "")
         guard device.family != .vector else {
-            return "-DATTENTION_LANES=\(device.info.vectorWidth < 16 ? 8 : 16)" + drawing
+            return "-DATTENTION_LANES=\(device.info.vectorWidth < 16 ? 8 : 16)" + both
         }
         let aligned = (inputs + [y] + others).allSatisfy { view in
             view.offset % 4 == 0 && view.strides.prefix(3).allSatisfy { $0 % 4 == 0 }
         }
         let halves = [("Q", inputs[0]), ("KV", inputs[1]), ("Y", y)].filter { $0.1.dtype == .bf16 }
         return "-DWIDE=\(width.roundedUp(to: 64)) -DVEC=\(aligned && width % 4 == 0 ? 1 : 0)"
-            + halves.map { " -D\($0.0)_BF16=1" }.joined() + drawing
+            + halves.map { " -D\($0.0)_BF16=1" }.joined() + both
     }
 }

@@ -23,14 +23,19 @@ public struct AttentionSpans: Sendable {
 ///
 /// Dropout: what is multiplied with values is what `dropout` would make of the dense probabilities `[batch, heads, queries, keys]`, its
 /// first element their first; the log-sum-exp is of all keys. The mask is drawn in the tiles and never stored.
+///
+/// A soft cap c makes c · tanh(s / c) of a scaled score s before the softmax (Gemma 2, arXiv:2408.00118).
 public struct FlashAttention: Op {
     /// Multiplies the scores; positive.
     public let scale: Float
     /// Of the probabilities; nil: all are kept.
     public let dropout: Dropout?
-    public init(scale: Float, dropout: Dropout? = nil) {
+    /// What scores stay below in size; positive; nil: they are as they are.
+    public let softCap: Float?
+    public init(scale: Float, dropout: Dropout? = nil, softCap: Float? = nil) {
         self.scale = scale
         self.dropout = dropout
+        self.softCap = softCap
     }
 
     /// Widths of a head that the kernels have registers for.
@@ -63,7 +68,7 @@ public struct FlashAttention: Op {
     public func validate(_ o: Operands) throws {
         try requireActivations(("q", o.q), ("y", o.y))
         try requireActivations(("k", o.k), ("v", o.v))
-        try requireAttention(scale, dropout, o.q, o.k, o.v, o.spans, alike: [("y", o.y)], o.logSumExp)
+        try requireAttention(scale, dropout, softCap, o.q, o.k, o.v, o.spans, alike: [("y", o.y)], o.logSumExp)
     }
     public func cost(_ o: Operands) -> Cost {
         attentionCost(o.q, o.k, o.spans, dropout, products: 2, bytes: 2 * (o.q.byteCount + o.k.byteCount))
@@ -76,9 +81,12 @@ public struct FlashAttentionBackward: Op {
     public let scale: Float
     /// The one of the forward pass: the same mask is drawn again.
     public let dropout: Dropout?
-    public init(scale: Float, dropout: Dropout? = nil) {
+    /// That of the forward pass.
+    public let softCap: Float?
+    public init(scale: Float, dropout: Dropout? = nil, softCap: Float? = nil) {
         self.scale = scale
         self.dropout = dropout
+        self.softCap = softCap
     }
 
     public struct Operands {
@@ -117,7 +125,7 @@ public struct FlashAttentionBackward: Op {
         try requireF32(("dy", o.dy))
         if let dq = o.dq { try requireF32(("dq", dq.view)) }
         try requireAttention(
-            scale, dropout, o.q, o.k, o.v, o.spans,
+            scale, dropout, softCap, o.q, o.k, o.v, o.spans,
             alike: [("y", o.y), ("dy", o.dy)] + (o.dq.map { [("dq", $0.view)] } ?? []), o.logSumExp)
         for (label, output) in [("dk", o.dk), ("dv", o.dv)] {
             guard let view = output?.view else { continue }
@@ -147,11 +155,12 @@ extension Op {
     fileprivate func adjacent(_ view: View) -> Bool { view.shape[3] <= 1 || view.strides[3] == 1 }
 
     fileprivate func requireAttention(
-        _ scale: Float, _ dropout: Dropout?, _ q: View, _ k: View, _ v: View, _ spans: AttentionSpans?,
-        alike: [(String, View)], _ logSumExp: View
+        _ scale: Float, _ dropout: Dropout?, _ softCap: Float?, _ q: View, _ k: View, _ v: View,
+        _ spans: AttentionSpans?, alike: [(String, View)], _ logSumExp: View
     ) throws {
         try require(scale > 0 && scale.isFinite, "the scale \(scale) is not positive")
         if let dropout { try require(dropout.isPossible, dropout.complaint) }
+        if let softCap { try require(softCap > 0 && softCap.isFinite, "the soft cap \(softCap) is not positive") }
         try require(
             q.rank == 4 && k.rank == 4 && q.shape[0] == k.shape[0] && q.shape[3] == k.shape[3] && k.shape == v.shape
                 && k.shape[2] > 0 && q.shape[2] % k.shape[2] == 0,

@@ -7,13 +7,14 @@ extension RMSNorm {
         func normalize<X>(
             _ kernel: (
                 Int, Int, UnsafePointer<X>?, Int, UnsafePointer<Float>?, UnsafeMutablePointer<X>?, Int,
-                UnsafeMutablePointer<Float>?, Int32, Int32, Float
+                UnsafeMutablePointer<Float>?, Int32, Int32, Float, Float
             ) -> Void
         ) throws {
             let (x, y) = (try o.x.pointer(as: X.self), try o.y.pointer(as: X.self))
             device.parallel(rx.rows, work: o.x.count) {
                 kernel(
-                    $0, $1, x, rx.pitch, weight, y, ry.pitch, rstd, Int32(rx.columns), weight == nil ? 0 : 1, epsilon)
+                    $0, $1, x, rx.pitch, weight, y, ry.pitch, rstd, Int32(rx.columns), weight == nil ? 0 : 1, epsilon,
+                    weightOffset)
             }
         }
         if o.x.dtype == .bf16 {
@@ -38,7 +39,7 @@ extension RMSNormBackward {
         _ o: Operands,
         _ backward: (
             Int, Int, UnsafePointer<X>?, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafePointer<Float>?, Int,
-            UnsafeMutablePointer<Float>?, Int, Int32, Int32, Int32
+            UnsafeMutablePointer<Float>?, Int, Int32, Int32, Int32, Float
         ) -> Void,
         _ partialSums: (
             Int, Int, UnsafePointer<X>?, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, Int,
@@ -56,7 +57,7 @@ extension RMSNormBackward {
             device.parallel(rx.rows, work: o.x.count * 2) {
                 backward(
                     $0, $1, x, rx.pitch, weight, rstd, dy, rd.pitch, dx, r.pitch, columns, weight == nil ? 0 : 1,
-                    output.mode.flag)
+                    output.mode.flag, weightOffset)
             }
         }
         guard let dWeight = o.dWeight else { return }

@@ -4,7 +4,10 @@ extension RMSNorm {
         try device.launchRows(
             "rmsnorm.cl", "rmsnorm_forward", options: o.x.activationOption, rows: rx.rows, columns: rx.columns,
             o.x.arguments() + (o.weight ?? o.rstd).arguments() + o.y.arguments() + o.rstd.arguments()
-                + [.long(rx.pitch), .long(ry.pitch), .int(rx.columns), .flag(o.weight != nil), .float(epsilon)])
+                + [
+                    .long(rx.pitch), .long(ry.pitch), .int(rx.columns), .flag(o.weight != nil), .float(epsilon),
+                    .float(weightOffset),
+                ])
     }
 }
 
@@ -19,7 +22,7 @@ extension RMSNormBackward {
                     + output.view.arguments()
                     + [
                         .long(rx.pitch), .long(rd.pitch), .long(r.pitch), .int(rx.columns), .flag(o.weight != nil),
-                        .int(output.mode.flag),
+                        .int(output.mode.flag), .float(weightOffset),
                     ])
         }
         guard let dWeight = o.dWeight else { return }

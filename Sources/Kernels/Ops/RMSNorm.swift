@@ -2,7 +2,12 @@
 /// `[..., columns]`, both f32 or both bf16; weight `[columns]`; rstd `[rows]` is kept for backward. Computed in fp32.
 public struct RMSNorm: Op {
     public let epsilon: Float
-    public init(epsilon: Float = 1e-6) { self.epsilon = epsilon }
+    /// Added to the weight: 1 where it is stored as what it is beyond 1 (Gemma, arXiv:2403.08295).
+    public let weightOffset: Float
+    public init(epsilon: Float = 1e-6, weightOffset: Float = 0) {
+        self.epsilon = epsilon
+        self.weightOffset = weightOffset
+    }
 
     public struct Operands {
         public let x: View
@@ -38,7 +43,9 @@ public struct RMSNorm: Op {
 public struct RMSNormBackward: Op {
     /// Rows whose weight gradients are summed into one partial, in order; the kernel's RMSNORM_BLOCK.
     static let block = 64
-    public init() {}
+    /// That of the forward pass.
+    public let weightOffset: Float
+    public init(weightOffset: Float = 0) { self.weightOffset = weightOffset }
 
     public struct Operands {
         public let x: View

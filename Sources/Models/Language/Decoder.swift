@@ -4,7 +4,7 @@ import RetortRuntime
 import RetortSupport
 
 /// A decoder of the Llama family (Touvron et al. 2023, arXiv:2302.13971): RMS norm, attention with rotary positions and grouped queries,
-/// RMS norm, SwiGLU.
+/// RMS norm, SwiGLU; with what `GemmaTraits` says where it is a Gemma.
 public final class Decoder: LanguageModel {
     public static let modelTypes = DecoderConfiguration.modelTypes
 
@@ -29,7 +29,8 @@ public final class Decoder: LanguageModel {
         let start = Initializer.normal(deviation: c.initializerRange)
         embedding = Embedding("model.embed_tokens", rows: c.vocabulary, columns: c.hidden, initializer: start)
         blocks = (0..<c.layers).map { DecoderBlock("model.layers.\($0).", c, layer: $0) }
-        norm = RMSNormalization("model.norm", columns: c.hidden, epsilon: c.epsilon)
+        norm = RMSNormalization(
+            "model.norm", columns: c.hidden, epsilon: c.epsilon, weightOffset: c.normOffset)
         untiedHead = c.isTied ? nil : Linear("lm_head", inputs: c.hidden, outputs: c.vocabulary, bias: false)
         untiedHead?.weight.initializer = start
         children = [embedding] + blocks + [norm] + (untiedHead.map { [$0] } ?? [])
@@ -46,13 +47,17 @@ public final class Decoder: LanguageModel {
         stored.hasSuffix("rotary_emb.inv_freq") || configuration.isTied && stored == "lm_head.weight"
     }
 
-    public func head() throws -> OutputHead { try OutputHead(weight: (untiedHead?.weight ?? embedding.weight).tensor) }
+    public func head() throws -> OutputHead {
+        let weight = untiedHead?.weight ?? embedding.weight
+        return try OutputHead(weight: weight.tensor, softCap: configuration.gemma?.logitCap)
+    }
 
     public func hidden(_ tokens: TokenBatch, cache: KeyValueCache?, capturing paths: Set<String>) throws -> HiddenStates
     {
         var recorder = SignalRecorder(paths)
         let past = cache?.length ?? 0
         var x = try embedding(tokens.ids, shape: [tokens.rows, tokens.length])
+        if let scale = configuration.embeddingScale(storedAs: x.dtype) { x = try x * scale }
         recorder.keep("embeddings", x)
         let device = x.device
         let positions = try tokens.positions(after: past)
@@ -90,7 +95,9 @@ public final class Decoder: LanguageModel {
         for window in Set(configuration.windows) {
             let mask = AttentionMask(
                 isCausal: true, window: window, validKeys: tokens.validKeys(after: past), documents: tokens.documents)
-            passes[window] = try AttentionPass(mask, tokens, past: past, on: device)
+            passes[window] = try AttentionPass(
+                mask, tokens, past: past, scale: configuration.attentionScale,
+                softCap: configuration.gemma?.attentionCap, on: device)
         }
         return passes
     }
@@ -130,7 +137,7 @@ final class Embedding: Module {
     }
 }
 
-/// Norm, self-attention, sum; norm, SwiGLU, sum.
+/// Norm, self-attention, sum; norm, gated feed-forward, sum; in Gemma 2 with a norm before each sum.
 final class DecoderBlock: Module {
     let children: [any Module]
     var isTraining = true
@@ -144,6 +151,9 @@ final class DecoderBlock: Module {
     private let queryNorm: RMSNormalization?
     private let keyNorm: RMSNormalization?
     private let after: RMSNormalization
+    /// Of what attention, and what the feed-forward block, gives, before it is added.
+    private let attentionNorm: RMSNormalization?
+    private let feedForwardNorm: RMSNormalization?
     private let gate: Linear
     private let up: Linear
     private let down: Linear
@@ -161,7 +171,7 @@ final class DecoderBlock: Module {
             return linear
         }
         func norm(_ path: String, _ columns: Int) -> RMSNormalization {
-            RMSNormalization(name + path, columns: columns, epsilon: c.epsilon)
+            RMSNormalization(name + path, columns: columns, epsilon: c.epsilon, weightOffset: c.normOffset)
         }
         let (queries, keys) = (c.heads * c.headWidth, c.keyValueHeads * c.headWidth)
         before = norm("input_layernorm", c.hidden)
@@ -171,7 +181,11 @@ final class DecoderBlock: Module {
         output = linear("self_attn.o_proj", queries, c.hidden, bias: c.hasOutputBias)
         queryNorm = c.normalisesQueries ? norm("self_attn.q_norm", c.headWidth) : nil
         keyNorm = c.normalisesQueries ? norm("self_attn.k_norm", c.headWidth) : nil
-        after = norm("post_attention_layernorm", c.hidden)
+        // The name that others give to the norm in front of the feed-forward block is the one behind attention here.
+        let normalisesOutputs = c.gemma?.normalisesOutputs ?? false
+        after = norm(normalisesOutputs ? "pre_feedforward_layernorm" : "post_attention_layernorm", c.hidden)
+        attentionNorm = normalisesOutputs ? norm("post_attention_layernorm", c.hidden) : nil
+        feedForwardNorm = normalisesOutputs ? norm("post_feedforward_layernorm", c.hidden) : nil
         gate = linear("mlp.gate_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
         up = linear("mlp.up_proj", c.hidden, c.intermediate, bias: c.hasFeedForwardBias)
         down = linear("mlp.down_proj", c.intermediate, c.hidden, bias: c.hasFeedForwardBias)
@@ -180,7 +194,7 @@ final class DecoderBlock: Module {
         feedForwardInputs = LinearGroup([gate, up])
         children =
             [query, key, value, output, gate, up, down, before, after, dropout]
-            + [queryNorm, keyNorm].compactMap { $0 }
+            + [queryNorm, keyNorm, attentionNorm, feedForwardNorm].compactMap { $0 }
     }
 
     /// x `[rows, tokens, hidden]`.
@@ -196,8 +210,9 @@ final class DecoderBlock: Module {
         let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
         if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
         let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
-        let middle = try output(mixed, plus: x)
-        return try down(activated(after(middle), isRead: cache != nil), plus: middle)
+        let middle = try attentionNorm.map { try x + $0(output(mixed)) } ?? output(mixed, plus: x)
+        let inner = try activated(after(middle), isRead: cache != nil)
+        return try feedForwardNorm.map { try middle + $0(down(inner)) } ?? down(inner, plus: middle)
     }
 
     /// Queries, and keys and values of all tokens that were read, by one product and one launch behind it; nil where that cannot be.
@@ -242,14 +257,15 @@ final class DecoderBlock: Module {
         return (q, all, values)
     }
 
-    /// silu(gate) · up.
+    /// activation(gate) · up.
     /// - Parameter isRead: tokens are read, not learned from: a layer that is computed again for its gradients must find the same bits.
     private func activated(_ inner: Tensor, isRead: Bool) throws -> Tensor {
         guard isRead, let both = try feedForwardInputs.joined(inner) else {
-            return try Tensor.gated(.swiglu, gate: gate(inner), up: up(inner))
+            return try Tensor.gated(configuration.activation, gate: gate(inner), up: up(inner))
         }
         let width = configuration.intermediate
         return try Tensor.gated(
-            .swiglu, gate: both.narrowed(axis: -1, 0..<width), up: both.narrowed(axis: -1, width..<(2 * width)))
+            configuration.activation, gate: both.narrowed(axis: -1, 0..<width),
+            up: both.narrowed(axis: -1, width..<(2 * width)))
     }
 }

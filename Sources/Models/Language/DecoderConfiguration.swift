@@ -1,8 +1,8 @@
 import RetortRuntime
 import RetortSupport
 
-/// What config.json says of a decoder of the Llama family: Llama 1–3, Mistral, Qwen2, Qwen3, in the old and the new style of keys. What is not
-/// understood here is kept and written back.
+/// What config.json says of a decoder of the Llama family: Llama 1–3, Mistral, Qwen2, Qwen3, Gemma 1 and 2, in the old and the new style of
+/// keys. What is not understood here is kept and written back.
 public struct DecoderConfiguration: Sendable {
     public let modelType: String
     public let vocabulary: Int
@@ -30,10 +30,12 @@ public struct DecoderConfiguration: Sendable {
     public let initializerRange: Float
     /// Of attention's probabilities, in training.
     public let attentionDropout: Float
+    /// nil for other families than Gemma's.
+    public let gemma: GemmaTraits?
     /// The file as it was read.
     public let json: JSON
 
-    public static let modelTypes = ["llama", "mistral", "qwen2", "qwen3"]
+    public static let modelTypes = ["llama", "mistral", "qwen2", "qwen3"] + GemmaTraits.modelTypes
 
     /// - Throws: `RetortError` 65 with the place for what is missing, contradictory, or not supported.
     public init(_ config: JSONCursor) throws {
@@ -71,18 +73,19 @@ public struct DecoderConfiguration: Sendable {
         epsilon = Float(try config.optional("rms_norm_eps")?.double(in: 0...1) ?? 1e-6)
         maxPositions = try config.optional("max_position_embeddings")?.int(in: 1...(1 << 28)) ?? absent.positions
         (theta, scaling) = try Self.rotary(config, positions: maxPositions)
-        isTied = try flag("tie_word_embeddings")
+        isTied = try config.optional("tie_word_embeddings")?.bool() ?? absent.isTied
+        gemma = try GemmaTraits(config, modelType, hidden: hidden, heads: heads, headWidth: headWidth)
         switch modelType {
         case "qwen2": (hasQueryBias, hasOutputBias) = (true, false)
         case "mistral": (hasQueryBias, hasOutputBias) = (false, false)
         default: (hasQueryBias, hasOutputBias) = (try flag("attention_bias"), try flag("attention_bias"))
         }
-        hasFeedForwardBias = try flag("mlp_bias")
+        hasFeedForwardBias = try gemma == nil && flag("mlp_bias")
         normalisesQueries = modelType == "qwen3"
         windows = try Self.windows(config, modelType, layers, absent: absent)
         attentionDropout = try config.dropout("attention_dropout") ?? 0
         initializerRange = Float(try config.optional("initializer_range")?.double(in: 0...10) ?? 0.02)
-        if let activation = try config.optional("hidden_act"), try activation.string() != "silu" {
+        if gemma == nil, let activation = try config.optional("hidden_act"), try activation.string() != "silu" {
             throw activation.failure("decoders of this family are computed with silu only")
         }
     }
@@ -93,12 +96,15 @@ public struct DecoderConfiguration: Sendable {
         var keyValueHeads: Int?
         var headWidth: Int?
         var window: Int?
+        var isTied = false
 
         static func of(_ modelType: String) -> Absent {
             switch modelType {
             case "mistral": Absent(positions: 131_072, keyValueHeads: 8, window: 4096)
             case "qwen2": Absent(positions: 32_768, keyValueHeads: 32, window: 4096)
             case "qwen3": Absent(positions: 32_768, keyValueHeads: 32, headWidth: 128, window: 4096)
+            case "gemma": Absent(positions: 8192, keyValueHeads: 16, headWidth: 256, isTied: true)
+            case "gemma2": Absent(positions: 8192, keyValueHeads: 4, headWidth: 256, window: 4096, isTied: true)
             default: Absent()
             }
         }
@@ -186,21 +192,34 @@ public struct DecoderConfiguration: Sendable {
         let none = [Int?](repeating: nil, count: layers)
         let key = "sliding_window"
         let given = try config.optional(key)?.int(in: 1...(1 << 28)) ?? (config.holds(key) ? nil : absent.window)
-        guard modelType != "llama", let window = given else { return none }
+        guard !["llama", "gemma"].contains(modelType) else { return none }
+        guard modelType != "gemma2" else {
+            let slides = try slidingLayers(config, layers) ?? (0..<layers).map(GemmaTraits.slides)
+            guard let window = given else {
+                guard slides.contains(true) else { return none }
+                throw try config.member(key).failure("layers look through a window, and nothing says how wide it is")
+            }
+            return slides.map { $0 ? window : nil }
+        }
+        guard let window = given else { return none }
         guard modelType != "mistral" else { return [Int?](repeating: window, count: layers) }
         guard try config.optional("use_sliding_window")?.bool() ?? false else { return none }
-        if let types = try config.optional("layer_types") {
-            let elements = try types.elements()
-            guard elements.count == layers else { throw types.failure("there are \(layers) layers") }
-            return try elements.map { type in
-                switch try type.string() {
-                case "full_attention": nil
-                case "sliding_attention": window
-                case let other: throw type.failure("the attention \(other.quoted()) is unknown")
-                }
-            }
-        }
+        if let slides = try slidingLayers(config, layers) { return slides.map { $0 ? window : nil } }
         let first = try config.optional("max_window_layers")?.int(in: 0...(1 << 20)) ?? 28
         return (0..<layers).map { $0 >= first ? window : nil }
+    }
+
+    /// Of each layer, whether it looks through the window; nil where config.json does not say it one by one.
+    private static func slidingLayers(_ config: JSONCursor, _ layers: Int) throws -> [Bool]? {
+        guard let types = try config.optional("layer_types") else { return nil }
+        let elements = try types.elements()
+        guard elements.count == layers else { throw types.failure("there are \(layers) layers") }
+        return try elements.map { type -> Bool in
+            switch try type.string() {
+            case "full_attention": return false
+            case "sliding_attention": return true
+            case let other: throw type.failure("the attention \(other.quoted()) is unknown")
+            }
+        }
     }
 }

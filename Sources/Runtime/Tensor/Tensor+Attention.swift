@@ -152,11 +152,15 @@ extension Tensor {
     /// - `mask`: of `AttentionMask.bias`: what queries do not see; nil: they see everything.
     /// - `bias`: `[batch, heads, queries, keys]`, added to the scores.
     /// - `dropout`: of the probabilities.
+    /// - `softCap`: makes softCap · tanh(score / softCap) of each scaled score, before mask and bias (Gemma 2, arXiv:2408.00118).
     /// - Returns: `[batch, heads, queries, width]`, and the probabilities `[batch, heads, queries, keys]`, before dropout.
     public func attention(
         keys: Tensor, values: Tensor, scale: Float, mask: Tensor? = nil, bias: Tensor? = nil,
-        dropout: DropoutLayer? = nil
+        dropout: DropoutLayer? = nil, softCap: Float? = nil
     ) throws -> (output: Tensor, probabilities: Tensor) {
+        guard softCap.map({ $0 > 0 && $0.isFinite }) ?? true else {
+            throw TensorError("attention with a soft cap of \(softCap ?? 0): it must be positive")
+        }
         guard rank == 4, keys.rank == 4, values.rank == 4, keys.shape[0] == shape[0], keys.shape[3] == shape[3],
             values.shape.prefix(3) == keys.shape.prefix(3), keys.shape[1] > 0, shape[1] % keys.shape[1] == 0
         else {
@@ -165,7 +169,9 @@ extension Tensor {
         let (batch, heads, queries, count, groups) = (shape[0], shape[1], shape[2], keys.shape[2], keys.shape[1])
         // The heads that share keys are rows of one product.
         let rows = heads / groups * queries
-        var scores = try reshaped([batch, groups, rows, shape[3]]).matmul(keys.transposed(2, 3)).scaled(scale)
+        var scores = try reshaped([batch, groups, rows, shape[3]]).matmul(keys.transposed(2, 3)).scaled(
+            softCap.map { scale / $0 } ?? scale)
+        if let softCap { scores = try scores.map(.tanh).scaled(softCap) }
         if let bias { scores = try scores + bias.reshaped(scores.shape) }
         if let mask { scores = try scores.reshaped([batch, groups, heads / groups, queries, count]) + mask }
         let probabilities = try scores.reshaped([batch, groups, rows, count]).softmax()

@@ -10,14 +10,16 @@ extension Tensor {
     /// - `spans`: of `AttentionMask.sight`: what queries see; nil: every key.
     /// - `dropout`: of the probabilities, which drops what it drops in `attention`: by sample, head, query and key of the tensor that is
     ///   never made.
+    /// - `softCap`: makes softCap · tanh(score / softCap) of each score; positive.
     /// - Returns: `[batch, queries, heads, width]`, stored as the queries are.
     /// - Throws: `KernelError` of kind `operands` for shapes that do not fit and heads that are too wide.
     public func flashAttention(
-        keys: Tensor, values: Tensor, scale: Float, spans: AttentionSpans? = nil, dropout: DropoutLayer? = nil
+        keys: Tensor, values: Tensor, scale: Float, spans: AttentionSpans? = nil, dropout: DropoutLayer? = nil,
+        softCap: Float? = nil
     ) throws -> Tensor {
         let (q, k, v) = (try adjacentView(), try keys.adjacentView(), try values.adjacentView())
         let dropped = try dropout?.drawn(ofAttention: q, k)
-        let (y, logSumExp) = try Self.attend(q, k, v, scale, spans, dropped, on: device)
+        let (y, logSumExp) = try Self.attend(q, k, v, scale, spans, dropped, softCap, on: device)
         guard Autograd.records(node, keys.node, values.node) else { return Tensor(y, device) }
         return Tensor.recorded(y, device, from: [self, keys, values]) {
             [nq = node, nk = keys.node, nv = values.node] node, gradient in
@@ -27,7 +29,7 @@ extension Tensor {
             let (q, k, v, y) = (try met(q), try met(k), try met(v), try met(y))
             func backward(dq: Output? = nil, dk: Output? = nil, dv: Output? = nil) throws {
                 try run(
-                    FlashAttentionBackward(scale: scale, dropout: dropped),
+                    FlashAttentionBackward(scale: scale, dropout: dropped, softCap: softCap),
                     .init(
                         q: q, k: k, v: v, spans: spans, y: y, logSumExp: logSumExp, dy: dy, dq: dq, dk: dk, dv: dv),
                     on: node.device)
@@ -53,7 +55,7 @@ extension Tensor {
         }
         let x = try adjacentView()
         let dropped = try dropout?.drawn(ofAttention: x.part(0), x.part(1))
-        let (y, logSumExp) = try Self.attend(x.part(0), x.part(1), x.part(2), scale, spans, dropped, on: device)
+        let (y, logSumExp) = try Self.attend(x.part(0), x.part(1), x.part(2), scale, spans, dropped, nil, on: device)
         return Tensor.recorded(y, device, from: [self]) { [input = node] node, gradient in
             let dy = try node.dense(gradient)
             let dx = try input!.sink()
@@ -68,11 +70,11 @@ extension Tensor {
 
     private static func attend(
         _ q: View, _ k: View, _ v: View, _ scale: Float, _ spans: AttentionSpans?, _ dropout: Dropout?,
-        on device: ComputeDevice
+        _ softCap: Float?, on device: ComputeDevice
     ) throws -> (y: View, logSumExp: View) {
         let (y, logSumExp) = (try device.empty(q.shape, q.dtype), try device.empty(q.shape.prefix(3)))
         try run(
-            FlashAttention(scale: scale, dropout: dropout),
+            FlashAttention(scale: scale, dropout: dropout, softCap: softCap),
             .init(q: q, k: k, v: v, spans: spans, y: y, logSumExp: logSumExp), on: device)
         return (y, logSumExp)
     }

@@ -25,19 +25,21 @@ extension Tensor {
 }
 
 extension Tensor {
-    /// x / √(mean(x²) + epsilon) · weight over the last dimension, stored as x is; weight `[columns]`.
-    public func rmsNorm(weight: Tensor? = nil, epsilon: Float = 1e-6) throws -> Tensor {
+    /// x / √(mean(x²) + epsilon) · (weight + weightOffset) over the last dimension, stored as x is; weight `[columns]`, nil for a factor of 1.
+    public func rmsNorm(weight: Tensor? = nil, epsilon: Float = 1e-6, weightOffset: Float = 0) throws -> Tensor {
         guard rank >= 1 else { throw TensorError("RMS norm of a scalar") }
         let x = try contiguousView()
         let y = try device.empty(shape, dtype)
         let rstd = try device.empty([count / Swift.max(1, shape[rank - 1])])
-        try run(RMSNorm(epsilon: epsilon), .init(x: x, weight: weight?.view, y: y, rstd: rstd), on: device)
+        try run(
+            RMSNorm(epsilon: epsilon, weightOffset: weightOffset),
+            .init(x: x, weight: weight?.view, y: y, rstd: rstd), on: device)
         guard Autograd.records(node, weight?.node) else { return Tensor(y, device) }
         return Tensor.recorded(y, device, from: [self] + (weight.map { [$0] } ?? [])) {
             [nx = node, nw = weight?.node, w = weight?.view] node, gradient in
             let dy = try node.dense(gradient)
             try run(
-                RMSNormBackward(),
+                RMSNormBackward(weightOffset: weightOffset),
                 .init(x: x, weight: w, dy: dy, rstd: rstd, dx: try nx?.sink(), dWeight: try nw?.sink()),
                 on: node.device)
         }

@@ -7,7 +7,8 @@ enum FreshConfiguration {
     static let sections: [RecipeSection] =
         DecoderConfiguration.modelTypes.map {
             RecipeSection(
-                $0, "A decoder of the Llama family with fresh weights.", decoderSizes.map(\.field) + shared + decoder)
+                $0, "A decoder of the Llama family with fresh weights.",
+                decoderSizes.map(\.field) + shared + decoder + ($0 == "gemma2" ? gemma2 : []))
         } + [
             RecipeSection("gpt2", "GPT-2 (Radford et al. 2019) with fresh weights.", gptSizes.map(\.field) + shared)
         ]
@@ -62,10 +63,22 @@ enum FreshConfiguration {
         RecipeField("theta", .number(1...1e12), .defaulted("10000"), "base of the rotary frequencies"),
     ]
 
+    private static let gemma2 = [
+        RecipeField(
+            "window", .integer(1...(1 << 24)), .defaulted("4096"),
+            "tokens that each second layer sees, from the first layer on"),
+        RecipeField(
+            "attention-soft-cap", .number(0...1e6), .defaulted("50"),
+            "what attention's scores stay below, cap·tanh(score/cap); 0: no cap"),
+        RecipeField(
+            "logit-soft-cap", .number(0...1e6), .defaulted("30"),
+            "what logits stay below, cap·tanh(logit/cap); 0: no cap"),
+    ]
+
     /// - Parameters:
     ///   - vocabulary: tokens where the recipe names no number.
     ///   - settings: another model's config.json, whose special tokens are taken over.
-    /// - Throws: `RetortError` 78 when nothing says how many tokens there are.
+    /// - Throws: `RetortError` 78 when nothing says how many tokens there are, or how wide a head is.
     static func json(_ node: RecipeNode, vocabulary: Int?, settings: JSON?) throws -> JSON {
         guard let vocabulary = node["vocabulary"]?.integer ?? vocabulary else {
             throw RetortError.recipe(
@@ -93,12 +106,10 @@ enum FreshConfiguration {
                 config.set("num_key_value_heads", .int(node.required("heads").integer))
             }
             config.set("tie_word_embeddings", .bool(node.required("tied").flag))
-            config.set("hidden_act", "silu")
+            try setFamily(kind, node, &config)
             config.set("rms_norm_eps", .double(node.required("epsilon").number))
             config.set("rope_theta", .double(node.required("theta").number))
             config.set("attention_dropout", 0.0)
-            // transformers' default for mistral is a window of 4096.
-            if kind == "mistral" { config.set("sliding_window", .null) }
         }
         config.set("torch_dtype", "float32")
         for key in ["bos_token_id", "eos_token_id", "pad_token_id"] {
@@ -107,12 +118,54 @@ enum FreshConfiguration {
         return .object(config)
     }
 
+    /// What a family of decoders has of its own, and what transformers would take for keys that are absent.
+    private static func setFamily(_ kind: String, _ node: RecipeNode, _ config: inout JSONObject) throws {
+        func cap(_ key: String) -> JSON {
+            let value = node.required(key).number
+            return value > 0 ? .double(value) : .null
+        }
+        switch kind {
+        case "mistral":
+            config.set("hidden_act", "silu")
+            // transformers' default is a window of 4096.
+            config.set("sliding_window", .null)
+        case "qwen3":
+            config.set("hidden_act", "silu")
+            config.set("head_dim", .int(try headWidth(node)))
+        case "gemma":
+            config.set("hidden_act", "gelu_pytorch_tanh")
+            config.set("head_dim", .int(try headWidth(node)))
+        case "gemma2":
+            let width = try headWidth(node)
+            config.set("hidden_activation", "gelu_pytorch_tanh")
+            config.set("head_dim", .int(width))
+            config.set("query_pre_attn_scalar", .int(width))
+            config.set("sliding_window", .int(node.required("window").integer))
+            config.set("attn_logit_softcapping", cap("attention-soft-cap"))
+            config.set("final_logit_softcapping", cap("logit-soft-cap"))
+        default: config.set("hidden_act", "silu")
+        }
+    }
+
+    private static func headWidth(_ node: RecipeNode) throws -> Int {
+        if let width = node["head-width"] { return width.integer }
+        let (hidden, heads) = (node.required("hidden"), node.required("heads").integer)
+        guard hidden.integer % heads == 0 else {
+            throw RetortError.recipe(
+                "\(heads) heads do not divide \(hidden.integer)", at: hidden.location,
+                help: "give head-width, or a multiple of heads")
+        }
+        return hidden.integer / heads
+    }
+
     private static func className(_ kind: String) -> String {
         switch kind {
         case "gpt2": "GPT2LMHeadModel"
         case "mistral": "MistralForCausalLM"
         case "qwen2": "Qwen2ForCausalLM"
         case "qwen3": "Qwen3ForCausalLM"
+        case "gemma": "GemmaForCausalLM"
+        case "gemma2": "Gemma2ForCausalLM"
         default: "LlamaForCausalLM"
         }
     }

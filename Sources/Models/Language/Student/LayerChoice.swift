@@ -43,6 +43,11 @@ public enum LayerChoice: Sendable, Equatable {
         json.set(keys.layers, .int(numbers.count))
         if case .array(let types) = json["layer_types"], types.count == count {
             json.set("layer_types", .array(numbers.map { types[$0] }))
+        } else if try config.optional("layer_types") == nil, try config.member("model_type").string() == "gemma2" {
+            // Every second layer has a window where nothing is said of them.
+            json.set(
+                "layer_types",
+                .array(numbers.map { .string(GemmaTraits.slides($0) ? "sliding_attention" : "full_attention") }))
         }
         // Of Qwen: the first block with a window. Where the key is absent, transformers means 28.
         let isWindowed = try config.optional("use_sliding_window")?.bool() ?? false

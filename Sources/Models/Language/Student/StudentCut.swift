@@ -30,7 +30,8 @@ public struct StudentCut {
         layers = try choice.numbers(of: self.teacher.layers)
         guard case .object(var json) = self.teacher.json else { throw config.failure("an object is needed here") }
         try LayerChoice.describe(layers, in: config, self.teacher.keys, &json)
-        sharing = try widths.describe(in: config, self.teacher.keys, &json)
+        let decoder = (self.teacher.module as? Decoder)?.configuration
+        sharing = try widths.describe(in: config, self.teacher.keys, decoder: decoder, &json)
         student = try TextModelPlan(JSONCursor(.object(json), file: file))
     }
 

@@ -21,13 +21,16 @@ public struct StudentWidths: Sendable, Equatable {
     }
 
     /// Writes the student's widths into its config.json.
-    /// - Parameter config: the teacher's, which is known to describe a model.
+    /// - Parameters:
+    ///   - config: the teacher's, which is known to describe a model.
+    ///   - decoder: what it says with the defaults of keys that it leaves out; nil: another kind of model.
     /// - Returns: heads of keys and values, for the cut.
     /// - Throws: `RetortError` 64 for widths that the teacher or the family cannot give.
-    func describe(in config: JSONCursor, _ keys: SizeKeys, _ json: inout JSONObject) throws -> Sharing {
+    func describe(
+        in config: JSONCursor, _ keys: SizeKeys, decoder: DecoderConfiguration?, _ json: inout JSONObject
+    ) throws -> Sharing {
         let (hidden, heads) = (try config.member(keys.hidden).int(), try config.member(keys.heads).int())
-        let sharedHeads = try keys.keyValueHeads.flatMap { try config.optional($0)?.int() } ?? heads
-        let width = try keys.headWidth.flatMap { try config.optional($0)?.int() } ?? hidden / heads
+        let (sharedHeads, width) = (decoder?.keyValueHeads ?? heads, decoder?.headWidth ?? hidden / heads)
         let inner = try config.optional(keys.intermediate)?.int() ?? 4 * hidden
         try check("hidden", self.hidden, hidden)
         try check("intermediate", intermediate, inner)
