@@ -29,7 +29,8 @@ struct LinearGroupTests {
                     #expect(joined.shape == [rows, 1, outputs.reduce(0, +)])
                     let apart = try Tensor.concatenated(layers.map { try $0(x) }, axis: 2)
                     expectClose(
-                        try joined.values(), apart.values().map(Double.init), absolute: 1e-5, "\(outputs), \(rows) rows")
+                        try joined.values(), apart.values().map(Double.init), absolute: 1e-5, "\(outputs), \(rows) rows"
+                    )
                 }
             }
         }
