@@ -44,23 +44,19 @@ FUNCTION(hardswish, x * v_clamp(x + SPLAT(3.0f), 0.0f, 6.0f) * SPLAT(0.166666667
 FUNCTION(sigmoid, v_sigmoid(x), v_sigmoid(x) * v_sigmoid(-x))
 // 1 - tanh² would cancel; it equals 4·s(2x)·s(-2x) with the logistic function s.
 FUNCTION(tanh, v_tanh(x), SPLAT(4.0f) * v_sigmoid(x + x) * v_sigmoid(-(x + x)))
-FUNCTION(silu, x * v_sigmoid(x), v_sigmoid(x) * V_FMA(x, v_sigmoid(-x), ONE))
+FUNCTION(silu, v_silu(x), v_sigmoid(x) * V_FMA(x, v_sigmoid(-x), ONE))
 // quick_gelu: x·s(1.702 x)
 FUNCTION(quick_gelu, x * v_sigmoid(SPLAT(1.702f) * x),
          v_sigmoid(SPLAT(1.702f) * x) * V_FMA(SPLAT(1.702f) * x, v_sigmoid(SPLAT(-1.702f) * x), ONE))
 // gelu_erf: x·Φ(x); Φ and the density share one exponential
 FUNCTION(gelu_erf, x * v_normal_cdf(x, v_bell(x)),
          V_FMA(x * SPLAT(0.398942280f), v_bell(x), v_normal_cdf(x, v_bell(x))))
-// gelu_tanh: 0.5 x (1 + tanh(u)) = x·s(2u), 2u = 1.5957691 (x + 0.044715 x³); beyond ±20 s is exactly 0 or 1.
-INLINE real gelu_tanh_twice_u(real x) {
-    return SPLAT(1.59576912f) * x * V_FMA(SPLAT(0.044715f) * x, x, ONE);
-}
 INLINE real gelu_tanh_slope(real x) {
     real b = v_clamp(x, -20.0f, 20.0f), u = gelu_tanh_twice_u(b);
     real du = SPLAT(1.59576912f) * V_FMA(SPLAT(0.134145f) * b, b, ONE);
     return v_sigmoid(u) * V_FMA(b * du, v_sigmoid(-u), ONE);
 }
-FUNCTION(gelu_tanh, x * v_sigmoid(gelu_tanh_twice_u(v_clamp(x, -20.0f, 20.0f))), gelu_tanh_slope(x))
+FUNCTION(gelu_tanh, v_gelu_tanh(x), gelu_tanh_slope(x))
 FUNCTION(softplus, v_softplus(x), v_sigmoid(x))
 FUNCTION(logsigmoid, -v_softplus(-x), v_sigmoid(-x))
 // smooth_l1: p = beta; |x| < beta ? x² / (2 beta) : |x| - beta / 2

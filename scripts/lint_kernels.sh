@@ -138,6 +138,7 @@ compile_all() { # name, triple, clang, output flags
         done
         families=(VECTOR SIMT)
         ! grep -q X_ELEMENT "$file" || families+=("VECTOR -DX_BF16" "SIMT -DX_BF16")
+        ! grep -q GEMV_B "$file" || families+=("VECTOR -DB_BF16" "SIMT -DB_BF16 -DVEC=1")
         # Attention: all of it in bf16, or a cache of keys and values alone.
         ! grep -q KV_BF16 "$file" ||
             families+=("SIMT -DQ_BF16=1 -DKV_BF16=1 -DY_BF16=1 -DVEC=1" "SIMT -DKV_BF16=1 -DWIDE=256")

@@ -84,6 +84,15 @@ public final class PlannedDevice: Sendable {
         }
     }
 
+    /// `ComputeDevice.fewRows` of the device whose ops are gone through.
+    var fewRows: Int {
+        switch model {
+        case .none: FewRows.most
+        case .cpu(let device): ComputeDevice.cpu(device).fewRows
+        case .openCL(let device): ComputeDevice.openCL(device).fewRows
+        }
+    }
+
     /// Every op in the order it would run.
     public var operations: [Operation] { log.withLock { $0.operations } }
 

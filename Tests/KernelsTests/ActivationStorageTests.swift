@@ -12,8 +12,8 @@ struct ActivationStorageTests {
     private static let others: Set<String> = ["matmul", "convert"]
     private static let expected: Set<String> = [
         "copy", "gather", "rms_norm", "rms_norm_backward", "unary", "unary_backward", "scale", "binary",
-        "divide_backward", "gated", "gated_backward", "rotary_embedding", "dropout", "layer_norm",
-        "layer_norm_backward", "flash_attention", "flash_attention_backward",
+        "divide_backward", "gated", "gated_backward", "rotary_embedding", "rotary_append", "normed_product", "dropout",
+        "layer_norm", "layer_norm_backward", "flash_attention", "flash_attention_backward",
     ]
 
     /// The outputs of a case; what `like` has in bf16 and this case in f32 is rounded by the copy that rounds.

@@ -59,6 +59,38 @@ struct GenerationTests {
     }
 }
 
+/// What a token of a decoder asks of its device.
+@Suite("Launches of a token")
+struct TokenLaunchTests {
+    @Test("norms, their products and the gate take one each where tokens are few", arguments: TestBackend.available)
+    func fused(_ backend: TestBackend) throws {
+        let plan = PlannedDevice(like: try backend.device().compute)
+        let config: JSON = [
+            "model_type": "llama", "vocab_size": 512, "hidden_size": 16, "intermediate_size": 32,
+            "num_hidden_layers": 3, "num_attention_heads": 2, "max_position_embeddings": 96,
+            "tie_word_embeddings": true,
+        ]
+        let model = try LanguageModelRegistry.make(JSONCursor(config, file: "config.json"))
+        _ = try model.materialize(on: Device(.planned(plan)), seed: nil, trains: false)
+        let cache = KeyValueCache(layers: model.layerCount)
+        /// How often each op runs while these tokens are read.
+        func counts(_ tokens: Int) throws -> [String: Int] {
+            let first = plan.operationCount
+            _ = try Autograd.withoutGradients {
+                try model.forward(
+                    TokenBatch([Int32](repeating: 1, count: tokens), rows: 1), cache: cache, capturing: [])
+            }
+            return plan.operations.dropFirst(first).reduce(into: [:]) { $0[$1.name, default: 0] += 1 }
+        }
+        let prompt = try counts(9)
+        #expect(prompt["rms_norm"] == 7 && prompt["swiglu"] == 3 && prompt["normed_product"] == nil)
+        let token = try counts(1)
+        #expect(token["normed_product"] == 6 && token["rotary_append"] == 3)
+        // The last norm; two products of a layer, and the head.
+        #expect(token["rms_norm"] == 1 && token["matmul"] == 7 && token["swiglu"] == nil)
+    }
+}
+
 @Suite("Files of answers")
 struct AnswerFileTests {
     private struct Setting {

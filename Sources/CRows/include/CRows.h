@@ -327,6 +327,15 @@ typedef struct {
                                     const unsigned short *b, ptrdiff_t b_pitch, const float *bias,
                                     const float *residual, ptrdiff_t residual_pitch, float *c, ptrdiff_t c_pitch,
                                     int m, int k, float alpha, int flags);
+    /// Columns [begin, end) of c [m, n]; normed [m, k] is memory of this call alone, norm and bias may be NULL where they are not there.
+    void (*normed_product_columns)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch, const float *norm,
+                                   const float *b, ptrdiff_t b_pitch, const float *bias, float *c, ptrdiff_t c_pitch,
+                                   float *normed, ptrdiff_t n, int m, int k, float epsilon, int has_norm, int has_bias,
+                                   int gate);
+    void (*normed_product_columns_bf16)(ptrdiff_t begin, ptrdiff_t end, const float *a, ptrdiff_t a_pitch,
+                                        const float *norm, const unsigned short *b, ptrdiff_t b_pitch,
+                                        const float *bias, float *c, ptrdiff_t c_pitch, float *normed, ptrdiff_t n,
+                                        int m, int k, float epsilon, int has_norm, int has_bias, int gate);
 
     // ---- layernorm.cl: formulas there -------------------------------------------------------------------------------
 

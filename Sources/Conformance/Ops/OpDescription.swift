@@ -65,8 +65,8 @@ extension OpDescription {
         [matmul] + convolutions + elementwise + copies + [dropout] + softmaxes + crossEntropies + [
             divergence, sparseDivergence,
         ]
-        + layerNorms + rmsNorms + rotaries + attentions + batchNorms + pools + resizes + reductions + selections
-        + sampling + gathers + augmentations + optimizers
+        + layerNorms + rmsNorms + [normedProduct] + rotaries + attentions + batchNorms + pools + resizes + reductions
+        + selections + sampling + gathers + augmentations + optimizers
 }
 
 extension [Int] {

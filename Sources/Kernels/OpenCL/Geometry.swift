@@ -9,6 +9,13 @@ extension OpenCLDevice {
         return ((rows + perItem - 1) / perItem, perItem)
     }
 
+    /// How columns are cut for `vector`: into ranges of whole vectors.
+    /// - Parameter rows: numbers of a column.
+    func columnRanges(_ columns: Int, rows: Int, grain: Int = 16384) -> (items: Int, perItem: Int) {
+        let perItem = max(grain / max(1, rows), (columns + ranges - 1) / ranges).roundedUp(to: 16)
+        return ((columns + perItem - 1) / perItem, perItem)
+    }
+
     /// Memory that is free again once the op is enqueued: the queue is in order.
     func workspace(_ count: Int, _ dtype: DType = .f32) throws -> View {
         View(storage: .openCL(try arena.allocate(count * dtype.size, for: .workspace)), shape: [count], dtype: dtype)
@@ -62,15 +69,14 @@ extension OpenCLDevice {
     /// Launches a kernel over columns in ranges of whole vectors, for `vector`.
     /// - Parameter rows: numbers of a column.
     func launchColumns(
-        _ file: String, _ kernel: String, options: String = "", columns: Int, rows: Int, grain: Int = 16384,
-        _ arguments: [KernelArgument]
+        _ file: String, _ kernel: String, options: String = "", columns: Int, rows: Int, _ arguments: [KernelArgument]
     ) throws {
         guard columns > 0 else { return }
-        let perItem = max(grain / max(1, rows), (columns + ranges - 1) / ranges).roundedUp(to: 16)
+        let (items, perItem) = columnRanges(columns, rows: rows)
         try enqueue(
             Launch(
-                file, kernel, options: options, range: (columns, perItem), arguments,
-                global: ((columns + perItem - 1) / perItem, 1, 1), local: (1, 1, 1)))
+                file, kernel, options: options, range: (columns, perItem), arguments, global: (items, 1, 1),
+                local: (1, 1, 1)))
     }
 
     /// Launches a kernel whose items are a family's own: `vector` gets ranges of `items` (planes, strips of columns) that share `work`

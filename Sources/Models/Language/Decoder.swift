@@ -203,23 +203,23 @@ final class DecoderBlock: Module {
     ) throws -> Tensor {
         let c = configuration
         let (rows, tokens) = (x.shape[0], x.shape[1])
-        let normed = try before(x)
-        let joined = try recorder.wantsAny ? nil : joined(normed, place, cache, layer)
-        let (q, k, v) = try joined ?? projected(normed, place, cache, layer, &recorder)
+        let joined = try recorder.wantsAny ? nil : joined(x, place, cache, layer)
+        let (q, k, v) = try joined ?? projected(before(x), place, cache, layer, &recorder)
         let showing = recorder.wantsAny && recorder.wants(SignalNames.path(layer, "attention"))
         let (heard, attention) = try place.passes[window]!(q, k, v, dropout: dropout, showing: showing)
         if let attention { recorder.keep(SignalNames.path(layer, "attention"), attention) }
         let mixed = try heard.reshaped([rows, tokens, c.heads * c.headWidth])
         let middle = try attentionNorm.map { try x + $0(output(mixed)) } ?? output(mixed, plus: x)
-        let inner = try activated(after(middle), isRead: cache != nil)
+        let inner = try activated(middle, isRead: cache != nil)
         return try feedForwardNorm.map { try middle + $0(down(inner)) } ?? down(inner, plus: middle)
     }
 
-    /// Queries, and keys and values of all tokens that were read, by one product and one launch behind it; nil where that cannot be.
-    private func joined(_ normed: Tensor, _ place: Decoder.Place, _ cache: KeyValueCache?, _ layer: Int) throws -> (
+    /// Queries, and keys and values of all tokens that were read, by one product, which has the norm with it where tokens are few, and one
+    /// launch behind it; nil where that cannot be.
+    private func joined(_ x: Tensor, _ place: Decoder.Place, _ cache: KeyValueCache?, _ layer: Int) throws -> (
         q: Tensor, k: Tensor, v: Tensor
     )? {
-        guard let cache, queryNorm == nil, let all = try attentionInputs.joined(normed) else { return nil }
+        guard let cache, queryNorm == nil, let all = try attentionInputs.joined(x, after: before) else { return nil }
         return try cache.extend(
             layer, projected: all, place.table, positions: place.positions, heads: configuration.heads,
             keyValueHeads: configuration.keyValueHeads)
@@ -257,15 +257,11 @@ final class DecoderBlock: Module {
         return (q, all, values)
     }
 
-    /// activation(gate) · up.
+    /// activation(gate) · up of the norm of x.
     /// - Parameter isRead: tokens are read, not learned from: a layer that is computed again for its gradients must find the same bits.
-    private func activated(_ inner: Tensor, isRead: Bool) throws -> Tensor {
-        guard isRead, let both = try feedForwardInputs.joined(inner) else {
-            return try Tensor.gated(configuration.activation, gate: gate(inner), up: up(inner))
-        }
-        let width = configuration.intermediate
-        return try Tensor.gated(
-            configuration.activation, gate: both.narrowed(axis: -1, 0..<width),
-            up: both.narrowed(axis: -1, width..<(2 * width)))
+    private func activated(_ x: Tensor, isRead: Bool) throws -> Tensor {
+        if isRead, let y = try feedForwardInputs.gated(configuration.activation, x, after: after) { return y }
+        let inner = try after(x)
+        return try Tensor.gated(configuration.activation, gate: gate(inner), up: up(inner))
     }
 }
