@@ -12,7 +12,7 @@ struct ActivationStorageTests {
     private static let others: Set<String> = ["matmul", "convert"]
     private static let expected: Set<String> = [
         "copy", "gather", "rms_norm", "rms_norm_backward", "unary", "unary_backward", "scale", "binary",
-        "divide_backward", "gated", "gated_backward", "rotary_embedding", "dropout", "layer_norm",
+        "divide_backward", "gated", "gated_backward", "rotary_embedding", "rotary_append", "dropout", "layer_norm",
         "layer_norm_backward", "flash_attention", "flash_attention_backward",
     ]
 
