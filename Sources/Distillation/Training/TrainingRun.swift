@@ -190,6 +190,7 @@ public final class TrainingRun: RecipeRun {
                 try say("\(arm.name): \(line)")
             }
         }
+        for line in recipe.remarks { try say(line) }
 
         for seed in recipe.seeds {
             let taught = try recipe.teachers.map { try teacher($0, seed) }
