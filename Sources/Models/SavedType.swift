@@ -31,18 +31,22 @@ public enum SavedType: String, Sendable, CaseIterable {
         try bits(values, of: name).withUnsafeBytes { try writer.write($0) }
     }
 
-    /// Makes every parameter and buffer of a module the nearest number of this type: what it says then is what a model that is read from
-    /// its file says.
-    /// - Throws: `RetortError` 65 for a finite number that the type cannot hold; nothing was changed then.
-    public func roundWeights(of module: any Module) throws {
+    /// Makes every parameter and buffer of modules the nearest number of this type: what they say then is what models that are read from
+    /// their files say.
+    /// - Throws: `RetortError` 65 for a finite number that the type cannot hold; nothing was changed then, in none of them.
+    public func roundWeights(of modules: [any Module]) throws {
         guard self != .f32 else { return }
         // All of them are looked at before one is changed.
-        for parameter in module.parameters { _ = try rounded(parameter.values(), of: parameter.name) }
-        for buffer in module.buffers { _ = try rounded(buffer.values(), of: buffer.name) }
-        for parameter in module.parameters {
-            try parameter.assign(rounded(parameter.values(), of: parameter.name))
+        for module in modules {
+            for parameter in module.parameters { _ = try rounded(parameter.values(), of: parameter.name) }
+            for buffer in module.buffers { _ = try rounded(buffer.values(), of: buffer.name) }
         }
-        for buffer in module.buffers { try buffer.assign(rounded(buffer.values(), of: buffer.name)) }
+        for module in modules {
+            for parameter in module.parameters {
+                try parameter.assign(rounded(parameter.values(), of: parameter.name))
+            }
+            for buffer in module.buffers { try buffer.assign(rounded(buffer.values(), of: buffer.name)) }
+        }
     }
 
     private func rounded(_ values: [Float], of name: String) throws -> [Float] {

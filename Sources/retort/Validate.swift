@@ -40,7 +40,7 @@ struct Validate: ParsableCommand {
             out.writeLine(JSON.object([(key: "recipes", value: .array(checks.map(\.json)))]).text())
         } else {
             for summary in checks.compactMap(\.summary) { out.writeLine(summary) }
-            if checks.count == 1 { for line in checks[0].contracts { out.writeLine("  " + line) } }
+            if checks.count == 1 { for line in checks[0].contracts + checks[0].remarks { out.writeLine("  " + line) } }
         }
         // All that are refused are told; the last one's code is the program's.
         let errors = checks.compactMap(\.error)

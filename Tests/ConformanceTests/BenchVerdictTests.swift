@@ -48,9 +48,9 @@ import Testing
         #expect(row.json["kernels_met"] == .bool(true))
         var report = BenchReport(facts: [], roof: nil)
         report.rows = [row]
-        #expect(report.text.contains("kernels 87 % of the time, goal 80 % met"))
-        report.rows[0].verdict?.value = 0.79
-        #expect(report.text.contains("kernels 79 % of the time, goal 80 % NOT met"))
+        #expect(report.text.contains("kernels 87.3 % of the time, goal 80 % met"))
+        report.rows[0].verdict?.value = 0.7996
+        #expect(report.text.contains("kernels 79.9 % of the time, goal 80 % NOT met"))
         report.rows[0].verdict = RowVerdict(.loading, 2.346, goal: 1)
         #expect(report.text.contains("2.35 × what the step consumes, goal 1 met"))
         #expect(report.rows[0].json["loading_met"] == .bool(true))

@@ -67,6 +67,7 @@ struct MicroBatchTests {
             "[{loss: cross-entropy, weight: 0.05, reduction: sum}, {loss: sp, alpha: 30}]",
             "[{loss: cross-entropy}, {loss: cross-entropy, view: strong}, {loss: mlkd}, {loss: mlkd, view: strong}]",
             "[{loss: hinton, view: strong}, {loss: sp, alpha: 30}]",
+            "[{loss: hinton, reduction: sum, alpha: 0.05, view: strong}, {loss: sp, alpha: 30}]",
         ], TestBackend.fast)
     func wholeAndParts(_ objective: String, _ backend: TestBackend) throws {
         let whole = try trained(objective, microBatch: nil, backend)

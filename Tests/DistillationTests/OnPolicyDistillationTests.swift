@@ -42,4 +42,25 @@ struct OnPolicyDistillationTests {
         let largest = weights.map { Double(abs($0)) }.max() ?? 0
         expectClose(try models.weights(), weights.map(Double.init), absolute: 5e-5 * largest, "weights")
     }
+
+    @Test("what is asked of written texts holds no more logits than loss-memory says", arguments: TestBackend.fast)
+    func memory(_ backend: TestBackend) throws {
+        func run(_ memory: String) throws -> (losses: [Float], held: Int) {
+            // Of its own: memory that other tests take at the same time would count.
+            let device = try backend.ownDevice()
+            let models = try SmallTraining(
+                "{objective: [{loss: jsd}], rollouts: \(Self.rollouts), train: {\(Self.keys)}}", deviation: 0.4,
+                examples: Self.examples, on: device)
+            let training = try OnPolicyDistillation(
+                models.student, models.arena, teacher: models.teacher,
+                prompts: LanguageBatches(TokenizedCorpus(Self.examples), batch: 8, seed: nil),
+                loss: "{loss: sampled-reverse-kl}", promptTokens: 3, newTokens: 6,
+                train: "{steps: 2, batch: 8, \(Self.keys)\(memory)}", seed: 3, on: device)
+            device.compute.resetPeakMemory()
+            return (try training.train(steps: 2), device.compute.memory.most[.logits] ?? 0)
+        }
+        let (free, bounded) = (try run(""), try run(", loss-memory: 500"))
+        #expect(free.held > 4096 && bounded.held > 0 && bounded.held <= 1024, "\(free.held), \(bounded.held)")
+        for (a, b) in zip(free.losses, bounded.losses) { #expect(abs(a - b) < 1e-4 * max(1, abs(a)), "\(a) \(b)") }
+    }
 }

@@ -104,7 +104,7 @@ struct PolicyStepTests {
         let prompt: [Int32] = [3, 5, 2]
         let texts = try RolloutSignals.measure(
             (0..<24).map { RolloutText(prompt: prompt, answer: [$0]) }, student: student, teacher: teacher,
-            share: Float(share), rows: 5, pad: 0, on: device)
+            share: Float(share), rows: 5, chunk: .automatic, pad: 0, on: device)
         func gradient(_ objective: String, _ batch: RolloutBatch) throws -> [Float] {
             let node = try RecipeReader.readValue(
                 objective, .variant(key: "loss", LanguageObjectiveRegistry.sections))

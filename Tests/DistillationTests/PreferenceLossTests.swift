@@ -86,7 +86,8 @@ struct PreferenceLossTests {
                 let tokens = Array((prompt + answer).prefix(batch.length))
                 let example = TokenizedExample(tokens: tokens, isTarget: tokens.indices.map { $0 >= prompt.count })
                 let one = try LanguageBatches(TokenizedCorpus([example]), batch: 1, seed: nil).batch(of: [0])
-                let (q, r) = (try student.logProbabilities(one, on: device), try teacher.logProbabilities(one))
+                let q = try student.logProbabilities(one, chunk: .automatic, on: device)
+                let r = try teacher.logProbabilities(one, chunk: .automatic)
                 sum += zip(q, r).reduce(0) { $0 + Double($1.0) - Double($1.1) }
             }
             return sum / Double(batch.rows)
@@ -94,7 +95,7 @@ struct PreferenceLossTests {
 
         /// ln of each answer, sum or mean over its tokens.
         func answers(_ model: any LanguageModel, mean: Bool) throws -> [Double] {
-            let logs = try model.logProbabilities(batch, on: device)
+            let logs = try model.logProbabilities(batch, chunk: .automatic, on: device)
             return (0..<batch.rows).map { row in
                 let places = (row * batch.length..<(row + 1) * batch.length).filter { batch.targets[$0] >= 0 }
                 let sum = places.reduce(0) { $0 + Double(logs[$1]) }

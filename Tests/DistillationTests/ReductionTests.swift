@@ -258,6 +258,10 @@ struct ReductionTests {
             let objective = try ObjectiveRegistry.parse("{loss: \(type.section.name)}")
             let all = RowReduction.allCases.map { ArmTerm(objective, reduction: $0).contract }
             #expect(Set(all).count == RowReduction.allCases.count, "\(all)")
+            // Of the mean over classes there is one already.
+            let isTwice = type.section.name == "logit-mse"
+            #expect(
+                all[1].contains(isTwice ? "mean over rows and once more over classes" : "mean over rows and classes"))
         }
         // Losses of pairs, of what models hide, and of two kinds of texts have means of their own.
         for name in ["dpo", "hidden-states", "distillm2"] {

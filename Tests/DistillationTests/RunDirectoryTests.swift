@@ -331,8 +331,10 @@ struct RunDirectoryTests {
     func nothingLeft() throws {
         let small = try SmallRun(.cpu)
         for (override, exit) in [
-            ("student.model.layers=[5, 3]", ExitCode.recipe), ("student.model.layers=[4, 2]", .recipe),
-            ("teacher.model.layers=[3, 3]", .recipe), ("data.label=nothing", .badData),
+            ("student.model.layers=[5, 3]", ExitCode.recipe), ("student.model.layers=[4, 4]", .recipe),
+            // Of the classes 0, 1 and 2 it has no output for the last.
+            ("student.model.layers=[4, 2]", .badData), ("teacher.model.layers=[3, 3]", .recipe),
+            ("data.label=nothing", .badData),
             ("data.path=none.csv", .missingInput),
             ("train.rows=10000", .recipe), ("data.scale=0", .recipe),
         ] {

@@ -21,7 +21,9 @@ struct SavedTypeTests {
             let file = try SafeTensors(path: folder + "/model.safetensors")
             types = Set(file.tensors.map(\.type))
             values = Dictionary(uniqueKeysWithValues: try file.tensors.map { ($0.name, try file.floats($0.name)) })
-            dtype = try JSON.read(folder + "/config.json")["dtype"]
+            // Fresh models have the older of the two keys, and keep it.
+            let config = try JSON.read(folder + "/config.json")
+            dtype = config["dtype"] ?? config["torch_dtype"]
         }
     }
 
@@ -121,29 +123,34 @@ struct SavedTypeTests {
         }
     }
 
-    @Test("what the type cannot hold is said, and the model saved as it is")
+    @Test("what the type cannot hold is said, and all that was trained together is saved as it is")
     func overflow() throws {
         let small = try SmallRun(.cpu)
         let device = try TestBackend.cpu.device()
         let directory = try RunDirectory(
             output: small.folder.path("run"), recipe: small.recipe(), device: device)
-        let model = MLP([4, 3])
-        _ = try model.materialize(on: device, seed: 1)
-        var weights = try model.parameters[0].values()
-        weights[1] = 70_000
-        try model.parameters[0].assign(weights)
-        let before = try model.parameters.map { try $0.values() }
-        let path = directory.folder("taught", 0) + "/final"
+        func trained(_ seed: UInt64, _ largest: Float) throws -> MLP {
+            let model = MLP([4, 3])
+            _ = try model.materialize(on: device, seed: seed)
+            var weights = try model.parameters[0].values()
+            weights[1] = largest
+            try model.parameters[0].assign(weights)
+            return model
+        }
+        func values(_ model: any Model) throws -> [[Float]] { try model.parameters.map { try $0.values() } }
+        // A student, and a peer of which f16 cannot hold one weight.
+        let models = [try trained(1, 0.3), try trained(2, 70_000)]
+        let before = try models.map { try values($0) }
+        let paths = ["final", "peers/1"].map { directory.folder("taught", 0) + "/" + $0 }
         let error = thrown(RetortError.self) {
-            try directory.round(model, to: .f16, at: path) { try ModelDirectory.save(model, to: $0) }
+            try directory.round(models, to: .f16, at: paths) { try ModelDirectory.save(models[$0], to: $1) }
         }
         #expect(error?.exit == .recipe && error?.what.contains("70000.0, which f16 cannot hold") == true)
-        #expect(error?.why.contains(path) == true && error?.help.contains("bf16") == true)
-        let kept = try ModelDirectory.load(path, on: device).model
-        #expect(try kept.parameters.map { try $0.values() } == before)
-        #expect(try model.parameters.map { try $0.values() } == before, "nothing was rounded")
-        try directory.round(model, to: .bf16, at: path) { _ in Issue.record("bf16 has the range") }
-        #expect(try model.parameters[0].values() == weights.map { Self.rounded($0, .bf16) })
+        #expect(paths.allSatisfy { error?.why.contains($0) == true } && error?.help.contains("bf16") == true)
+        #expect(try paths.map { try values(ModelDirectory.load($0, on: device).model) } == before)
+        #expect(try models.map { try values($0) } == before, "nothing was rounded")
+        try directory.round(models, to: .bf16, at: paths) { _, _ in Issue.record("bf16 has the range") }
+        #expect(try models.map { try values($0) } == before.map { $0.map { $0.map { Self.rounded($0, .bf16) } } })
     }
 
     @Test("whose recipes have the key")

@@ -91,6 +91,22 @@ struct SchemeTests {
         #expect(try train("kind: mutual", "logit-mse, alpha: 0") == alone)
     }
 
+    @Test(
+        "retrieval is of the student as it is when it is asked: rounded, where it is saved so",
+        arguments: TestBackend.fast)
+    func retrieval(_ backend: TestBackend) throws {
+        let sample = try ArmSample(backend)
+        let recipe = try ArmSample.recipe(
+            "objective: [{loss: contrastive, width: 7}], train: {epochs: 60, optimizer: {kind: adam, lr: 0.01}}")
+        let session = sample.session(recipe, teacher: LocalTeacher([try sample.teacher(9, seed: 5)]))
+        let model = try recipe.arms[0].scheme.train(session)
+        let learned = try #require(try session.retrieval())
+        // All rows get the same embedding: it is nearest to one of the 40.
+        for parameter in model.parameters { try parameter.assign(parameter.values().map { _ in 0 }) }
+        let lost = try #require(try session.retrieval())
+        #expect(learned > 0.1 && lost <= 1.0 / 40, "\(learned) \(lost)")
+    }
+
     @Test("each peer's loss is looked at on its own: three peers are the mean of two", arguments: TestBackend.fast)
     func meanOfPeers(_ backend: TestBackend) throws {
         let sample = try ArmSample(backend)

@@ -160,9 +160,9 @@ struct StreamedPicturesTests {
             train: {epochs: 2, batch: 8, optimizer: {kind: adam, lr: 0.01}}
 
             """, to: "r.yaml")
-        func run(_ memory: String) throws -> (RunResults, [String: Data]) {
+        func run(_ memory: String, _ overrides: String...) throws -> (RunResults, [String: Data]) {
             let training = try TrainingRun(
-                try Recipe.read(recipe, overrides: ["data.memory=" + memory]), device: try backend.device(),
+                try Recipe.read(recipe, overrides: ["data.memory=" + memory] + overrides), device: try backend.device(),
                 output: folder.path("run-" + memory), progress: Progress(quiet: true))
             return (try training.run(), try contents(of: folder.path("run-" + memory)))
         }
@@ -191,7 +191,12 @@ struct StreamedPicturesTests {
         #expect(held.gallery != nil && held.gallery == streamed.gallery)
         #expect(
             String(decoding: streamedFiles["log.txt"]!, as: UTF8.self).contains("30 training images are decoded anew"))
-        #expect(!String(decoding: heldFiles["log.txt"]!, as: UTF8.self).contains("decoded anew"))
+        let log = String(decoding: heldFiles["log.txt"]!, as: UTF8.self)
+        #expect(!log.contains("decoded anew") && !log.contains("no loss looks"))
+        let blind = try run("1GiB", "train.epochs=1", "arms.student.objective=[{loss: hinton}]").1
+        #expect(
+            String(decoding: blind["log.txt"]!, as: UTF8.self).contains(
+                "no loss looks at the view that data.strong-augment makes"))
     }
 
     /// Threads of this process that fetch ahead.

@@ -233,6 +233,20 @@ struct TextClassificationRunTests {
         try refused("label: class", "label: class, classes: [yes, no]", "one of the classes yes, no", exit: .badData)
         try refused("label: class", "label: class, classes: [yes, yes]", "stands twice")
         try refused("label: class", "label: kind", "'kind'", exit: .badData)
+        // A teacher of two classes without names: of three words nothing says which two it would know, of three numbers their order does.
+        let teacher = small.folder.path("teacher")
+        let unnamed = try EncoderDirectory.load(
+            teacher, head: .classification(classes: 2), on: TestBackend.cpu.device()
+        ).model
+        try EncoderDirectory.save(unnamed, to: small.folder.path("unnamed"))
+        try LanguageModelDirectory.copyTokenizer(from: teacher, to: small.folder.path("unnamed"))
+        try refused("{path: teacher, train: {steps: 60}}", "{path: unnamed}", "knows other classes than the data")
+        let rows = (0..<12).map { "b c\t\($0 % 3)" }
+        try small.folder.write((["text\tclass"] + rows).joined(separator: "\n") + "\n", to: "numbers.tsv")
+        let numbers = Self.recipe.replacing("labelled.tsv", with: "numbers.tsv")
+        try refused(
+            Self.recipe, numbers.replacing("{path: teacher, train: {steps: 60}}", with: "{path: unnamed}"),
+            "'2' is not one of the 2 classes of the teacher: 0, 1", exit: .badData)
         try refused("tokenizer: own}", "tokenizer: own, pooling: mean}", "pooling")
         try refused("{loss: dkd, ramp: {kind: warm-up, epochs: 2}}", "{loss: fitnet}", "fitnet")
     }

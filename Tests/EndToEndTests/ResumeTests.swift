@@ -97,8 +97,10 @@ struct ResumeTests {
             """
             data: {kind: labelled-texts, path: rows.tsv, label: class, test: {every: 4}}
             teacher: {path: teacher, train: {steps: \(device == "cpu" ? 300 : 60)}}
-            student: {model: {kind: bert, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 32}}
-            arms: {student: {objective: [{loss: hinton}, {loss: embedding-mse}]}}
+            student: {model: {kind: bert, hidden: 16, intermediate: 32, layers: 1, heads: 2, positions: 32}, save-dtype: bf16}
+            arms:
+              student: {objective: [{loss: hinton}, {loss: embedding-mse}]}
+              half: {objective: [{loss: hinton}], train: {steps: \(device == "cpu" ? 400 : 80), dtype: bf16}}
             train: {steps: \(device == "cpu" ? 800 : 150), batch: 8, optimizer: {kind: adamw, lr: 0.003}}
             """, to: "r.yaml")
         try Self.trainInPieces("goes on from step", on: device, in: folder)

@@ -118,8 +118,7 @@ public struct BenchSuite {
                     let kernels = try KernelTime.seconds(kernel, deviceName: device.description)
                     row.verdict = RowVerdict(.kernels, kernels * 1e6 / row.time.median, goal: goal)
                 }
-                progress.line(
-                    "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
+                show(row)
                 report.rows.append(row)
             }
         }
@@ -131,33 +130,38 @@ public struct BenchSuite {
     }
 
     private func measureTokenizers(_ report: inout BenchReport) throws {
-        do {
+        // Only patterns need PCRE2.
+        try addRows("tokenizers", to: &report) {
             try TokenizerRows.measure(
-                tokenizer: options.tokenizer, text: options.text, minimumTime: options.minimumTime, quiet
-            ) { row in
-                progress.line(
-                    "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
-                report.rows.append(row)
-            }
-        } catch let error as RetortError where error.exit == .device && options.groups.count > 1 {
-            // Only patterns need PCRE2; where it is missing the kernels have their rows all the same.
-            progress.line("tokenizers are left out: \(error.what)")
-            report.facts.append(("tokenizers", "left out: \(error.what)"))
+                tokenizer: options.tokenizer, text: options.text, minimumTime: options.minimumTime, quiet, report: $0)
         }
     }
 
     private func measurePictures(_ report: inout BenchReport) throws {
         let step = report.rows.first { $0.kernel == "resnet_step" }?.time.median
+        try addRows("pictures", to: &report) {
+            try PictureRows.measure(step: step, on: device, minimumTime: options.minimumTime, quiet, report: $0)
+        }
+    }
+
+    /// The rows of a group that needs a library; where that is missing the other groups have theirs all the same.
+    /// - Parameter measure: calls what it is given with each row.
+    private func addRows(
+        _ group: String, to report: inout BenchReport, measure: ((BenchRow) -> Void) throws -> Void
+    ) throws {
         do {
-            try PictureRows.measure(step: step, on: device, minimumTime: options.minimumTime, quiet) { row in
-                progress.line(
-                    "\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
+            try measure { row in
+                show(row)
                 report.rows.append(row)
             }
         } catch let error as RetortError where error.exit == .device && options.groups.count > 1 {
-            progress.line("pictures are left out: \(error.what)")
-            report.facts.append(("pictures", "left out: \(error.what)"))
+            progress.line("\(group) are left out: \(error.what)")
+            report.facts.append((group, "left out: \(error.what)"))
         }
+    }
+
+    private func show(_ row: BenchRow) {
+        progress.line("\(row.kernel) \(row.shape): \(rounded(row.time.median)) µs\(row.isRight ? "" : " WRONG")")
     }
 
     /// The row, measured again when others took part of the machine meanwhile and there is time left to wait.

@@ -5,7 +5,10 @@ import RetortSupport
 /// A folder of pictures in a temporary directory, all of one class and with the same content; gone with this.
 final class PictureFolder {
     private let path: String
-    let files: ImageFiles
+    private let files: ImageFiles
+
+    /// Files.
+    var count: Int { files.count }
 
     init(_ picture: BenchPicture, count: Int) throws {
         let path = FileManager.default.temporaryDirectory.path + "/retort-bench-\(UUID().uuidString)"
@@ -24,6 +27,11 @@ final class PictureFolder {
             throw error
         }
         self.path = path
+    }
+
+    /// As `ImageFiles.decode`: `[numbers, 3, side, side]`. The folder is there until they are read, also where this is its last use.
+    func decode(_ numbers: Range<Int>) throws -> [UInt8] {
+        try withExtendedLifetime(self) { try files.decode(numbers) }
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }

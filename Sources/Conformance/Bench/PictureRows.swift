@@ -1,4 +1,3 @@
-import RetortData
 import RetortKernels
 import RetortRuntime
 import RetortSupport
@@ -35,14 +34,14 @@ enum PictureRows {
         let folder = try PictureFolder(picture, count: count)
         quiet.wait()
         let others = OthersShare()
-        var pixels = try folder.files.decode(0..<batch)
+        var pixels = try folder.decode(0..<batch)
         var samples: [Double] = []
         var total = 0.0
         var first = 0
         repeat {
             first = (first + batch) % count
             let start = ContinuousClock.now
-            pixels = try folder.files.decode(first..<(first + batch))
+            pixels = try folder.decode(first..<(first + batch))
             let time = (ContinuousClock.now - start).seconds * 1e6
             samples.append(time)
             total += time

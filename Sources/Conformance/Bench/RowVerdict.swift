@@ -22,13 +22,15 @@ public struct RowVerdict: Sendable, Equatable {
 
     public var isMet: Bool { value >= goal }
 
-    /// "kernels 87 % of the time, goal 80 % met".
+    /// "kernels 87.3 % of the time, goal 80 % met".
     public var description: String {
         let words: String
         switch kind {
         case .kernels:
+            // What is missed is not rounded up to its goal.
+            let shown = isMet ? value : min(value, goal - 0.001)
             words =
-                "kernels \(NumberFormat.percent(value, decimals: 0)) of the time, goal "
+                "kernels \(NumberFormat.percent(shown)) of the time, goal "
                 + NumberFormat.percent(goal, decimals: 0)
         case .loading:
             words =

@@ -263,7 +263,7 @@ private struct RotaryAppendSample {
     var size = SampleSize.tiny
 
     var text: String {
-        "\(texts)x\(tokens)x\(heads)/\(keyValueHeads)x\(width)" + (pairing == .interleaved ? " interleaved" : "")
+        "\(texts)x\(tokens)x\(heads)x\(keyValueHeads)x\(width)" + (pairing == .interleaved ? " interleaved" : "")
             + (padding > 0 ? " pitched" : "") + (outside ? " outside" : "") + dtype.sampleText
     }
 

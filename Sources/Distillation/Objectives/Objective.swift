@@ -56,13 +56,13 @@ public protocol ObjectiveTerm: AnyObject {
     var modules: [any Module] { get }
     /// Mean over the rows of the batch, a scalar on the tape.
     func loss(_ input: ObjectiveInput) throws -> Tensor
-    /// Called when the optimizer has taken its step: memories are updated here.
-    func afterStep(_ input: ObjectiveInput) throws
+    /// Called when the optimizer has taken its step, also where the loss did not count in it: memories are updated here.
+    func afterStep() throws
 }
 
 extension ObjectiveTerm {
     public var modules: [any Module] { [] }
-    public func afterStep(_ input: ObjectiveInput) throws {}
+    public func afterStep() throws {}
 }
 
 /// A loss that brings both models into one embedding space. Retrieval is measured there.

@@ -34,8 +34,14 @@ public enum RowReduction: String, Sendable, CaseIterable {
     func stated(in contract: String) -> String {
         switch self {
         case .mean: contract
-        case .elementMean: contract.replacing("mean over rows", with: "mean over rows and classes")
+        case .elementMean:
+            contract.replacing("mean over rows", with: "mean over rows and \(Self.classes(in: contract))")
         case .sum: contract.replacing("mean over rows", with: "sum over rows")
         }
+    }
+
+    /// What else a mean over elements is one over: a loss that is averaged over the classes already is divided by them twice.
+    static func classes(in contract: String) -> String {
+        contract.contains("averaged over classes") ? "once more over classes" : "classes"
     }
 }

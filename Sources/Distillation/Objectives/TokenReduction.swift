@@ -43,7 +43,7 @@ public enum TokenReduction: String, Sendable, CaseIterable {
             case .tokenMean: mean
             case .sequenceMean: "mean over sequences of the \(mean) of each"
             case .batchMean: "sum over \(tokens) / sequences"
-            case .elementMean: "\(mean) and classes"
+            case .elementMean: "\(mean) and \(RowReduction.classes(in: contract))"
             case .sum: "sum over \(tokens)"
             }
         return contract.replacing(mean, with: own)

@@ -152,9 +152,7 @@ final class LanguageTeacher {
     ///   - classes: p is among so many of the first; nil: among all.
     ///   - chunk: how many tokens' logits are held at a time.
     /// - Throws: `RetortError` 70 where there is no model.
-    func logProbabilities(
-        _ batch: LanguageBatch, classes: Int? = nil, chunk: ChunkSize = .automatic
-    ) throws -> [Float] {
+    func logProbabilities(_ batch: LanguageBatch, classes: Int? = nil, chunk: ChunkSize) throws -> [Float] {
         guard case .model(let model, let own) = source else {
             throw RetortError.internalBug("a cache is asked for texts that it does not have")
         }

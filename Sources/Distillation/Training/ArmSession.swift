@@ -44,8 +44,8 @@ public final class ArmSession {
     private(set) var projectors: ProjectorSet?
     /// What balancing multiplied each loss by at the end of the last fit; empty without it.
     private(set) var finalBalance: [Double] = []
-    /// Share of the test rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
-    private(set) var retrieval: Double?
+    /// Of the last fit, where what its losses train beside the student measures it.
+    private var trained: Trainer?
     /// Others that a scheme trained beside the student, to be kept too.
     var peers: [any Model] = []
     /// What a scheme measured of its own.
@@ -146,12 +146,16 @@ public final class ArmSession {
             self.curve = curve.points
             projectors = trainer.projectors
             finalBalance = try trainer.balance()
-            retrieval = try trainer.retrieval(test)
+            trained = trainer as? Trainer
         }
     }
 }
 
 extension ArmSession {
+    /// Share of the test rows whose nearest teacher's embedding is their own, by the student as it is now; nil where no loss has embeddings
+    /// of both.
+    func retrieval() throws -> Double? { try trained?.retrieval(test) }
+
     /// Keeps what is finished, of a training that a signal stopped.
     /// - Returns: what to end with.
     /// - Throws: `RetortError` 73 or 74.

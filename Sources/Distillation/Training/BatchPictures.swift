@@ -70,7 +70,8 @@ struct BatchPictures: Sendable {
                     width: size[2])
                 change.augmentation.apply(to: &picture, numbers[place], change.view, at: moment)
                 let start = (kept + piece) * bytes
-                for (offset, byte) in picture.pixels.enumerated() { result[start + offset] = byte }
+                _ = UnsafeMutableBufferPointer(rebasing: result[start..<(start + bytes)]).update(
+                    fromContentsOf: picture.pixels)
             }
         }
     }

@@ -30,11 +30,13 @@ public struct DeviceRows {
     private let mixing: BatchMixing?
 
     /// - Parameters:
+    ///   - examples: all of them, on the host.
     ///   - normalization: of images.
     ///   - augmentation: how training batches of images are cropped and flipped.
     ///   - randAugment: what follows; nil: nothing.
     ///   - strong: how the second view of each image is changed; nil: there is none.
     ///   - mixing: how the images of a batch are mixed, in both views alike.
+    ///   - device: where they are trained on.
     public init(
         _ examples: ExampleSet, normalization: ImageNormalization? = nil, augmentation: ImageAugmentation = .none,
         randAugment: RandAugment? = nil, strong: PictureAugmentation? = nil, mixing: BatchMixing? = nil,

@@ -34,10 +34,11 @@ public struct PictureAugmentation: Sendable, Equatable {
     /// Changes one picture as the device and the host together would change it in a batch.
     /// - Parameters:
     ///   - picture: as it is in the training set.
-    ///   - sample: its number there.
+    ///   - sample: its number there, from 0 on.
     ///   - view: each draws its own.
     ///   - moment: its seed and pass; the step changes nothing.
     func apply(to picture: inout PictureBytes, _ sample: Int, _ view: ExampleView, at moment: DeviceRows.Moment) {
+        precondition(sample >= 0, "picture \(sample) of a training set, which counts from 0")
         if geometry != .none {
             // As `augment.cl` says: the words that `GatherImages` draws on the device.
             let words = Philox(seed: moment.seed, stream: view.stream("augment"))

@@ -160,20 +160,24 @@ public final class RunDirectory {
         }
     }
 
-    /// Rounds a trained model to what it will be saved as, so that the numbers of the run are those of its files. Where the type cannot
-    /// hold a weight, the model is saved as it is, and the run ends: what was learned is not lost for it.
+    /// Rounds what was trained together to what it will be saved as, so that the numbers of the run are those of its files. Where the type
+    /// cannot hold a weight, all of it is saved as it is, and the run ends: what was learned is not lost for it.
     /// - Parameters:
-    ///   - path: where the model goes.
-    ///   - save: writes it there, in f32.
+    ///   - paths: where each of the models goes.
+    ///   - save: writes the model of this number there, in f32.
     /// - Throws: `RetortError` 78 for a weight that the type cannot hold; 73 or 74.
-    func round(_ model: any Module, to type: SavedType, at path: String, save: (String) throws -> Void) throws {
+    func round(
+        _ models: [any Module], to type: SavedType, at paths: [String],
+        save: (_ number: Int, _ path: String) throws -> Void
+    ) throws {
         do {
-            try type.roundWeights(of: model)
+            try type.roundWeights(of: models)
         } catch let error as RetortError where error.exit == .badData {
-            try save(path)
+            for (number, path) in paths.enumerated() { try save(number, path) }
+            let place = paths.joined(separator: ", ")
             throw RetortError.recipe(
-                error.what, why: "student.save-dtype is \(type.rawValue); the trained model was saved in f32: \(path)",
-                help: "take save-dtype: bf16, which has the range of f32, or use the saved model as it is")
+                error.what, why: "student.save-dtype is \(type.rawValue); what was trained was saved in f32: \(place)",
+                help: "take save-dtype: bf16, which has the range of f32, or use what was saved as it is")
         }
     }
 

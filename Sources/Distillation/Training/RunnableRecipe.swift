@@ -7,6 +7,8 @@ public protocol RunnableRecipe: Sendable {
     var node: RecipeNode { get }
     /// What each arm's student minimises and how, in the recipe's order: a line for each loss, then for what else there is to say.
     var contracts: [(arm: String, lines: [String])] { get }
+    /// What stands in the recipe and counts for nothing, a line each.
+    var remarks: [String] { get }
     /// Reads the data, refuses what does not fit and opens the run directory.
     /// - Throws: `RetortError` for the data (65, 66), the recipe (78) or the output (73, 74).
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun
@@ -14,6 +16,10 @@ public protocol RunnableRecipe: Sendable {
     /// measurements need.
     /// - Throws: `RetortError` for the data (65, 66) and the recipe (78), as `start`.
     func plan(on device: Device) throws -> RunPlan
+}
+
+extension RunnableRecipe {
+    public var remarks: [String] { [] }
 }
 
 /// A run of a recipe that has been opened.

@@ -9,7 +9,7 @@ struct PreparedTerm {
     let teacher: Int?
 
     func loss(_ input: ObjectiveInput) throws -> Tensor { try term.loss(seen(input)) }
-    func afterStep(_ input: ObjectiveInput) throws { try term.afterStep(seen(input)) }
+    func afterStep() throws { try term.afterStep() }
 
     /// nil for a loss without an embedding space.
     func embeddings(_ input: ObjectiveInput) throws -> (student: Tensor, teacher: Tensor)? {

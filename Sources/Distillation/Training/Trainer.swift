@@ -246,21 +246,16 @@ public final class Trainer {
         let total = try totalLoss(seen)
         try run(Copy(), .init(x: total.view.reshaped([1]), y: .write(slot)), on: device.compute)
         if total.needsGradient { try total.backward() }
-        try takeStep(seen)
+        try takeStep()
     }
 
-    /// - Parameter seen: each view of the batch, or of its parts.
-    private func takeStep(_ seen: [Seen]) throws {
+    private func takeStep() throws {
         let rate = Float(schedule.rate(step, base: learningRate))
         try optimizer.step(learningRate: rate)
         try projectors.step(learningRate: rate)
         try balancer.step(learningRate: rate)
         progress.step += 1
-        for (arm, prepared) in zip(goal.terms, terms) {
-            for term in prepared {
-                for part in seen where part.view == arm.view { try term.afterStep(part.input) }
-            }
-        }
+        for prepared in terms.joined() { try prepared.afterStep() }
         try goal.teacher?.afterStep()
     }
 
@@ -344,7 +339,6 @@ public final class Trainer {
             try run(Copy(), .init(x: loss.view.reshaped([1]), y: .write(slot)), on: device.compute)
             if loss.needsGradient { try loss.backward() }
         }
-        var seenParts: [Seen] = []
         for (index, range) in parts.enumerated() {
             for (place, shown) in batch.views.enumerated() {
                 let (student, hidden) = try answer(shown.x.slice(range), shown.view, firstRow: range.lowerBound)
@@ -365,12 +359,10 @@ public final class Trainer {
                     roots.append((tensor, Tensor(view: leaf.gradient.slice(range), on: device)))
                 }
                 if !roots.isEmpty { try Tensor.backward(roots) }
-                seenParts.append(seen)
             }
         }
-        try takeStep(seenParts)
+        try takeStep()
     }
-
 }
 
 extension Trainer: EpochResumable {

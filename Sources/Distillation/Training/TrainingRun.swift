@@ -190,6 +190,7 @@ public final class TrainingRun: RecipeRun {
                 try say("\(arm.name): \(line)")
             }
         }
+        for line in recipe.remarks { try say(line) }
 
         for seed in recipe.seeds {
             let taught = try recipe.teachers.map { try teacher($0, seed) }
@@ -359,19 +360,19 @@ public final class TrainingRun: RecipeRun {
         var result: SeedResult
         do {
             trained = try scheme.train(session)
-            for (model, path) in zip([trained] + session.peers, paths(of: session, role, seed)) {
-                try directory.round(model, to: saved, at: path) {
-                    try ModelDirectory.save(
-                        model, preprocessing: examples.preprocessing, region: view.region, to: $0)
-                }
+            let models = [trained] + session.peers
+            try directory.round(models.map { $0 as any Module }, to: saved, at: paths(of: session, role, seed)) {
+                try ModelDirectory.save(
+                    models[$0], preprocessing: examples.preprocessing, region: view.region, to: $1)
             }
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
+            result.peers = try session.peers.map {
+                try measure($0, seeing: view, seed: seed, session: nil, reference: reference)
+            }
         } catch let error as RetortError where error.exit == .stopped {
             throw try session.stopped()
         }
-        for (number, peer) in session.peers.enumerated() {
-            let own = try measure(peer, seeing: view, seed: seed, session: nil, reference: reference)
-            result.peers.append(own)
+        for (number, (peer, own)) in zip(session.peers, result.peers).enumerated() {
             try say(
                 "\(role) seed \(seed): peer \(number + 1) (\(peer.parameterCount) parameters): accuracy "
                     + NumberFormat.percent(own.metrics[Metric.accuracy.rawValue] ?? .nan))
@@ -436,7 +437,7 @@ public final class TrainingRun: RecipeRun {
         if let session {
             metrics[.peakBytes] = Double(session.peakBytes)
             metrics[.stepTime] = session.stepMicroseconds
-            metrics[.retrieval] = session.retrieval
+            metrics[.retrieval] = try session.retrieval()
             metrics.merge(session.metrics) { $1 }
         }
         return SeedResult(seed: seed, evaluation, metrics, curve: session?.curve ?? [], reference: reference)

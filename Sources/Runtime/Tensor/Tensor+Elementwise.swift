@@ -72,9 +72,7 @@ extension Tensor {
     /// the result is.
     public static func gated(_ kind: GatedActivation, gate: Tensor, up: Tensor) throws -> Tensor {
         guard gate.shape == up.shape else { throw TensorError("gate \(gate.shape) and up \(up.shape) differ") }
-        /// Rows where they lie, halves of one product among them.
-        func rows(_ x: Tensor) throws -> View { try x.view.rows == nil ? x.contiguousView() : x.view }
-        let (g, u, device) = (try rows(gate), try rows(up), gate.device)
+        let (g, u, device) = (try gate.rowsView(), try up.rowsView(), gate.device)
         guard gate.dtype == up.dtype else {
             throw TensorError("gate is \(gate.dtype) and up \(up.dtype); they are stored alike")
         }
@@ -92,6 +90,11 @@ extension Tensor {
             try nu?.give(.view(dUp))
         }
     }
+}
+
+extension Tensor {
+    /// Its rows where they lie, halves of one product among them; a copy where they lie otherwise.
+    fileprivate func rowsView() throws -> View { try view.rows == nil ? contiguousView() : view }
 }
 
 /// The shape two shapes broadcast to, or nil.

@@ -116,7 +116,7 @@ public struct CRDObjective: SignalObjective {
                 * objective.alpha
         }
 
-        func afterStep(_ input: ObjectiveInput) throws {
+        func afterStep() throws {
             guard let seen else { return }
             try studentMemory.update(seen.rows, seen.student, momentum: objective.momentum)
             try teacherMemory.update(seen.rows, seen.teacher, momentum: objective.momentum)

@@ -104,7 +104,7 @@ public struct FTObjective: SignalObjective {
         }
 
         /// Momentum and weight decay move weights that have no gradient too.
-        func afterStep(_ input: ObjectiveInput) throws {
+        func afterStep() throws {
             for (parameter, value) in frozen {
                 try run(Copy(), .init(x: value.view, y: .write(parameter.value)), on: value.device)
             }

@@ -120,9 +120,11 @@ final class EncoderRun: RecipeRun {
         let config = JSONCursor(try JSON.read(folder + "/config.json"), file: folder + "/config.json")
         let names = try EncoderDirectory.classNames(config, count)
         let isUnnamed = names == (0..<count).map { "LABEL_\($0)" }
-        // Classes without names are known by their number.
-        let known = isUnnamed ? Array(data.classes.prefix(count)) : names
-        if let error = try data.unknownClass(beside: known, of: "the teacher") { throw error }
+        // Classes without names are known by their number, where the data's are numbers.
+        if !isUnnamed || data.classes == data.classes.indices.map({ "\($0)" }) {
+            let known = isUnnamed ? Array(data.classes.prefix(count)) : names
+            if let error = try data.unknownClass(beside: known, of: "the teacher") { throw error }
+        }
         guard count == wanted, isUnnamed || zip(names, data.classes).allSatisfy({ $0.hasSameBytes(as: $1) }) else {
             throw RetortError.recipe(
                 "the teacher knows other classes than the data, or knows them in another order", at: location,
@@ -229,7 +231,7 @@ final class EncoderRun: RecipeRun {
         let spec = teacher.spec
         if let done = try directory.finished(Role.teacher, seed) {
             let folder = directory.folder(Role.teacher, seed) + "/final"
-            let model = try EncoderDirectory.load(folder, head: data.head, on: device).model
+            let model = try EncoderDirectory.load(folder, head: data.head, on: device, trains: false).model
             let encoder = try SentenceEncoder(model, reader.tokenizer, reader.settings, file: folder)
             let asked = AnsweringEncoder(encoder, reader.encodings, head: data.head, on: device)
             return Taught(result: done, answers: try answers(asked, teacher), model: kept(asked))
@@ -283,6 +285,7 @@ final class EncoderRun: RecipeRun {
         let training = try SteppedTraining(trainer, checkpoints, on: device)
         try directory.forget(role, seed, keeping: training.curve.points.count)
         if training.goesOn { try say("\(role) seed \(seed): goes on from step \(trainer.step)") }
+        var isWritten = false
         let result: SeedResult
         do {
             try training.train(points: 10) {
@@ -290,14 +293,19 @@ final class EncoderRun: RecipeRun {
             } report: { point, _ in
                 try record(point, role, seed, trainer.steps)
             }
-            try directory.round(model.model, to: saved, at: directory.folder(role, seed) + "/final") {
-                try save(model, reader, to: $0, as: .f32)
+            // A stop while it is measured would write down what was rounded.
+            if saved != .f32 {
+                try training.writeDown()
+                isWritten = true
+            }
+            try directory.round([model.model], to: saved, at: [directory.folder(role, seed) + "/final"]) {
+                try save(model, reader, to: $1, as: .f32)
             }
             result = try measure(
                 model, as: reads, seed: seed, trainer: trainer, curve: training.curve, teacher: teacher)
         } catch let error as RetortError where error.exit == .stopped {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
-            try training.writeDown()
+            if !isWritten { try training.writeDown() }
             throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }
         arena.dropWorkingCopy()

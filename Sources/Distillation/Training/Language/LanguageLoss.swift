@@ -126,7 +126,7 @@ final class LanguageLoss {
         let signals = try states.signals.mapValues { try $0.stored(as: .f32) }
         let head = try model.head()
         let lessons = try lessons(for: counting.map(\.0), batch, tokens)
-        var views: [Weighing: PlacedRows] = [:]
+        var placed: [Weighing: PlacedRows] = [:]
         var compared: [Comparison: ComparedRows] = [:]
         let losses = try counting.map { term, factor in
             let taught = term.spec.teachers.compactMap { lessons[subject($0, of: term.spec)] }
@@ -135,13 +135,13 @@ final class LanguageLoss {
                 places: term.spec.places, reduction: term.spec.reduction,
                 classes: term.spec.reduction == .elementMean ? classes?.ids.count ?? head.classes : 1)
             let rows =
-                try views[weighing]
+                try placed[weighing]
                 ?? PlacedRows(
                     PredictedPlaces(
                         weighing.places, of: batch, learned: weighing.places == .chosen ? pairs.tokens : targets,
                         size: size, reduction: weighing.reduction, sequences: sequences[weighing.places],
                         classes: weighing.classes), states.last, device)
-            views[weighing] = rows
+            placed[weighing] = rows
             let comparison = Comparison(rows: weighing, teachers: classes == nil ? [] : term.spec.teachers)
             let own =
                 try compared[comparison]

@@ -308,6 +308,7 @@ final class LanguageRun: RecipeRun {
         let rewards = testPairs.flatMap {
             PreferenceMeasure(goal.preference, among: teachers, on: $0, chunk: goal.train.chunk, device)
         }
+        var isWritten = false
         let result: SeedResult
         do {
             try training.train(points: 20) {
@@ -333,8 +334,13 @@ final class LanguageRun: RecipeRun {
                 // What is measured is what is saved.
                 try model.mergeAdapters()
             }
-            try directory.round(model, to: savedType(of: goal), at: directory.folder(role, seed) + "/final") {
-                try write(model, of: goal, to: $0, as: .f32)
+            // A stop while it is measured would write down what was rounded.
+            if savedType(of: goal) != .f32 {
+                try training.writeDown()
+                isWritten = true
+            }
+            try directory.round([model], to: savedType(of: goal), at: [directory.folder(role, seed) + "/final"]) {
+                try write(model, of: goal, to: $1, as: .f32)
             }
             result = try measure(
                 model, on: test, rewards: rewards, answering: answers, seed: seed, curve: training.curve,
@@ -343,7 +349,7 @@ final class LanguageRun: RecipeRun {
                 against: goal.compared.measures, on: device)
         } catch let error as RetortError where error.exit == .stopped {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
-            try training.writeDown()
+            if !isWritten { try training.writeDown() }
             throw RetortError.stopped(
                 "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
         }

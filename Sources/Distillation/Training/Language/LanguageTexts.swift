@@ -43,7 +43,7 @@ extension LanguageRun {
                 RolloutSource(
                     rollouts, writer(seed: seed), student: student, teacher: teacher, data: all,
                     heldOut: try LanguageBatches(measuring: heldOut, pad: data.pad), batch: training.batch,
-                    wantsSignals: false, on: device)
+                    chunk: training.chunk, wantsSignals: false, on: device)
             )
         case .student, .mixed, .pairs:
             let all = try batches(asked)

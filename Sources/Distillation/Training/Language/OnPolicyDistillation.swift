@@ -39,7 +39,7 @@ public final class OnPolicyDistillation {
             rows: spec.batch)
         let source = RolloutSource(
             rollouts, writer, student: student, teacher: guide, data: prompts, heldOut: nil, batch: spec.batch,
-            wantsSignals: term.objective.needs.wantsSignals, on: device)
+            chunk: spec.chunk, wantsSignals: term.objective.needs.wantsSignals, on: device)
         trainer = try LanguageTrainer(
             student, arena, terms: [term], teachers: [guide], data: prompts, rollouts: source, spec: spec, seed: seed,
             on: device)

@@ -30,7 +30,7 @@ final class PreferenceMeasure {
     ///   - chunk: how many tokens' logits are held at a time.
     init?(
         _ term: LanguageArmTerm?, among teachers: [LanguageTeacher], on data: LanguageBatches,
-        chunk: ChunkSize = .automatic, _ device: Device
+        chunk: ChunkSize, _ device: Device
     ) {
         guard let term, let objective = term.objective as? any PreferenceObjective else { return nil }
         self.objective = objective

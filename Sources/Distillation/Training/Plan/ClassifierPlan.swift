@@ -62,7 +62,10 @@ struct ClassifierPlan {
             data: try recipe.data.rows(rows, normalization: examples.normalization, on: here), test: test, device: here,
             report: { _ in }, note: { _ in })
         var parameters = 0
-        let work = try rehearsal.work { parameters = try scheme.train(session).parameterCount }
+        let work = try rehearsal.work {
+            parameters = try scheme.train(session).parameterCount
+            _ = try session.retrieval()
+        }
         // Teachers stay, also beside an arm that looks at none.
         withExtendedLifetime(teachers) {}
         return PlannedRole(

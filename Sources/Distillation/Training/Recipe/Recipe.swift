@@ -23,6 +23,7 @@ public struct Recipe: Sendable {
     public let train: TrainSpec
     public let seeds: [UInt64]
     let checkpoint: CheckpointSpec
+    public let remarks: [String]
 
     /// Reads and validates a recipe file.
     /// - Throws: `RetortError` 66 when it is not there, 78 when it is wrong.
@@ -77,11 +78,11 @@ public struct Recipe: Sendable {
             try arm.check(self.data, at: own.location)
             try arm.scheme.check(arm, recipe: own)
         }
-        if let strong = data["strong-augment"], !arms.contains(where: { $0.terms.contains { $0.view == .strong } }) {
-            throw RetortError.recipe(
-                "no loss looks at the view that data.strong-augment makes", at: strong.location,
-                help: "give a loss `view: strong`, or remove data.strong-augment")
-        }
+        // Whoever leaves out the arms that look at it need not take it out too.
+        let isLookedAt = arms.contains { $0.terms.contains { $0.view == .strong } }
+        remarks =
+            data["strong-augment"] == nil || isLookedAt
+            ? [] : ["no loss looks at the view that data.strong-augment makes: it is not made"]
     }
 }
 

@@ -33,6 +33,9 @@ public struct RecipeCheck: Sendable {
         (recipe?.contracts ?? []).flatMap { contract in contract.lines.map { "\(contract.arm): \($0)" } }
     }
 
+    /// What stands in a valid recipe and counts for nothing, a line each.
+    public var remarks: [String] { recipe?.remarks ?? [] }
+
     public var json: JSON {
         switch outcome {
         case .success(let recipe):
@@ -42,6 +45,7 @@ public struct RecipeCheck: Sendable {
             return [
                 "path": .string(path), "valid": true, "family": .string(Self.family(of: recipe)), "arms": .array(arms),
                 "seeds": .array(Self.seeds(of: recipe).map(JSON.int)),
+                "remarks": .array(recipe.remarks.map(JSON.string)),
             ]
         case .failure(let error):
             let place = error.location

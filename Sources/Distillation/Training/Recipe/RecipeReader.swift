@@ -362,12 +362,16 @@ public struct RecipeReader {
                 let name = (path + [field.key]).joined(separator: ".")
                 refuse("\(name) is missing", node, path, why: "\(field.summary); it must be \(field.type.phrase)")
             case .defaulted(let text):
+                // The limit is of what the file says: a value that is filled in has no place there to complain of.
+                let written = nodes
+                nodes = 0
                 // A default that the schema itself refuses would be a bug of ours; the tests read every default.
                 if let value = try? Yams.compose(yaml: text),
                     let checked = check(value, field.type, path: path + [field.key], depth: depth + 1)
                 {
                     found.append((field.key, RecipeNode(checked.value, at: nil)))
                 }
+                nodes = written
             }
         }
         return problems.count == before ? RecipeNode(.section(found), at: location(node, path)) : nil

@@ -72,14 +72,11 @@ public protocol EpochTrainer: AnyObject {
     func epoch(_ index: Int) throws -> [Float]
     /// What each loss is multiplied by now; empty when nothing balances them.
     func balance() throws -> [Double]
-    /// Share of rows whose nearest teacher's embedding is their own; nil where no loss has embeddings of both.
-    func retrieval(_ data: DeviceRows) throws -> Double?
 }
 
 extension EpochTrainer {
     public var facts: [(key: String, value: Double)] { [] }
     public func balance() throws -> [Double] { [] }
-    public func retrieval(_ data: DeviceRows) throws -> Double? { nil }
 }
 
 extension Trainer: EpochTrainer {

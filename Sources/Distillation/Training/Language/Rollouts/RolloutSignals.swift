@@ -45,8 +45,7 @@ public struct RolloutSignals: Sendable {
     ///   - device: the student's.
     static func measure(
         _ texts: [RolloutText], student: any LanguageModel, teacher: LanguageTeacher, share: Float,
-        classes: Int? = nil, rows: Int, chunk: ChunkSize = .automatic,
-        pad: Int32, on device: Device
+        classes: Int? = nil, rows: Int, chunk: ChunkSize, pad: Int32, on device: Device
     ) throws -> [RolloutText] {
         var measured: [RolloutText] = []
         for start in stride(from: 0, to: texts.count, by: rows) {
@@ -78,7 +77,7 @@ extension LanguageModel {
     ///   - classes: q is among so many of the first; nil: among all.
     ///   - chunk: how many tokens' logits are held at a time.
     func logProbabilities(
-        _ batch: LanguageBatch, classes: Int? = nil, chunk: ChunkSize = .automatic, on device: Device
+        _ batch: LanguageBatch, classes: Int? = nil, chunk: ChunkSize, on device: Device
     ) throws -> [Float] {
         setTraining(false)
         return try Autograd.withoutGradients {

@@ -48,8 +48,8 @@ final class RolloutSource {
     ///   - chunk: how many tokens' logits are held at a time when models are asked how likely the tokens are.
     init(
         _ spec: RolloutSpec, _ writer: RolloutWriter, student: any LanguageModel, teacher: LanguageTeacher?,
-        data: LanguageBatches, heldOut: LanguageBatches?, batch: Int, chunk: ChunkSize = .automatic,
-        wantsSignals: Bool, on device: Device
+        data: LanguageBatches, heldOut: LanguageBatches?, batch: Int, chunk: ChunkSize, wantsSignals: Bool,
+        on device: Device
     ) {
         self.spec = spec
         self.writer = writer
