@@ -127,6 +127,15 @@ public struct DataSource: Sendable {
 }
 
 extension DataSource.Kind {
+    /// What the classes are called where this kind of data has names for them: folders always, CIFAR where its list of names is there.
+    func stated(_ names: [String]) -> ClassNames? {
+        switch self {
+        case .csv, .idx: nil
+        case .cifar10, .cifar100: ClassNames(unlessNumbers: names)
+        case .folder: ClassNames(names)
+        }
+    }
+
     /// The parts of a source of pictures. Those of a folder stay on disk where the folder's limit has no room for them.
     /// - Parameter rows: only the first training pictures; nil: all.
     func images(_ path: String, rows: Int? = nil) throws -> (

@@ -150,13 +150,16 @@ public final class RunDirectory {
     /// - Parameters:
     ///   - preprocessing: what becomes of raw inputs before this model sees them.
     ///   - view: the part of them that it sees.
+    ///   - classes: what its classes are called; nil where they have no names.
     ///   - type: what its weights are rounded to.
     func save(
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, seeing view: InputView = .whole,
-        _ result: SeedResult, role: String, projectors: ProjectorSet? = nil, as type: SavedType = .f32
+        classes: ClassNames? = nil, _ result: SeedResult, role: String, projectors: ProjectorSet? = nil,
+        as type: SavedType = .f32
     ) throws {
         try save(result, role: role, projectors: projectors) {
-            try ModelDirectory.save(model, preprocessing: preprocessing, region: view.region, to: $0, as: type)
+            try ModelDirectory.save(
+                model, preprocessing: preprocessing, region: view.region, classes: classes, to: $0, as: type)
         }
     }
 

@@ -89,7 +89,8 @@ public final class TrainingRun: RecipeRun {
             case .train(let spec, _): try fresh(spec, "teacher", seeing: teacher.sees)
             case .directory(let path):
                 try Self.load(
-                    teacher: path, for: examples.task.seen(by: teacher.sees), of: recipe.data, on: device)
+                    teacher: path, for: examples.task.seen(by: teacher.sees), of: recipe.data,
+                    recipe.data.kind.stated(examples.classNames), on: device)
             }
         }
         for (spec, model) in zip(recipe.teachers, teachers) {
@@ -259,9 +260,11 @@ public final class TrainingRun: RecipeRun {
 
     // MARK: Teachers
 
+    /// - Parameter names: what the classes of the data are called, where they have names: the teacher's are put in their order.
     /// - Throws: `RetortError` 65 when the teacher is for other data.
     static func load(
-        teacher path: String, for task: ClassificationTask, of data: DataSource, on device: Device
+        teacher path: String, for task: ClassificationTask, of data: DataSource, _ names: ClassNames?,
+        on device: Device
     ) throws -> any Model {
         let (model, _) = try ModelDirectory.load(path, on: device)
         if case .csv(let column, _, _) = data.kind, model.classes < task.classes {
@@ -270,6 +273,7 @@ public final class TrainingRun: RecipeRun {
                 source: "as \(path.quoted(limit: 200)) has", remedy: "it needs a teacher of \(task.classes) classes")
             if let error { throw error }
         }
+        try names?.align(model, from: path, who: "the teacher")
         guard model.accepts(task.sample), model.classes == task.classes else {
             throw RetortError.badData(
                 "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
@@ -280,7 +284,7 @@ public final class TrainingRun: RecipeRun {
     }
 
     private func load(_ teacher: TeacherSpec, _ path: String) throws -> any Model {
-        try Self.load(teacher: path, for: task.seen(by: teacher.sees), of: recipe.data, on: device)
+        try Self.load(teacher: path, for: task.seen(by: teacher.sees), of: recipe.data, classNames, on: device)
     }
 
     private func teacher(_ spec: TeacherSpec, _ seed: UInt64) throws -> (any Model, SeedResult) {
@@ -362,7 +366,7 @@ public final class TrainingRun: RecipeRun {
             for (model, path) in zip([trained] + session.peers, paths(of: session, role, seed)) {
                 try directory.round(model, to: saved, at: path) {
                     try ModelDirectory.save(
-                        model, preprocessing: examples.preprocessing, region: view.region, to: $0)
+                        model, preprocessing: examples.preprocessing, region: view.region, classes: classNames, to: $0)
                 }
             }
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
@@ -376,11 +380,11 @@ public final class TrainingRun: RecipeRun {
                 "\(role) seed \(seed): peer \(number + 1) (\(peer.parameterCount) parameters): accuracy "
                     + NumberFormat.percent(own.metrics[Metric.accuracy.rawValue] ?? .nan))
             try ModelDirectory.save(
-                peer, preprocessing: examples.preprocessing, region: view.region,
+                peer, preprocessing: examples.preprocessing, region: view.region, classes: classNames,
                 to: paths(of: session, role, seed)[number + 1], as: saved)
         }
         try directory.save(
-            trained, preprocessing: examples.preprocessing, seeing: view, result, role: role,
+            trained, preprocessing: examples.preprocessing, seeing: view, classes: classNames, result, role: role,
             projectors: session.projectors, as: saved)
         place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
@@ -399,6 +403,9 @@ public final class TrainingRun: RecipeRun {
         let folder = directory.folder(role, seed)
         return [folder + "/final"] + session.peers.indices.map { folder + "/peers/\($0 + 1)" }
     }
+
+    /// Where the classes have names.
+    private var classNames: ClassNames? { recipe.data.kind.stated(examples.classNames) }
 
     private func deviceRows(_ rows: ExampleSet) throws -> DeviceRows {
         try recipe.data.rows(rows, normalization: examples.normalization, on: device)

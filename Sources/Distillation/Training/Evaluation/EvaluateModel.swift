@@ -21,7 +21,7 @@ public func evaluate(
     func measure(_ role: String, _ entry: EvaluatedModel, against teacher: Evaluation?) throws -> (
         ArmResult, Evaluation
     ) {
-        try entry.check(loaded, of: data)
+        try entry.fit(loaded, of: data, who: role == Role.teacher ? "the teacher" : "the model")
         let inputs = try entry.inputs(of: loaded, data)
         // Teacher and student mostly see the same numbers: those are made once.
         let own: DeviceRows
@@ -69,8 +69,9 @@ private struct EvaluatedModel {
 
     var config: String { path + "/config.json" }
 
+    /// Puts the model's classes in the order of the data's, where both have names.
     /// - Throws: `RetortError` 65 when the model is for other data.
-    func check(_ data: EvaluationData.Loaded, of source: EvaluationData) throws {
+    func fit(_ data: EvaluationData.Loaded, of source: EvaluationData, who: String) throws {
         let all = data.examples.sample
         let sample: [Int]
         do {
@@ -86,6 +87,7 @@ private struct EvaluatedModel {
                 "the model takes \(Self.words(model.task.sample)), the data has \(Self.words(all))\(seen)",
                 at: .init(file: config))
         }
+        try data.stated?.align(model, from: path, who: who)
         let classes = data.classNames.count
         if data.kind == .csv, classes > model.classes {
             let error = try RetortError.unknownLabel(

@@ -78,7 +78,8 @@ struct ClassifierPlan {
         let task = try examples.task.seen(by: teacher.sees)
         switch teacher.source {
         case .directory(let path):
-            return try TrainingRun.load(teacher: path, for: task, of: recipe.data, on: device)
+            return try TrainingRun.load(
+                teacher: path, for: task, of: recipe.data, recipe.data.kind.stated(examples.classNames), on: device)
         case .train(let spec, _):
             let model = try spec.make(for: task, who: "teacher")
             _ = try model.materialize(on: device, seed: 0)
