@@ -22,6 +22,10 @@ extension Recipe {
             balance = LossBalance(node.required("balance"))
             self.train = TrainSpec(node["train"], fallback: train, inheritsRows: true)
             let chosen = try losses.map { try Self.teacher(of: $0.objective, $0.node, among: teachers, scheme) }
+            for loss in losses {
+                try TeacherCombination.checkWeights(
+                    of: loss.node, teachers: scheme.bringsTeacher ? scheme.peers.count : teachers.count)
+            }
             let takesAll = losses.contains { $0.objective.needsTeacher && $0.objective.takesAllTeachers }
             let needed = scheme.bringsTeacher ? [] : teachers.indices.filter { takesAll || chosen.contains($0) }
             self.teachers = needed
