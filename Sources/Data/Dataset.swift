@@ -84,11 +84,12 @@ public struct TabularDataset: Sendable {
     }
 
     /// The first `count` rows: `train: {rows: n}`.
+    /// - `key`: what messages call the number.
     /// - Throws: exit 78 when `count` is below 1 or more than there are.
-    public func first(rows count: Int) throws(RetortError) -> TabularDataset {
+    public func first(rows count: Int, key: String = "train.rows") throws(RetortError) -> TabularDataset {
         guard count >= 1, count <= rows else {
             throw .recipe(
-                "train.rows is \(count)", why: "there are \(rows) training rows",
+                "\(key) is \(count)", why: "there are \(rows) training rows",
                 help: "Use a number from 1 to \(rows), or leave it out for all.")
         }
         return TabularDataset(

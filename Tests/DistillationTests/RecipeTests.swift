@@ -536,6 +536,28 @@ struct RecipeTests {
         #expect(none?.exit == .recipe && none?.location?.line != nil)
         let trained = try error("  model: {kind: mlp, layers: [4, 8, 3]}", "  path: x")
         #expect(trained?.exit == .recipe && trained?.what.contains("not trained") == true)
+        // What only data would have shown, and the recipe says by itself.
+        let data = "data: {kind: csv, path: rows.csv, label: label, test: {every: 5}}"
+        #expect(Self.good.contains(data))
+        let cases = [
+            (data.replacing("label: label", with: "label: label, scale: 0"), "data.scale is 0"),
+            (data.replacing("label: label", with: "label: label, scale: 1e-60"), "data.scale is 1e-60"),
+            (data.replacing("rows.csv", with: "''"), "data.path is empty"),
+            (
+                "data: {kind: cifar10, path: x, normalize: {mean: [0.5], deviation: [0.2]}}",
+                "data.normalize has 1 mean, but the images have 3 channels"
+            ),
+            (
+                "data: {kind: images, path: x, height: 8, width: 8, channels: 1, "
+                    + "normalize: {mean: [0.5, 0.5], deviation: [0.2, 0.2]}}",
+                "data.normalize has 2 means, but the images have 1 channel"
+            ),
+        ]
+        for (text, what) in cases {
+            let refused = try error(data, text)
+            #expect(refused?.exit == .recipe && refused?.what == what, "\(String(describing: refused))")
+            #expect(refused?.location?.line == 1 && refused?.location?.column != nil, "\(what)")
+        }
         let path = try folder.write(
             Self.good.replacing("layers: [4, 3]", with: "layers: [4, 1048576, 1048576, 3]"), to: "r.yaml")
         let huge = thrown(RetortError.self) {

@@ -45,12 +45,15 @@ public final class TrainingRun: RecipeRun {
         for arm in recipe.arms {
             guard let rows = arm.train.rows else { continue }
             let own = recipe.node["arms"]?[arm.name]?["train"]?["rows"]
-            try RetortError.placed(at: (own ?? recipe.node["train"]?["rows"])?.location) {
-                _ = try examples.train.first(rows)
-            }
+            _ = try examples.train.first(
+                rows, key: own == nil ? "train.rows" : "arms.\(arm.name).train.rows",
+                at: (own ?? recipe.node["train"]?["rows"])?.location)
         }
-        for case .train(_, let spec) in recipe.teachers.map(\.source) {
-            if let rows = spec.rows { _ = try examples.train.first(rows) }
+        for teacher in recipe.teachers {
+            guard case .train(_, let spec) = teacher.source, let rows = spec.rows else { continue }
+            let path = teacher.name.map { ["teachers", $0] } ?? ["teacher"]
+            let place = (path + ["train", "rows"]).reduce(recipe.node, { $0?[$1] })?.location
+            _ = try examples.train.first(rows, key: path.joined(separator: ".") + ".train.rows", at: place)
         }
     }
 
@@ -459,6 +462,7 @@ extension Recipe: RunnableRecipe {
     public var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try TrainingRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try TrainingRun(self, device: device, output: output, progress: progress)
     }
 }

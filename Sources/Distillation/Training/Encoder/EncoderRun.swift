@@ -368,6 +368,7 @@ extension EncoderRecipe: RunnableRecipe {
     var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try EncoderRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try EncoderRun(self, device: device, output: output, progress: progress)
     }
 }

@@ -437,6 +437,7 @@ extension LanguageRecipe: RunnableRecipe {
     var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try LanguageRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try LanguageRun(self, device: device, output: output, progress: progress)
     }
 }

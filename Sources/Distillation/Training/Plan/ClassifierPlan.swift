@@ -91,6 +91,7 @@ struct ClassifierPlan {
 
 extension Recipe {
     public func plan(on device: Device) throws -> RunPlan {
+        try checkData()
         let rates = try DeviceRates(measuring: device.compute)
         return RunPlan(
             try ClassifierPlan(self, on: device, rates).roles(), seeds: seeds.count, on: device, rates,

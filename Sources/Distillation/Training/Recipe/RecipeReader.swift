@@ -270,7 +270,9 @@ public struct RecipeReader {
         let word = scalar.string
         let at = location(node, path)
         switch type {
-        case .text: if quoted || !word.isEmpty { return RecipeNode(.text(word), at: at) }
+        case .text:
+            // Nothing is called by no name; other texts may be empty.
+            if !word.isEmpty || quoted && path.last != "path" { return RecipeNode(.text(word), at: at) }
         case .choice(let words):
             if words.contains(word) { return RecipeNode(.text(word), at: at) }
             refuse(

@@ -201,6 +201,7 @@ extension RecommenderRecipe: RunnableRecipe {
     public var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try RecommenderRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try RecommenderRun(self, device: device, output: output, progress: progress)
     }
 }
