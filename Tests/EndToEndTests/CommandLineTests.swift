@@ -83,6 +83,11 @@ struct CommandLineTests {
         }
         expect(try Child.retort(["fly"]), .usage, "there is no verb 'fly'", "train, plan, eval")
         expect(try Child.retort(["trian", "r.yaml"]), .usage, "there is no verb 'trian'", "'train'")
+        // A check of nothing would pass.
+        for verb in ["test", "grad", "perf"] {
+            let child = try Child.retort(["test-ops", verb, "--device", "cpu", "--sample", "zzz"])
+            expect(child, .usage, "no sample contains 'zzz'", "test-ops list")
+        }
         #expect(try Child.retort(["help", "train"]).exit == 0)
         for (name, value) in [
             ("RETORT_THREADS", "0"), ("RETORT_THREADS", "2x"), ("RETORT_THREADS", "100000"), ("RETORT_CPU_LEVEL", "v9"),
@@ -331,6 +336,15 @@ struct CommandLineTests {
             try place.train(device: "opencl:0", environment: ["RETORT_FAMILY": "smit"]), .device, "RETORT_FAMILY",
             "smit",
             "vector, simt, nvptx")
+    }
+
+    @Test("a core type that OpenBLAS does not take: 69; one that it takes runs, in any case")
+    func noSuchCore() throws {
+        let place = try Workplace()
+        expect(
+            try place.train(environment: ["RETORT_OPENBLAS_CORETYPE": "Bogus"]), .device, "RETORT_OPENBLAS_CORETYPE",
+            "Bogus", "OpenBLAS took")
+        #expect(try place.train("--output", "run", environment: ["RETORT_OPENBLAS_CORETYPE": ""]).exit == 0)
     }
 
     @Test("no OpenCL loader: 69 for OpenCL, nothing for the rest")
