@@ -375,6 +375,8 @@ public final class TrainingRun: RecipeRun {
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
         } catch let error as RetortError where error.exit == .stopped {
             throw try session.stopped()
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         for (number, peer) in session.peers.enumerated() {
             let own = try measure(peer, seeing: view, seed: seed, session: nil, reference: reference)

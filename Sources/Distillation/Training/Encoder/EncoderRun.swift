@@ -299,6 +299,8 @@ final class EncoderRun: RecipeRun {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
             try training.writeDown()
             throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         arena.dropWorkingCopy()
         try directory.save(result, role: role, projectors: trainer.projectors) {

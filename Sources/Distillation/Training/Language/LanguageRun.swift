@@ -346,6 +346,8 @@ final class LanguageRun: RecipeRun {
             try training.writeDown()
             throw RetortError.stopped(
                 "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         arena.dropWorkingCopy()
         if goal.isLast {

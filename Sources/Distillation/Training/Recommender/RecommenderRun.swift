@@ -149,6 +149,8 @@ public final class RecommenderRun: RecipeRun {
             result = try measure(model, seed: seed, curve: epochs.curve)
         } catch let error as RetortError where error.exit == .stopped {
             throw try epochs.stopped(role)
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         try directory.save(model, result, role: role, projectors: trainer.projectors)
         place.remove()
