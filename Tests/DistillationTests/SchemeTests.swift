@@ -353,7 +353,7 @@ struct SchemeTests {
                 ),
                 "2 weights for 1 teacher"
             ),
-            (try error(Self.alone, one + "\n" + Self.two), "either teacher or teachers"),
+            (try error(Self.alone, one + "\n" + Self.two), "has both teacher and teachers"),
             (try error(Self.alone, ""), "either teacher or teachers"),
         ]
         for (error, what) in cases {

@@ -76,10 +76,14 @@ struct CommandLineTests {
         let place = try Workplace()
         for words in [
             ["train"], ["train", "r.yaml", "--fast"], ["devices", "--jsn"], ["eval"],
-            ["train", "r.yaml", "--seed", "x"],
+            ["train", "r.yaml", "--seed", "x"], ["train", "r.yaml", "--output", ""],
+            ["cache", "r.yaml", "--output", ""], ["eval", "m", "--data", "rows.csv", "--test-every", "1"],
         ] {
             let child = try Child.retort(words, in: place.folder.path)
             expect(child, .usage, "Usage:")
+            for flag in ["--output", "--test-every"] where words.contains(flag) {
+                #expect(child.stderr.contains("Error: \(flag) is "), "\(child.stderr)")
+            }
         }
         expect(try Child.retort(["fly"]), .usage, "there is no verb 'fly'", "train, plan, eval")
         expect(try Child.retort(["trian", "r.yaml"]), .usage, "there is no verb 'trian'", "'train'")
@@ -325,7 +329,7 @@ struct CommandLineTests {
         expect(try place.train("--output", "run", device: "opencl:"), .device, "opencl:0")
         let child = try Child.retort(
             ["train", "r.yaml"], environment: ["RETORT_DEVICE": "voodoo"], in: place.folder.path)
-        expect(child, .device, "voodoo")
+        expect(child, .device, "RETORT_DEVICE is 'voodoo'", "no device is called")
         expect(try place.train(device: ""), .device, "no device is called ''")
     }
 
@@ -543,6 +547,16 @@ struct CommandLineTests {
         #expect(try run("report", "run").stdout.contains("report: run/report.html"))
         #expect(try Data(contentsOf: URL(fileURLWithPath: report)) == before)
         #expect(!String(decoding: before, as: UTF8.self).contains("src=\"http"))
+        // Where the page cannot be written there is the table still, and JSON does not ask for it.
+        try FileManager.default.removeItem(atPath: report)
+        try place.folder.folder("run/report.html")
+        let unwritten = try run("report", "run")
+        #expect(unwritten.exit == ExitCode.cannotCreate.rawValue && unwritten.stdout.contains("student-alone"))
+        #expect(unwritten.stderr.contains("report.html") && !unwritten.stderr.contains("--output"))
+        let printed = try run("report", "run", "--json")
+        #expect(printed.exit == 0 && printed.stderr == "")
+        #expect(try rows(JSON.parse(printed.stdout, file: "stdout")) == roles)
+        try FileManager.default.removeItem(atPath: report)
 
         // And say what is wrong with what was not.
         expect(try run("eval", "nowhere", "--data", "rows.csv"), .missingInput, "nowhere")
