@@ -69,6 +69,17 @@ struct ReportTests {
         #expect(page.components(between: "<th scope=\"", and: "\"").count == 4 + 8)
     }
 
+    @Test("a table of many arms may be as wide as the page, its scroll bar on top")
+    func wideTable() {
+        #expect(htmlReport(Samples.manyArms, facts: []).contains("class=\"scroll wide\""))
+        #expect(!htmlReport(Samples.plain, facts: []).contains("class=\"scroll wide\""))
+        // Turned over, and what is in it turned back: else the numbers stand on their heads.
+        for rule in [".wide { transform: translateX(-50%) rotateX(180deg)", ".wide table { transform: rotateX(180deg)"] {
+            #expect(reportStyleSheet.contains(rule))
+        }
+        #expect(reportStyleSheet.contains(".wide, .wide table { transform: none; }"), "on paper nothing scrolls")
+    }
+
     @Test("a fact of the caller replaces ours")
     func facts() {
         let page = htmlReport(Samples.plain, facts: [("device", "a better description")])
