@@ -74,7 +74,8 @@ struct ReportTests {
         #expect(htmlReport(Samples.manyArms, facts: []).contains("class=\"scroll wide\""))
         #expect(!htmlReport(Samples.plain, facts: []).contains("class=\"scroll wide\""))
         // Turned over, and what is in it turned back: else the numbers stand on their heads.
-        for rule in [".wide { transform: translateX(-50%) rotateX(180deg)", ".wide table { transform: rotateX(180deg)"] {
+        for rule in [".wide { transform: translateX(-50%) rotateX(180deg)", ".wide table { transform: rotateX(180deg)"]
+        {
             #expect(reportStyleSheet.contains(rule))
         }
         #expect(reportStyleSheet.contains(".wide, .wide table { transform: none; }"), "on paper nothing scrolls")
