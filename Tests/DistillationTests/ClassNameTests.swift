@@ -95,6 +95,24 @@ struct ClassNameTests {
         refused(["knows no class 'class2'"]) { _ = try place.teacher("twice") }
     }
 
+    @Test("pictures of one class are refused: there is nothing to tell apart")
+    func oneClass() throws {
+        let folder = try ScratchFolder()
+        let one = SamplePictures(channels: 1, height: 6, width: 5, classes: 1)
+        try one.writeFolder(folder, "data", train: 3, test: 2)
+        let recipe = try Recipe.parse(
+            """
+            data: {kind: images, path: \(folder.path("data")), height: 6, width: 5, channels: 1}
+            teacher: {model: {kind: mlp, layers: [30, 1]}}
+            student: {model: {kind: mlp, layers: [30, 1]}}
+            arms: {student: {objective: [{loss: hinton}]}}
+            train: {epochs: 1, batch: 8, optimizer: {kind: sgd, lr: 0.1}}
+            """, name: "one")
+        let error = thrown(RetortError.self) { _ = try recipe.data.load() }
+        #expect(error?.exit == .badData && error?.what == "the pictures are of one class")
+        #expect(error?.location?.file == folder.path("data"))
+    }
+
     @Test("config.json has them as Hugging Face writes them, and is read strictly")
     func files() throws {
         let place = try Place(.cpu)

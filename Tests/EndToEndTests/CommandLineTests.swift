@@ -78,6 +78,7 @@ struct CommandLineTests {
             ["train"], ["train", "r.yaml", "--fast"], ["devices", "--jsn"], ["eval"],
             ["train", "r.yaml", "--seed", "x"], ["train", "r.yaml", "--output", ""],
             ["cache", "r.yaml", "--output", ""], ["eval", "m", "--data", "rows.csv", "--test-every", "1"],
+            ["bench", "--json", "--csv"],
         ] {
             let child = try Child.retort(words, in: place.folder.path)
             expect(child, .usage, "Usage:")

@@ -55,12 +55,13 @@ public struct DataSource: Sendable {
             let deviation = section.required("deviation").list.map(\.number)
             guard mean.count == deviation.count else {
                 throw RetortError.recipe(
-                    "data.normalize has \(mean.count) means and \(deviation.count) deviations", at: section.location)
+                    "data.normalize has \(NumberFormat.counted(mean.count, "mean", "means")) and "
+                        + NumberFormat.counted(deviation.count, "deviation", "deviations"), at: section.location)
             }
             guard mean.count == channels else {
                 throw RetortError.recipe(
-                    "data.normalize has \(mean.count) \(mean.count == 1 ? "mean" : "means"), but the images have "
-                        + "\(channels) \(channels == 1 ? "channel" : "channels")", at: section.location)
+                    "data.normalize has \(NumberFormat.counted(mean.count, "mean", "means")), but the images have "
+                        + NumberFormat.counted(channels, "channel", "channels"), at: section.location)
             }
             return (mean, deviation)
         }
@@ -102,6 +103,11 @@ public struct DataSource: Sendable {
     private func examples(
         _ train: ExampleSet, _ test: ExampleSet, _ classNames: [String], _ teacher: Preprocessing?
     ) throws -> Examples {
+        guard classNames.count > 1 else {
+            throw RetortError.badData(
+                "the pictures are of one class", at: .init(file: path),
+                help: "A classifier needs two classes or more: a folder for each.")
+        }
         let shape = train.sample
         var given = normalization.map { ImageNormalization(mean: $0.mean, deviation: $0.deviation) }
         if given == nil, case .images(let images) = teacher, images.channels == shape[0] {

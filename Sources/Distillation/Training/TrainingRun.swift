@@ -279,7 +279,8 @@ public final class TrainingRun: RecipeRun {
         try names?.align(model, from: path, who: "the teacher")
         guard model.accepts(task.sample), model.classes == task.classes else {
             throw RetortError.badData(
-                "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
+                "the teacher maps examples of shape \(model.task.sample) to "
+                    + "\(NumberFormat.counted(model.classes, "class", "classes")); the data has "
                     + "\(task.sample) and \(task.classes)", at: .init(file: path + "/config.json"))
         }
         model.freeze()

@@ -97,7 +97,8 @@ private struct EvaluatedModel {
         }
         guard data.hasAllClasses ? classes == model.classes : classes <= model.classes else {
             throw RetortError.badData(
-                "the model knows \(model.classes) classes, the data has \(classes)", at: .init(file: config),
+                "the model knows \(NumberFormat.counted(model.classes, "class", "classes")), the data has \(classes)",
+                at: .init(file: config),
                 why: classes < model.classes ? "which of the model's classes they are cannot be told" : "")
         }
     }
@@ -137,7 +138,8 @@ private struct EvaluatedModel {
         }
         guard images.channels == loaded.examples.sample[0] else {
             throw RetortError.usage(
-                "there are \(images.channels) means and deviations for images of \(loaded.examples.sample[0]) channels",
+                "there are \(NumberFormat.counted(images.channels, "mean", "means")) and as many deviations for images of "
+                    + NumberFormat.counted(loaded.examples.sample[0], "channel", "channels"),
                 help: "give --mean and --deviation with a number for each channel")
         }
         return .images(images)

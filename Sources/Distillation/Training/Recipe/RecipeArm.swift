@@ -17,6 +17,7 @@ extension Recipe {
             self.name = name
             let losses = node.required("objective").list.map { (node: $0, objective: ObjectiveRegistry.make($0)) }
             for loss in losses { try DivergenceTerm.checkEntropy(of: loss.objective, loss.node) }
+            try LossWeight.check(losses.map { (node: $0.node, objective: $0.objective) }, of: name)
             let scheme = SchemeRegistry.make(node.required("scheme"))
             self.scheme = scheme
             balance = LossBalance(node.required("balance"))

@@ -81,7 +81,7 @@ public struct RecipeNode: Sendable {
         case .text(let v): Self.quoted(v)
         case .flag(let v): v ? "true" : "false"
         case .integer(let v): String(v)
-        case .number(let v): v == v.rounded() && Swift.abs(v) < 1e15 ? String(Int(v)) : String(v)
+        case .number(let v): NumberFormat.plain(v)
         case .list(let v): "[" + v.map(\.flow).joined(separator: ", ") + "]"
         case .section(let v): "{" + v.map { Self.quoted($0.key) + ": " + $0.value.flow }.joined(separator: ", ") + "}"
         }
