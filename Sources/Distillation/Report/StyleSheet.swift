@@ -1,7 +1,7 @@
 /// The report's style sheet: light and dark, phone and paper. Holds neither `<` nor `&`, so it can stand in the page as
 /// it is. A table of many arms may be as wide as the page, and turns its scroll bar to the top, where it is seen at once:
-/// it is turned over, and the table in it turned back. The arms' colours follow Okabe and Ito's palette for all kinds of colour vision, darkened (or lightened) until
-/// they contrast with the background by at least 3 to 1.
+/// it is turned over, and the table in it turned back. The arms' colours follow Okabe and Ito's palette for all kinds of
+/// colour vision, darkened (or lightened) until they contrast with the background by at least 3 to 1.
 let reportStyleSheet = """
     :root {
       color-scheme: light;
