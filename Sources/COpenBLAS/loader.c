@@ -42,6 +42,7 @@ static const char *const narrow_cores[] = {
     "Bulldozer",  "Opteron_SSE3", "Piledriver", "Steamroller", "Sandybridge", NULL,
 };
 static const char *const middle_cores[] = {"Haswell", "Excavator", "Zen", NULL};
+static const char *const wide_cores[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
 
 static bool contains(const char *const *names, const char *name) {
     while (*names && strcasecmp(*names, name)) names++;
@@ -52,6 +53,14 @@ const char *copenblas_better_core(const char *core, int level) {
     if (level >= 4 && (contains(narrow_cores, core) || contains(middle_cores, core))) return "SkylakeX";
     if (level >= 3 && contains(narrow_cores, core)) return "Haswell";
     return NULL;
+}
+
+bool copenblas_took_core(const char *asked, const char *core) {
+    // A build without kernels of its own for a processor has those of another of its kind, and says that one's name.
+    const char *const *const kinds[] = {narrow_cores, middle_cores, wide_cores};
+    for (int i = 0; i < 3; i++)
+        if (contains(kinds[i], asked) && contains(kinds[i], core)) return true;
+    return !strcasecmp(asked, core);
 }
 
 static int processor_level(void) {
@@ -89,6 +98,7 @@ static void *open_library(const char **name, const char *type) {
 static void load(void) {
     const char *chosen = getenv("RETORT_OPENBLAS_LIBRARY"), *name = chosen ? chosen : "libopenblas.so.0";
     const char *forced = getenv("RETORT_OPENBLAS_CORETYPE");
+    if (forced && !*forced) forced = NULL;
     void *library = open_library(&name, forced);
     if (!library) return;
 

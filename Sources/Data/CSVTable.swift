@@ -42,7 +42,7 @@ extension CSVScanner {
         if fields.count == 1, last.range.isEmpty, !last.isQuoted {
             throw failure(at: last.range.lowerBound, "an empty line", help: "Remove it.")
         }
-        let why = "it has \(fields.count) fields; the header has \(wanted)"
+        let why = "it has \(NumberFormat.counted(fields.count, "field", "fields")); the header has \(wanted)"
         if fields.count < wanted {
             throw failure(
                 at: last.end, "a truncated row", why: why, help: "Perhaps the file was cut off while it was written.")

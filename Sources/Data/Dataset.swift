@@ -24,7 +24,9 @@ public struct TabularDataset: Sendable {
         guard features.count == wanted else {
             throw .badData(
                 "the dataset has \(features.count) feature values",
-                why: "\(labels.count) rows of \(columnNames.count) columns need \(wanted)")
+                why:
+                    "\(NumberFormat.counted(labels.count, "row", "rows")) of \(columnNames.count) columns need \(wanted)"
+            )
         }
         if let row = labels.firstIndex(where: { $0 < 0 || Int($0) >= classes }) {
             throw .badData("row \(row) has label \(labels[row])", why: "there are \(classes) classes, from 0")
@@ -78,17 +80,20 @@ public struct TabularDataset: Sendable {
                 help: "Use 2 or more; 5 keeps a fifth of the rows for the test.")
         }
         guard rows >= 2 else {
-            throw .recipe("a test split of \(rows) rows", why: "the training set or the test set would be empty")
+            throw .recipe(
+                "a test split of \(NumberFormat.counted(rows, "row", "rows"))",
+                why: "the training set or the test set would be empty")
         }
         return (selecting { $0 % every != 0 }, selecting { $0 % every == 0 })
     }
 
     /// The first `count` rows: `train: {rows: n}`.
+    /// - `key`: what messages call the number.
     /// - Throws: exit 78 when `count` is below 1 or more than there are.
-    public func first(rows count: Int) throws(RetortError) -> TabularDataset {
+    public func first(rows count: Int, key: String = "train.rows") throws(RetortError) -> TabularDataset {
         guard count >= 1, count <= rows else {
             throw .recipe(
-                "train.rows is \(count)", why: "there are \(rows) training rows",
+                "\(key) is \(count)", why: "there are \(rows) training rows",
                 help: "Use a number from 1 to \(rows), or leave it out for all.")
         }
         return TabularDataset(

@@ -35,7 +35,7 @@ public struct IDXFiles: Sendable {
         }
         throw .missingInput(
             "there is no \(name) and no \(name).gz in \(folder.quoted(limit: 200))",
-            help: "Keep the names the files were published under, or name the four files.")
+            help: "The four files are found by the names they were published under, plain or with .gz.")
     }
 }
 

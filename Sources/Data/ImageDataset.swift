@@ -63,19 +63,20 @@ public struct ImageDataset: Sendable {
     }
 
     /// The first `count` images: `train: {rows: n}`.
+    /// - `key`: what messages call the number.
     /// - Throws: exit 78 when `count` is below 1 or more than there are.
-    public func first(_ count: Int) throws(RetortError) -> ImageDataset {
-        try Self.check(rows: count, of: self.count)
+    public func first(_ count: Int, key: String = "train.rows") throws(RetortError) -> ImageDataset {
+        try Self.check(rows: count, of: self.count, key: key)
         guard count < self.count else { return self }
         return ImageDataset(
             unchecked: Array(pixels[..<(count * imageBytes)]), labels: Array(labels[..<count]), channels: channels,
             height: height, width: width, classNames: classNames)
     }
 
-    static func check(rows count: Int, of all: Int) throws(RetortError) {
+    static func check(rows count: Int, of all: Int, key: String) throws(RetortError) {
         guard count >= 1, count <= all else {
             throw .recipe(
-                "train.rows is \(count)", why: "there are \(all) training images",
+                "\(key) is \(count)", why: "there are \(all) training images",
                 help: "Use a number from 1 to \(all), or leave it out for all.")
         }
     }

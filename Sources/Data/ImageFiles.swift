@@ -24,9 +24,10 @@ public struct ImageFiles: Sendable {
     public var labels: [Int32] { files.map(\.label) }
 
     /// The first `count` pictures.
+    /// - `key`: what messages call the number.
     /// - Throws: exit 78 when `count` is below 1 or more than there are.
-    public func first(_ count: Int) throws(RetortError) -> ImageFiles {
-        try ImageDataset.check(rows: count, of: self.count)
+    public func first(_ count: Int, key: String = "train.rows") throws(RetortError) -> ImageFiles {
+        try ImageDataset.check(rows: count, of: self.count, key: key)
         return ImageFiles(Array(files[..<count]), of: folder)
     }
 

@@ -31,7 +31,8 @@ public final class MLP: Model {
         // The largest model this engine addresses in one arena; also keeps the products below from overflowing.
         let parameters = zip(widths, widths.dropFirst()).reduce(0.0) { $0 + Double($1.0 + 1) * Double($1.1) }
         guard parameters < 1e11 else {
-            throw ModelError("layers", "\(parameters) parameters are beyond what can be trained")
+            throw ModelError(
+                "layers", "\(NumberFormat.grouped(Int(parameters))) parameters are beyond what can be trained")
         }
         let (first, last) = (widths[0], widths[widths.count - 1])
         let own = ClassificationTask(sample: [first], classes: last)
@@ -41,7 +42,9 @@ public final class MLP: Model {
                 throw ModelError("layers", "first width is \(first), but the data has \(features) features")
             }
             guard last == task.classes else {
-                throw ModelError("layers", "last width is \(last), but the data has \(task.classes) classes")
+                throw ModelError(
+                    "layers",
+                    "last width is \(last), but the data has \(NumberFormat.counted(task.classes, "class", "classes"))")
             }
         }
         self.init(widths: widths, task: task ?? own)

@@ -6,15 +6,16 @@ import RetortSupport
 
 /// A trained model on disk: `config.json` and `model.safetensors` (or its shards), and `preprocessor_config.json` where its inputs are changed first.
 public enum ModelDirectory {
-    static let largestConfig = 1 << 20
+    static let largestConfig = 1 << 23
 
     /// Writes the files; each appears whole or not at all.
     /// - `region`: what the model sees of each example.
+    /// - `classes`: what its classes are called; nil: config.json says what the architecture says by itself.
     /// - `type`: what the weights are rounded to; config.json names one that is not f32 as `dtype`.
     /// - Throws: `RetortError` 65 for a number that the type cannot hold, 73 or 74.
     public static func save(
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, region: InputRegion = InputRegion(),
-        to path: String, as type: SavedType = .f32
+        classes: ClassNames? = nil, to path: String, as type: SavedType = .f32
     ) throws {
         try Folder.createWithParents(path)
         var inputs = JSONObject()
@@ -25,8 +26,9 @@ public enum ModelDirectory {
         }
         try SavedArray.write(SavedArray.all(of: model, as: type), to: path + "/model.safetensors")
         var config = model.configuration
-        if type != .f32, case .object(var members) = config {
-            members.set("dtype", .string(type.torchName))
+        if case .object(var members) = config {
+            classes?.write(into: &members)
+            if type != .f32 { members.set("dtype", .string(type.torchName)) }
             config = .object(members)
         }
         try AtomicFile.write(config.text(.pretty) + "\n", to: path + "/config.json")
@@ -69,7 +71,7 @@ public enum ModelDirectory {
     static func configuration(_ path: String) throws -> JSONCursor {
         let folder = (path as NSString).deletingLastPathComponent
         if AdapterDirectory.isOne(folder) { throw AdapterDirectory.notAModel(folder) }
-        return try JSONCursor.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 100_000))
+        return try JSONCursor.read(path, limits: .init(bytes: largestConfig, depth: 32, values: 1_000_000))
     }
 
     /// What becomes of raw inputs before this model sees them; nil where the directory does not say.

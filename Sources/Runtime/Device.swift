@@ -24,8 +24,19 @@ public struct Device: Sendable, CustomStringConvertible {
     ///   - profiler: collects times when `--profile` asks for them.
     /// - Throws: `KernelError` of kind `device` when a named device is not there: nothing is silently replaced.
     public static func select(_ name: String? = nil, profiler: Profiler? = nil) throws -> Device {
-        let asked = name ?? ProcessInfo.processInfo.environment["RETORT_DEVICE"].flatMap { $0.isEmpty ? nil : $0 }
-        guard let asked else { return try best(profiler) }
+        if let name { return try open(name, profiler) }
+        guard let asked = ProcessInfo.processInfo.environment["RETORT_DEVICE"], !asked.isEmpty else {
+            return try best(profiler)
+        }
+        do {
+            return try open(asked, profiler)
+        } catch let error as KernelError where error.kind == .device {
+            // Nobody who reads the message need have written the word.
+            throw KernelError(error.kind, "RETORT_DEVICE is '\(asked)': \(error.message)", help: error.help)
+        }
+    }
+
+    private static func open(_ asked: String, _ profiler: Profiler?) throws -> Device {
         if asked == "cpu" { return Device(.cpu(try CPUDevice(profiler: profiler)), profiled: profiler) }
 
         let devices = try OpenCLDeviceInfo.all()

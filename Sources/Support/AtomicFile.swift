@@ -131,7 +131,7 @@ public final class AtomicFile {
             throw .cannotCreate(
                 "cannot create \(path.quoted(limit: 200))", at: RetortError.Location(file: path),
                 why: kind == S_IFDIR ? "it is a directory" : "it exists and is not a regular file",
-                help: "Choose another path with --output.")
+                help: "Choose another path.")
         }
     }
 }

@@ -157,7 +157,10 @@ public struct JSONCursor: Sendable {
     /// - Throws: exit 65 when this is none or outside.
     public func double(in range: ClosedRange<Double>) throws(RetortError) -> Double {
         let number = try double()
-        guard range.contains(number) else { throw outside("\(number)", "\(range.lowerBound)", "\(range.upperBound)") }
+        guard range.contains(number) else {
+            let (lower, upper) = (NumberFormat.plain(range.lowerBound), NumberFormat.plain(range.upperBound))
+            throw outside("\(number)", lower, upper)
+        }
         return number
     }
 

@@ -56,6 +56,16 @@ public enum NumberFormat {
         }
     }
 
+    /// "1 class", "2 classes".
+    public static func counted(_ count: Int, _ one: String, _ many: String) -> String {
+        "\(count) \(count == 1 ? one : many)"
+    }
+
+    /// As people write it in a recipe: whole numbers without a point.
+    public static func plain(_ value: Double) -> String {
+        value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : "\(value)"
+    }
+
     /// An integer with thin groups of three: 1 234 567.
     public static func grouped(_ value: Int) -> String {
         let digits = String(value.magnitude)

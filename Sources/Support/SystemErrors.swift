@@ -51,10 +51,10 @@ enum SystemErrors {
 
     private static func outputHelp(_ code: Int32) -> String {
         switch code {
-        case ENOENT, ENOTDIR: "Create the directory first, or choose another path with --output."
-        case EACCES, EPERM, EROFS: "Choose a place you may write to with --output."
-        case EEXIST, ENOTEMPTY: "Choose another path with --output."
-        case ENOSPC, EDQUOT: "Free some space or choose another disk with --output; nothing else was changed."
+        case ENOENT, ENOTDIR: "Create the directory first, or choose another path."
+        case EACCES, EPERM, EROFS: "Choose a place you may write to."
+        case EEXIST, ENOTEMPTY: "Choose another path."
+        case ENOSPC, EDQUOT: "Free some space or choose another disk; nothing else was changed."
         default: ""
         }
     }

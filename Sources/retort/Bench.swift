@@ -56,6 +56,10 @@ struct Bench: ParsableCommand {
         case openblas, composed, copy, dense, read, fp32
     }
 
+    func validate() throws {
+        if common.json, csv { throw ValidationError("--json and --csv are two ways to print the same rows: give one") }
+    }
+
     func run() throws {
         let suite = try BenchSuite(try options(), progress: Progress(quiet: common.quiet))
         let report = try suite.run()

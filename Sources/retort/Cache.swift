@@ -47,6 +47,7 @@ struct Cache: ParsableCommand {
         try require(topP.map { $0 > 0 && $0 <= 1 } ?? true, "--top-p is above 0 and at most 1")
         try require((4...12).contains(bits), "--bits is 4 to 12")
         try require(batch >= 1, "--batch is 1 or more")
+        try require(output != "", "--output is empty: name a directory, or leave it out")
     }
 
     func run() throws {

@@ -53,6 +53,7 @@ struct EvalDataOptions: ParsableArguments {
     }
 
     func validate() throws {
+        if let testEvery, testEvery < 2 { throw ValidationError("--test-every is 2 or more, not \(testEvery)") }
         if let scale, !scale.isFinite || scale == 0 { throw ValidationError("--scale is a finite number other than 0") }
         if let all = deviation?.numbers, !all.allSatisfy({ $0 > 0 }) { throw ValidationError("--deviation is above 0") }
         for (name, value) in [("--height", height), ("--width", width), ("--channels", channels)] {

@@ -25,6 +25,10 @@ struct Train: ParsableCommand {
     var profile = false
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+        if output == "" { throw ValidationError("--output is empty: name a directory, or leave it out") }
+    }
+
     func run() throws {
         let recipe = try readRecipe(recipe, overrides: overrides + (seed.map { ["seeds=[\($0)]"] } ?? []))
         let profiler = profile ? Profiler() : nil

@@ -109,6 +109,8 @@ struct LanguageTeacherTests {
             ("{loss: forward-kl}", "looks at one teacher, and the recipe has 2"),
             ("{loss: forward-kl, from: dep}", "no teacher"), ("{loss: cross-entropy, from: deep}", "cannot be given"),
             ("{loss: ensemble, from: deep}", "cannot be given"),
+            ("{loss: ensemble, combine: weights, weights: [1]}", "1 weight for 2 teachers"),
+            ("{loss: ensemble, combine: weights, weights: [0, 0]}", "are all 0"),
         ] {
             let error = try #require(thrown(RetortError.self) { _ = try rig.run(objective, [deep, wide]) })
             #expect(error.exit == .recipe && error.what.contains(words), "\(objective): \(error.what)")

@@ -382,7 +382,7 @@ struct RecipeTests {
             ("epochs: 3", "epochs: 0", "train.epochs is 0"), ("lr: 0.01", "lr: -1", "train.optimizer.lr is -1"),
             ("every: 5", "every: 1", "data.test.every is 1"),
             ("temperature: 4", "temperature: 0", "arms.taught.objective.0.temperature is 0"),
-            ("layers: [4, 3]", "layers: [4]", "student.model.layers has 1 elements, not 2 to 1024"),
+            ("layers: [4, 3]", "layers: [4]", "student.model.layers has 1 element, not 2 to 1024"),
             ("layers: [4, 3]", "layers: [4, 0]", "student.model.layers.1 is 0"),
             ("kind: adam", "kind: adm", "train.optimizer.kind is 'adm'"),
             ("loss: hinton", "loss: hintn", "arms.taught.objective.0.loss is 'hintn'"),
@@ -479,6 +479,50 @@ struct RecipeTests {
         #expect(merge?.exit == .recipe)
     }
 
+    @Test("tags other than YAML's own are refused where they stand; a second document is said to be one")
+    func tags() throws {
+        for (piece, text, column) in [
+            ("epochs: 3", "epochs: !!binary 3", 17), ("layers: [4, 3]", "layers: !secret [4, 3]", 38),
+            ("student: {model", "student: !model {model", 10),
+        ] {
+            let e = error(piece, text)
+            #expect(e?.exit == .recipe && e?.what.contains("carries the tag") == true, "\(brief(e))")
+            #expect(e?.location?.column == column, "\(brief(e))")
+        }
+        for (piece, text) in [
+            ("epochs: 3", "epochs: !!int 3"), ("layers: [4, 3]", "layers: !!seq [4, 3]"),
+            ("label: label", "label: !!str label"), ("label: label", "label: ! label"), ("rows.csv", "2026-01-01"),
+        ] {
+            _ = try read(Self.good.replacing(piece, with: text))
+        }
+        let second = thrown(RetortError.self) { _ = try read(Self.good + "\n---\nseeds: [0]\n") }
+        #expect(brief(second) == "78 r.yaml:14:1 a second YAML document begins here")
+    }
+
+    @Test("optimizers and schedules that contradict themselves, wherever they stand")
+    func contradictions() throws {
+        func optimizer(_ text: String) -> RetortError? {
+            error("{kind: adam, lr: 0.01}", "{kind: sgd, lr: 0.01, \(text)}")
+        }
+        #expect(optimizer("momentum: 1")?.what == "train.optimizer.momentum is 1")
+        #expect(optimizer("momentum: 1")?.why == "it must be a number from 0 to 0.999999999")
+        let nesterov = optimizer("nesterov: true")
+        #expect(nesterov?.what.contains("nesterov") == true && nesterov?.location?.line == 12, "\(brief(nesterov))")
+        func schedule(_ milestones: String, in piece: String = "train: {epochs: 3") -> RetortError? {
+            error(piece, piece + ", schedule: {kind: multi-step, milestones: \(milestones)}")
+        }
+        #expect(schedule("[4, 2]")?.what == "the milestone 2 does not come after 4")
+        #expect(schedule("[2, 2]")?.what == "the milestone 2 does not come after 2")
+        let inner = schedule("[3, 1]", in: "train: {epochs: 2")
+        #expect(inner?.exit == .recipe && inner?.location?.line == 4, "\(brief(inner))")
+        _ = try read(
+            Self.good.replacing(
+                "{kind: adam, lr: 0.01}", with: "{kind: sgd, lr: 0.01, nesterov: true, momentum: 0.9}"))
+        // Names of the user's own are no keys.
+        _ = try read(Self.good.replacing("  alone:", with: "  milestones:").replacing("taught:", with: "nesterov:"))
+        #expect(error("{epochs: 2}", "{epochs: 2, clip: -1}")?.why == "it must be a number from 0 to 1000000000")
+    }
+
     /// The laughing billion: 10 levels of 10 aliases each, as values and as keys.
     @Test("a bomb of aliases is refused without unfolding it", arguments: ["v: ", "? "])
     func bomb(_ prefix: String) {
@@ -535,11 +579,49 @@ struct RecipeTests {
         let twice = try error("seeds: [0, 1]", "seeds: [1, 1]")
         #expect(twice?.exit == .recipe && twice?.location?.line == 13)
         let both = try error("  train: {epochs: 2}", "  path: x")
-        #expect(both?.exit == .recipe)
+        #expect(both?.exit == .recipe && both?.what == "a teacher has both model and path")
+        #expect(both?.location?.line == 4, "\(String(describing: both))")
         let none = try error("  model: {kind: mlp, layers: [4, 8, 3]}\n  train: {epochs: 2}", "  train: {epochs: 2}")
         #expect(none?.exit == .recipe && none?.location?.line != nil)
         let trained = try error("  model: {kind: mlp, layers: [4, 8, 3]}", "  path: x")
         #expect(trained?.exit == .recipe && trained?.what.contains("not trained") == true)
+        // What only data would have shown, and the recipe says by itself.
+        let data = "data: {kind: csv, path: rows.csv, label: label, test: {every: 5}}"
+        #expect(Self.good.contains(data))
+        let cases = [
+            (data.replacing("label: label", with: "label: label, scale: 0"), "data.scale is 0"),
+            (data.replacing("label: label", with: "label: label, scale: 1e-60"), "data.scale is 1e-60"),
+            (data.replacing("rows.csv", with: "''"), "data.path is empty"),
+            (
+                "data: {kind: cifar10, path: x, normalize: {mean: [0.5], deviation: [0.2]}}",
+                "data.normalize has 1 mean, but the images have 3 channels"
+            ),
+            (
+                "data: {kind: images, path: x, height: 8, width: 8, channels: 1, "
+                    + "normalize: {mean: [0.5, 0.5], deviation: [0.2, 0.2]}}",
+                "data.normalize has 2 means, but the images have 1 channel"
+            ),
+        ]
+        // A loss that is multiplied by 0 teaches nothing where it stands alone.
+        let loss = "{loss: cross-entropy}"
+        for nothing in [
+            "{loss: cross-entropy, weight: 0}", "{loss: soft-cross-entropy, alpha: 0}, {loss: logit-mse, alpha: 0}",
+        ] {
+            let refused = try error(loss, nothing)
+            #expect(refused?.exit == .recipe && refused?.what == "the arm alone learns nothing")
+            #expect(refused?.location?.line == 7, "\(String(describing: refused))")
+        }
+        for something in [
+            "{loss: cross-entropy}, {loss: logit-mse, alpha: 0}", "{loss: hinton, alpha: 0}", "{loss: dkd, alpha: 0}",
+        ] {
+            let path = try folder.write(Self.good.replacing(loss, with: something), to: "r.yaml")
+            #expect(try Recipe.read(path).arms.count == 2)
+        }
+        for (text, what) in cases {
+            let refused = try error(data, text)
+            #expect(refused?.exit == .recipe && refused?.what == what, "\(String(describing: refused))")
+            #expect(refused?.location?.line == 1 && refused?.location?.column != nil, "\(what)")
+        }
         let path = try folder.write(
             Self.good.replacing("layers: [4, 3]", with: "layers: [4, 1048576, 1048576, 3]"), to: "r.yaml")
         let huge = thrown(RetortError.self) {

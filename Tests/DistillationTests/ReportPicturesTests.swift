@@ -256,6 +256,11 @@ struct ReportPicturesTests {
         #expect(page.components(separatedBy: "data:image/png;base64,").count == 1 + 3 + 2 + 2)
         #expect(page.components(separatedBy: "Attention of the class token").count == 2)
         #expect(!htmlReport(Samples.plain, facts: []).contains("Where the models look"))
+        // Whose answers the pictures were chosen by is said where it could be several arms'.
+        #expect(page.contains("divergence of the distilled student") && !page.contains("the answer of the arm"))
+        var several = Samples.pictures
+        several.arms.append(ArmResult(role: "dkd", contract: [], seeds: []))
+        #expect(htmlReport(several, facts: []).contains("divergence of the answer of the arm student from the teacher"))
         var without = Samples.pictures
         without.gallery = Gallery(channels: 3, height: 5, width: 7, pictures: [])
         #expect(!htmlReport(without, facts: []).contains("Where the models look"))

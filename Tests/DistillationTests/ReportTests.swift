@@ -69,6 +69,18 @@ struct ReportTests {
         #expect(page.components(between: "<th scope=\"", and: "\"").count == 4 + 8)
     }
 
+    @Test("a table of many arms may be as wide as the page, its scroll bar on top")
+    func wideTable() {
+        #expect(htmlReport(Samples.manyArms, facts: []).contains("class=\"scroll wide\""))
+        #expect(!htmlReport(Samples.plain, facts: []).contains("class=\"scroll wide\""))
+        // Turned over, and what is in it turned back: else the numbers stand on their heads.
+        for rule in [".wide { transform: translateX(-50%) rotateX(180deg)", ".wide table { transform: rotateX(180deg)"]
+        {
+            #expect(reportStyleSheet.contains(rule))
+        }
+        #expect(reportStyleSheet.contains(".wide, .wide table { transform: none; }"), "on paper nothing scrolls")
+    }
+
     @Test("a fact of the caller replaces ours")
     func facts() {
         let page = htmlReport(Samples.plain, facts: [("device", "a better description")])
@@ -109,11 +121,29 @@ struct ReportTests {
                 "The distilled student reached 90.0 % (teacher 98.0 %), 2 seeds; no student trained alone to compare "
                     + "with."
             ),
+            (
+                [("student-alone", [0.82]), ("dkd", [0.9]), ("rkd", [0.8])],
+                "One seed each: 90.0 % distilled (dkd, the best of 2 arms), 82.0 % alone (teacher 98.0 %). The "
+                    + "difference of 8.0 points may be luck; run several seeds to know."
+            ),
+            (
+                [("student-alone", [0.81, 0.82, 0.83]), ("dkd", [0.82, 0.83, 0.84])],
+                "No clear difference: 83.0 % distilled (dkd), 82.0 % alone (teacher 98.0 %), 3 seeds. The 1.0 points "
+                    + "between them are within the noise of the seeds (± 2.3 points)."
+            ),
             ([], "The teacher reached 98.0 %, 1 seed."),
         ] as [([(String, [Double])], String)])
     func headline(_ arms: [(String, [Double])], _ expected: String) {
         let results = Samples.results(accuracies: [("teacher", [0.98])] + arms)
         #expect(Verdict(results).headline == expected)
+    }
+
+    @Test("a model that was measured is called no distilled student, and no student alone is missed")
+    func evaluation() {
+        let alone = EvaluationReport(Samples.results(accuracies: [("student", [0.9])])).table
+        #expect(alone.hasSuffix("\nThe model reached 90.0 %.\n"), "\(alone)")
+        let taught = EvaluationReport(Samples.results(accuracies: [("teacher", [0.98]), ("student", [0.9])])).table
+        #expect(taught.hasSuffix("\nThe model reached 90.0 % (teacher 98.0 %).\n"), "\(taught)")
     }
 
     @Test("the distance to the teacher, the other arms and what could not be measured are named")
@@ -138,7 +168,8 @@ struct ReportTests {
             Samples.results(accuracies: [("teacher", [0.98, 0.98]), ("student-alone", [0.8, 0.8])] + values))
         #expect(
             verdict.others == [
-                "Also above the student alone: c, b.", "Below it: d.", "4 of 7 are not clearly different from it.",
+                "Also above the student alone: c, b.", "Below the student alone: d.",
+                "4 of 7 are not clearly different from the student alone.",
             ])
     }
 

@@ -132,7 +132,8 @@ struct ResponseLossTests {
         let error = thrown(RetortError.self) {
             _ = try evaluate("loss: ensemble, combine: weights, weights: \(weights)", teachers: teachers, .cpu)
         }
-        #expect(error?.exit == .recipe && error?.what.contains("2 teachers") == true)
+        let what = weights == "[0, 0]" ? "are all 0" : "2 teachers"
+        #expect(error?.exit == .recipe && error?.what.contains(what) == true)
     }
 
     /// Value and gradient of one row, the share a constant.

@@ -65,6 +65,11 @@ struct RunDirectoryTests {
         let hot = "train.optimizer={kind: sgd, lr: 1000000}"
         let error = thrown(RetortError.self) { _ = try small.start("run", hot).run() }
         #expect(error?.exit == .diverged)
+        // Which training, and the same in the log.
+        #expect(error?.what.contains(" seed 0: training diverged: ") == true, "\(String(describing: error))")
+        let log = try String(contentsOfFile: small.folder.path("run/log.txt"), encoding: .utf8)
+        let last = try #require(log.split(separator: "\n").last)
+        #expect(last.hasPrefix("error: " + (error?.what ?? "nothing")) && last.contains("help: lower"), "\(last)")
         let manifest = small.folder.path("run/manifest.json")
         #expect(try JSON.read(manifest)["status"] == "failed")
         // The same run is taken up again, and ends the same way: it is not refused as another's.
@@ -342,6 +347,54 @@ struct RunDirectoryTests {
             #expect(error?.exit == exit, "\(override): \(error?.description ?? "")")
             #expect(!FileManager.default.fileExists(atPath: small.folder.path("run")), "\(override)")
         }
+    }
+
+    @Test("too many rows are refused by the key that asks for them, where it stands")
+    func tooManyRows() throws {
+        let small = try SmallRun(.cpu)
+        for (key, count) in [
+            ("data.rows", 90), ("teacher.train.rows", 73), ("train.rows", 73), ("arms.taught.train.rows", 1000),
+        ] {
+            let error = thrown(RetortError.self) { _ = try small.start("run", "\(key)=\(count)") }
+            #expect(error?.exit == .recipe && error?.what == "\(key) is \(count)", "\(String(describing: error))")
+            #expect(error?.location?.file == "command line" && error?.why == "there are 72 training rows", "\(key)")
+            _ = try small.start("fits-\(key)", "\(key)=72")
+        }
+        let pictures = SamplePictures(channels: 1, height: 6, width: 5)
+        try pictures.writeFolder(small.folder, "pictures", train: 12, test: 3)
+        try pictures.writeIDX(small.folder, "idx", train: 12, test: 3)
+        for data in ["images, path: pictures, height: 6, width: 5, channels: 1", "idx, path: idx"] {
+            let error = thrown(RetortError.self) {
+                _ = try small.start("run", "data={kind: \(data), rows: 13}", "student.model.layers=[30, 3]")
+            }
+            #expect(error?.what == "data.rows is 13" && error?.location != nil, "\(String(describing: error))")
+        }
+    }
+
+    @Test("data that are not there: the recipe's line, and both places that were looked at")
+    func missingData() throws {
+        let folder = try ScratchFolder()
+        let text = RecipeTests.good.replacing("rows.csv", with: "gone/rows.csv")
+        let path = try folder.write(Array(text.utf8), to: "sub/r.yaml")
+        let recipe = try readRecipe(path)
+        let device = try TestBackend.cpu.device()
+        let here = FileManager.default.currentDirectoryPath
+        for body in [
+            { _ = try recipe.start(on: device, output: folder.path("run"), progress: Progress(quiet: true)) },
+            { _ = try recipe.plan(on: device) },
+        ] as [() throws -> Void] {
+            let error = thrown(RetortError.self, body)
+            #expect(error?.exit == .missingInput && error?.what.contains("'gone/rows.csv'") == true)
+            #expect(error?.location?.file == path && error?.location?.line == 1)
+            #expect((error?.location?.column ?? 0) > 20, "\(String(describing: error))")
+            #expect(
+                error?.why
+                    == "there is nothing at \(folder.path("sub/gone/rows.csv"))\nand nothing at \(here)/gone/rows.csv")
+        }
+        #expect(!FileManager.default.fileExists(atPath: folder.path("run")))
+        // Beside the recipe it is found.
+        try folder.write(Array("a,b,c,d,label\n1,2,3,4,0\n1,2,3,4,1\n1,2,3,4,2\n".utf8), to: "sub/gone/rows.csv")
+        try readRecipe(path).checkData()
     }
 
     @Test("a diverging run ends with 86 and says so", arguments: TestBackend.fast)

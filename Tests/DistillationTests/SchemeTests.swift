@@ -352,7 +352,24 @@ struct SchemeTests {
                     Self.two),
                 "later generations have one only"
             ),
-            (try error(Self.alone, one + "\n" + Self.two), "either teacher or teachers"),
+            // Before anything is trained, and where the weights stand.
+            (
+                try error("objective: [{loss: ensemble, combine: weights, weights: [1]}]", Self.two),
+                "1 weight for 2 teachers"
+            ),
+            (
+                try error("objective: [{loss: ensemble, combine: weights, weights: [0, 1e-60]}]", Self.two),
+                "are all 0"
+            ),
+            (try error("objective: [{loss: ensemble, combine: weights}]", Self.two), "0 weights for 2 teachers"),
+            (try error("objective: [{loss: ensemble, weights: [1, 2]}]", Self.two), "does not use them"),
+            (
+                try error(
+                    "objective: [{loss: ensemble, combine: weights, weights: [1, 2]}], scheme: {kind: mutual}", Self.two
+                ),
+                "2 weights for 1 teacher"
+            ),
+            (try error(Self.alone, one + "\n" + Self.two), "has both teacher and teachers"),
             (try error(Self.alone, ""), "either teacher or teachers"),
         ]
         for (error, what) in cases {

@@ -76,13 +76,23 @@ struct CommandLineTests {
         let place = try Workplace()
         for words in [
             ["train"], ["train", "r.yaml", "--fast"], ["devices", "--jsn"], ["eval"],
-            ["train", "r.yaml", "--seed", "x"],
+            ["train", "r.yaml", "--seed", "x"], ["train", "r.yaml", "--output", ""],
+            ["cache", "r.yaml", "--output", ""], ["eval", "m", "--data", "rows.csv", "--test-every", "1"],
+            ["bench", "--json", "--csv"],
         ] {
             let child = try Child.retort(words, in: place.folder.path)
             expect(child, .usage, "Usage:")
+            for flag in ["--output", "--test-every"] where words.contains(flag) {
+                #expect(child.stderr.contains("Error: \(flag) is "), "\(child.stderr)")
+            }
         }
         expect(try Child.retort(["fly"]), .usage, "there is no verb 'fly'", "train, plan, eval")
         expect(try Child.retort(["trian", "r.yaml"]), .usage, "there is no verb 'trian'", "'train'")
+        // A check of nothing would pass.
+        for verb in ["test", "grad", "perf"] {
+            let child = try Child.retort(["test-ops", verb, "--device", "cpu", "--sample", "zzz"])
+            expect(child, .usage, "no sample contains 'zzz'", "test-ops list")
+        }
         #expect(try Child.retort(["help", "train"]).exit == 0)
         for (name, value) in [
             ("RETORT_THREADS", "0"), ("RETORT_THREADS", "2x"), ("RETORT_THREADS", "100000"), ("RETORT_CPU_LEVEL", "v9"),
@@ -320,7 +330,7 @@ struct CommandLineTests {
         expect(try place.train("--output", "run", device: "opencl:"), .device, "opencl:0")
         let child = try Child.retort(
             ["train", "r.yaml"], environment: ["RETORT_DEVICE": "voodoo"], in: place.folder.path)
-        expect(child, .device, "voodoo")
+        expect(child, .device, "RETORT_DEVICE is 'voodoo'", "no device is called")
         expect(try place.train(device: ""), .device, "no device is called ''")
     }
 
@@ -331,6 +341,15 @@ struct CommandLineTests {
             try place.train(device: "opencl:0", environment: ["RETORT_FAMILY": "smit"]), .device, "RETORT_FAMILY",
             "smit",
             "vector, simt, nvptx")
+    }
+
+    @Test("a core type that OpenBLAS does not take: 69; one that it takes runs, in any case")
+    func noSuchCore() throws {
+        let place = try Workplace()
+        expect(
+            try place.train(environment: ["RETORT_OPENBLAS_CORETYPE": "Bogus"]), .device, "RETORT_OPENBLAS_CORETYPE",
+            "Bogus", "OpenBLAS took")
+        #expect(try place.train("--output", "run", environment: ["RETORT_OPENBLAS_CORETYPE": ""]).exit == 0)
     }
 
     @Test("no OpenCL loader: 69 for OpenCL, nothing for the rest")
@@ -529,6 +548,16 @@ struct CommandLineTests {
         #expect(try run("report", "run").stdout.contains("report: run/report.html"))
         #expect(try Data(contentsOf: URL(fileURLWithPath: report)) == before)
         #expect(!String(decoding: before, as: UTF8.self).contains("src=\"http"))
+        // Where the page cannot be written there is the table still, and JSON does not ask for it.
+        try FileManager.default.removeItem(atPath: report)
+        try place.folder.folder("run/report.html")
+        let unwritten = try run("report", "run")
+        #expect(unwritten.exit == ExitCode.cannotCreate.rawValue && unwritten.stdout.contains("student-alone"))
+        #expect(unwritten.stderr.contains("report.html") && !unwritten.stderr.contains("--output"))
+        let printed = try run("report", "run", "--json")
+        #expect(printed.exit == 0 && printed.stderr == "")
+        #expect(try rows(JSON.parse(printed.stdout, file: "stdout")) == roles)
+        try FileManager.default.removeItem(atPath: report)
 
         // And say what is wrong with what was not.
         expect(try run("eval", "nowhere", "--data", "rows.csv"), .missingInput, "nowhere")

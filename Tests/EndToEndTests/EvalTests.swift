@@ -218,7 +218,22 @@ struct EvalTests {
             try place.eval(model, "--data", "pictures", "--height", "9"), .badData, "12 × 10 pixels", "9 × 10 pixels")
         try FileManager.default.removeItem(atPath: place.folder.path("pictures/train/class1"))
         try FileManager.default.removeItem(atPath: place.folder.path("pictures/test/class1"))
-        expect(try place.eval(model, "--data", "pictures"), .badData, "3 classes", "data has 2", "cannot be told")
+        expect(
+            try place.eval(model, "--data", "pictures"), .badData, "the data has no class 'class1'",
+            "the data has 2 classes, the model 3")
+        // One of another name: by number it would be another class.
+        try Self.grey.writeFolder(place.folder, "pictures", train: 40, test: 25)
+        for part in ["train", "test"] {
+            try FileManager.default.moveItem(
+                atPath: place.folder.path("pictures/\(part)/class0"),
+                toPath: place.folder.path("pictures/\(part)/zero"))
+        }
+        expect(
+            try place.eval(model, "--data", "pictures"), .badData, "the model knows no class 'zero'", "'class0'",
+            "config.json")
+        for part in ["train", "test"] {
+            try FileManager.default.removeItem(atPath: place.folder.path("pictures/\(part)/zero"))
+        }
         try Self.grey.writeFolder(place.folder, "pictures", train: 40, test: 25)
         // Parts that the data does not have.
         let seen = try place.train(

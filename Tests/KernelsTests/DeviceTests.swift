@@ -208,4 +208,19 @@ struct OpenBLASCoreTests {
     func betterCore(core: String, level: Int, better: String?) {
         #expect(OpenBLAS.betterCore(than: core, level: level) == better)
     }
+
+    @Test(
+        "a core type that was asked for was taken, under its own name or that of its kind",
+        arguments: [
+            ("Haswell", "Haswell", true), ("haswell", "Haswell", true), ("Zen", "Haswell", true),
+            ("SKYLAKEX", "Cooperlake", true), ("NEOVERSEN1", "neoversen1", true), ("Nehalem", "Prescott", true),
+            ("Bogus", "Haswell", false), ("SkylakeX", "Haswell", false), ("Haswell", "SkylakeX", false),
+            ("NEOVERSEN1", "armv8", false),
+        ] as [(String, String, Bool)])
+    func askedCore(asked: String, taken: String, fits: Bool) throws {
+        #expect(OpenBLAS.took(asked, as: taken) == fits)
+        if fits { return try CPUDevice.checkCore(asked, taken: taken) }
+        let error = thrown(KernelError.self) { try CPUDevice.checkCore(asked, taken: taken) }
+        #expect(error?.kind == .device && error?.description.contains(asked) == true)
+    }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import RetortKernels
 import RetortRuntime
+import RetortSupport
 import TestSupport
 import Testing
 
@@ -31,6 +32,24 @@ struct OpConformanceTests {
         try checkGradients(OpSelection(op: op), on: targets) { result in
             if let text = OpReport.failureText(result) { Issue.record("\(text)") }
         }
+    }
+
+    @Test("a text that no sample contains is no check that passes")
+    func nothingChosen() throws {
+        let target = OpTarget(try TestBackend.cpu.device())
+        for tiny in [false, true] {
+            let selection = OpSelection(op: "softmax", sample: "zzz", tiny: tiny)
+            let error = thrown(RetortError.self) { try checkOps(selection, on: [target]) { _ in } }
+            #expect(error?.exit == .usage && error?.what == "no sample contains 'zzz'", "\(String(describing: error))")
+        }
+        let gradients = thrown(RetortError.self) {
+            try checkGradients(OpSelection(sample: "zzz"), on: [target]) { _ in }
+        }
+        #expect(gradients?.exit == .usage)
+        var count = 0
+        let sample = try #require(OpDescription.all[0].samples.first { $0.size != .perf })
+        try checkOps(OpSelection(op: OpDescription.all[0].name, sample: sample.text), on: [target]) { _ in count += 1 }
+        #expect(count == 1)
     }
 
     @Test("samples have names of their own")

@@ -107,6 +107,12 @@ struct ZooTests {
         let again = try ModelDirectory.load(folder.path("m"), on: device).model
         again.setTraining(false)
         #expect(try again(x).values() == logits)
+        // The last two parameters are those of the layer that makes the logits.
+        let order = [4, 2, 0, 1, 3]
+        try again.reorderClasses(order)
+        expectClose(
+            try again(x).values(), (0..<3).flatMap { row in order.map { Double(logits[row * 5 + $0]) } },
+            absolute: 1e-5 * Double(logits.map(abs).max() ?? 1))
         // Capturing changes nothing but what is kept.
         let shown = try model.forward(x, capturing: Set(model.signals.paths)).logits.values()
         expectClose(shown, logits.map(Double.init), absolute: 1e-5 * Double(logits.map(abs).max() ?? 1))

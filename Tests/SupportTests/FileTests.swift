@@ -280,7 +280,7 @@ private final class Fault: Sendable {
                 error: cannot write '/dev/full'
                   --> /dev/full
                   the disk is full
-                  help: Free some space or choose another disk with --output; nothing else was changed.
+                  help: Free some space or choose another disk; nothing else was changed.
                 """)
     }
 

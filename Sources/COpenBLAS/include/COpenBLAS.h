@@ -20,6 +20,10 @@ const char *copenblas_core_name(void);
 /// another architecture), or NULL when `core` fits.
 const char *copenblas_better_core(const char *core, int level);
 
+/// Whether OpenBLAS, asked for a core type, took it: `core` has its name, in whatever case, or is one of the same instruction set. It
+/// passes over names that it does not know, and over those that the processor cannot run.
+bool copenblas_took_core(const char *asked, const char *core);
+
 /// How many threads OpenBLAS uses from now on; it has one when it is loaded.
 void copenblas_set_threads(int count);
 

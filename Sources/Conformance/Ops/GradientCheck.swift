@@ -111,6 +111,7 @@ public struct GradientCheck {
 }
 
 /// Checks the gradients of all tensor functions, or of those a selection names, on targets.
+/// - Throws: `RetortError` (usage) when the selection picks nothing.
 public func checkGradients(_ selection: OpSelection, on targets: [OpTarget], report: (OpResult) -> Void) throws {
     let named = GradientDescription.all.filter { selection.op == nil || $0.op == selection.op }
     guard !named.isEmpty else { throw noSuchOp(selection.op ?? "") }
@@ -118,6 +119,7 @@ public func checkGradients(_ selection: OpSelection, on targets: [OpTarget], rep
         named.contains { $0.sample == selection.sample }
         ? named.filter { $0.sample == selection.sample }
         : named.filter { selection.sample.map($0.sample.contains) ?? true }
+    if chosen.isEmpty, let text = selection.sample { throw noSuchSample(text) }
     for description in chosen {
         for target in targets {
             let start = ContinuousClock.now

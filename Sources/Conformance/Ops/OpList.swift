@@ -40,3 +40,9 @@ public struct OpList {
 func noSuchOp(_ name: String) -> RetortError {
     RetortError.usage("no op is called \(name)", help: "retort test-ops list names them all")
 }
+
+/// A text that picks samples has to pick some: no check at all would pass.
+func noSuchSample(_ text: String, why: String = "") -> RetortError {
+    RetortError.usage(
+        "no sample contains \(text.quoted(limit: 200))", why: why, help: "retort test-ops list names them all")
+}

@@ -40,7 +40,13 @@ public struct OpTiming: Sendable {
 }
 
 /// Times the samples of size `perf`, or those a selection names, each for about half a second.
+/// - Throws: `RetortError` (usage) when the selection picks nothing.
 public func timeOps(_ selection: OpSelection, on targets: [OpTarget], report: (OpTiming) -> Void) throws {
+    if let text = selection.sample,
+        try selection.descriptions().allSatisfy({ $0.samples(matching: text).isEmpty })
+    {
+        throw noSuchSample(text)
+    }
     for target in targets {
         let roof = try Roof(target.device.compute)
         for description in try selection.descriptions() {

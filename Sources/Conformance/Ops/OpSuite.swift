@@ -46,12 +46,15 @@ public struct OpSelection: Sendable {
 }
 
 /// Checks descriptions on targets; the reference of a sample is computed once for all of them.
+/// - Throws: `RetortError` (usage) when the selection picks nothing.
 public func checkOps(_ selection: OpSelection, on targets: [OpTarget], report: (OpResult) -> Void) throws {
+    var isFound = false
     for description in try selection.descriptions() {
         // Samples of `perf` take long and much memory: only the one that is named, where `bench` found it wrong.
         for sample in description.samples(matching: selection.sample)
         where sample.size != .perf || sample.text == selection.sample {
             if selection.tiny, sample.size != .tiny { continue }
+            isFound = true
             let opCase = description.makeCase(sample, seed: selection.seed)
             var expected: [String: Expected]?
             for target in targets {
@@ -73,6 +76,11 @@ public func checkOps(_ selection: OpSelection, on targets: [OpTarget], report: (
                 report(result(check.problems.isEmpty ? .passed : .failed(check.problems), check.worst, seconds))
             }
         }
+    }
+    if let text = selection.sample, !isFound {
+        throw noSuchSample(
+            text,
+            why: "large samples are checked by their whole text only" + (selection.tiny ? ", and not with --tiny" : ""))
     }
 }
 

@@ -30,7 +30,7 @@ public struct EvaluationReport: Sendable {
 
     /// For a terminal.
     public var table: String {
-        var parts = [summaryTable(results, withVerdict: hasVerdict)]
+        var parts = [summaryTable(results, withVerdict: hasVerdict, isEvaluation: true)]
         if !bins.isEmpty { parts.append(binTable) }
         if let matrix { parts.append(matrix) }
         if !counts.isEmpty {

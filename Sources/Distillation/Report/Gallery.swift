@@ -58,6 +58,12 @@ public struct Gallery: Sendable, Equatable {
         self.pictures = pictures
     }
 
+    /// Whose answers the pictures were chosen by: the first arm that is not the student alone, else the first.
+    var chosenBy: String? {
+        let arms = (pictures.first?.answers ?? []).dropFirst().map(\.role)
+        return arms.first { $0 != Role.alone } ?? arms.first
+    }
+
     /// Of how many pictures it is shown where the models look.
     static let mapped = 6
 

@@ -243,12 +243,18 @@ private struct ReportPage {
 
     private var gallery: [Markup] {
         guard let gallery = results.gallery, let seed = results.seeds.first else { return [] }
+        let arms = results.arms.filter {
+            !Role.isTeacher($0.role) && $0.role != Role.alone && Role.arm(ofPeer: $0.role) == nil
+        }
+        let whose =
+            gallery.chosenBy.flatMap { $0 == Role.student && arms.count == 1 ? nil : "the answer of the arm \($0)" }
+            ?? "the distilled student's answer"
         return [
             section(
                 "Where student and teacher disagree most",
                 [
                     note(
-                        "Test images by divergence of the distilled student's answer from the teacher's, seed \(seed). "
+                        "Test images by divergence of \(whose) from the teacher's, seed \(seed). "
                             + "Below each: the true class, then what every arm says and how sure it is."),
                     .element("div", ["class": "gallery"], gallery.markup(classes: results.classes)),
                 ])

@@ -24,7 +24,11 @@ struct MetricTable {
                 .element("tbody", [:], rows.map { .element("tr", [:], $0) }),
             ])
         return .element(
-            "div", ["class": "scroll", "role": "region", "aria-label": "Results", "tabindex": "0"], [table])
+            "div",
+            [
+                "class": hasArmRows ? "scroll wide" : "scroll", "role": "region", "aria-label": "Results",
+                "tabindex": "0",
+            ], [table])
     }
 
     private var caption: String {

@@ -1,6 +1,7 @@
 /// The report's style sheet: light and dark, phone and paper. Holds neither `<` nor `&`, so it can stand in the page as
-/// it is. The arms' colours follow Okabe and Ito's palette for all kinds of colour vision, darkened (or lightened) until
-/// they contrast with the background by at least 3 to 1.
+/// it is. A table of many arms may be as wide as the page, and turns its scroll bar to the top, where it is seen at once:
+/// it is turned over, and the table in it turned back. The arms' colours follow Okabe and Ito's palette for all kinds of
+/// colour vision, darkened (or lightened) until they contrast with the background by at least 3 to 1.
 let reportStyleSheet = """
     :root {
       color-scheme: light;
@@ -32,6 +33,12 @@ let reportStyleSheet = """
     .kicker, .note, figcaption, caption, small, dt { color: var(--faint); font-size: .875rem; }
     .kicker { margin: 0; }
     .scroll { overflow-x: auto; }
+    .wide { width: max-content; min-width: 100%; max-width: calc(100vw - 56px); margin-left: 50%; }
+    .wide { transform: translateX(-50%) rotateX(180deg); padding-bottom: 4px; }
+    .wide table { transform: rotateX(180deg); }
+    .wide::-webkit-scrollbar { height: 12px; }
+    .wide::-webkit-scrollbar-track { background: var(--panel); }
+    .wide::-webkit-scrollbar-thumb { background: var(--faint); border-radius: 6px; }
     table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
     caption { text-align: left; padding-bottom: 6px; }
     th, td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; }
@@ -117,6 +124,8 @@ let reportStyleSheet = """
       svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
       .grid { grid-template-columns: 1fr 1fr; }
       .scroll { overflow: visible; }
+      .wide { width: auto; max-width: none; margin-left: 0; }
+      .wide, .wide table { transform: none; }
       h2 { break-after: avoid; }
       section { break-inside: auto; }
     }

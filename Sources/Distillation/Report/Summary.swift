@@ -2,7 +2,8 @@ import RetortSupport
 
 /// The results as plain text for a terminal of 100 columns: what the arms can do, what they cost, and what it means.
 /// - `withVerdict`: say what it means.
-public func summaryTable(_ results: RunResults, withVerdict: Bool = true) -> String {
+/// - `isEvaluation`: of models that were measured, and not of a run's arms.
+public func summaryTable(_ results: RunResults, withVerdict: Bool = true, isEvaluation: Bool = false) -> String {
     let costs: Set<String> = [
         Metric.parameters.rawValue, Metric.bytes.rawValue, Metric.latency.rawValue, Metric.peakBytes.rawValue,
         Metric.stepTime.rawValue,
@@ -17,7 +18,7 @@ public func summaryTable(_ results: RunResults, withVerdict: Bool = true) -> Str
     ]
     let tables = blocks.filter { !$0.isEmpty }.map { block(results, $0) }
     let notes = results.notes.isEmpty ? [] : [results.notes.map { wrapped($0, to: summaryWidth) }.joined()]
-    let verdict = withVerdict ? [wrapped(Verdict(results).text, to: summaryWidth)] : []
+    let verdict = withVerdict ? [wrapped(Verdict(results, isEvaluation: isEvaluation).text, to: summaryWidth)] : []
     return (tables + notes + verdict).joined(separator: "\n")
 }
 

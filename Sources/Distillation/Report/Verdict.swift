@@ -14,7 +14,8 @@ struct Verdict {
     /// What to be careful about.
     private(set) var warnings: [String] = []
 
-    init(_ results: RunResults) {
+    /// - Parameter isEvaluation: whether these are models that were measured, however they came to be, and not the arms of a run.
+    init(_ results: RunResults, isEvaluation: Bool = false) {
         let quality = results.quality
         let measure = { (arm: ArmResult) in Measured(arm, by: quality) }
         let teacher = results.arms.first { $0.role == Role.teacher }.flatMap(measure)
@@ -30,6 +31,7 @@ struct Verdict {
         let aside = teacher.map { " (teacher \(percent($0.mean)))" } ?? ""
 
         switch (alone, chosen) {
+        case (nil, let model?) where isEvaluation: headline = "The model reached \(percent(model.mean))\(aside)."
         case (let alone?, let student?):
             headline = Self.comparison(student, alone, aside: aside, among: measured.count)
             if let teacher { relation = Self.relation(of: student, alone, to: teacher) }
@@ -59,15 +61,15 @@ struct Verdict {
 
     private static func comparison(_ student: Measured, _ alone: Measured, aside: String, among count: Int) -> String {
         let difference = Difference(student, alone)
-        let values = "\(percent(student.mean)) distilled, \(percent(alone.mean)) alone\(aside)"
         let choice = count > 1 ? ", the best of \(count) arms" : ""
         let name = student.role == Role.student ? "" : " (\(student.role)\(choice))"
+        let values = "\(percent(student.mean)) distilled\(name), \(percent(alone.mean)) alone\(aside)"
         guard let margin = difference.margin else {
-            return "One seed each: \(values)\(name). The difference of \(points(difference.mean)) may be luck; "
+            return "One seed each: \(values). The difference of \(points(difference.mean)) may be luck; "
                 + "run several seeds to know."
         }
         guard abs(difference.mean) > margin else {
-            return "No clear difference\(name): \(values), \(difference.seedsText). The \(points(difference.mean)) "
+            return "No clear difference: \(values), \(difference.seedsText). The \(points(difference.mean)) "
                 + "between them are within the noise of the seeds (± \(points(margin)))."
         }
         return difference.mean > 0
@@ -120,8 +122,8 @@ struct Verdict {
         let unclear = arms.count - above.count - below.count
         return [
             above.isEmpty ? "" : "Also above the student alone: \(above.joined(separator: ", ")).",
-            below.isEmpty ? "" : "Below it: \(below.joined(separator: ", ")).",
-            unclear == 0 ? "" : "\(unclear) of \(arms.count) are not clearly different from it.",
+            below.isEmpty ? "" : "Below the student alone: \(below.joined(separator: ", ")).",
+            unclear == 0 ? "" : "\(unclear) of \(arms.count) are not clearly different from the student alone.",
         ].filter { !$0.isEmpty }
     }
 

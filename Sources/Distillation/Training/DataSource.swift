@@ -27,26 +27,41 @@ public struct DataSource: Sendable {
     /// Of the strong view; nil: there is none.
     public let strongAugmentation: PictureAugmentation?
     public let mixing: BatchMixing?
+    private let rowsPlace: RetortError.Location?
 
     init(_ node: RecipeNode, path: String) throws {
         self.path = path
         rows = node["rows"]?.integer
+        rowsPlace = node["rows"]?.location
         switch node.required("kind").text {
         case "idx": kind = .idx
         case "cifar10": kind = .cifar10
         case "cifar100": kind = .cifar100(CIFAR100Labels(rawValue: node.required("labels").text) ?? .fine)
         case "images": kind = .folder(DataSchema.folderOptions(node))
         default:
+            let scale = node.required("scale")
+            guard Float(scale.number) != 0 else {
+                throw RetortError.recipe(
+                    "data.scale is \(NumberFormat.significant(scale.number))", at: scale.location,
+                    why: "every feature is multiplied by it", help: "1 changes nothing.")
+            }
             kind = .csv(
-                label: node.required("label").text, scale: Float(node.required("scale").number),
+                label: node.required("label").text, scale: Float(scale.number),
                 testEvery: node.required("test").required("every").integer)
         }
+        let channels = kind.channels
         normalization = try node["normalize"].map { section in
             let mean = section.required("mean").list.map(\.number)
             let deviation = section.required("deviation").list.map(\.number)
             guard mean.count == deviation.count else {
                 throw RetortError.recipe(
-                    "data.normalize has \(mean.count) means and \(deviation.count) deviations", at: section.location)
+                    "data.normalize has \(NumberFormat.counted(mean.count, "mean", "means")) and "
+                        + NumberFormat.counted(deviation.count, "deviation", "deviations"), at: section.location)
+            }
+            guard mean.count == channels else {
+                throw RetortError.recipe(
+                    "data.normalize has \(NumberFormat.counted(mean.count, "mean", "means")), but the images have "
+                        + NumberFormat.counted(channels, "channel", "channels"), at: section.location)
             }
             return (mean, deviation)
         }
@@ -69,24 +84,32 @@ public struct DataSource: Sendable {
             let data = try TabularDataset.csv(path, label: label, scale: scale)
             let (train, test) = try data.split(testEvery: testEvery)
             return Examples(
-                train: .table(try rows.map { try train.first(rows: $0) } ?? train), test: .table(test),
+                train: try first(of: .table(train)), test: .table(test),
                 task: ClassificationTask(sample: [data.columns], classes: data.classes),
                 classNames: (0..<data.classes).map(String.init), normalization: nil,
                 preprocessing: scale == 1 ? nil : .features(scale: Double(scale)))
         }
-        let parts = try kind.images(path, rows: rows)
+        let parts = try RetortError.placed(at: rowsPlace) { try kind.images(path, rows: rows) }
         return try examples(parts.train, parts.test, parts.classNames, teacher)
     }
+
+    /// What `data.rows` leaves.
+    private func first(of train: ExampleSet) throws -> ExampleSet {
+        try rows.map { try train.first($0, key: DataSource.rowsKey, at: rowsPlace) } ?? train
+    }
+
+    fileprivate static let rowsKey = "data.rows"
 
     private func examples(
         _ train: ExampleSet, _ test: ExampleSet, _ classNames: [String], _ teacher: Preprocessing?
     ) throws -> Examples {
+        guard classNames.count > 1 else {
+            throw RetortError.badData(
+                "the pictures are of one class", at: .init(file: path),
+                help: "A classifier needs two classes or more: a folder for each.")
+        }
         let shape = train.sample
         var given = normalization.map { ImageNormalization(mean: $0.mean, deviation: $0.deviation) }
-        if let given, given.mean.count != shape[0] {
-            throw RetortError.recipe(
-                "data.normalize has \(given.mean.count) means, but the images have \(shape[0]) channels")
-        }
         if given == nil, case .images(let images) = teacher, images.channels == shape[0] {
             given = ImageNormalization(images)
         }
@@ -127,6 +150,25 @@ public struct DataSource: Sendable {
 }
 
 extension DataSource.Kind {
+    /// Of its pictures; 0 for a table.
+    var channels: Int {
+        switch self {
+        case .csv: 0
+        case .idx: 1
+        case .cifar10, .cifar100: 3
+        case .folder(let options): options.channels
+        }
+    }
+
+    /// What the classes are called where this kind of data has names for them: folders always, CIFAR where its list of names is there.
+    func stated(_ names: [String]) -> ClassNames? {
+        switch self {
+        case .csv, .idx: nil
+        case .cifar10, .cifar100: ClassNames(unlessNumbers: names)
+        case .folder: ClassNames(names)
+        }
+    }
+
     /// The parts of a source of pictures. Those of a folder stay on disk where the folder's limit has no room for them.
     /// - Parameter rows: only the first training pictures; nil: all.
     func images(_ path: String, rows: Int? = nil) throws -> (
@@ -143,10 +185,10 @@ extension DataSource.Kind {
             let memory = options.limits.pixelBytes
             let test = try ExampleSet(ImageFiles(folder.test, of: folder), memory: memory)
             var train = ImageFiles(folder.train, of: folder)
-            if let rows { train = try train.first(rows) }
+            if let rows { train = try train.first(rows, key: DataSource.rowsKey) }
             return (try ExampleSet(train, memory: memory - test.heldBytes), test, folder.classNames)
         }
-        let train = try rows.map { try split.train.first($0) } ?? split.train
+        let train = try rows.map { try split.train.first($0, key: DataSource.rowsKey) } ?? split.train
         return (.images(train), .images(split.test), train.classNames)
     }
 }
@@ -196,12 +238,21 @@ public enum ExampleSet: Sendable {
     var heldBytes: Int { if case .images(let data) = self { data.pixels.count } else { 0 } }
 
     /// The first `count` examples.
+    /// - Parameters:
+    ///   - key: what messages call the number.
+    ///   - place: where it stands in the recipe.
     /// - Throws: `RetortError` 78 when there are fewer.
-    public func first(_ count: Int) throws -> ExampleSet {
+    public func first(
+        _ count: Int, key: String = "train.rows", at place: RetortError.Location? = nil
+    ) throws -> ExampleSet {
+        try RetortError.placed(at: place) { try first(count, called: key) }
+    }
+
+    private func first(_ count: Int, called key: String) throws -> ExampleSet {
         switch self {
-        case .table(let data): .table(try data.first(rows: count))
-        case .images(let data): .images(try data.first(count))
-        case .files(let files): .files(try files.first(count))
+        case .table(let data): .table(try data.first(rows: count, key: key))
+        case .images(let data): .images(try data.first(count, key: key))
+        case .files(let files): .files(try files.first(count, key: key))
         }
     }
 

@@ -150,13 +150,16 @@ public final class RunDirectory {
     /// - Parameters:
     ///   - preprocessing: what becomes of raw inputs before this model sees them.
     ///   - view: the part of them that it sees.
+    ///   - classes: what its classes are called; nil where they have no names.
     ///   - type: what its weights are rounded to.
     func save(
         _ model: any ConfiguredModule, preprocessing: Preprocessing? = nil, seeing view: InputView = .whole,
-        _ result: SeedResult, role: String, projectors: ProjectorSet? = nil, as type: SavedType = .f32
+        classes: ClassNames? = nil, _ result: SeedResult, role: String, projectors: ProjectorSet? = nil,
+        as type: SavedType = .f32
     ) throws {
         try save(result, role: role, projectors: projectors) {
-            try ModelDirectory.save(model, preprocessing: preprocessing, region: view.region, to: $0, as: type)
+            try ModelDirectory.save(
+                model, preprocessing: preprocessing, region: view.region, classes: classes, to: $0, as: type)
         }
     }
 
@@ -194,22 +197,30 @@ public final class RunDirectory {
         try AtomicFile.write(result.json.text() + "\n", to: folder + "/result.json")
     }
 
-    /// Runs everything, then writes results and report. When a signal stops it, says how to go on.
+    /// Runs everything, then writes results and report. When a signal stops it, says how to go on. What ends it is in log.txt too.
     func finishing(_ body: () throws -> RunResults) throws -> RunResults {
         do {
             let results = try body()
             try finish(results)
             return results
         } catch let error as RetortError where error.exit == .stopped {
+            try? noteEnd(error)
             try setStatus("stopped")
             throw RetortError.stopped(
                 error.what, why: "finished models are in \(path)",
                 help: "the same command with --output \(path) goes on from there")
         } catch {
-            // What ended the run is what is told, also where a full disk keeps the status.
+            // What ended the run is what is told, also where a full disk keeps line and status.
+            try? noteEnd(error)
             try? setStatus("failed")
             throw error
         }
+    }
+
+    /// One line: "error: … --> … help: …".
+    private func noteEnd(_ error: any Error) throws {
+        let lines = "\(error)".split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+        try note((error is RetortError ? "" : "error: ") + lines.joined(separator: " "))
     }
 
     /// Writes results and report.

@@ -403,6 +403,13 @@ extension Trainer: EpochResumable {
 }
 
 extension RetortError {
+    /// The same, of a training among several.
+    func inTraining(of role: String, _ seed: UInt64) -> RetortError {
+        var error = self
+        error.what = "\(role) seed \(seed): \(what)"
+        return error
+    }
+
     /// Throws exit 86 when a loss of the steps before `step`, or a gradient among them, was not finite.
     static func checkConvergence(_ losses: [Float], skipped: Int, step: Int) throws(RetortError) {
         func diverged(_ what: String, step: Int) -> RetortError {

@@ -45,12 +45,15 @@ public final class TrainingRun: RecipeRun {
         for arm in recipe.arms {
             guard let rows = arm.train.rows else { continue }
             let own = recipe.node["arms"]?[arm.name]?["train"]?["rows"]
-            try RetortError.placed(at: (own ?? recipe.node["train"]?["rows"])?.location) {
-                _ = try examples.train.first(rows)
-            }
+            _ = try examples.train.first(
+                rows, key: own == nil ? "train.rows" : "arms.\(arm.name).train.rows",
+                at: (own ?? recipe.node["train"]?["rows"])?.location)
         }
-        for case .train(_, let spec) in recipe.teachers.map(\.source) {
-            if let rows = spec.rows { _ = try examples.train.first(rows) }
+        for teacher in recipe.teachers {
+            guard case .train(_, let spec) = teacher.source, let rows = spec.rows else { continue }
+            let path = teacher.name.map { ["teachers", $0] } ?? ["teacher"]
+            let place = (path + ["train", "rows"]).reduce(recipe.node, { $0?[$1] })?.location
+            _ = try examples.train.first(rows, key: path.joined(separator: ".") + ".train.rows", at: place)
         }
     }
 
@@ -89,7 +92,8 @@ public final class TrainingRun: RecipeRun {
             case .train(let spec, _): try fresh(spec, "teacher", seeing: teacher.sees)
             case .directory(let path):
                 try Self.load(
-                    teacher: path, for: examples.task.seen(by: teacher.sees), of: recipe.data, on: device)
+                    teacher: path, for: examples.task.seen(by: teacher.sees), of: recipe.data,
+                    recipe.data.kind.stated(examples.classNames), on: device)
             }
         }
         for (spec, model) in zip(recipe.teachers, teachers) {
@@ -260,9 +264,11 @@ public final class TrainingRun: RecipeRun {
 
     // MARK: Teachers
 
+    /// - Parameter names: what the classes of the data are called, where they have names: the teacher's are put in their order.
     /// - Throws: `RetortError` 65 when the teacher is for other data.
     static func load(
-        teacher path: String, for task: ClassificationTask, of data: DataSource, on device: Device
+        teacher path: String, for task: ClassificationTask, of data: DataSource, _ names: ClassNames?,
+        on device: Device
     ) throws -> any Model {
         let (model, _) = try ModelDirectory.load(path, on: device)
         if case .csv(let column, _, _) = data.kind, model.classes < task.classes {
@@ -271,9 +277,11 @@ public final class TrainingRun: RecipeRun {
                 source: "as \(path.quoted(limit: 200)) has", remedy: "it needs a teacher of \(task.classes) classes")
             if let error { throw error }
         }
+        try names?.align(model, from: path, who: "the teacher")
         guard model.accepts(task.sample), model.classes == task.classes else {
             throw RetortError.badData(
-                "the teacher maps examples of shape \(model.task.sample) to \(model.classes) classes; the data has "
+                "the teacher maps examples of shape \(model.task.sample) to "
+                    + "\(NumberFormat.counted(model.classes, "class", "classes")); the data has "
                     + "\(task.sample) and \(task.classes)", at: .init(file: path + "/config.json"))
         }
         model.freeze()
@@ -281,7 +289,7 @@ public final class TrainingRun: RecipeRun {
     }
 
     private func load(_ teacher: TeacherSpec, _ path: String) throws -> any Model {
-        try Self.load(teacher: path, for: task.seen(by: teacher.sees), of: recipe.data, on: device)
+        try Self.load(teacher: path, for: task.seen(by: teacher.sees), of: recipe.data, classNames, on: device)
     }
 
     private func teacher(_ spec: TeacherSpec, _ seed: UInt64) throws -> (any Model, SeedResult) {
@@ -363,7 +371,7 @@ public final class TrainingRun: RecipeRun {
             let models = [trained] + session.peers
             try directory.round(models.map { $0 as any Module }, to: saved, at: paths(of: session, role, seed)) {
                 try ModelDirectory.save(
-                    models[$0], preprocessing: examples.preprocessing, region: view.region, to: $1)
+                    models[$0], preprocessing: examples.preprocessing, region: view.region, classes: classNames, to: $1)
             }
             result = try measure(trained, seeing: view, seed: seed, session: session, reference: reference)
             result.peers = try session.peers.map {
@@ -371,17 +379,19 @@ public final class TrainingRun: RecipeRun {
             }
         } catch let error as RetortError where error.exit == .stopped {
             throw try session.stopped()
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         for (number, (peer, own)) in zip(session.peers, result.peers).enumerated() {
             try say(
                 "\(role) seed \(seed): peer \(number + 1) (\(peer.parameterCount) parameters): accuracy "
                     + NumberFormat.percent(own.metrics[Metric.accuracy.rawValue] ?? .nan))
             try ModelDirectory.save(
-                peer, preprocessing: examples.preprocessing, region: view.region,
+                peer, preprocessing: examples.preprocessing, region: view.region, classes: classNames,
                 to: paths(of: session, role, seed)[number + 1], as: saved)
         }
         try directory.save(
-            trained, preprocessing: examples.preprocessing, seeing: view, result, role: role,
+            trained, preprocessing: examples.preprocessing, seeing: view, classes: classNames, result, role: role,
             projectors: session.projectors, as: saved)
         place.remove()
         let time = NumberFormat.duration(seconds: (clock.now - start).seconds)
@@ -400,6 +410,9 @@ public final class TrainingRun: RecipeRun {
         let folder = directory.folder(role, seed)
         return [folder + "/final"] + session.peers.indices.map { folder + "/peers/\($0 + 1)" }
     }
+
+    /// Where the classes have names.
+    private var classNames: ClassNames? { recipe.data.kind.stated(examples.classNames) }
 
     private func deviceRows(_ rows: ExampleSet) throws -> DeviceRows {
         try recipe.data.rows(rows, normalization: examples.normalization, on: device)
@@ -453,6 +466,7 @@ extension Recipe: RunnableRecipe {
     public var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try TrainingRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try TrainingRun(self, device: device, output: output, progress: progress)
     }
 }

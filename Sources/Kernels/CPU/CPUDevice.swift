@@ -17,7 +17,7 @@ public final class CPUDevice: Sendable {
     private let prefersOpenBLAS: Bool
 
     /// - `prefersOpenBLAS`: products are OpenBLAS's everywhere: for comparisons.
-    /// - Throws: `KernelError` of kind `device` when OpenBLAS cannot be loaded.
+    /// - Throws: `KernelError` of kind `device` when OpenBLAS cannot be loaded, and for an environment that asks for what is not there.
     public init(threads: Int? = nil, profiler: Profiler? = nil, prefersOpenBLAS: Bool = false) throws {
         if let why = copenblas_load_error() {
             throw KernelError(
@@ -27,6 +27,7 @@ public final class CPUDevice: Sendable {
         let environment = ProcessInfo.processInfo.environment
         let asked = try Self.threads(environment["RETORT_THREADS"])
         try Self.checkLevel(environment["RETORT_CPU_LEVEL"])
+        try Self.checkCore(environment["RETORT_OPENBLAS_CORETYPE"], taken: String(cString: copenblas_core_name()))
         self.threads = max(1, min(threads ?? asked ?? ProcessInfo.processInfo.activeProcessorCount, Self.mostThreads))
         self.profiler = profiler
         let budget = MemoryBudget(Int(clamping: ProcessInfo.processInfo.physicalMemory))
@@ -54,6 +55,14 @@ public final class CPUDevice: Sendable {
         throw KernelError(
             .device, "RETORT_CPU_LEVEL names an instruction set that does not exist: \(text)",
             help: "there are base, v3 and v4")
+    }
+
+    /// What `RETORT_OPENBLAS_CORETYPE` asks for, against what OpenBLAS took; nothing where the library does not say.
+    static func checkCore(_ asked: String?, taken: String) throws {
+        guard let asked, !asked.isEmpty, !taken.isEmpty, !OpenBLAS.took(asked, as: taken) else { return }
+        throw KernelError(
+            .device, "RETORT_OPENBLAS_CORETYPE asks for \(asked), and OpenBLAS took \(taken)",
+            help: "give a core type that this OpenBLAS and this processor have, such as \(taken), or unset it")
     }
 
     /// What asks an arena without bytes for the memory that ops take on a device, and computes nothing.

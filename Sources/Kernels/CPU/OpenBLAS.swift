@@ -39,4 +39,7 @@ public enum OpenBLAS {
     static func betterCore(than core: String, level: Int) -> String? {
         copenblas_better_core(core, Int32(level)).map { String(cString: $0) }
     }
+
+    /// Whether the core type that was taken is the one asked for, perhaps by another name.
+    static func took(_ asked: String, as core: String) -> Bool { copenblas_took_core(asked, core) }
 }

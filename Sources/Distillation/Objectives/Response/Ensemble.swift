@@ -73,6 +73,41 @@ public enum TeacherCombination: Sendable, Equatable {
         }
     }
 
+    /// Asked when a recipe is read, so that nothing is trained for weights that do not fit.
+    /// - Parameters:
+    ///   - loss: as the recipe has it; others than `ensemble` pass.
+    ///   - teachers: how many it looks at.
+    /// - Throws: `RetortError` 78 with the place of the weights.
+    static func checkWeights(of loss: RecipeNode, teachers: Int) throws {
+        guard loss.required("loss").text == EnsembleObjective.section.name else { return }
+        let place = loss["weights"]?.location ?? loss.location
+        let weights = loss["weights"]?.list.map(\.number)
+        guard loss.required("combine").text == "weights" else {
+            guard weights == nil else {
+                throw RetortError.recipe(
+                    "the loss ensemble has weights and does not use them", at: place,
+                    why: "it combines its teachers by \(loss.required("combine").text)",
+                    help: "add `combine: weights`, or remove `weights`")
+            }
+            return
+        }
+        guard let weights, weights.count == teachers, weights.contains(where: { Float($0) > 0 }) else {
+            throw wrongWeights(weights?.map { Float($0) }, teachers: teachers, at: place)
+        }
+    }
+
+    fileprivate static func wrongWeights(
+        _ weights: [Float]?, teachers: Int, at place: RetortError.Location? = nil
+    ) -> RetortError {
+        let count = weights?.count ?? 0
+        return .recipe(
+            count == teachers
+                ? "the weights of the loss ensemble are all 0"
+                : "the loss ensemble has \(count) \(count == 1 ? "weight" : "weights") for \(teachers) "
+                    + (teachers == 1 ? "teacher" : "teachers"), at: place,
+            help: "write `weights: [...]` with one number for each teacher, not all of them 0")
+    }
+
     var contract: String {
         switch self {
         case .meanLogits: "mean of logits"
@@ -105,9 +140,7 @@ extension Tensor {
             return try target(mean.log() * temperature)
         case .weights(let weights):
             guard let weights, weights.count == teachers.count, weights.contains(where: { $0 > 0 }) else {
-                throw RetortError.recipe(
-                    "the loss ensemble has \(weights?.count ?? 0) weights for \(teachers.count) teachers",
-                    help: "write `weights: [...]` with one number for each teacher, not all of them 0")
+                throw TeacherCombination.wrongWeights(weights, teachers: teachers.count)
             }
             return try sum(teachers, op, try weights.map { try Tensor.full($0, [shape[0]], on: device) })
         case .confidence:

@@ -67,6 +67,7 @@ public final class CacheRun {
                 "nothing says where the cache is to be",
                 help: "give --output, or the recipe `teacher: {cache: DIRECTORY}`")
         }
+        try recipe.checkData()
         let examples = try recipe.data.load(tokenizers: recipe.tokenizers) { progress.line($0) }
         try examples.checkWholeTexts()
         try Self.checkTokenizer(folder, examples, at: teacher?.location)

@@ -307,6 +307,8 @@ final class EncoderRun: RecipeRun {
             // In a step, between two, or while something is measured: the steps that were taken are kept.
             if !isWritten { try training.writeDown() }
             throw RetortError.stopped("stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         arena.dropWorkingCopy()
         try directory.save(result, role: role, projectors: trainer.projectors) {
@@ -376,6 +378,7 @@ extension EncoderRecipe: RunnableRecipe {
     var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try EncoderRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try EncoderRun(self, device: device, output: output, progress: progress)
     }
 }

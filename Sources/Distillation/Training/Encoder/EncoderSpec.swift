@@ -30,7 +30,7 @@ struct EncoderSpec: Sendable {
             source =
                 model.required("kind").text == "config" ? .config(resolve(model.required("path").text)) : .sizes(model)
         case (nil, let path?): source = .directory(resolve(path.text))
-        default: throw RetortError.recipe("the \(who) needs either model or path", at: node.location)
+        default: throw RetortError.notOne(of: ["model", "path"], "the \(who)", node)
         }
         ownTokenizer = node["tokenizer"].map { resolve($0.text) }
         tokenizerPlace = node["tokenizer"]?.location

@@ -21,7 +21,7 @@ public func evaluate(
     func measure(_ role: String, _ entry: EvaluatedModel, against teacher: Evaluation?) throws -> (
         ArmResult, Evaluation
     ) {
-        try entry.check(loaded, of: data)
+        try entry.fit(loaded, of: data, who: role == Role.teacher ? "the teacher" : "the model")
         let inputs = try entry.inputs(of: loaded, data)
         // Teacher and student mostly see the same numbers: those are made once.
         let own: DeviceRows
@@ -69,8 +69,9 @@ private struct EvaluatedModel {
 
     var config: String { path + "/config.json" }
 
+    /// Puts the model's classes in the order of the data's, where both have names.
     /// - Throws: `RetortError` 65 when the model is for other data.
-    func check(_ data: EvaluationData.Loaded, of source: EvaluationData) throws {
+    func fit(_ data: EvaluationData.Loaded, of source: EvaluationData, who: String) throws {
         let all = data.examples.sample
         let sample: [Int]
         do {
@@ -86,6 +87,7 @@ private struct EvaluatedModel {
                 "the model takes \(Self.words(model.task.sample)), the data has \(Self.words(all))\(seen)",
                 at: .init(file: config))
         }
+        try data.stated?.align(model, from: path, who: who)
         let classes = data.classNames.count
         if data.kind == .csv, classes > model.classes {
             let error = try RetortError.unknownLabel(
@@ -95,7 +97,8 @@ private struct EvaluatedModel {
         }
         guard data.hasAllClasses ? classes == model.classes : classes <= model.classes else {
             throw RetortError.badData(
-                "the model knows \(model.classes) classes, the data has \(classes)", at: .init(file: config),
+                "the model knows \(NumberFormat.counted(model.classes, "class", "classes")), the data has \(classes)",
+                at: .init(file: config),
                 why: classes < model.classes ? "which of the model's classes they are cannot be told" : "")
         }
     }
@@ -135,7 +138,8 @@ private struct EvaluatedModel {
         }
         guard images.channels == loaded.examples.sample[0] else {
             throw RetortError.usage(
-                "there are \(images.channels) means and deviations for images of \(loaded.examples.sample[0]) channels",
+                "there are \(NumberFormat.counted(images.channels, "mean", "means")) and as many deviations for images of "
+                    + NumberFormat.counted(loaded.examples.sample[0], "channel", "channels"),
                 help: "give --mean and --deviation with a number for each channel")
         }
         return .images(images)

@@ -51,6 +51,15 @@ public struct EvaluationData: Sendable {
         let classNames: [String]
         /// Whether the classes are all that there are: a CSV file or MNIST's format may hold some only.
         let hasAllClasses: Bool
+
+        /// What the classes are called where this kind of data has names for them.
+        var stated: ClassNames? {
+            switch kind {
+            case .csv, .idx: nil
+            case .cifar10, .cifar100: ClassNames(unlessNumbers: classNames)
+            case .images: ClassNames(classNames)
+            }
+        }
     }
 
     /// - Parameters:

@@ -38,12 +38,14 @@ struct LanguageArmTerm: Sendable {
     ) throws {
         let objective = LanguageObjectiveRegistry.make(recipe)
         try DivergenceTerm.checkEntropy(of: objective, recipe)
+        let taught = try Self.teachers(of: objective, recipe, among: teachers, scheme)
+        try TeacherCombination.checkWeights(of: recipe, teachers: taught.count)
         let word = recipe["on"]?.text ?? ""
         self.init(
             objective, on: isMasked ? .step : TermTexts(rawValue: word) ?? .step,
             at: isMasked ? TermPlaces(rawValue: word) ?? .masked : .next, reduction: TokenReduction(recipe),
             ramp: try Ramp(recipe.required("ramp")),
-            teachers: try Self.teachers(of: objective, recipe, among: teachers, scheme),
+            teachers: taught,
             saysWhich: recipe["from"] != nil)
     }
 

@@ -48,10 +48,8 @@ struct LanguageModelSpec: Sendable {
         case (nil, let path?, nil): source = .directory(resolve(path.text))
         case (nil, nil, let from?): source = .cut(try StudentSource(from, teacher: teacher, resolve))
         default:
-            throw RetortError.recipe(
-                who == "student" && !isMasked
-                    ? "the student needs one of model, path and from" : "the \(who) needs either model or path",
-                at: node.location)
+            let isCut = who == "student" && !isMasked
+            throw RetortError.notOne(of: ["model", "path"] + (isCut ? ["from"] : []), "the \(who)", node)
         }
     }
 

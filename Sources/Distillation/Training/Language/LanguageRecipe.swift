@@ -114,6 +114,7 @@ extension LanguageRecipe.Arm {
         let terms = try Self.placed(
             losses.map { try LanguageArmTerm($0, teachers: names, scheme, isMasked: isMasked) }, losses, rollouts)
         self.terms = terms
+        try LossWeight.check(zip(losses, terms).map { (node: $0, objective: $1.objective) }, of: name)
         preference = terms.first { $0.objective.needs == .answers }
         answerNeed = AnswerNeed.of(rollouts, terms, losses, at: node)
         let asked = Set(terms.flatMap(\.teachers)).union([rollouts?.teacher].compactMap { $0 })

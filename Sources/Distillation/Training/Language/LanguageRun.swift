@@ -352,6 +352,8 @@ final class LanguageRun: RecipeRun {
             if !isWritten { try training.writeDown() }
             throw RetortError.stopped(
                 "stopped by \(StopSignal.name ?? "a signal") after step \(trainer.step)")
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         arena.dropWorkingCopy()
         if goal.isLast {
@@ -443,6 +445,7 @@ extension LanguageRecipe: RunnableRecipe {
     var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try LanguageRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try LanguageRun(self, device: device, output: output, progress: progress)
     }
 }

@@ -55,8 +55,7 @@ struct LanguageTeacherSpec: Sendable {
                 return try LanguageTeacherSpec(
                     name, "\(Role.teacher)/\(name)", node, fallback: train, isMasked: isMasked, resolve)
             }
-        case (_, let teachers?):
-            throw RetortError.recipe("the recipe has both teacher and teachers", at: teachers.location)
+        default: throw RetortError.notOne(of: ["teacher", "teachers"], "the recipe", recipe)
         }
     }
 

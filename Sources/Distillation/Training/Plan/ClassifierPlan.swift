@@ -81,7 +81,8 @@ struct ClassifierPlan {
         let task = try examples.task.seen(by: teacher.sees)
         switch teacher.source {
         case .directory(let path):
-            return try TrainingRun.load(teacher: path, for: task, of: recipe.data, on: device)
+            return try TrainingRun.load(
+                teacher: path, for: task, of: recipe.data, recipe.data.kind.stated(examples.classNames), on: device)
         case .train(let spec, _):
             let model = try spec.make(for: task, who: "teacher")
             _ = try model.materialize(on: device, seed: 0)
@@ -93,6 +94,7 @@ struct ClassifierPlan {
 
 extension Recipe {
     public func plan(on device: Device) throws -> RunPlan {
+        try checkData()
         let rates = try DeviceRates(measuring: device.compute)
         return RunPlan(
             try ClassifierPlan(self, on: device, rates).roles(), seeds: seeds.count, on: device, rates,

@@ -93,6 +93,7 @@ struct EncoderPlan {
 
 extension EncoderRecipe {
     func plan(on device: Device) throws -> RunPlan {
+        try checkData()
         let rates = try DeviceRates(measuring: device.compute)
         return RunPlan(
             try EncoderPlan(self, on: device, rates).roles(), seeds: seeds.count, on: device, rates,

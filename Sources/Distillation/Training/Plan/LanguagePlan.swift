@@ -419,6 +419,7 @@ extension TokenizedCorpus {
 
 extension LanguageRecipe {
     func plan(on device: Device) throws -> RunPlan {
+        try checkData()
         let rates = try DeviceRates(measuring: device.compute)
         let plan = try LanguagePlan(self, on: device, rates)
         return RunPlan(

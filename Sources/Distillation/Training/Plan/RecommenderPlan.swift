@@ -86,6 +86,7 @@ struct RecommenderPlan {
 
 extension RecommenderRecipe {
     public func plan(on device: Device) throws -> RunPlan {
+        try checkData()
         let rates = try DeviceRates(measuring: device.compute)
         return RunPlan(
             try RecommenderPlan(self, on: device, rates).roles(), seeds: seeds.count, on: device, rates,

@@ -17,11 +17,16 @@ extension Recipe {
             self.name = name
             let losses = node.required("objective").list.map { (node: $0, objective: ObjectiveRegistry.make($0)) }
             for loss in losses { try DivergenceTerm.checkEntropy(of: loss.objective, loss.node) }
+            try LossWeight.check(losses.map { (node: $0.node, objective: $0.objective) }, of: name)
             let scheme = SchemeRegistry.make(node.required("scheme"))
             self.scheme = scheme
             balance = LossBalance(node.required("balance"))
             self.train = TrainSpec(node["train"], fallback: train, inheritsRows: true)
             let chosen = try losses.map { try Self.teacher(of: $0.objective, $0.node, among: teachers, scheme) }
+            for loss in losses {
+                try TeacherCombination.checkWeights(
+                    of: loss.node, teachers: scheme.bringsTeacher ? scheme.peers.count : teachers.count)
+            }
             let takesAll = losses.contains { $0.objective.needsTeacher && $0.objective.takesAllTeachers }
             let needed = scheme.bringsTeacher ? [] : teachers.indices.filter { takesAll || chosen.contains($0) }
             self.teachers = needed

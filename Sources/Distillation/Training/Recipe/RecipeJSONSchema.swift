@@ -37,6 +37,7 @@ struct JSONSchemaBuilder {
     mutating func schema(of type: RecipeType, called name: String) -> JSON {
         switch type {
         // A column may be called 3, or true: what stands where a text is wanted is one.
+        case .text where name == "path": return ["type": ["string", "number", "boolean"], "pattern": "."]
         case .text: return ["type": ["string", "number", "boolean"]]
         case .flag: return ["type": "boolean"]
         case .integer(let range):

@@ -14,10 +14,17 @@ public struct RecipeNode: Sendable {
     public let value: Value
     /// Where it stands; nil for a default.
     public let location: RetortError.Location?
+    /// A path as the recipe has it, before it was made one that can be opened; nil where nothing was changed.
+    let written: String?
 
     public init(_ value: Value, at location: RetortError.Location?) {
+        self.init(value, at: location, written: nil)
+    }
+
+    private init(_ value: Value, at location: RetortError.Location?, written: String?) {
         self.value = value
         self.location = location
+        self.written = written
     }
 
     /// A key of a section; nil when an optional key is absent.
@@ -42,7 +49,10 @@ public struct RecipeNode: Sendable {
 
     /// The node with the value at a path of keys replaced by a text; unchanged when the path is not there.
     func replacing(_ path: [String], by text: String) -> RecipeNode {
-        guard let key = path.first else { return RecipeNode(.text(text), at: location) }
+        guard let key = path.first else {
+            guard case .text(let old) = value else { return RecipeNode(.text(text), at: location) }
+            return RecipeNode(.text(text), at: location, written: written ?? old)
+        }
         guard case .section(let fields) = value else { return self }
         let replaced = fields.map { field in
             field.key == key
@@ -71,7 +81,7 @@ public struct RecipeNode: Sendable {
         case .text(let v): Self.quoted(v)
         case .flag(let v): v ? "true" : "false"
         case .integer(let v): String(v)
-        case .number(let v): v == v.rounded() && Swift.abs(v) < 1e15 ? String(Int(v)) : String(v)
+        case .number(let v): NumberFormat.plain(v)
         case .list(let v): "[" + v.map(\.flow).joined(separator: ", ") + "]"
         case .section(let v): "{" + v.map { Self.quoted($0.key) + ": " + $0.value.flow }.joined(separator: ", ") + "}"
         }

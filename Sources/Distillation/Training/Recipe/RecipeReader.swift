@@ -52,6 +52,7 @@ public struct RecipeReader {
         reader.family = RecipeFamily(dataKind: root.mapping?["data"]?.mapping?["kind"]?.string)
         let node = reader.check(root, .section(reader.family.schema), path: [], depth: 0)
         guard let node, reader.problems.isEmpty else { throw reader.combined() }
+        try node.checkSections()
         return node
     }
 
@@ -92,6 +93,12 @@ public struct RecipeReader {
             case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
                 .composer(_, let problem, let mark, _):
                 let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+                guard problem != "but found another document" else {
+                    throw RetortError.recipe(
+                        "a second YAML document begins here",
+                        at: .init(file: file, line: mark.line, column: mark.column),
+                        help: "A recipe is one document: remove `---` and what belongs to the other.")
+                }
                 let hasTab = lines.indices.contains(mark.line - 1) && lines[mark.line - 1].contains("\t")
                 throw RetortError.recipe(
                     "this is not YAML: \(problem)", at: .init(file: file, line: mark.line, column: mark.column),
@@ -224,6 +231,11 @@ public struct RecipeReader {
         }
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
         if node.anchor != nil { refuse("\(name) carries an anchor; recipes have none", node, path) }
+        if let tag = Self.foreignTag(node) {
+            refuse(
+                "\(name) carries the tag \(tag.quoted())", node, path,
+                why: "what a value is follows from its key; a tag would be passed over", help: "remove the tag")
+        }
 
         switch type {
         case .section(let section): return checkSection(node, section, path: path, depth: depth)
@@ -251,7 +263,8 @@ public struct RecipeReader {
             guard case .sequence(let sequence) = node else { return mismatch(type, node, path) }
             guard count.contains(sequence.count) else {
                 refuse(
-                    "\(name) has \(sequence.count) elements, not \(count.lowerBound) to \(count.upperBound)", node, path
+                    "\(name) has \(NumberFormat.counted(sequence.count, "element", "elements")), not "
+                        + "\(count.lowerBound) to \(count.upperBound)", node, path
                 )
                 return nil
             }
@@ -270,7 +283,9 @@ public struct RecipeReader {
         let word = scalar.string
         let at = location(node, path)
         switch type {
-        case .text: if quoted || !word.isEmpty { return RecipeNode(.text(word), at: at) }
+        case .text:
+            // Nothing is called by no name; other texts may be empty.
+            if !word.isEmpty || quoted && path.last != "path" { return RecipeNode(.text(word), at: at) }
         case .choice(let words):
             if words.contains(word) { return RecipeNode(.text(word), at: at) }
             refuse(
@@ -375,6 +390,22 @@ public struct RecipeReader {
             }
         }
         return problems.count == before ? RecipeNode(.section(found), at: location(node, path)) : nil
+    }
+
+    /// Tags that say what YAML would have taken the value for; "" is none.
+    private static let coreTags: Set<String> = Set(
+        ["", "!"] + ["str", "int", "float", "bool", "null", "seq", "map"].map { "tag:yaml.org,2002:" + $0 })
+
+    /// A tag of the text's own. Yams gives texts that look like dates one by itself, but only when it is asked through the node.
+    private static func foreignTag(_ node: Node) -> String? {
+        let tag: Tag
+        switch node {
+        case .scalar(let scalar): tag = scalar.tag
+        case .mapping(let mapping): tag = mapping.tag
+        case .sequence(let sequence): tag = sequence.tag
+        default: return nil
+        }
+        return coreTags.contains(tag.description) ? nil : tag.description
     }
 
     private mutating func plainKey(_ node: Node, _ path: [String]) -> String? {

@@ -26,7 +26,8 @@ public indirect enum RecipeType: Sendable {
         case .text: "text"
         case .flag: "true or false"
         case .integer(let range): "a whole number from \(range.lowerBound) to \(range.upperBound)"
-        case .number(let range): "a number from \(range.lowerBound) to \(range.upperBound)"
+        case .number(let range):
+            "a number from \(NumberFormat.plain(range.lowerBound)) to \(NumberFormat.plain(range.upperBound))"
         case .bytes: "a size such as 0, 512MiB or 2GiB"
         case .choice(let words): "one of " + words.joined(separator: ", ")
         case .list(let element, _): "a list, each of it " + element.phrase
@@ -188,7 +189,8 @@ extension RecipeSection {
                 "sgd", "Stochastic gradient descent.",
                 [
                     RecipeField("lr", .number(0...1e6), .required, "learning rate"),
-                    RecipeField("momentum", .number(0...1), .defaulted("0"), "share of the last step that is kept"),
+                    RecipeField(
+                        "momentum", .number(0...0.999999999), .defaulted("0"), "share of the last step that is kept"),
                     RecipeField("nesterov", .flag, .defaulted("false"), "look ahead along the momentum"),
                     RecipeField("weight-decay", .number(0...1e3), .defaulted("0"), "L2 penalty"),
                     decays,

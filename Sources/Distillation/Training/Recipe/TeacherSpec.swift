@@ -54,9 +54,7 @@ public struct TeacherSpec: Sendable {
         case (let teacher?, nil): return [try TeacherSpec(nil, teacher, fallback: train, resolve)]
         case (nil, let teachers?):
             return try teachers.fields.map { try TeacherSpec($0.key, $0.value, fallback: train, resolve) }
-        case (_, let teachers):
-            throw RetortError.recipe(
-                "the recipe needs either teacher or teachers", at: teachers?.location ?? recipe.location)
+        default: throw RetortError.notOne(of: ["teacher", "teachers"], "the recipe", recipe)
         }
     }
 
@@ -72,7 +70,7 @@ public struct TeacherSpec: Sendable {
                     help: "remove its `train`, or give it a `model` instead of a `path`")
             }
             source = .directory(resolve(path.text))
-        default: throw RetortError.recipe("a teacher needs either model or path", at: node.location)
+        default: throw RetortError.notOne(of: ["model", "path"], "a teacher", node)
         }
     }
 }

@@ -23,6 +23,7 @@ public func evaluate(
     guard let source = try readRecipe(recipe, overrides: overrides) as? RecommenderRecipe else {
         throw refusal("it is the recipe of another kind of model")
     }
+    try source.checkData()
     let split = try source.data.load()
     let task = RecommenderTask(split)
     let folders: [(String, String?)] = [(Role.teacher, teacher), (Role.student, path)]

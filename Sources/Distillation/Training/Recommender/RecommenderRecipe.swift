@@ -47,7 +47,7 @@ public struct RecommenderRecipe: Sendable {
             }
             self.teacher = .directory(paths.resolve(path.text))
             resolved = resolved.replacing(["teacher", "path"], by: RecipePaths.absolute(paths.resolve(path.text)))
-        default: throw RetortError.recipe("the teacher needs either model or path", at: teacher.location)
+        default: throw RetortError.notOne(of: ["model", "path"], "the teacher", teacher)
         }
         self.node = resolved
         student = RecommenderSpec(node.required("student").required("model"))

@@ -149,6 +149,8 @@ public final class RecommenderRun: RecipeRun {
             result = try measure(model, seed: seed, curve: epochs.curve)
         } catch let error as RetortError where error.exit == .stopped {
             throw try epochs.stopped(role)
+        } catch let error as RetortError where error.exit == .diverged {
+            throw error.inTraining(of: role, seed)
         }
         try directory.save(model, result, role: role, projectors: trainer.projectors)
         place.remove()
@@ -201,6 +203,7 @@ extension RecommenderRecipe: RunnableRecipe {
     public var contracts: [(arm: String, lines: [String])] { arms.map { (arm: $0.name, lines: $0.contract) } }
 
     public func start(on device: Device, output: String?, progress: Progress) throws -> any RecipeRun {
-        try RecommenderRun(self, device: device, output: output, progress: progress)
+        try checkData()
+        return try RecommenderRun(self, device: device, output: output, progress: progress)
     }
 }
