@@ -92,6 +92,29 @@ public struct CheckpointFiles: Sendable {
     func floats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
         try file(name).floats(name, from: first, into: buffer)
     }
+    /// Whether two arrays have the same shape and numbers, a piece of each in memory at a time.
+    /// - Parameter piece: elements.
+    /// - Throws: `RetortError` 65 for arrays that are not there or no floating-point numbers.
+    func areEqual(_ one: String, _ other: String, piece: Int = 1 << 20) throws -> Bool {
+        let (left, right) = (try tensor(one), try tensor(other))
+        guard left.shape == right.shape else { return false }
+        var (own, theirs) = ([Float](), [Float]())
+        for first in stride(from: 0, to: left.elements, by: piece) {
+            let count = min(piece, left.elements - first)
+            if own.count != count {
+                own = [Float](repeating: 0, count: count)
+                theirs = own
+            }
+            try own.withUnsafeMutableBufferPointer { try floats(one, from: first, into: $0) }
+            try theirs.withUnsafeMutableBufferPointer { try floats(other, from: first, into: $0) }
+            // Of what is no number the bits are compared: whether that may be there is another question.
+            guard own == theirs || zip(own, theirs).allSatisfy({ $0 == $1 || $0.bitPattern == $1.bitPattern }) else {
+                return false
+            }
+        }
+        return true
+    }
+
     func bytes(_ name: String) throws -> [UInt8] { try file(name).read(name) }
     func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
 

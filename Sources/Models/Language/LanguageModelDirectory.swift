@@ -28,7 +28,7 @@ public enum LanguageModelDirectory {
         }
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
-            passesOver: model.passesOver)
+            passesOver: model.passesOver, ties: model.tiedArrays)
         model.setTraining(false)
         return (model, try ModelDirectory.fill(model, with: weights, on: device, trains: trains, dtype: dtype))
     }
