@@ -115,6 +115,28 @@ public struct CheckpointFiles: Sendable {
         return true
     }
 
+    /// Some of an array's numbers, from the one at `first` on, as many as there is room for.
+    /// - Throws: `RetortError` 65 when there is no such tensor, and when a number is not finite.
+    func finiteFloats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+        try floats(name, from: first, into: buffer)
+        // The largest of the bits without their signs: a loop that compilers turn into vectors.
+        let largest = buffer.reduce(0 as UInt32) { max($0, $1.bitPattern & 0x7fff_ffff) }
+        guard largest >= Float.infinity.bitPattern, let place = buffer.firstIndex(where: { !$0.isFinite }) else {
+            return
+        }
+        throw RetortError.badData(
+            "\(name) holds NaN or infinity", at: .init(file: path(of: name)),
+            why: "element \(first + place) is \(buffer[place])")
+    }
+
+    /// All of them.
+    /// - Throws: as above.
+    func finiteFloats(_ name: String) throws -> [Float] {
+        var values = [Float](repeating: 0, count: try tensor(name).elements)
+        try values.withUnsafeMutableBufferPointer { try finiteFloats(name, from: 0, into: $0) }
+        return values
+    }
+
     func bytes(_ name: String) throws -> [UInt8] { try file(name).read(name) }
     func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
 

@@ -72,7 +72,7 @@ struct StoredWeights {
     /// - Throws: `RetortError` 65 when a number is not finite.
     func assign() throws {
         for entry in entries {
-            try entry.assign { [files, stored = entry.stored] in try Self.read(stored, in: files, from: $0, into: $1) }
+            try entry.assign { [files, stored = entry.stored] in try files.finiteFloats(stored, from: $0, into: $1) }
         }
     }
 
@@ -85,19 +85,6 @@ struct StoredWeights {
         guard let entry = entries.first(where: { $0.name == name }) else {
             throw RetortError.internalBug("\(name) is asked for and not in the files")
         }
-        var values = [Float](repeating: 0, count: try files.tensor(entry.stored).elements)
-        try values.withUnsafeMutableBufferPointer { try Self.read(entry.stored, in: files, from: 0, into: $0) }
-        return values
-    }
-
-    private static func read(
-        _ stored: String, in files: CheckpointFiles, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>
-    ) throws {
-        try files.floats(stored, from: first, into: buffer)
-        // The largest of the bits without their signs: a loop that compilers turn into vectors.
-        let largest = buffer.reduce(0 as UInt32) { max($0, $1.bitPattern & 0x7fff_ffff) }
-        guard largest < Float.infinity.bitPattern else {
-            throw RetortError.badData("\(stored) holds NaN or infinity", at: .init(file: files.path(of: stored)))
-        }
+        return try files.finiteFloats(entry.stored)
     }
 }
