@@ -21,7 +21,7 @@ struct EvalTextOptions: ParsableArguments {
     var tokenizer: String?
     @Option(help: "Text: how conversations are written, e.g. chatml, llama3 (default: as the tokenizer's files say).")
     var template: String?
-    @Option(help: "Text: tokens of the longest example.")
+    @Option(help: "Text: tokens of the longest example (default: any; with --truncation the model's positions).")
     var maxLength: Int?
     @Option(help: "Text: longer examples lose their end (right) or their beginning (left), or are left out (drop).")
     var truncation: LongExamplePolicy?
@@ -52,9 +52,11 @@ struct EvalTextOptions: ParsableArguments {
         if let appendsEnd { examples.appendsEnd = appendsEnd }
         var source = TextOptions(format: format, fields: fields?.names ?? [:])
         if let onBadLine { source.onBadLine = onBadLine }
-        return LanguageEvaluationData(
+        var data = LanguageEvaluationData(
             path, text: TextSettings(source: source, examples: examples, tokenizer: tokenizer, template: template),
             tensor: tensor, every: every, limit: limit)
+        data.fitsModels = truncation != nil
+        return data
     }
 
     /// The same for an encoder.
