@@ -199,12 +199,24 @@ public final class RunDirectory {
         } catch let error as RetortError where error.exit == .stopped {
             try setStatus("stopped")
             throw RetortError.stopped(
-                error.what, why: "finished models are in \(path)",
+                error.what, why: hasFinished ? "finished models are in \(path)" : "no model is finished yet",
                 help: "the same command with --output \(path) goes on from there")
         } catch {
             // What ended the run is what is told, also where a full disk keeps the status.
             try? setStatus("failed")
             throw error
+        }
+    }
+
+    /// Whether any seed of any arm is.
+    private var hasFinished: Bool {
+        func names(_ folder: String) -> [String] {
+            (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        }
+        return names(path).contains { role in
+            names(path + "/" + role).contains {
+                FileManager.default.fileExists(atPath: "\(path)/\(role)/\($0)/result.json")
+            }
         }
     }
 
