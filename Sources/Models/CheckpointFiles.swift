@@ -140,11 +140,16 @@ public struct CheckpointFiles: Sendable {
     func bytes(_ name: String) throws -> [UInt8] { try file(name).read(name) }
     func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
 
+    /// What models call a head of their own.
+    private static let heads: Set<String> = ["lm_head.weight", "vocab_projector.weight"]
+
     private func file(_ name: String) throws -> SafeTensors {
         guard let number = owner[name] else {
             throw RetortError.badData(
                 "there is no tensor \(name.quoted(limit: 200))", at: .init(file: files.first?.path ?? folder),
-                help: EditDistance.suggestion(for: name, among: Array(owner.keys)))
+                help: Self.heads.contains(name)
+                    ? "where the head is the embedding, set tie_word_embeddings to true in config.json"
+                    : EditDistance.suggestion(for: name, among: owner.keys.sorted()))
         }
         return files[number]
     }

@@ -434,7 +434,9 @@ struct LanguageTextTests {
             ).run()
             return folder.path(output + "/student-alone/seed-0/final")
         }
-        func ends(_ model: String) throws -> Set<Int32> { try EndTokens.of(model, Tokenizer.load(model)) }
+        func ends(_ model: String) throws -> Set<Int32> {
+            try EndTokens.of(model, Tokenizer.load(model), vocabulary: 512)
+        }
         // A fresh one has no other settings than the tokenizer's.
         try folder.write("{\"eos_token_id\": 9}", to: "stories260K/generation_config.json")
         let fresh = try final("fresh")

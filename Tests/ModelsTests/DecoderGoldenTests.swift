@@ -239,8 +239,16 @@ struct DecoderGoldenTests {
         #expect(error.help.contains(name == "gpt2" ? "leave lm_head.weight out" : "set tie_word_embeddings to false"))
         guard name != "gpt2" else { return }
         #expect(try logits(copy([("tie_word_embeddings", false)], adding: 0.5).path) != own)
+        // And a head that is not there is perhaps the embedding.
+        let lost = try ModelCopy(of: name, set: [("tie_word_embeddings", false)])
+        let missing = thrown(RetortError.self) { _ = try logits(lost.path) }
+        #expect(missing?.exit == .badData && missing?.help.contains("set tie_word_embeddings to true") == true)
         // The last number is seen by pieces of every length.
         let files = try CheckpointFiles(folder: other.path)
+        let unknown = thrown(RetortError.self) { _ = try files.tensor("?") }
+        #expect(
+            unknown?.help.hasPrefix("There is: 'lm_head.weight', 'model.embed_tokens.weight', 'model.layers.0.") == true
+        )
         let same = try CheckpointFiles(folder: copy(adding: 0).path)
         for piece in [1, 7, 1000, 1 << 20] {
             #expect(try !files.areEqual("lm_head.weight", table, piece: piece), "\(piece)")
