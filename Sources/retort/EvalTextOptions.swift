@@ -60,12 +60,12 @@ struct EvalTextOptions: ParsableArguments {
     }
 
     /// The same for an encoder.
-    func encoder(_ path: String, label: String?) throws -> EncoderEvaluationData {
+    func encoder(_ path: String, label: String?, every: Int?) throws -> EncoderEvaluationData {
         var names = fields?.names ?? [:]
         if let label, names.updateValue(label, forKey: "label") != nil {
             throw RetortError.usage("--label and --fields both name the label", help: "leave one of them out")
         }
-        return EncoderEvaluationData(path, fields: names, length: maxLength, limit: limit)
+        return EncoderEvaluationData(path, fields: names, length: maxLength, every: every, limit: limit)
     }
 
     /// Refuses what says how predictions of tokens are counted, where a model writes.

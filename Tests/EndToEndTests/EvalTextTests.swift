@@ -121,6 +121,8 @@ struct EvalTextTests {
         #expect(try object(child).member("confusion").elements().count == 3)
         #expect(try rows(child)[0]["metrics"]?["macro_f1"] != nil)
         #expect(try eval("--data", "rows.csv", "--label", "class").stdout.contains("is \\ taken for"))
+        let each = try eval("--data", "rows.csv", "--label", "class", "--test-every", "2", "--json")
+        #expect(try each.exit == 0 && object(each).member("examples").int() == 2, "\(each.stderr)")
         func exit(_ code: Int32, _ word: String, _ child: Child) {
             #expect(child.exit == code && child.stderr.contains(word) && child.stdout == "", "\(child.stderr)")
         }
