@@ -92,6 +92,7 @@ public struct CheckpointFiles: Sendable {
     func floats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
         try file(name).floats(name, from: first, into: buffer)
     }
+
     /// Whether two arrays have the same shape and numbers, a piece of each in memory at a time.
     /// - Parameter piece: elements.
     /// - Throws: `RetortError` 65 for arrays that are not there or no floating-point numbers.

@@ -346,7 +346,7 @@ struct RecipeTests {
             ("batch: 8", "batch: 0x10", "train.batch is '0x10'"),
             ("batch: 8", "batch: 12:30", "train.batch is '12:30'"),
             ("batch: 8", "batch: yes", "train.batch is 'yes'"),
-            ("batch: 8", "batch: ~", "train.batch is '~'"),
+            ("batch: 8", "batch: ~", "train.batch is null"),
             ("batch: 8", "batch: ", "train.batch is empty"),
             ("batch: 8", "batch: [8]", "train.batch is a list"),
             ("batch: 8", "batch: {a: 8}", "train.batch is a section"),

@@ -78,7 +78,7 @@ public enum LanguageModelDirectory {
     public static func copyTokenizer(from source: String, settingsOf model: String? = nil, to folder: String) throws {
         try Folder.createWithParents(folder)
         for name in tokenizerFiles + [generationFile] {
-            let sources = name == generationFile ? [model, source] : [source]
+            let sources: [String?] = name == generationFile ? [model, source] : [source]
             let paths = sources.compactMap { $0.map { $0 + "/" + name } }
             guard let path = paths.first(where: { FileManager.default.fileExists(atPath: $0) }) else { continue }
             try AtomicFile.write(try InputFile(path: path).readAll(limit: 1 << 30), to: folder + "/" + name)
