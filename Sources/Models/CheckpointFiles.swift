@@ -92,14 +92,65 @@ public struct CheckpointFiles: Sendable {
     func floats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
         try file(name).floats(name, from: first, into: buffer)
     }
+
+    /// Whether two arrays have the same shape and numbers, a piece of each in memory at a time.
+    /// - Parameter piece: elements.
+    /// - Throws: `RetortError` 65 for arrays that are not there or no floating-point numbers.
+    func areEqual(_ one: String, _ other: String, piece: Int = 1 << 20) throws -> Bool {
+        let (left, right) = (try tensor(one), try tensor(other))
+        guard left.shape == right.shape else { return false }
+        var (own, theirs) = ([Float](), [Float]())
+        for first in stride(from: 0, to: left.elements, by: piece) {
+            let count = min(piece, left.elements - first)
+            if own.count != count {
+                own = [Float](repeating: 0, count: count)
+                theirs = own
+            }
+            try own.withUnsafeMutableBufferPointer { try floats(one, from: first, into: $0) }
+            try theirs.withUnsafeMutableBufferPointer { try floats(other, from: first, into: $0) }
+            // Of what is no number the bits are compared: whether that may be there is another question.
+            guard own == theirs || zip(own, theirs).allSatisfy({ $0 == $1 || $0.bitPattern == $1.bitPattern }) else {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Some of an array's numbers, from the one at `first` on, as many as there is room for.
+    /// - Throws: `RetortError` 65 when there is no such tensor, and when a number is not finite.
+    func finiteFloats(_ name: String, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+        try floats(name, from: first, into: buffer)
+        // The largest of the bits without their signs: a loop that compilers turn into vectors.
+        let largest = buffer.reduce(0 as UInt32) { max($0, $1.bitPattern & 0x7fff_ffff) }
+        guard largest >= Float.infinity.bitPattern, let place = buffer.firstIndex(where: { !$0.isFinite }) else {
+            return
+        }
+        throw RetortError.badData(
+            "\(name) holds NaN or infinity", at: .init(file: path(of: name)),
+            why: "element \(first + place) is \(buffer[place])")
+    }
+
+    /// All of them.
+    /// - Throws: as above.
+    func finiteFloats(_ name: String) throws -> [Float] {
+        var values = [Float](repeating: 0, count: try tensor(name).elements)
+        try values.withUnsafeMutableBufferPointer { try finiteFloats(name, from: 0, into: $0) }
+        return values
+    }
+
     func bytes(_ name: String) throws -> [UInt8] { try file(name).read(name) }
     func path(of name: String) -> String { owner[name].map { files[$0].path } ?? folder }
+
+    /// What models call a head of their own.
+    private static let heads: Set<String> = ["lm_head.weight", "vocab_projector.weight"]
 
     private func file(_ name: String) throws -> SafeTensors {
         guard let number = owner[name] else {
             throw RetortError.badData(
                 "there is no tensor \(name.quoted(limit: 200))", at: .init(file: files.first?.path ?? folder),
-                help: EditDistance.suggestion(for: name, among: Array(owner.keys)))
+                help: Self.heads.contains(name)
+                    ? "where the head is the embedding, set tie_word_embeddings to true in config.json"
+                    : EditDistance.suggestion(for: name, among: owner.keys.sorted()))
         }
         return files[number]
     }

@@ -15,8 +15,8 @@ public struct ConvertedDirectory: Sendable {
     /// - `base`: the directory of the model that the adapters adapt; nil: the one that their config names.
     /// - `type`: what floating-point weights become, to the nearest; arrays of whole numbers stay as they are.
     /// - `folder`: must not exist.
-    /// - Throws: `RetortError` 64 for a base without adapters; 65 for files that are malformed, and for numbers that the type cannot hold; 66
-    ///   for missing ones; 73 or 74 for the directory.
+    /// - Throws: `RetortError` 64 for a base without adapters; 65 for files that are malformed, for numbers that are not finite and for those
+    ///   that the type cannot hold; 66 for missing ones; 73 or 74 for the directory.
     public static func convert(
         _ source: String, base: String? = nil, to type: SavedType, folder: String,
         shardBytes: Int = ShardedWeights.usualBytes, on device: Device
@@ -52,7 +52,7 @@ public struct ConvertedDirectory: Sendable {
                 for first in stride(from: 0, to: stored.elements, by: piece) {
                     try values.withUnsafeMutableBufferPointer { buffer in
                         let part = UnsafeMutableBufferPointer(rebasing: buffer.prefix(stored.elements - first))
-                        try files.floats(name, from: first, into: part)
+                        try files.finiteFloats(name, from: first, into: part)
                         try type.send(UnsafeBufferPointer(part), of: name, to: writer)
                     }
                 }

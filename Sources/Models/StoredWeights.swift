@@ -18,11 +18,13 @@ struct StoredWeights {
     ///   - storedNames: what checkpoints call an array, the usual name first.
     ///   - passesOver: stored arrays that belong to no parameter and may be there. PyTorch's `num_batches_tracked` counters always may:
     ///     nothing here depends on them.
+    ///   - ties: of those that are passed over, the ones that are a parameter once more. Where the files hold both, they are compared: who
+    ///     reads such files takes the one or the other.
     ///   - begins: whether an array keeps the value that it begins with instead of being read, by its name and whether the files have it.
     /// - Throws: `RetortError` 65 for files that do not fit.
     init(
         of module: any Module, in files: CheckpointFiles, storedNames: (String) -> [String] = { [$0] },
-        passesOver: (String) -> Bool = { _ in false },
+        passesOver: (String) -> Bool = { _ in false }, ties: [TiedArray] = [],
         begins: (_ name: String, _ isStored: Bool) -> Bool = { _, _ in false }
     ) throws {
         self.files = files
@@ -51,13 +53,26 @@ struct StoredWeights {
                 "\(extra.quoted(limit: 200)) belongs to no parameter of the model in config.json",
                 at: .init(file: files.path(of: extra)))
         }
+        for tie in ties { try check(tie) }
+    }
+
+    private func check(_ tie: TiedArray) throws {
+        guard files.holds(tie.stored), let entry = entries.first(where: { $0.name == tie.parameter }),
+            entry.stored != tie.stored, try !files.areEqual(tie.stored, entry.stored)
+        else { return }
+        throw RetortError.badData(
+            "\(tie.stored) differs from \(tie.role), \(entry.stored), and config.json ties them",
+            at: .init(file: files.path(of: tie.stored)),
+            help: tie.canBeUntied
+                ? "set tie_word_embeddings to false in config.json: each is read then"
+                : "this program knows such models with \(tie.role) alone; leave \(tie.stored) out where that is meant")
     }
 
     /// Fills the module, which is on its device.
     /// - Throws: `RetortError` 65 when a number is not finite.
     func assign() throws {
         for entry in entries {
-            try entry.assign { [files, stored = entry.stored] in try Self.read(stored, in: files, from: $0, into: $1) }
+            try entry.assign { [files, stored = entry.stored] in try files.finiteFloats(stored, from: $0, into: $1) }
         }
     }
 
@@ -70,19 +85,6 @@ struct StoredWeights {
         guard let entry = entries.first(where: { $0.name == name }) else {
             throw RetortError.internalBug("\(name) is asked for and not in the files")
         }
-        var values = [Float](repeating: 0, count: try files.tensor(entry.stored).elements)
-        try values.withUnsafeMutableBufferPointer { try Self.read(entry.stored, in: files, from: 0, into: $0) }
-        return values
-    }
-
-    private static func read(
-        _ stored: String, in files: CheckpointFiles, from first: Int, into buffer: UnsafeMutableBufferPointer<Float>
-    ) throws {
-        try files.floats(stored, from: first, into: buffer)
-        // The largest of the bits without their signs: a loop that compilers turn into vectors.
-        let largest = buffer.reduce(0 as UInt32) { max($0, $1.bitPattern & 0x7fff_ffff) }
-        guard largest < Float.infinity.bitPattern else {
-            throw RetortError.badData("\(stored) holds NaN or infinity", at: .init(file: files.path(of: stored)))
-        }
+        return try files.finiteFloats(entry.stored)
     }
 }

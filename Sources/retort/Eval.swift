@@ -85,10 +85,13 @@ struct Eval: ParsableCommand {
 
     private func encoderReport(on device: Device) throws -> EvaluationReport {
         guard masks.masked || retrieval.retrieval else {
-            try refuse(options.given.filter { $0 != "--label" }, for: "pictures, tables and language models")
+            try refuse(
+                options.given.filter { !["--label", "--test-every"].contains($0) },
+                for: "pictures, tables and language models")
             try refuse(text.givenForLanguage, for: "language models")
             return try evaluate(
-                encoder: model, teacher: teacher, on: text.encoder(data, label: options.label),
+                encoder: model, teacher: teacher,
+                on: text.encoder(data, label: options.label, every: options.testEvery),
                 dtype: weights.dtype.dtype, device: device)
         }
         guard masks.masked != retrieval.retrieval else {

@@ -21,7 +21,7 @@ struct EvalTextOptions: ParsableArguments {
     var tokenizer: String?
     @Option(help: "Text: how conversations are written, e.g. chatml, llama3 (default: as the tokenizer's files say).")
     var template: String?
-    @Option(help: "Text: tokens of the longest example.")
+    @Option(help: "Text: tokens of the longest example (default: any; with --truncation the model's positions).")
     var maxLength: Int?
     @Option(help: "Text: longer examples lose their end (right) or their beginning (left), or are left out (drop).")
     var truncation: LongExamplePolicy?
@@ -52,18 +52,20 @@ struct EvalTextOptions: ParsableArguments {
         if let appendsEnd { examples.appendsEnd = appendsEnd }
         var source = TextOptions(format: format, fields: fields?.names ?? [:])
         if let onBadLine { source.onBadLine = onBadLine }
-        return LanguageEvaluationData(
+        var data = LanguageEvaluationData(
             path, text: TextSettings(source: source, examples: examples, tokenizer: tokenizer, template: template),
             tensor: tensor, every: every, limit: limit)
+        data.fitsModels = truncation != nil
+        return data
     }
 
     /// The same for an encoder.
-    func encoder(_ path: String, label: String?) throws -> EncoderEvaluationData {
+    func encoder(_ path: String, label: String?, every: Int?) throws -> EncoderEvaluationData {
         var names = fields?.names ?? [:]
         if let label, names.updateValue(label, forKey: "label") != nil {
             throw RetortError.usage("--label and --fields both name the label", help: "leave one of them out")
         }
-        return EncoderEvaluationData(path, fields: names, length: maxLength, limit: limit)
+        return EncoderEvaluationData(path, fields: names, length: maxLength, every: every, limit: limit)
     }
 
     /// Refuses what says how predictions of tokens are counted, where a model writes.

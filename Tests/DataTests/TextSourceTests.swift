@@ -85,6 +85,9 @@ struct TextSourceTests {
         #expect(openingError("{\"x\": 1}\n{\"text\": \"a\"}\n", TextOptions(onBadLine: .skip))?.exit == .badData)
         let none = openingError("{bad\n{worse\n", TextOptions(onBadLine: .skip))
         #expect(none?.why.contains("2 were left out") == true)
+        // Nothing at all: which kind of it.
+        #expect(openingError(" \n\n")?.why == "there is nothing but white space")
+        #expect(openingError("[]\n")?.why == "its JSON array has no elements")
         // In an array too, as long as it can be cut.
         let array = "[{\"text\": \"a\"},\n {\"text\": tru},\n {\"text\": \"b\"}]"
         #expect(try contents(array, TextOptions(onBadLine: .skip)) == [.text("a"), .text("b")])

@@ -151,12 +151,15 @@ struct EncoderEvaluationTests {
     func refusals() throws {
         let place = try LetterEncoder()
         let device = try TestBackend.cpu.device()
-        func refused(_ exit: ExitCode, _ words: String, fields: [String: String] = [:], _ text: String) throws {
+        func refused(
+            _ exit: ExitCode, _ words: String, fields: [String: String] = [:], every: Int? = nil, _ text: String
+        ) throws {
             try place.folder.write(text, to: "rows.jsonl")
             let error = thrown(RetortError.self) {
                 _ = try evaluate(
                     encoder: place.folder.path, teacher: nil,
-                    on: EncoderEvaluationData(place.folder.path("rows.jsonl"), fields: fields), device: device)
+                    on: EncoderEvaluationData(place.folder.path("rows.jsonl"), fields: fields, every: every),
+                    device: device)
             }
             #expect(error?.exit == exit && "\(error!)".contains(words), "\(String(describing: error))")
         }
@@ -164,5 +167,6 @@ struct EncoderEvaluationTests {
         try refused(.badData, "rows.jsonl:2:24", "{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 3}\n")
         try refused(.badData, "LABEL_0, LABEL_1, LABEL_2", "{\"text\": \"a\", \"label\": \"good\"}\n")
         try refused(.badData, "'label' is missing", "{\"text\": \"a\"}\n")
+        try refused(.usage, "--test-every is 1", every: 1, "{\"text\": \"a\", \"label\": 2}\n")
     }
 }

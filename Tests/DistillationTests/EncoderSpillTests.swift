@@ -56,6 +56,30 @@ struct EncoderSpillTests {
         try check(MaskedRunTests.small(backend), files: 2, more: true, ["teacher.train.steps=10"])
     }
 
+    // Texts; the model's tokens.
+    @Test("what classifiers and encoders of sentences are measured on is in files too", arguments: TestBackend.fast)
+    func measured(_ backend: TestBackend) throws {
+        let (place, files) = (try LetterEncoder(), try ScratchFolder())
+        let texts = LetterEncoder.texts
+        try place.folder.write(
+            "text,label\n" + texts.indices.map { "\(texts[$0]),\($0 % 3)\n" }.joined(), to: "classes.csv")
+        try place.folder.write(
+            "sentence1,sentence2,score\n" + texts.indices.map { "\(texts[$0]),\(texts[9 - $0]),\($0)\n" }.joined(),
+            to: "pairs.csv")
+        for data in ["classes.csv", "pairs.csv"] {
+            func metrics() throws -> [String: Double] {
+                try evaluate(
+                    encoder: place.folder.path, teacher: nil, on: EncoderEvaluationData(place.folder.path(data)),
+                    device: backend.device()
+                ).results.arms[0].seeds[0].metrics
+            }
+            let opened = Counter()
+            #expect(try inFiles(files.path, opened: opened, metrics) == metrics())
+            #expect(opened.value == 2, "\(data)")
+            try place.change("BertForSequenceClassification", "BertModel")
+        }
+    }
+
     @Test("texts by number: each once, in order, parts that look alike apart")
     func texts() throws {
         let place = try ScratchFolder()

@@ -257,7 +257,30 @@ struct LanguageEvaluationTests {
             atPath: Project.root + "/Tests/Fixtures/tokenizers/llama3/tokenizer.json", toPath: file)
         refused(.badData, "different tokenizers", teacher: place.folder.path("other")) { _ in }
         place.write(positions: String(repeating: "a b ", count: 200))
-        refused(.badData, "--max-length 64") { _ in }
+        refused(.badData, "--truncation drop leaves them out") { _ in }
+    }
+
+    @Test("texts longer than the models have positions for are cut or left out where that is asked for")
+    func longTexts() throws {
+        let place = try TextPlace()
+        _ = try place.train()
+        let long = String(repeating: "a b ", count: 200)
+        try place.folder.write(
+            "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"b\", \"completion\": \"\(long)\"}\n",
+            to: "long.jsonl")
+        func counts(_ policy: LongExamplePolicy, teacher: Bool = false) throws -> [Int] {
+            var data = LanguageEvaluationData(place.folder.path("long.jsonl"))
+            data.text.examples.truncation = policy
+            data.fitsModels = true
+            return try evaluate(
+                languageModel: place.student, teacher: teacher ? place.teacher : nil, on: data,
+                device: TestBackend.cpu.device()
+            ).counts.map(\.count)
+        }
+        let (left, cut) = (try counts(.drop), try counts(.right))
+        // The second has 64 tokens then; those behind its prompt count.
+        #expect(left[0] == 1 && cut[0] == 2 && cut[1] > left[1] + 40 && cut[1] < left[1] + 64, "\(left) \(cut)")
+        #expect(try counts(.drop, teacher: true) == left)
     }
 }
 

@@ -425,6 +425,37 @@ struct LanguageTextTests {
                 .count == 4)
     }
 
+    @Test("what ends a student's texts is said by the model it begins as, wherever its tokenizer comes from")
+    func generationSettings() throws {
+        let folder = try folder()
+        func final(_ output: String, _ overrides: [String] = []) throws -> String {
+            _ = try readRecipe(folder.path("text.yaml"), overrides: overrides).start(
+                on: try TestBackend.cpu.device(), output: folder.path(output), progress: Progress(quiet: true)
+            ).run()
+            return folder.path(output + "/student-alone/seed-0/final")
+        }
+        func ends(_ model: String) throws -> Set<Int32> {
+            try EndTokens.of(model, Tokenizer.load(model), vocabulary: 512)
+        }
+        // A fresh one has no other settings than the tokenizer's.
+        try folder.write("{\"eos_token_id\": 9}", to: "stories260K/generation_config.json")
+        let fresh = try final("fresh")
+        #expect(try ends(fresh).contains(9))
+        try FileManager.default.copyItem(atPath: fresh, toPath: folder.path("start"))
+        try folder.write("{\"eos_token_id\": [11, 12]}", to: "start/generation_config.json")
+        let trained = try final("trained", ["student={path: start}"])
+        #expect(try ends(trained).isSuperset(of: [11, 12]) && !ends(trained).contains(9))
+        let cut = try final("cut", ["student={from: {path: start}}"])
+        #expect(try ends(cut).isSuperset(of: [11, 12]) && !ends(cut).contains(9))
+        // As `retort init` does it.
+        let made = folder.path("made")
+        _ = try StudentDirectory.cut(
+            from: folder.path("start"), layers: .all, widths: .init(), tokenizer: folder.path("stories260K"), to: made)
+        #expect(try ends(made).isSuperset(of: [11, 12]) && !ends(made).contains(9))
+        try FileManager.default.removeItem(atPath: folder.path("start/generation_config.json"))
+        #expect(try ends(final("again", ["student={path: start}"])).contains(9))
+    }
+
     @Test("packed or cut rows have as many targets as examples have")
     func packing() throws {
         let folder = try folder()

@@ -51,6 +51,7 @@ struct RecipeJSONSchemaTests {
         ("temperature: 4", "t-squared: yes", "arms.taught.objective.0.t-squared"),
         ("kind: csv", "kind: cvs", "data.kind"), ("kind: csv, ", "", "data"),
         ("every: 5", "every: 1", "data.test.every"), ("label: label", "label: ", "data.label"),
+        ("label: label", "label: null", "data.label"), ("label: label", "label: ~", "data.label"),
         ("layers: [4, 3]", "layers: 4", "student.model.layers"),
         ("layers: [4, 3]", "layers: [4]", "student.model.layers"),
         ("layers: [4, 3]", "layers: [4, 0]", "student.model.layers.1"),

@@ -347,7 +347,7 @@ struct RecipeTests {
             ("batch: 8", "batch: 0x10", "train.batch is '0x10'"),
             ("batch: 8", "batch: 12:30", "train.batch is '12:30'"),
             ("batch: 8", "batch: yes", "train.batch is 'yes'"),
-            ("batch: 8", "batch: ~", "train.batch is '~'"),
+            ("batch: 8", "batch: ~", "train.batch is null"),
             ("batch: 8", "batch: ", "train.batch is empty"),
             ("batch: 8", "batch: [8]", "train.batch is a list"),
             ("batch: 8", "batch: {a: 8}", "train.batch is a section"),
@@ -682,6 +682,39 @@ struct RecipeTests {
             #expect(e?.exit == .recipe && e?.location?.file == "command line", "\(brief(e))")
             #expect(e?.what.contains(word) == true)
         }
+    }
+
+    @Test("null takes a key away, and is no text; the word itself stands in quotes")
+    func nothing() throws {
+        let without = try read(Self.good, "teacher=null", "arms.taught=~")
+        #expect(without["teacher"] == nil && without["arms"]?.fields.map(\.key) == ["alone"])
+        #expect(try read(Self.good, "data.scale=0.5", "data.scale=null").yaml() == read(Self.good).yaml())
+        #expect(try read(Self.good, "data.path='null'")["data"]?["path"]?.text == "null")
+        let gone = error(override: "data.test=null")
+        #expect(gone?.exit == .recipe && gone?.what == "data.test is missing", "\(brief(gone))")
+        #expect(gone?.location?.line == 1)
+        for word in ["data.tset=null", "train.warmup.more=null", "seeds.0=null", "data.test.every.n=null"] {
+            let e = error(override: word)
+            #expect(e?.exit == .recipe && e?.location?.file == "command line", "\(brief(e))")
+            #expect(e?.what.contains(word) == true)
+        }
+        for (piece, null, what) in [
+            ("label: label", "label: null", "data.label is null"), ("path: rows.csv", "path: ~", "data.path is null"),
+        ] {
+            let e = thrown(RetortError.self) {
+                _ = try RecipeReader.read(Self.good.replacing(piece, with: null), file: "r.yaml")
+            }
+            #expect(e?.what == what && e?.location?.line == 1 && e?.help.contains("leave the key out") == true)
+        }
+        // A path alone may stand for a section; nothing does not.
+        let language = """
+            data: {kind: text, path: a.jsonl, test: null}
+            student: {path: small}
+            arms: {alone: {objective: [{loss: cross-entropy}]}}
+            train: {steps: 3, batch: 8, optimizer: {kind: adamw, lr: 1e-4}}
+            """
+        let e = thrown(RetortError.self) { _ = try RecipeReader.read(language, file: "r.yaml") }
+        #expect(e?.what == "data.test is null" && e?.location?.column == 41, "\(brief(e))")
     }
 
     @Test("anchors in overrides are refused too")

@@ -58,6 +58,20 @@ struct RunDirectoryTests {
         try contents(of: folder).filter { $0.key.contains("/final/") }
     }
 
+    @Test("who stops a run is told of finished models only where there are some")
+    func finishedModels() throws {
+        let small = try SmallRun(.cpu)
+        let directory = try RunDirectory(
+            output: small.folder.path("run"), recipe: small.recipe(), device: TestBackend.cpu.device())
+        func stopped() -> RetortError? {
+            thrown(RetortError.self) { _ = try directory.finishing { throw RetortError.stopped("after step 1") } }
+        }
+        #expect(stopped()?.why == "no model is finished yet")
+        let result = SeedResult(seed: 0, metrics: [:], curve: [], confusion: [])
+        try directory.save(result, role: "alone") { try Folder.createWithParents($0) }
+        #expect(stopped()?.why == "finished models are in \(directory.path)")
+    }
+
     @Test("a run that an error ends says so, and goes on when it can")
     func failed() throws {
         let small = try SmallRun(.cpu)

@@ -269,6 +269,7 @@ struct SentenceRunTests {
         try refused("{path: teacher}", "{path: teacher, max-length: 1}", "max-length")
         try refused("{path: teacher}", "{path: teacher, pca: true}", "remove teacher.pca")
         try refused("test: {every: 4}", "test: {}", "either path or every")
+        try refused("test: {every: 4}", "test: {every: 4, path: rows.csv}", "has both path and every")
         try refused("columns: [a, b]", "columns: [a, c]", "'c'", exit: .badData)
         try refused("loss: embedding-mse, alpha: 10", "loss: hinton", "hinton")
         try refused("loss: embedding-mse, alpha: 10", "loss: embedding-mse, student: [pooled]", "student")

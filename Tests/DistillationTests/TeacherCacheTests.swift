@@ -316,6 +316,14 @@ struct TeacherCacheTests {
         let added = try cached.fill(.top(5))
         #expect(added.readExamples == 40)
         _ = try cached.small.start("run-2")
+        // What there was of a record that was cut off is gone, and counted no more.
+        let shard = URL(fileURLWithPath: cached.small.folder.path("cache/shard-00000.kd"))
+        let whole = try Data(contentsOf: shard)
+        #expect(added.bytes == whole.count)
+        try whole.dropLast(3).write(to: shard)
+        let mended = try cached.fill(.top(5))
+        #expect(try mended.readExamples == 1 && Data(contentsOf: shard).count == whole.count)
+        #expect(mended.bytes == whole.count)
 
         let weights = cached.teacher + "/model.safetensors"
         var bytes = try Data(contentsOf: URL(fileURLWithPath: weights))

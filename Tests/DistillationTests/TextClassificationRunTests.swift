@@ -84,6 +84,13 @@ struct TextClassificationRunTests {
         for key in ["accuracy", "macro_f1", "agreement", "kl_to_teacher"] {
             #expect(abs((said.metrics[key] ?? -1) - (measured.metrics[key] ?? -2)) < 1e-5, "\(key)")
         }
+        // The same rows, found by the rule of the recipe.
+        let parted = try evaluate(
+            encoder: folder, teacher: small.folder.path("run/teacher/seed-0/final"),
+            on: EncoderEvaluationData(small.folder.path("labelled.tsv"), fields: ["label": "class"], every: 4),
+            device: device)
+        #expect(parted.results.arms[1].seeds[0].metrics == measured.metrics)
+        #expect(parted.results.arms[1].seeds[0].confusion == said.confusion && parted.counts.map(\.count) == [15])
         // It teaches another run as it is.
         let again = Self.recipe.replacing(
             "{path: teacher, train: {steps: 60}}", with: "{path: run/teacher/seed-0/final}")

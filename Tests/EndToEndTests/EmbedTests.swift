@@ -77,6 +77,9 @@ struct EmbedTests {
         try folder.write([0x61, 0xFF, 0x0A], to: "bad.txt")
         let bad = try Child.retort(["embed", folder.path, "--input", folder.path("bad.txt"), "--device", "cpu"])
         #expect(bad.exit == 65 && bad.stderr.contains("bad.txt:1:2"), "\(bad.stderr)")
+        try folder.write("", to: "empty.txt")
+        let empty = try Child.retort(["embed", folder.path, "--input", folder.path("empty.txt"), "--device", "cpu"])
+        #expect(empty.exit == 65 && empty.stderr.contains("has no text") && empty.stdout == "", "\(empty.stderr)")
         // More words than the model: another tokenizer.
         let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] + (0..<200).map { "w\($0)" }
         try folder.write(words.joined(separator: "\n"), to: "vocab.txt")

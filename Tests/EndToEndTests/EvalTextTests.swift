@@ -121,6 +121,8 @@ struct EvalTextTests {
         #expect(try object(child).member("confusion").elements().count == 3)
         #expect(try rows(child)[0]["metrics"]?["macro_f1"] != nil)
         #expect(try eval("--data", "rows.csv", "--label", "class").stdout.contains("is \\ taken for"))
+        let each = try eval("--data", "rows.csv", "--label", "class", "--test-every", "2", "--json")
+        #expect(try each.exit == 0 && object(each).member("examples").int() == 2, "\(each.stderr)")
         func exit(_ code: Int32, _ word: String, _ child: Child) {
             #expect(child.exit == code && child.stderr.contains(word) && child.stdout == "", "\(child.stderr)")
         }
@@ -170,6 +172,15 @@ struct EvalTextTests {
         try exit(64, "--dtype", "table", "--data", "text.jsonl", "--dtype", "bf16")
         try folder.write("{\"model_type\": \"unheard\"}", to: "odd/config.json")
         try exit(65, "odd/config.json:1:16", "odd", "--data", "text.jsonl")
+        let long = String(repeating: "long ", count: 200)
+        try folder.write(
+            "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"b\", \"completion\": \"\(long)\"}\n",
+            to: "long.jsonl")
+        try exit(65, "--truncation drop leaves them out", Self.student, "--data", "long.jsonl")
+        let left = try Child.retort(
+            ["eval", Self.student, "--data", "long.jsonl", "--truncation", "drop", "--device", "cpu", "--json"],
+            in: folder.path)
+        #expect(try left.exit == 0 && object(left).member("examples").int() == 1, "\(left.stderr)")
         try exit(65, "no tensor", Self.student, "--data", Project.golden("e2e/lm_samples.safetensors"))
     }
 }

@@ -116,7 +116,12 @@ struct GenerateTests {
         try refused(64, "--max-new-tokens", "--prompt", "a", "--max-new-tokens=-1")
         try refused(64, "--cache-dtype", "--prompt", "a", "--cache-dtype", "f16")
         try refused(65, "no chat template", "--prompt", "a", "--chat")
+        try refused(65, "--template NAME", "--prompt", "a", "--chat")
         try refused(65, "64 positions", "--prompt", String(repeating: "once ", count: 90))
         try refused(66, "nothing.jsonl", "--input", folder.path("nothing.jsonl"), "--output", folder.path("b.jsonl"))
+        try folder.write("{\"eos_token_id\": [2, 512]}", to: "model/generation_config.json")
+        try refused(65, "the model has 512 tokens", "--prompt", "a")
+        try folder.write("{\"eos_token_id\": [2, 511]}", to: "model/generation_config.json")
+        #expect(try run([model, "--prompt", "a", "--max-new-tokens", "1"]).exit == 0)
     }
 }

@@ -40,6 +40,27 @@ struct ReadmeTests {
         }
     }
 
+    /// A recipe whose comment sends its reader to a file that nobody has cannot be tried.
+    @Test("commands in recipes' comments: the files of this repository are there, and the overrides are the recipe's")
+    func commands() throws {
+        let folder = Self.root.path + "/recipes"
+        var tried = 0
+        for name in try #require(FileManager.default.subpaths(atPath: folder)).sorted() where name.hasSuffix(".yaml") {
+            let text = try String(contentsOfFile: folder + "/" + name, encoding: .utf8)
+            for match in text.matches(of: #/Tests/[\w./-]+/#) {
+                #expect(FileManager.default.fileExists(atPath: Self.root.path + "/\(match.0)"), "\(name): \(match.0)")
+            }
+            let joined = text.replacing("\\\n#", with: "")
+            let words = #/ retort train (recipes/[^ \n]+(?: +(?:'[^'\n]+'|[^ '\n]+=[^ '\n]+))*)/#
+            for match in joined.matches(of: words) {
+                let child = try Child.shell("\"$RETORT\" validate \(match.1)")
+                #expect(child.exit == 0, "\(name): \(match.1): \(child.stderr)")
+                tried += 1
+            }
+        }
+        #expect(tried >= 4)
+    }
+
     @Test("the tree in the README is the tree on disk")
     func treeOnDisk() throws {
         let listed = try Self.tree()

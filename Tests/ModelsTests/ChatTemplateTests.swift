@@ -193,7 +193,11 @@ struct ChatTemplateTests {
         #expect(error.exit == .badData && error.location == .init(file: config, line: 2, column: 20))
         #expect(error.help.contains("llama3"))
         let bare = try Tokenizer.load(TokenizerFixtures.folder + "/stories260K")
-        #expect(thrown(RetortError.self) { _ = try bare.chatTemplate() }?.what == "the tokenizer has no chat template")
+        let none = thrown(RetortError.self) { _ = try bare.chatTemplate() }
+        #expect(none?.what == "the tokenizer has no chat template")
+        for help in [none?.help, error.help] {
+            #expect(help?.contains("--template NAME") == true && help?.contains("data.template") == true)
+        }
         let name = try #require(thrown(RetortError.self) { _ = try ChatTemplate.named("lama3") })
         #expect(name.exit == .usage && name.help.contains("'llama"))
     }

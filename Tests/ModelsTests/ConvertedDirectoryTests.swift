@@ -129,6 +129,20 @@ struct ConvertedDirectoryTests {
         let large = error(folder.path("large"), to: .f16)
         #expect(large?.exit == .badData && large?.what.contains("70000") == true, "\(String(describing: large))")
         #expect(!Folder.exists(folder.path("new")))
+        let numbers: [(Float, SavedType)] = [(.nan, .f32), (-.infinity, .bf16), (.infinity, .f32), (.nan, .f16)]
+        for (number, type) in numbers {
+            try folder.write("{\"model_type\": \"whatever\"}", to: "wrong/config.json")
+            try SafeTensorsWriter.write(
+                path: folder.path("wrong/model.safetensors"),
+                tensors: [
+                    (.init(name: "w", type: .float32, shape: [3]), [1, 2, number].withUnsafeBytes { Array($0) })
+                ])
+            let wrong = error(folder.path("wrong"), to: type)
+            #expect(wrong?.exit == .badData && wrong?.what == "w holds NaN or infinity", "\(String(describing: wrong))")
+            #expect(wrong?.why == "element 2 is \(number)")
+            #expect(wrong?.location?.file == folder.path("wrong/model.safetensors"))
+            #expect(!Folder.exists(folder.path("new")))
+        }
         #expect(error(folder.path("none"))?.exit == .missingInput)
         #expect(error(folder.path("large"), base: "x")?.exit == .usage)
         _ = try ConvertedDirectory.convert(folder.path("large"), to: .bf16, folder: folder.path("new"), on: device)

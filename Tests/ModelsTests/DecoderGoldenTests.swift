@@ -210,6 +210,52 @@ struct DecoderGoldenTests {
         }
     }
 
+    @Test(
+        "a head stored beside the embedding that it is tied to: an equal one is passed over, another refused",
+        arguments: ["llama_bf16", "gemma", "gpt2"])
+    func tiedTwice(_ name: String) throws {
+        let device = try TestBackend.cpu.device()
+        let table = name == "gpt2" ? "transformer.wte.weight" : "model.embed_tokens.weight"
+        func copy(_ set: [(key: String, value: JSON?)] = [], adding: Float) throws -> ModelCopy {
+            try ModelCopy(
+                of: name, set: set, rename: { $0 }, copies: [(of: table, name: "lm_head.weight", adding: adding)])
+        }
+        let tokens = try TokenBatch([3, 14, 15, 9], rows: 1)
+        func logits(_ folder: String) throws -> [Float] {
+            try LanguageModelDirectory.load(folder, on: device).model.forward(tokens).logits.values()
+        }
+        let own = try logits(Project.golden("models/\(name)"))
+        let other = try copy(adding: 0.5)
+        #expect(try logits(copy(adding: 0).path) == own)
+        let error = try #require(thrown(RetortError.self) { _ = try logits(other.path) })
+        #expect(error.exit == .badData && error.location?.file == other.path + "/model.safetensors")
+        #expect(error.what.contains("lm_head.weight differs from the embedding, \(table)"), "\(error.what)")
+        let cut = thrown(RetortError.self) {
+            _ = try StudentDirectory.cut(
+                from: other.path, layers: .all, widths: .init(), to: other.path + "/student")
+        }
+        #expect(cut?.exit == .badData && !Folder.exists(other.path + "/student"))
+        // Untied it is another model; of GPT-2 there is none.
+        #expect(error.help.contains(name == "gpt2" ? "leave lm_head.weight out" : "set tie_word_embeddings to false"))
+        guard name != "gpt2" else { return }
+        #expect(try logits(copy([("tie_word_embeddings", false)], adding: 0.5).path) != own)
+        // And a head that is not there is perhaps the embedding.
+        let lost = try ModelCopy(of: name, set: [("tie_word_embeddings", false)])
+        let missing = thrown(RetortError.self) { _ = try logits(lost.path) }
+        #expect(missing?.exit == .badData && missing?.help.contains("set tie_word_embeddings to true") == true)
+        // The last number is seen by pieces of every length.
+        let files = try CheckpointFiles(folder: other.path)
+        let unknown = thrown(RetortError.self) { _ = try files.tensor("?") }
+        #expect(
+            unknown?.help.hasPrefix("There is: 'lm_head.weight', 'model.embed_tokens.weight', 'model.layers.0.") == true
+        )
+        let same = try CheckpointFiles(folder: copy(adding: 0).path)
+        for piece in [1, 7, 1000, 1 << 20] {
+            #expect(try !files.areEqual("lm_head.weight", table, piece: piece), "\(piece)")
+            #expect(try same.areEqual("lm_head.weight", table, piece: piece), "\(piece)")
+        }
+    }
+
     @Test("pickles and indexes that point elsewhere are refused")
     func files() throws {
         func error(_ prepare: (String) throws -> Void) throws -> RetortError {

@@ -46,7 +46,6 @@ struct EncoderTests {
         func bare(_ name: String) -> String { name.hasPrefix("bert.") ? String(name.dropFirst(5)) : name }
         let extra = [
             "bert.embeddings.position_ids", "bert.pooler.dense.weight", "cls.seq_relationship.weight",
-            "cls.predictions.decoder.weight",
         ].map { (name: $0, count: 48) }
         for copy in [
             try ModelCopy(of: "bert_mlm", rename: old, extra: extra),
@@ -65,6 +64,29 @@ struct EncoderTests {
         let stray = try ModelCopy(of: "bert_mlm", rename: old, extra: [("bert.encoder.layer.9.output.dense.bias", 4)])
         let error = try #require(thrown(RetortError.self) { _ = try logits(stray.path, bert) })
         #expect(error.exit == .badData && error.what.contains("layer.9"))
+    }
+
+    @Test("a head's matrix and bias stored beside what they are tied to: equal ones are passed over, others refused")
+    func tiedTwice() throws {
+        func copy(_ name: String, _ matrix: Float, bias: Float = 0) throws -> String {
+            let isBERT = name == "bert_mlm"
+            let words = (isBERT ? "bert." : "distilbert.") + "embeddings.word_embeddings.weight"
+            let decoder = isBERT ? "cls.predictions.decoder." : "vocab_projector."
+            var copies = [(of: words, name: decoder + "weight", adding: matrix)]
+            if isBERT { copies.append((of: "cls.predictions.bias", name: decoder + "bias", adding: bias)) }
+            return try ModelCopy(of: name, rename: { $0 }, copies: copies).path
+        }
+        for name in ["bert_mlm", "distilbert_mlm"] {
+            let golden = try GoldenModel(name)
+            #expect(try logits(copy(name, 0), golden) == logits(Project.golden("models/\(name)"), golden))
+            let error = thrown(RetortError.self) { _ = try logits(copy(name, 0.5), golden) }
+            #expect(error?.exit == .badData && error?.what.contains("differs from the embedding") == true)
+            #expect(error?.help.contains("tie_word_embeddings") == (name == "distilbert_mlm"), "\(error?.help ?? "")")
+            // Who has no use for the head does not look at it.
+            _ = try EncoderDirectory.load(copy(name, 0.5), head: EncoderHead.none, on: try device())
+        }
+        let bias = thrown(RetortError.self) { _ = try logits(copy("bert_mlm", 0, bias: 1), GoldenModel("bert_mlm")) }
+        #expect(bias?.what.contains("cls.predictions.decoder.bias differs from the head's bias") == true)
     }
 
     @Test("DistilBERT's config in BERT's keys")

@@ -275,5 +275,6 @@ struct AnswerFileTests {
         try setting.folder.write(lines.joined(), to: "prompts.jsonl")
         let error = thrown(RetortError.self) { _ = try setting.write("d.jsonl") }
         #expect(error?.exit == .badData && error?.location?.line == 2, "\(String(describing: error))")
+        #expect(error?.help == "--on-bad-line skip leaves such records out")
     }
 }

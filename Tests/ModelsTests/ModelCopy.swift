@@ -14,9 +14,10 @@ struct ModelCopy {
     ///   - set: keys of config.json and their values; nil takes the key away.
     ///   - rename: what a tensor is called in the copy; nil leaves it out.
     ///   - extra: further tensors, of whole numbers.
+    ///   - copies: tensors once more under another name, with something added to their last number. They and `extra` want a `rename`.
     init(
         of name: String, set: [(key: String, value: JSON?)] = [], rename: ((String) -> String?)? = nil,
-        extra: [(name: String, count: Int)] = []
+        extra: [(name: String, count: Int)] = [], copies: [(of: String, name: String, adding: Float)] = []
     ) throws {
         folder = try ScratchFolder()
         let good = Project.golden("models/\(name)")
@@ -45,6 +46,15 @@ struct ModelCopy {
             tensors.append(
                 (
                     .init(name: new, type: .float32, shape: try stored.tensor(name).shape),
+                    values.withUnsafeBytes { Array($0) }
+                ))
+        }
+        for copy in copies {
+            var values = try stored.floats(copy.of)
+            values[values.count - 1] += copy.adding
+            tensors.append(
+                (
+                    .init(name: copy.name, type: .float32, shape: try stored.tensor(copy.of).shape),
                     values.withUnsafeBytes { Array($0) }
                 ))
         }

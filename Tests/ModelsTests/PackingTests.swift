@@ -224,6 +224,11 @@ struct TokenizedCorpusTests {
         #expect(first?.what == "record 301 is broken")
         let none = thrown(RetortError.self) { _ = try TokenizedCorpus(Numbered(count: 20), encoder) }
         #expect(none?.exit == .badData && none?.why == "18 are longer than `max-length`, of 2 nothing would be learned")
+        #expect(none?.location == nil)
+        let long = TextRecord(
+            .completion(prompt: "a", completion: "bcdefgh"), place: .init(file: "data.jsonl", line: 3, column: 1))
+        let placed = thrown(RetortError.self) { _ = try TokenizedCorpus(TextRecordList([long]), encoder) }
+        #expect(placed?.what == "no example is left of 1 records" && placed?.location?.file == "data.jsonl")
         #expect(thrown(RetortError.self) { _ = try TokenizedCorpus([TokenizedExample]()) }?.exit == .badData)
     }
 }

@@ -116,6 +116,7 @@ struct PromptedCorpusTests {
         #expect(left.example(0).tokens == "efgh".utf8.map(Int32.init) && left.summary.cut == 1)
         let nothing = thrown(RetortError.self) { _ = try corpus(.drop, 1) }
         #expect(nothing?.exit == .badData && nothing?.why.contains("longer than `max-length`") == true)
+        #expect(nothing?.location?.file == records.records[0].place?.file && nothing?.location != nil)
         let empty = thrown(RetortError.self) { _ = try corpus(.left, 3) }
         #expect(empty?.exit == .badData && empty?.location?.line == 3, "\(String(describing: empty))")
     }

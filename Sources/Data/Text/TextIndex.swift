@@ -8,6 +8,7 @@ struct TextIndex {
     private var files: [TextSource.File] = []
     private var entries: [TextSource.Entry] = []
     private var hash = ContentHash()
+    private var arrays = 0
     /// The content of those files that are compressed.
     private let store = SpilledArrayWriter<UInt8>()
 
@@ -41,6 +42,7 @@ struct TextIndex {
     private mutating func addObjects(_ window: inout ScanWindow) throws(RetortError) {
         let first = try window.firstCharacter()
         if first == UInt8(ascii: "[") {
+            arrays += 1
             var scanner = ArrayScanner(window, limit: options.limits.recordBytes)
             return try addAll(&scanner, window.path)
         }
@@ -111,7 +113,7 @@ struct TextIndex {
                 files.count == 1 ? "\(path.quoted(limit: 200)) has no records" : "the files have no records",
                 at: RetortError.Location(file: path),
                 why: summary.badRecords == 0
-                    ? "there is nothing but white space"
+                    ? arrays > 0 ? "its JSON array has no elements" : "there is nothing but white space"
                     : "\(summary.badRecords) were left out:\n" + summary.reasons.joined(separator: "\n"))
         }
         summary.records = entries.count

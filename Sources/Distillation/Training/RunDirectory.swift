@@ -207,7 +207,7 @@ public final class RunDirectory {
             try? noteEnd(error)
             try setStatus("stopped")
             throw RetortError.stopped(
-                error.what, why: "finished models are in \(path)",
+                error.what, why: hasFinished ? "finished models are in \(path)" : "no model is finished yet",
                 help: "the same command with --output \(path) goes on from there")
         } catch {
             // What ended the run is what is told, also where a full disk keeps line and status.
@@ -221,6 +221,18 @@ public final class RunDirectory {
     private func noteEnd(_ error: any Error) throws {
         let lines = "\(error)".split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
         try note((error is RetortError ? "" : "error: ") + lines.joined(separator: " "))
+    }
+
+    /// Whether any seed of any arm is.
+    private var hasFinished: Bool {
+        func names(_ folder: String) -> [String] {
+            (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        }
+        return names(path).contains { role in
+            names(path + "/" + role).contains {
+                FileManager.default.fileExists(atPath: "\(path)/\(role)/\($0)/result.json")
+            }
+        }
     }
 
     /// Writes results and report.

@@ -60,11 +60,7 @@ public enum AdapterDirectory {
         // Alive until its arrays are part of the weights.
         let arena = try ParameterArena(arrays.map(\.parameter), on: device.compute, seed: 0)
         for (parameter, name) in arrays {
-            let values = try files.floats(name)
-            guard values.allSatisfy(\.isFinite) else {
-                throw RetortError.badData("\(name) holds NaN or infinity", at: .init(file: files.path(of: name)))
-            }
-            try parameter.assign(values)
+            try parameter.assign(files.finiteFloats(name))
         }
         try model.mergeAdapters()
         withExtendedLifetime(arena) {}

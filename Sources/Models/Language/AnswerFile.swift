@@ -49,7 +49,7 @@ public struct AnswerFile {
                 asked.append(number)
             } catch var error as RetortError where error.exit == .badData {
                 guard onBadPrompt == .skip else {
-                    if error.help.isEmpty { error.help = "on-bad-line skip leaves such records out" }
+                    if error.help.isEmpty { error.help = "--on-bad-line skip leaves such records out" }
                     throw error
                 }
                 summary.leaveOut(error)

@@ -47,6 +47,14 @@ public final class Decoder: LanguageModel {
         stored.hasSuffix("rotary_emb.inv_freq") || configuration.isTied && stored == "lm_head.weight"
     }
 
+    public var tiedArrays: [TiedArray] {
+        guard configuration.isTied else { return [] }
+        return [
+            TiedArray(
+                stored: "lm_head.weight", parameter: embedding.weight.name, role: "the embedding", canBeUntied: true)
+        ]
+    }
+
     public func head() throws -> OutputHead {
         let weight = untiedHead?.weight ?? embedding.weight
         return try OutputHead(weight: weight.tensor, softCap: configuration.gemma?.logitCap)

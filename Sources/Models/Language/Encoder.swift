@@ -169,6 +169,21 @@ public final class Encoder: EncoderModel {
         return stored.hasPrefix(pooler) || stored.hasPrefix(configuration.names.prefix + pooler)
     }
 
+    /// The matrix of the vocabulary, and BERT's second bias, of which one works.
+    public var tiedArrays: [TiedArray] {
+        guard head == .maskedLanguage, configuration.isTied else { return [] }
+        let names = configuration.names
+        let canBeUntied = names.pooler == nil
+        return [
+            TiedArray(
+                stored: names.decoder + ".weight", parameter: words.weight.name, role: "the embedding",
+                canBeUntied: canBeUntied),
+            TiedArray(
+                stored: names.decoder + ".bias", parameter: names.decoderBias, role: "the head's bias",
+                canBeUntied: canBeUntied),
+        ]
+    }
+
     public func isOfHead(_ parameter: String) -> Bool {
         configuration.names.heads.contains { parameter.hasPrefix($0) }
     }

@@ -28,7 +28,7 @@ public enum EncoderDirectory {
         let isNew = model.head != stored.head
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
-            passesOver: model.passesOver,
+            passesOver: model.passesOver, ties: isNew ? [] : model.tiedArrays,
             // A pooler belongs to the encoder, but who had no use for it did not save it.
             begins: { name, isStored in
                 isNew && model.isOfHead(name)

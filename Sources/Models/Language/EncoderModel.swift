@@ -47,6 +47,8 @@ public protocol EncoderModel: Module, SendableMetatype, TokenLayers {
     func storedNames(of parameter: String) -> [String]
     /// Whether a stored tensor that is no parameter may be passed over: buffers, and heads that this model does not have.
     func passesOver(_ stored: String) -> Bool
+    /// Of those passed over, the ones that are a parameter once more: where files hold them, they must be equal.
+    var tiedArrays: [TiedArray] { get }
     /// Whether a parameter belongs to the head, which begins anew when another stands on the encoder.
     func isOfHead(_ parameter: String) -> Bool
 }

@@ -110,6 +110,13 @@ public final class GPT2: LanguageModel {
         stored.hasSuffix(".attn.bias") || stored.hasSuffix(".attn.masked_bias") || stored == "lm_head.weight"
     }
 
+    public var tiedArrays: [TiedArray] {
+        [
+            TiedArray(
+                stored: "lm_head.weight", parameter: tokens.weight.name, role: "the embedding", canBeUntied: false)
+        ]
+    }
+
     /// y = x · weight + bias, weight `[inputs, outputs]`.
     private final class Projection: Adaptable {
         let weight: Parameter

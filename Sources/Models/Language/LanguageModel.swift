@@ -41,6 +41,8 @@ public protocol LanguageModel: Module, SendableMetatype, TokenLayers {
     func storedNames(of parameter: String) -> [String]
     /// Whether a stored tensor that is no parameter may be passed over: buffers that old versions saved.
     func passesOver(_ stored: String) -> Bool
+    /// Of those passed over, the ones that are a parameter once more: where files hold them, they must be equal.
+    var tiedArrays: [TiedArray] { get }
 }
 
 /// What a language model makes of tokens before its head.

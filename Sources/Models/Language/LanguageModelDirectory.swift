@@ -28,7 +28,7 @@ public enum LanguageModelDirectory {
         }
         let weights = try StoredWeights(
             of: model, in: CheckpointFiles(folder: folder), storedNames: model.storedNames,
-            passesOver: model.passesOver)
+            passesOver: model.passesOver, ties: model.tiedArrays)
         model.setTraining(false)
         return (model, try ModelDirectory.fill(model, with: weights, on: device, trains: trains, dtype: dtype))
     }
@@ -70,18 +70,26 @@ public enum LanguageModelDirectory {
 
     /// Takes the tokenizer and the settings of generation over from another directory, byte for byte, so that what was trained with them
     /// can be used like it.
+    /// - Parameters:
+    ///   - source: has the tokenizer.
+    ///   - model: whose generation_config.json is taken instead, where it has one: the tokens that end its texts are its own.
+    ///   - folder: gets them.
     /// - Throws: `RetortError` 73 or 74.
-    public static func copyTokenizer(from source: String, to folder: String) throws {
+    public static func copyTokenizer(from source: String, settingsOf model: String? = nil, to folder: String) throws {
         try Folder.createWithParents(folder)
-        for name in tokenizerFiles where FileManager.default.fileExists(atPath: source + "/" + name) {
-            try AtomicFile.write(
-                try InputFile(path: source + "/" + name).readAll(limit: 1 << 30), to: folder + "/" + name)
+        for name in tokenizerFiles + [generationFile] {
+            let sources: [String?] = name == generationFile ? [model, source] : [source]
+            let paths = sources.compactMap { $0.map { $0 + "/" + name } }
+            guard let path = paths.first(where: { FileManager.default.fileExists(atPath: $0) }) else { continue }
+            try AtomicFile.write(try InputFile(path: path).readAll(limit: 1 << 30), to: folder + "/" + name)
         }
     }
 
+    static let generationFile = "generation_config.json"
+
     private static let tokenizerFiles = [
         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-        "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja", "generation_config.json",
+        "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja",
     ]
 
     /// Writes the config as it was, with the type that the weights have now, and `model.safetensors` or its shards.

@@ -58,4 +58,5 @@ public final class MaskedLanguageModel: LanguageModel {
     public func head() throws -> OutputHead { try encoder.vocabularyHead() }
     public func storedNames(of parameter: String) -> [String] { encoder.storedNames(of: parameter) }
     public func passesOver(_ stored: String) -> Bool { encoder.passesOver(stored) }
+    public var tiedArrays: [TiedArray] { encoder.tiedArrays }
 }

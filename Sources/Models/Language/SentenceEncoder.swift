@@ -166,9 +166,13 @@ extension SentenceSettings {
 
 extension SentenceEncoder {
     /// The texts of a file, one a line.
-    /// - Throws: `RetortError` 66 when it is not there, 65 when it is too large or not UTF-8.
+    /// - Throws: `RetortError` 66 when it is not there, 65 when it is empty, too large or not UTF-8.
     public static func lines(_ path: String) throws -> [String] {
         let lines = try TextLines(path)
+        guard lines.count > 0 else {
+            throw RetortError.badData(
+                "\(path.quoted(limit: 200)) has no text", at: .init(file: path), why: "it is empty")
+        }
         return (0..<lines.count).map(lines.text)
     }
 

@@ -9,7 +9,7 @@ public struct TextClassifier {
     public let classes: [String]
     /// Whether its numbers are values, not classes.
     public let isRegression: Bool
-    private let tokenizer: Tokenizer
+    public let tokenizer: Tokenizer
 
     /// A directory's, frozen.
     /// - `dtype`: what its matrices are stored as, f32 or bf16; it computes in fp32.

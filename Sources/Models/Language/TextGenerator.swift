@@ -43,7 +43,7 @@ public struct TextGenerator {
                 "the tokenizer has ids up to \(tokenizer.idLimit - 1), the model \(model.vocabulary) tokens",
                 at: .init(file: folder))
         }
-        ends = try EndTokens.of(folder, tokenizer)
+        ends = try EndTokens.of(folder, tokenizer, vocabulary: model.vocabulary)
     }
 
     /// The tokens of a prompt.

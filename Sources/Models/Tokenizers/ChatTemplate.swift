@@ -41,6 +41,8 @@ public struct ChatTemplate: Sendable, Equatable {
     ]
 
     public static let names = all.map(\.name)
+    /// How a user says which.
+    static let naming = "by `--template NAME` or a recipe's `data.template`"
 
     /// - Throws: `RetortError` 64 for a name that is not known.
     public static func named(_ name: String) throws -> ChatTemplate {
@@ -62,7 +64,7 @@ public struct ChatTemplate: Sendable, Equatable {
                 "the tokenizer's chat template is not one that this program knows", at: location,
                 why: "templates are programs, which are recognized and never run"
                     + (digest.map { " (shape \($0.prefix(16)))" } ?? ""),
-                help: "name the format it stands for: \(names.joined(separator: ", "))")
+                help: "name the format it stands for, \(naming): \(names.joined(separator: ", "))")
         }
         return template
     }

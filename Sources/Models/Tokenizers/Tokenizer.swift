@@ -149,7 +149,7 @@ public final class Tokenizer: Sendable {
         guard let text = settings.chatTemplate else {
             throw RetortError.badData(
                 "the tokenizer has no chat template", at: settings.cursor?.location,
-                help: "name one: \(ChatTemplate.names.joined(separator: ", "))")
+                help: "name one, \(ChatTemplate.naming): \(ChatTemplate.names.joined(separator: ", "))")
         }
         return try ChatTemplate.recognize(text, in: settings.cursor)
     }

@@ -156,7 +156,7 @@ public final class CacheRun {
         return Summary(
             path: path, examples: data.count, tokens: data.targets, heldOut: data.heldOut, readExamples: missing.count,
             readTokens: sums.tokens, estimatedBytesPerToken: estimate, bytesPerToken: sums.bytesPerToken,
-            bytes: writer.cache.bytes + writer.writtenBytes, residual: sums.residual)
+            bytes: writer.bytes, residual: sums.residual)
     }
 
     /// Texts that the size is foretold from.

@@ -71,8 +71,8 @@ final class TeacherCache: Sendable {
         try index[address].map { try shards[$0.shard].record($0.record, of: identity) }
     }
 
-    /// Bytes of all shards.
-    var bytes: Int { shards.reduce(0) { $0 + $1.file.size } }
+    /// Bytes of all shards, without a record that was cut off.
+    var bytes: Int { shards.reduce(0) { $0 + $1.end } }
 
     /// What was kept for a batch: predictions, signals by path, and of each place the likeliest class, −1 where nothing is learned.
     /// - Parameter paths: of the signals that are wanted; the cache has them.
@@ -198,7 +198,12 @@ final class TeacherCacheWriter {
     private var chain: ModelChain
     /// Written since it was opened.
     private(set) var written: Set<CacheAddress> = []
+    /// Of records.
     private(set) var writtenBytes = 0
+    private var headBytes = 0
+
+    /// Of all shards.
+    var bytes: Int { cache.bytes + headBytes + writtenBytes }
 
     /// Opens a folder, new or with a cache of the same identity; a record that was cut off is taken away.
     /// - Parameter shardBytes: of a file, about.
@@ -259,6 +264,7 @@ final class TeacherCacheWriter {
             let head = CacheShard.head(identity.digest, identity.format)
             try file.append(head)
             bytesOfShard = head.count
+            headBytes += head.count
         }
         try file.append(bytes)
         bytesOfShard += bytes.count

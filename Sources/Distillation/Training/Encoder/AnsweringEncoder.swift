@@ -15,6 +15,22 @@ final class AnsweringEncoder {
         (self.encoder, self.encodings, self.head, self.device) = (encoder, encodings, head, device)
     }
 
+    /// An encoder of vectors from a directory, frozen.
+    /// - Parameters:
+    ///   - texts: what it will be asked about.
+    ///   - length: tokens of each at most, where the directory does not say fewer; nil: as it says.
+    ///   - dtype: what its matrices are stored as.
+    /// - Throws: `RetortError` 65 or 66 for the directory; 65 for a text of which the tokenizer makes no token; 73, 74.
+    convenience init(
+        vectorsOf folder: String, _ texts: TextSet, length: Int?, dtype: DType, on device: Device
+    ) throws {
+        var settings = try SentenceSettings(in: folder)
+        if let length { settings.length = min(length, settings.length ?? length) }
+        let encoder = try SentenceEncoder(folder, settings: settings, dtype: dtype, on: device)
+        self.init(
+            encoder, try texts.encoded(encoder.tokenizer, length: encoder.readLength), head: .none, on: device)
+    }
+
     var model: any EncoderModel { encoder.model }
 
     /// Where a text's vector, or what the classifier sees of it, is found among the signals.

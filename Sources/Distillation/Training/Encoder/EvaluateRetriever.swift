@@ -63,7 +63,7 @@ public func evaluate(
     var arms: [ArmResult] = []
     var reference: TeacherAnswers?
     for (role, folder) in folders {
-        let model = try reader(folder, texts, data.length, dtype, on: device)
+        let model = try AnsweringEncoder(vectorsOf: folder, texts, length: data.length, dtype: dtype, on: device)
         var metrics = try test.metrics(model, teacher: reference)
         metrics[.parameters] = Double(model.model.parameterCount)
         metrics[.bytes] = Double(model.model.parameterCount * 4)
@@ -77,14 +77,4 @@ public func evaluate(
     report.results.quality = RetrievalTask.quality
     report.counts = [("queries", test.queries.count), ("passages", test.pool.count)]
     return report
-}
-
-private func reader(
-    _ folder: String, _ texts: TextSet, _ length: Int?, _ dtype: DType, on device: Device
-) throws -> AnsweringEncoder {
-    var settings = try SentenceSettings(in: folder)
-    if let length { settings.length = min(length, settings.length ?? length) }
-    let encoder = try SentenceEncoder(folder, settings: settings, dtype: dtype, on: device)
-    return AnsweringEncoder(
-        encoder, try texts.encoded(encoder.tokenizer, length: encoder.readLength), head: .none, on: device)
 }

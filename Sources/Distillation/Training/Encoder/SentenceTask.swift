@@ -81,6 +81,10 @@ struct SentenceSource: Sendable {
         switch (test["path"], test["every"]) {
         case (let path?, nil): return (resolve(path.text), 0)
         case (nil, let every?): return (nil, every.integer)
+        case (_?, _?):
+            throw RetortError.recipe(
+                "data.test has both path and every", at: test.location,
+                help: "keep one of them; `data.test={path: FILE}` replaces the whole section")
         default:
             throw RetortError.recipe(
                 "data.test needs either path or every", at: test.location,

@@ -12,14 +12,15 @@ public struct EncoderEvaluationData: Sendable {
     public var fields: [String: String]
     /// Tokens read of each text at most; nil: as the model's directory says.
     public var length: Int?
-    /// Rows at most; nil: all.
+    /// Every n-th row, the first among them: what a recipe with `test: {every: n}` tests on. nil: all.
+    public var every: Int?
+    /// Rows of the file at most; nil: all.
     public var limit: Int?
 
-    public init(_ path: String, fields: [String: String] = [:], length: Int? = nil, limit: Int? = nil) {
-        self.path = path
-        self.fields = fields
-        self.length = length
-        self.limit = limit
+    public init(
+        _ path: String, fields: [String: String] = [:], length: Int? = nil, every: Int? = nil, limit: Int? = nil
+    ) {
+        (self.path, self.fields, self.length, self.every, self.limit) = (path, fields, length, every, limit)
     }
 
     /// - Throws: `RetortError` 64 for a name that this kind of model has no use for.
@@ -31,15 +32,34 @@ public struct EncoderEvaluationData: Sendable {
         }
     }
 
-    fileprivate func read(_ texts: [String], _ value: String, _ wanted: String, _ meaning: @escaping Meaning) throws
-        -> [LabelledTexts.Row]
-    {
+    /// - Parameter apart: whether the texts of a row are read each for itself, not as a pair.
+    /// - Throws: `RetortError` 64 for options that do not fit; 65, 66, 69, 73, 74 for the file.
+    fileprivate func read(
+        _ names: [String], apart: Bool = false, _ value: String, _ wanted: String, _ meaning: @escaping Meaning
+    ) throws -> ScoredTexts {
+        guard every ?? 2 >= 2 else {
+            throw RetortError.usage("--test-every is \(every ?? 0)", why: "every n-th row, n from 2 on")
+        }
         let columns = LabelledTexts.Columns(
-            texts: texts.map { fields[$0] ?? $0 }, value: fields[value] ?? value, wanted: wanted, meaning: meaning)
-        return try LabelledTexts.read(path, columns, limit: limit).rows
+            texts: names.map { fields[$0] ?? $0 }, value: fields[value] ?? value, wanted: wanted, meaning: meaning)
+        let all = RowStream<LabelledTexts.Row> { body in try LabelledTexts.each(path, columns, limit: limit, body) }
+        let builder = TextSetBuilder()
+        var (numbers, values): ([Int32], [Double]) = ([], [])
+        try all.parted(every: every ?? 1).each.forEach { row in
+            for text in apart ? row.texts.map({ [$0] }) : [row.texts] { numbers.append(try builder.number(of: text)) }
+            values.append(row.value)
+        }
+        return ScoredTexts(texts: try builder.finish(), numbers: numbers, values: values)
     }
 
     fileprivate typealias Meaning = @Sendable (LabelledTexts.Value) -> Double?
+}
+
+/// Rows that were read: of each its text, or its texts where they are read apart, and what people said of it.
+private struct ScoredTexts {
+    let texts: TextSet
+    let numbers: [Int32]
+    let values: [Double]
 }
 
 /// `retort eval` of an encoder, and optionally its teacher: a classifier's accuracy, macro-F1 and confusion; how an encoder of sentences, or
@@ -76,26 +96,36 @@ public func evaluate(
 private typealias Classifiers = [(role: String, path: String?, model: TextClassifier?)]
 
 private func classification(
-    _ models: Classifiers, _ rows: [LabelledTexts.Row], _ data: EncoderEvaluationData, _ device: Device
+    _ models: Classifiers, _ rows: ScoredTexts, _ data: EncoderEvaluationData, _ device: Device
 ) throws -> EvaluationReport {
     var arms: [ArmResult] = []
     var reference: Evaluation?
     for case (let role, let path?, let model?) in models {
         let evaluation = Evaluation(
-            classes: model.classes.count, labels: rows.map { Int32($0.value) },
-            logits: try model.logits(rows.map(\.texts), length: data.length))
+            classes: model.classes.count, labels: rows.values.map { Int32($0) },
+            logits: try logits(of: model, from: path, rows, data, device))
         let seed = SeedResult(seed: 0, evaluation, sizes(model.model), curve: [], reference: reference)
         arms.append(ArmResult(role: role, contract: ["from \(path)"], seeds: [seed]))
         reference = evaluation
     }
     var report = EvaluationReport(arms, classes: models.last?.model?.classes ?? [], on: device)
-    report.counts = [("examples", rows.count)]
+    report.counts = [("examples", rows.values.count)]
     report.showsConfusion = true
     return report
 }
 
+/// As a run's classifiers read their texts, so that the numbers are those of its table.
+private func logits(
+    of model: TextClassifier, from path: String, _ rows: ScoredTexts, _ data: EncoderEvaluationData, _ device: Device
+) throws -> [Float] {
+    let encoder = try SentenceEncoder(
+        model.model, model.tokenizer, SentenceSettings(length: data.length), file: path)
+    let encodings = try rows.texts.encoded(encoder.tokenizer, length: encoder.readLength)
+    return try AnsweringEncoder(encoder, encodings, head: encoder.model.head, on: device).answers(rows.numbers).values
+}
+
 private func regression(
-    _ models: Classifiers, _ rows: [LabelledTexts.Row], _ data: EncoderEvaluationData, _ device: Device
+    _ models: Classifiers, _ rows: ScoredTexts, _ data: EncoderEvaluationData, _ device: Device
 ) throws -> EvaluationReport {
     var arms: [ArmResult] = []
     for case (let role, let path?, let model?) in models {
@@ -104,11 +134,11 @@ private func regression(
                 "a regression of \(model.classes.count) numbers", at: .init(file: path + "/config.json"),
                 why: "one number is compared with one score")
         }
-        let values = try model.logits(rows.map(\.texts), length: data.length).map(Double.init)
+        let values = try logits(of: model, from: path, rows, data, device).map(Double.init)
         arms.append(ArmResult(role, from: path, try correlations(values, rows, data, model.model)))
     }
     var report = EvaluationReport(arms, on: device)
-    report.counts = [("examples", rows.count)]
+    report.counts = [("examples", rows.values.count)]
     return report
 }
 
@@ -116,35 +146,36 @@ private func evaluateSentences(
     _ path: String, _ teacher: String?, _ data: EncoderEvaluationData, _ dtype: DType, _ device: Device
 ) throws -> EvaluationReport {
     try data.check(["sentence1", "sentence2", "score"], "an encoder of sentences")
+    let rows = try data.read(["sentence1", "sentence2"], apart: true, "score", "a number") { $0.score }
     let folders: [(String, String?)] = [(Role.teacher, teacher), (Role.student, path)]
-    let encoders: [(role: String, folder: String, encoder: SentenceEncoder)] = try folders.compactMap { role, folder in
-        try folder.map { folder in
-            var settings = try SentenceSettings(in: folder)
-            if let length = data.length { settings.length = min(length, settings.length ?? length) }
-            return (role, folder, try SentenceEncoder(folder, settings: settings, dtype: dtype, on: device))
-        }
-    }
-    let rows = try data.read(["sentence1", "sentence2"], "score", "a number") { $0.score }
     var arms: [ArmResult] = []
-    for (role, folder, encoder) in encoders {
-        let vectors = try encoder.embed(rows.flatMap(\.texts))
-        let cosines = rows.indices.map { SentenceSimilarity.cosine(vectors[2 * $0], vectors[2 * $0 + 1]) }
+    for case (let role, let folder?) in folders {
+        let encoder = try AnsweringEncoder(
+            vectorsOf: folder, rows.texts, length: data.length, dtype: dtype, on: device)
+        // The vectors of so many pairs at a time: of all of them there may be more than fit.
+        var cosines: [Double] = []
+        for start in stride(from: 0, to: rows.numbers.count, by: 8192) {
+            let part = Array(rows.numbers[start..<min(rows.numbers.count, start + 8192)])
+            let (values, width) = (try encoder.answers(part).values, encoder.width)
+            func vector(_ place: Int) -> [Float] { Array(values[(place * width)..<((place + 1) * width)]) }
+            cosines += (0..<(part.count / 2)).map { SentenceSimilarity.cosine(vector(2 * $0), vector(2 * $0 + 1)) }
+        }
         arms.append(ArmResult(role, from: folder, try correlations(cosines, rows, data, encoder.model)))
     }
     var report = EvaluationReport(arms, on: device)
-    report.counts = [("pairs", rows.count)]
+    report.counts = [("pairs", rows.values.count)]
     return report
 }
 
 /// - Throws: `RetortError` 65 where the scores say nothing: fewer than two, or all of them equal.
 private func correlations(
-    _ values: [Double], _ rows: [LabelledTexts.Row], _ data: EncoderEvaluationData, _ model: any EncoderModel
+    _ values: [Double], _ rows: ScoredTexts, _ data: EncoderEvaluationData, _ model: any EncoderModel
 ) throws -> [Metric: Double] {
-    let scores = rows.map(\.value)
+    let scores = rows.values
     guard Set(scores).count > 1 else {
         throw RetortError.badData(
             "the scores do not differ", at: .init(file: data.path),
-            why: "nothing can be told from \(rows.count) equal ones")
+            why: "nothing can be told from \(scores.count) equal ones")
     }
     var metrics = sizes(model)
     // Without a value where the model says the same of all.

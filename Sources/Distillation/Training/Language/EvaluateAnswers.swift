@@ -155,7 +155,7 @@ private struct AnsweringModel {
         self.role = role
         self.tokenizer = tokenizer
         entry = try EvaluatedLanguageModel(path, dtype: dtype, on: device)
-        ends = try EndTokens.of(path, tokenizer)
+        ends = try EndTokens.of(path, tokenizer, vocabulary: entry.model.vocabulary)
     }
 
     /// - Throws: `RetortError` 65 for a prompt that the model cannot read.

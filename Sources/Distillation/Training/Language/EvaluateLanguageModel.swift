@@ -12,6 +12,10 @@ public func evaluate(
 ) throws -> EvaluationReport {
     let student = try EvaluatedLanguageModel(path, dtype: dtype, on: device)
     let teacher = try teacherPath.map { try EvaluatedLanguageModel($0, dtype: dtype, on: device) }
+    var data = data
+    if data.fitsModels, data.text.examples.maxLength == nil {
+        data.text.examples.maxLength = max(2, min(student.model.maxPositions, teacher?.model.maxPositions ?? .max))
+    }
     return try report(student, teacher, data.examples([path, teacherPath].compactMap { $0 }), device)
 }
 
@@ -131,9 +135,7 @@ struct EvaluatedLanguageModel {
         guard longest <= model.maxPositions else {
             throw RetortError.badData(
                 "the longest example has \(longest) tokens, the model \(model.maxPositions) positions", at: config,
-                help:
-                    "--max-length \(model.maxPositions) cuts longer ones; with --truncation drop too it leaves them out"
-            )
+                help: "of text, --truncation right cuts longer ones and --truncation drop leaves them out")
         }
         guard Int(largest) < model.vocabulary else {
             throw RetortError.badData(

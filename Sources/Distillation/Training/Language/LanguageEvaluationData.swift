@@ -13,6 +13,8 @@ public struct LanguageEvaluationData: Sendable {
     public var every: Int?
     /// Records at most; nil: all.
     public var limit: Int?
+    /// Whether text that no model has the positions for is cut or left out where no length is given; else it is refused.
+    public var fitsModels = false
 
     public init(
         _ path: String, text: TextSettings = TextSettings(), tensor: String? = nil, every: Int? = nil, limit: Int? = nil

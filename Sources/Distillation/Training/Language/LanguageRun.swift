@@ -386,7 +386,7 @@ final class LanguageRun: RecipeRun {
         try LanguageModelDirectory.save(model, to: folder, as: type)
         let folders = [data.tokenizer?.folder, goal.spec.origin] + recipe.teachers.map { $0.live?.directory }
         if let tokenizer = folders.compactMap({ $0 }).first {
-            try LanguageModelDirectory.copyTokenizer(from: tokenizer, to: folder)
+            try LanguageModelDirectory.copyTokenizer(from: tokenizer, settingsOf: goal.spec.origin, to: folder)
         }
     }
 

@@ -154,7 +154,8 @@ public struct RecipeReader {
         return aliases.first { !$0.name.isEmpty && anchors.contains($0.name) }
     }
 
-    /// Replaces or adds one value: `train.epochs=10`, `seeds=[1, 2]`. Numbers step into lists: `arms.student.objective.0.alpha=1`.
+    /// Replaces or adds one value: `train.epochs=10`, `seeds=[1, 2]`. Numbers step into lists: `arms.student.objective.0.alpha=1`. `null` takes
+    /// the key away.
     private mutating func apply(_ override: String, to root: Node) throws -> Node {
         guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
             throw RetortError.usage(
@@ -174,19 +175,40 @@ public struct RecipeReader {
                 help: "write key.sub=value, for example train.epochs=10")
         }
         overridden.append(path)
-        return try replacing(root, path[...], by: value, override)
+        return try replacing(root, path[...], by: Self.isNull(value) ? nil : value, override)
     }
 
-    private func replacing(_ node: Node, _ path: ArraySlice<String>, by value: Node, _ override: String) throws -> Node
-    {
-        guard let key = path.first else { return value }
+    /// Whether a word stands for nothing: one that is quoted stands for itself.
+    private static func isNull(_ node: Node) -> Bool {
+        guard case .scalar(let scalar) = node, scalar.style == .plain, !scalar.string.isEmpty else { return false }
+        return JSON(plainWord: scalar.string) == .null
+    }
+
+    /// - Parameter value: nil takes away what is there.
+    private func replacing(
+        _ node: Node, _ path: ArraySlice<String>, by value: Node?, _ override: String
+    ) throws -> Node {
+        guard let key = path.first else { return value ?? node }
         switch node {
         case .mapping(var mapping):
-            let old = mapping.first { $0.key.string == key }?.value
-            let inner = old ?? .mapping(Node.Mapping([], Tag(.map), .flow))
+            let old = mapping.first { $0.key.string == key }
+            guard value != nil || old != nil else {
+                throw RetortError.recipe(
+                    "\(override.quoted()): there is no \(key.quoted()) to take away", at: .init(file: "command line"))
+            }
+            if let old, value == nil, path.count == 1 {
+                mapping[old.key] = nil
+                return .mapping(mapping)
+            }
+            let inner = old?.value ?? .mapping(Node.Mapping([], Tag(.map), .flow))
             mapping[Node(key, Tag(.str))] = try replacing(inner, path.dropFirst(), by: value, override)
             return .mapping(mapping)
         case .sequence(var sequence):
+            guard value != nil || path.count > 1 else {
+                throw RetortError.recipe(
+                    "\(override.quoted()): an element of a list is not taken away",
+                    at: .init(file: "command line"), help: "write the list anew")
+            }
             guard let index = Int(key), sequence.indices.contains(index) else {
                 throw RetortError.recipe(
                     "\(override.quoted()): there is no element \(key) in a list of \(sequence.count)",
@@ -284,8 +306,10 @@ public struct RecipeReader {
         let at = location(node, path)
         switch type {
         case .text:
-            // Nothing is called by no name; other texts may be empty.
-            if !word.isEmpty || quoted && path.last != "path" { return RecipeNode(.text(word), at: at) }
+            // Nothing is called by no name; other texts may be empty. A plain null is no text.
+            if quoted ? !word.isEmpty || path.last != "path" : !word.isEmpty && !Self.isNull(node) {
+                return RecipeNode(.text(word), at: at)
+            }
         case .choice(let words):
             if words.contains(word) { return RecipeNode(.text(word), at: at) }
             refuse(
@@ -322,7 +346,7 @@ public struct RecipeReader {
     private mutating func checkSection(_ node: Node, _ section: RecipeSection, path: [String], depth: Int)
         -> RecipeNode?
     {
-        if let key = section.shorthand, case .scalar(let scalar) = node, !scalar.string.isEmpty {
+        if let key = section.shorthand, case .scalar(let scalar) = node, !scalar.string.isEmpty, !Self.isNull(node) {
             let whole = Node.Mapping([(Node(key, Tag(.str)), node)])
             return checkFields(whole, node, section.fields, path: path, depth: depth)
         }
@@ -423,12 +447,15 @@ public struct RecipeReader {
         let name = path.isEmpty ? "the recipe" : path.joined(separator: ".")
         let found: String
         switch node {
-        case .scalar(let scalar): found = scalar.string.isEmpty ? "empty" : scalar.string.quoted()
+        case .scalar(let scalar):
+            found = scalar.string.isEmpty ? "empty" : Self.isNull(node) ? "null" : scalar.string.quoted()
         case .sequence: found = "a list"
         case .mapping(let mapping): found = mapping.isEmpty ? "an empty section" : "a section"
         default: found = "an alias"
         }
-        refuse("\(name) is \(found)", node, path, why: "it must be " + type.phrase)
+        refuse(
+            "\(name) is \(found)", node, path, why: "it must be " + type.phrase,
+            help: Self.isNull(node) ? "leave the key out; put the word in quotes where it is meant" : "")
         return nil
     }
 

@@ -51,10 +51,10 @@ public struct PromptedCorpus: Sendable {
         _ source: some TextRecords, _ encoder: ExampleEncoder, asking: Bool, threads: Int = 1
     ) throws {
         if source.count > 0, case .preference = try source.record(0).content {
-            let both = try TokenizedCorpus(
-                CorpusBuilder(count: source.count, group: 2, threads: threads) { number, block in
-                    block.add(try encoder.pair(source.record(number)), record: number)
-                })
+            let builder = try CorpusBuilder(count: source.count, group: 2, threads: threads) { number, block in
+                block.add(try encoder.pair(source.record(number)), record: number)
+            }
+            let both = try TokenizedCorpus(builder.placed(in: source))
             let better = try both.betterAnswers()
             (pairs, answered, asked, firstQuestion) = (both, better, better, nil)
             return
@@ -65,7 +65,7 @@ public struct PromptedCorpus: Sendable {
             let outcome = try encoder.encode(record)
             block.add(outcome, record: number)
             if record.content.isQuestion { block.noted.append(Int32(clamping: number)) }
-        }
+        }.placed(in: source)
         let questions = builder.noted
         let answered = try builder.isEmpty && !questions.isEmpty ? nil : TokenizedCorpus(builder)
         self.answered = answered
@@ -81,7 +81,7 @@ public struct PromptedCorpus: Sendable {
             block.add(question, record: Int(questions[number]))
         }
         if let answered { all = try CorpusBuilder(all, with: answered, but: Set(questions)) }
-        asked = try TokenizedCorpus(all)
+        asked = try TokenizedCorpus(all.placed(in: source))
     }
 }
 

@@ -54,10 +54,11 @@ public final class TokenizedCorpus: Sendable {
         _ source: some TextRecords, _ encoder: ExampleEncoder, threads: Int = 1,
         onProgress: (_ done: Int) -> Void = { _ in }
     ) throws {
-        try self.init(
-            CorpusBuilder(count: source.count, threads: threads, onProgress: onProgress) { number, block in
-                block.add(try encoder.encode(source.record(number)), record: number)
-            })
+        let builder = try CorpusBuilder(count: source.count, threads: threads, onProgress: onProgress) {
+            number, block in
+            block.add(try encoder.encode(source.record(number)), record: number)
+        }
+        try self.init(builder.placed(in: source))
     }
 
     /// A corpus of given examples.
@@ -195,6 +196,8 @@ final class CorpusBuilder {
     fileprivate var seams: [Int: TokenizedExample.Seam] = [:]
     var summary = TokenizedCorpus.Summary()
     private(set) var noted: [Int32] = []
+    /// Where the records are; nil: in no file.
+    private var file: String?
 
     /// As `TokenizedCorpus.group`.
     let group: Int
@@ -225,6 +228,12 @@ final class CorpusBuilder {
             for block in try Self.blocks(start..<end, encode) { try add(block) }
             onProgress(end)
         }
+    }
+
+    /// The same; where nothing is left of the records, their file is looked up.
+    func placed(in source: some TextRecords) throws -> CorpusBuilder {
+        if isEmpty, source.count > 0 { file = try source.record(0).place?.file }
+        return self
     }
 
     private static let blockRecords = 128
@@ -291,7 +300,8 @@ final class CorpusBuilder {
         if summary.tooLong > 0 { reasons.append("\(summary.tooLong) are longer than `max-length`") }
         if summary.withoutTarget > 0 { reasons.append("of \(summary.withoutTarget) nothing would be learned") }
         return .badData(
-            "no example is left of \(summary.records) records", why: reasons.joined(separator: ", "),
+            "no example is left of \(summary.records) records", at: file.map { RetortError.Location(file: $0) },
+            why: reasons.joined(separator: ", "),
             help: reasons.isEmpty ? "" : "Raise `max-length`; check that the records have answers, and `targets`.")
     }
 }

@@ -46,7 +46,8 @@ public struct StudentCut {
     private func weights() throws -> [(Parameter, values: () throws -> [Float])] {
         let weights = try StoredWeights(
             of: teacher.module, in: CheckpointFiles(folder: folder), storedNames: teacher.storedNames,
-            passesOver: teacher.passesOver, begins: { [teacher] in !$1 && teacher.mayLack($0) })
+            passesOver: teacher.passesOver, ties: teacher.tiedArrays,
+            begins: { [teacher] in !$1 && teacher.mayLack($0) })
         let shapes = Dictionary(
             teacher.module.parameters.map { ($0.name, Array($0.shape)) }, uniquingKeysWith: { first, _ in first })
         return try student.module.parameters.compactMap { parameter in

@@ -55,7 +55,7 @@ public struct StudentDirectory: Sendable {
                 help: "give a directory with tokenizer.json, tokenizer.model, vocab.json or vocab.txt")
         }
         try HuggingFaceFiles.makeFolder(folder) {
-            try LanguageModelDirectory.copyTokenizer(from: tokenizer ?? usual, to: folder)
+            try LanguageModelDirectory.copyTokenizer(from: tokenizer ?? usual, settingsOf: usual, to: folder)
             try HuggingFaceFiles.save(arrays, config: config, to: folder)
         }
     }

@@ -45,6 +45,7 @@ struct TextModelPlan {
     let keys: SizeKeys
     let storedNames: (String) -> [String]
     let passesOver: (String) -> Bool
+    let tiedArrays: [TiedArray]
     /// Arrays that a checkpoint may lack; who loads it draws them.
     let mayLack: (String) -> Bool
 
@@ -57,7 +58,8 @@ struct TextModelPlan {
             self.init(
                 module: model, json: model.json, layers: model.layerCount,
                 keys: .encoder(try EncoderConfiguration(config).names, config), storedNames: model.storedNames,
-                passesOver: model.passesOver, mayLack: { model.head == .none && $0.contains("pooler.") })
+                passesOver: model.passesOver, tiedArrays: model.tiedArrays,
+                mayLack: { model.head == .none && $0.contains("pooler.") })
             return
         }
         guard LanguageModelRegistry.all.contains(where: { $0.modelTypes.contains(name) }) else {
@@ -68,12 +70,13 @@ struct TextModelPlan {
         let model = try LanguageModelRegistry.make(config)
         self.init(
             module: model, json: model.json, layers: model.layerCount, keys: name == "gpt2" ? .gpt2(config) : .decoder,
-            storedNames: model.storedNames, passesOver: model.passesOver, mayLack: { _ in false })
+            storedNames: model.storedNames, passesOver: model.passesOver, tiedArrays: model.tiedArrays,
+            mayLack: { _ in false })
     }
 
     private init(
         module: any Module, json: JSON, layers: Int, keys: SizeKeys, storedNames: @escaping (String) -> [String],
-        passesOver: @escaping (String) -> Bool, mayLack: @escaping (String) -> Bool
+        passesOver: @escaping (String) -> Bool, tiedArrays: [TiedArray], mayLack: @escaping (String) -> Bool
     ) {
         self.module = module
         self.json = json
@@ -81,6 +84,7 @@ struct TextModelPlan {
         self.keys = keys
         self.storedNames = storedNames
         self.passesOver = passesOver
+        self.tiedArrays = tiedArrays
         self.mayLack = mayLack
     }
 }
