@@ -355,7 +355,7 @@ struct LanguageRunTests {
         }
         for (student, words) in [
             ("{from: {layers: [2]}}", "layer 2"), ("{from: {layers: [0], every: 2}}", "both"),
-            ("{from: {heads: 3}}", "heads"), ("{from: {every: 1}, path: x}", "one of model, path and from"),
+            ("{from: {heads: 3}}", "heads"), ("{from: {every: 1}, path: x}", "both path and from"),
             ("{from: {every: 1}, lora: {rank: 2}}", "lora"),
         ] {
             try small.folder.write(recipe(student, teacher), to: "small.yaml")
