@@ -11,8 +11,8 @@
 //   input gradient   source dy, target dx: one gather for each residue of the input position by the stride. It has step
 //                    1, a negative tap_step, and only the taps whose products reach that residue, so nothing is
 //                    multiplied by the zeros that a "transposed convolution" would insert. Where a channel has few taps
-//                    (depthwise) the vector family does insert them, `spread` - 1 between neighbours: one pass over
-//                    neighbouring results is worth more there than the products saved.
+//                    (depthwise) the vector family makes one pass over neighbouring results, from dy `spread` apart: its
+//                    depthwise part interleaves the residues, on small maps planes hold the zeros between.
 // The weight gradient is a sum over images and pixels, cut into pieces that depend on the shape alone and are added in
 // order.
 //
@@ -77,9 +77,37 @@ typedef struct {
 
 #ifdef __OPENCL_VERSION__
 #define CONV_STORE_HALF(p, v) vstore8((v), 0, (p))
+#define CONV_LOAD_HALF(p) vload8(0, (p))
+#define CONV_STORE_QUARTER(p, v) vstore4((v), 0, (p))
+#define CONV_LOAD_QUARTER(p) vload4(0, (p))
+typedef float8 conv_8;
+// By way of memory, as even_lanes.
+INLINE float4 conv_even(float8 v) {
+    float t[8];
+    vstore8(v, 0, t);
+    return (float4)(t[0], t[2], t[4], t[6]);
+}
+INLINE float4 conv_odd(float8 v) {
+    float t[8];
+    vstore8(v, 0, t);
+    return (float4)(t[1], t[3], t[5], t[7]);
+}
+INLINE real interleave_lanes(float8 a, float8 b) {
+    return MAKE_REAL(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3, a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7);
+}
 #else
 typedef float conv_half __attribute__((ext_vector_type(8), aligned(4)));
+typedef float conv_quarter __attribute__((ext_vector_type(4), aligned(4)));
 #define CONV_STORE_HALF(p, v) (*(conv_half *)(p) = (v))
+#define CONV_LOAD_HALF(p) ((real8)(*(const conv_half *)(p)))
+#define CONV_STORE_QUARTER(p, v) (*(conv_quarter *)(p) = (v))
+#define CONV_LOAD_QUARTER(p) ((real4)(*(const conv_quarter *)(p)))
+typedef real8 conv_8;
+INLINE real4 conv_even(real8 v) { return v.even; }
+INLINE real4 conv_odd(real8 v) { return v.odd; }
+INLINE real interleave_lanes(real8 a, real8 b) {
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+}
 #endif
 #if CONV_LANES == 16
 typedef real conv_t;
@@ -102,6 +130,13 @@ INLINE float conv_lane_sum(conv_t v) {
     return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
 }
 #define CONV_SUM(v) conv_lane_sum(v)
+// All lanes twice. Not one shuffle: oclgrind does not know those that make longer vectors.
+#ifdef __OPENCL_VERSION__
+#define CONV_WIDE(v)                                                                                                   \
+    MAKE_REAL(v.s0, v.s1, v.s2, v.s3, v.s4, v.s5, v.s6, v.s7, v.s0, v.s1, v.s2, v.s3, v.s4, v.s5, v.s6, v.s7)
+#else
+#define CONV_WIDE(v) __builtin_shufflevector((v), (v), 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7)
+#endif
 #endif
 
 #ifdef __OPENCL_VERSION__
@@ -194,29 +229,70 @@ INLINE void conv_pack_panels(index_t begin, index_t end, const int *geometry, GL
     }
 }
 
-// to[spread · i] = row[column + step · i] for i < n; reads nothing outside the row of `width` elements.
-INLINE void conv_copy_row(GLOBAL const float *row, int width, int column, int n, int step, int spread,
-                          GLOBAL float *to) {
-    GLOBAL const float *from = row + column;
+// Exactly n elements, in pieces that overlap.
+INLINE void conv_copy_line(GLOBAL const float *from, int n, GLOBAL float *to) {
+    if (n >= LANES) {
+        for (int i = 0; i + LANES < n; i += LANES) STORE(to + i, LOAD(from + i));
+        STORE(to + n - LANES, LOAD(from + n - LANES));
+    } else if (n >= 8) {
+        CONV_STORE_HALF(to, CONV_LOAD_HALF(from));
+        CONV_STORE_HALF(to + n - 8, CONV_LOAD_HALF(from + n - 8));
+    } else if (n >= 4) {
+        CONV_STORE_QUARTER(to, CONV_LOAD_QUARTER(from));
+        CONV_STORE_QUARTER(to + n - 4, CONV_LOAD_QUARTER(from + n - 4));
+    } else {
+        for (int i = 0; i < n; i++) to[i] = from[i];
+    }
+}
+
+// even[i] = from[2 i] and odd[i] = from[2 i + 1] of n elements, in pieces that overlap.
+INLINE void conv_split_line(GLOBAL const float *from, int n, GLOBAL float *even, GLOBAL float *odd) {
+    const int pairs = n / 2;
+    if (pairs >= 8) {
+        for (int i = 0; i < pairs; i += 8) {
+            const int at = conv_least(i, pairs - 8);
+            const real v = LOAD(from + 2 * at);
+            CONV_STORE_HALF(even + at, even_lanes(v));
+            CONV_STORE_HALF(odd + at, odd_lanes(v));
+        }
+    } else if (pairs >= 4) {
+        for (int i = 0; i < pairs; i += 4) {
+            const int at = conv_least(i, pairs - 4);
+            const conv_8 v = CONV_LOAD_HALF(from + 2 * at);
+            CONV_STORE_QUARTER(even + at, conv_even(v));
+            CONV_STORE_QUARTER(odd + at, conv_odd(v));
+        }
+    } else {
+        for (int i = 0; i < pairs; i++) even[i] = from[2 * i], odd[i] = from[2 * i + 1];
+    }
+    if (n % 2) even[pairs] = from[n - 1];
+}
+
+// to[i] = row[column + 2 i] for i < n; reads nothing outside the row of `width` elements.
+INLINE void conv_copy_second(GLOBAL const float *row, int width, int column, int n, GLOBAL float *to) {
     int i = 0;
-    if (step == 1 && spread == 1) {
-        for (; i + LANES <= n; i += LANES) STORE(to + i, LOAD(from + i));
-        if (i < n) store_part(to + i, load_part(from + i, n - i, 0.0f), n - i);
+    for (; i + 8 <= n && column + 2 * i + 16 <= width; i += 8) {
+        real v = LOAD(row + column + 2 * i);
+        CONV_STORE_HALF(to + i, even_lanes(v));
+    }
+    if (i == n) return;
+    // What is left begins one element earlier, where the row ends with it.
+    if (n >= 8 && column + 2 * (n - 8) > 0) {
+        real v = LOAD(row + column + 2 * (n - 8) - 1);
+        CONV_STORE_HALF(to + n - 8, odd_lanes(v));
         return;
     }
-    if (step == 2 && spread == 1) {
-        for (; i + 8 <= n && column + 2 * i + 16 <= width; i += 8) {
-            real v = LOAD(from + 2 * i);
-            CONV_STORE_HALF(to + i, even_lanes(v));
-        }
-        // The last eight begin one element earlier, where the row ends with them.
-        if (i < n && n >= 8 && column + 2 * (n - 8) > 0) {
-            real v = LOAD(from + 2 * (n - 8) - 1);
-            CONV_STORE_HALF(to + n - 8, odd_lanes(v));
-            return;
-        }
+    if (n >= 4 && n < 8 && column > 0) {
+        CONV_STORE_QUARTER(to, conv_odd(CONV_LOAD_HALF(row + column - 1)));
+        CONV_STORE_QUARTER(to + n - 4, conv_odd(CONV_LOAD_HALF(row + column + 2 * (n - 4) - 1)));
+        return;
     }
-    for (; i < n; i++) to[(index_t)spread * i] = from[(index_t)step * i];
+    if (n > 4 && n < 8) {
+        CONV_STORE_QUARTER(to, conv_even(CONV_LOAD_HALF(row)));
+        CONV_STORE_QUARTER(to + n - 4, conv_odd(CONV_LOAD_HALF(row + 2 * (n - 4) - 1)));
+        return;
+    }
+    for (; i < n; i++) to[i] = row[column + 2 * i];
 }
 
 // First and last + 1 of the elements start + step · i, i < count, that lie in [0, size).
@@ -244,8 +320,10 @@ CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *s
         const index_t count = (index_t)clear * g->phases_y * g->phases_x * g->plane + CONV_LANES;
         for (index_t i = 0; i < count; i += CONV_LANES) CONV_STORE(planes + i, (conv_t)(0.0f));
     }
+    // Two phases along x are copied together: even and odd elements of the source, whichever is which.
+    const int together = g->phases_x == 2 && g->step_x == 2;
     for (int phase_y = 0; phase_y < g->phases_y; phase_y++)
-        for (int phase_x = 0; phase_x < g->phases_x; phase_x++) {
+        for (int phase_x = 0; phase_x < (together ? 1 : g->phases_x); phase_x++) {
             const int y0 = top + phase_y * reach_y % g->step_y, x0 = left + phase_x * reach_x % g->step_x;
             // Either the step or the spread is 1. A spread source has elements at its multiples only.
             const int height = (g->source_height - 1) * g->spread_y + 1, width = (g->source_width - 1) * g->spread_x + 1;
@@ -259,13 +337,38 @@ CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *s
             const index_t start = (index_t)((y0 + g->step_y * first_y) / g->spread_y) * g->source_width;
             const int column = (x0 + g->step_x * first_x) / g->spread_x;
             const int row_step = g->step_y * g->source_width, pitch = g->spread_y * g->pitch;
+            const int begin = conv_most(0, -left);
+            const int count_both = conv_most(0, conv_least(width, left + 2 * g->pitch) - begin - left);
+            // Nothing lies between rows, there or here.
+            const int is_whole = g->step_x == 1 && g->spread_x == 1 && count_x == pitch && row_step == pitch;
             for (int c = 0; c < channels; c++) {
                 GLOBAL float *plane = planes + (index_t)((c * g->phases_y + phase_y) * g->phases_x + phase_x) * g->plane;
                 for (int image = 0; image < images; image++) {
                     GLOBAL const float *from = source + image * image_stride + c * channel_stride + start;
                     GLOBAL float *to = plane + (image * g->image_rows + first_y) * g->pitch + first_x;
-                    for (int u = 0; u < count_y; u++, from += row_step, to += pitch)
-                        conv_copy_row(from, g->source_width, column, count_x, g->step_x, g->spread_x, to);
+                    if (together) {
+                        to += begin / 2 - first_x;
+                        GLOBAL float *second = begin % 2 ? to + 1 : to + g->plane;
+                        if (begin % 2) to += g->plane;
+                        for (int u = 0; u < count_y; u++, from += row_step, to += pitch, second += pitch)
+                            conv_split_line(from + begin + left, count_both, to, second);
+                        continue;
+                    }
+                    if (is_whole) {
+                        conv_copy_line(from, count_y * pitch, to);
+                        continue;
+                    }
+                    if (g->step_x == 1 && g->spread_x == 1) {
+                        for (int u = 0; u < count_y; u++, from += row_step, to += pitch)
+                            conv_copy_line(from + column, count_x, to);
+                    } else if (g->step_x == 2 && g->spread_x == 1) {
+                        for (int u = 0; u < count_y; u++, from += row_step, to += pitch)
+                            conv_copy_second(from, g->source_width, column, count_x, to);
+                    } else {
+                        for (int u = 0; u < count_y; u++, from += row_step, to += pitch)
+                            for (int i = 0; i < count_x; i++)
+                                to[(index_t)g->spread_x * i] = from[column + (index_t)g->step_x * i];
+                    }
                 }
             }
         }
@@ -274,6 +377,8 @@ CONV_SEPARATE void conv_copy_planes(const ConvGeometry *g, GLOBAL const float *s
 // Lists the spots of `rows` rows of outputs of `images` images: each begins at the first pixel that the one before left
 // over. Returns how many there are.
 CONV_SEPARATE int conv_list_spots(const ConvGeometry *g, int images, int row0, int rows, GLOBAL int *spots) {
+    // Where rows follow upon each other without a gap, in planes and target, all of an image's pixels are neighbours.
+    const int dense = g->pitch == g->columns && g->target_width == g->columns && g->target_step_y == 1;
     int count = 0, image = 0, row = 0, column = 0;
     while (image < images) {
         GLOBAL int *spot = spots + count * CONV_SPOT;
@@ -283,7 +388,8 @@ CONV_SEPARATE int conv_list_spots(const ConvGeometry *g, int images, int row0, i
         spot[3] = column;
         spot[4] = (g->target_y + (row0 + row) * g->target_step_y) * g->target_width + g->target_x +
                   column * g->target_step_x;
-        spot[5] = column + CONV_LANES <= g->columns && g->target_step_x == 1;
+        const int rest = dense ? (rows - row) * g->columns - column : g->columns - column;
+        spot[5] = rest >= CONV_LANES && g->target_step_x == 1;
         count++;
         column += CONV_LANES;
         while (column >= g->pitch) column -= g->pitch, row++;
@@ -340,10 +446,10 @@ CONV_SEPARATE void conv_scatter(const ConvTarget *t, GLOBAL const int *spot, con
     })
 }
 
-INLINE conv_t conv_activated(const ConvTarget *t, conv_t sum, float bias) {
+INLINE conv_t conv_activated(const ConvGeometry *g, conv_t sum, float bias) {
     sum += (conv_t)(bias);
     // In this order a maximum of one instruction, and NaN stays NaN.
-    return t->g->relu ? (sum < (conv_t)(0.0f) ? (conv_t)(0.0f) : sum) : sum;
+    return g->relu ? (sum < (conv_t)(0.0f) ? (conv_t)(0.0f) : sum) : sum;
 }
 
 // Outputs [output, output + rows) at `count` (1…VECTORS) spots; ROWS outputs are computed. A macro, because the sums
@@ -376,11 +482,11 @@ INLINE conv_t conv_activated(const ConvTarget *t, conv_t sum, float bias) {
             GLOBAL float *p = to + spot[1] * t->image_stride + spot[4];                                                \
             if (spot[5] && !t->g->accumulate) {                                                                        \
                 CONV_UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)                                               \
-                    CONV_STORE(p + r * t->channel_stride, conv_activated(t, sum[r][v], b[r]));                         \
+                    CONV_STORE(p + r * t->channel_stride, conv_activated(t->g, sum[r][v], b[r]));                      \
             } else {                                                                                                   \
                 float lanes[ROWS * CONV_LANES];                                                                        \
                 CONV_UNROLL for (int r = 0; r < ROWS; r++)                                                             \
-                    CONV_STORE(lanes + r * CONV_LANES, conv_activated(t, sum[r][v], b[r]));                            \
+                    CONV_STORE(lanes + r * CONV_LANES, conv_activated(t->g, sum[r][v], b[r]));                         \
                 conv_scatter(t, spot, lanes, rows, to);                                                                \
             }                                                                                                          \
         }                                                                                                              \
@@ -660,6 +766,365 @@ INLINE void conv_weight_workers(index_t begin, index_t end, index_t workers, con
     }
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Depthwise: groups of one channel, or of one output. Their few products do not pay for phases, spots and packed weights.
+// A worker copies one plane (or a strip of its rows), each row with the zeros of the padding at both ends, and goes
+// through it row by row. A step of 2 along x parts a row of the copy, its even elements before its odd ones; along y it is
+// a step over rows. A spread source is copied without the zeros between its elements: results of each residue of their
+// place by the spread meet taps of their own, and those of both residues along x are interleaved.
+// ---------------------------------------------------------------------------------------------------------------------
+
+#define CONV_FEW_VECTORS 4
+// Floats behind a copy that vectors may read, and clearing may write to.
+#define CONV_SLACK 32
+
+INLINE int conv_floor(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// The source element that a copy begins with: the first that any tap of output 0 meets.
+INLINE int conv_start(int first, int taps, int tap_step, int spread) {
+    return conv_floor(first + conv_least(0, (taps - 1) * tap_step), spread);
+}
+
+// Elements of the source from there to the last one that `count` outputs meet.
+INLINE int conv_span(int count, int first, int step, int taps, int tap_step, int spread) {
+    const int last = first + (count - 1) * step + conv_most(0, (taps - 1) * tap_step);
+    return conv_floor(last, spread) - conv_start(first, taps, tap_step, spread) + 1;
+}
+
+// The taps that results of one residue meet: distances in the copy, and places of their weights. Returns how many.
+CONV_SEPARATE int conv_list_taps(const ConvGeometry *g, int residue_y, int residue_x, GLOBAL int *offsets,
+                                 GLOBAL int *places) {
+    const int top = conv_start(g->first_y, g->taps_y, g->tap_step_y, g->spread_y) * g->spread_y;
+    const int left = conv_start(g->first_x, g->taps_x, g->tap_step_x, g->spread_x) * g->spread_x;
+    int count = 0;
+    for (int c = 0; c < g->channels; c++)
+        for (int a = 0; a < g->taps_y; a++)
+            for (int b = 0; b < g->taps_x; b++) {
+                const int y = g->first_y + residue_y + a * g->tap_step_y - top;
+                const int x = g->first_x + residue_x + b * g->tap_step_x - left, column = x / g->spread_x;
+                if (y % g->spread_y || x % g->spread_x) continue;
+                offsets[count] = c * g->plane + y / g->spread_y * g->pitch + column / g->step_x +
+                                 column % g->step_x * (g->pitch / g->step_x);
+                places[count++] = c * g->weight_channel + a * g->weight_y + b * g->weight_x;
+            }
+    return count;
+}
+
+INLINE void conv_clear(GLOBAL float *to, index_t count) {
+    for (index_t i = 0; i < count; i += LANES) STORE(to + i, SPLAT(0.0f));
+}
+
+// What a copy holds of a channel: source elements [column, column + width) of a row go to `at`. The strip of output row 0
+// begins with row `top`; a whole strip copies `whole` rows, the last one `last`.
+typedef struct {
+    int top, whole, last, column, width, at;
+} ConvStrip;
+
+INLINE ConvStrip conv_strip(const ConvGeometry *g) {
+    const int left = conv_start(g->first_x, g->taps_x, g->tap_step_x, g->spread_x);
+    const int columns = conv_span(g->columns, g->first_x, g->step_x, g->taps_x, g->tap_step_x, g->spread_x);
+    const int rest = (g->rows - 1) % g->strip_rows + 1;
+    ConvStrip s;
+    s.top = conv_start(g->first_y, g->taps_y, g->tap_step_y, g->spread_y);
+    s.whole = conv_span(g->strip_rows, g->first_y, g->step_y, g->taps_y, g->tap_step_y, g->spread_y);
+    s.last = conv_span(rest, g->first_y, g->step_y, g->taps_y, g->tap_step_y, g->spread_y);
+    s.column = conv_most(0, left);
+    s.width = conv_most(0, conv_least(g->source_width, left + columns) - s.column);
+    s.at = s.column - left;
+    return s;
+}
+
+// Copies what a strip of outputs meets in a channel, `count` rows of the source from `first`.
+CONV_SEPARATE void conv_copy_strip(const ConvGeometry *g, const ConvStrip *s, GLOBAL const float *channel, int first,
+                                   int count, GLOBAL float *copy) {
+    const int width = s->width, pitch = g->pitch, source_width = g->source_width, height = g->source_height;
+    GLOBAL const float *from = channel + (index_t)first * source_width + s->column;
+    if (g->step_x == 1) {
+        for (int row = first; row < first + count; row++, from += source_width, copy += pitch) {
+            if (row < 0 || row >= height) {
+                conv_clear(copy, pitch);
+            } else {
+                conv_copy_line(from, width, copy + s->at);
+            }
+        }
+    } else {
+        const int second = pitch / 2;
+        const int even = s->at % 2 * second + s->at / 2, odd = (s->at + 1) % 2 * second + (s->at + 1) / 2;
+        for (int row = first; row < first + count; row++, from += source_width, copy += pitch) {
+            if (row < 0 || row >= height) {
+                conv_clear(copy, pitch);
+            } else {
+                conv_split_line(from, width, copy + even, copy + odd);
+            }
+        }
+    }
+}
+
+// Stores the first n lanes. Whatever lies before `end` comes later and may be overwritten.
+INLINE void conv_store_lanes(int accumulate, real v, int n, GLOBAL float *p, GLOBAL float *end) {
+    if (n >= LANES) {
+        if (accumulate) v += LOAD(p);
+        STORE(p, v);
+    } else if (accumulate) {
+        store_part(p, v + load_part(p, n, 0.0f), n);
+    } else if (end - p >= LANES) {
+        STORE(p, v);
+    } else {
+        store_part(p, v, n);
+    }
+}
+#if CONV_LANES == 16
+#define CONV_STORE_LANES conv_store_lanes
+#else
+INLINE void conv_store_half(int accumulate, conv_t v, int n, GLOBAL float *p, GLOBAL float *end) {
+    if (n >= CONV_LANES) {
+        if (accumulate) v += CONV_LOAD(p);
+        CONV_STORE(p, v);
+    } else if (!accumulate && end - p >= CONV_LANES) {
+        CONV_STORE(p, v);
+    } else {
+        conv_store_lanes(accumulate, CONV_WIDE(v), n, p, p);
+    }
+}
+#define CONV_STORE_LANES conv_store_half
+#endif
+
+// `rows` rows of outputs, `row_step` apart in the copy and `target_row` in the target: vectors follow each other from row
+// to row.
+#define CONV_DEFINE_ROWS(NAME, VECTORS)                                                                                \
+    CONV_SEPARATE void NAME(const ConvGeometry *g, int taps, GLOBAL const int *offsets, GLOBAL const float *weights,   \
+                            GLOBAL const float *copy, int row_step, int rows, float bias, GLOBAL float *target,        \
+                            int target_row, GLOBAL float *end) {                                                       \
+        const int columns = g->columns;                                                                                \
+        GLOBAL const float *line = copy;                                                                               \
+        int column = 0, to_column = 0;                                                                                 \
+        for (int row = 0, to_row = 0; row < rows;) {                                                                   \
+            conv_t sum[VECTORS];                                                                                       \
+            GLOBAL const float *from[VECTORS];                                                                         \
+            CONV_UNROLL for (int v = 0; v < VECTORS; v++) {                                                            \
+                from[v] = row < rows ? line + column : copy;                                                           \
+                sum[v] = (conv_t)(0.0f);                                                                               \
+                column += CONV_LANES;                                                                                  \
+                if (column >= columns) column = 0, row++, line += row_step;                                            \
+            }                                                                                                          \
+            for (int k = 0; k < taps; k++) {                                                                           \
+                const index_t at = offsets[k];                                                                         \
+                const conv_t w = (conv_t)(weights[k]);                                                                 \
+                CONV_UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = CONV_FMA(w, CONV_LOAD(from[v] + at), sum[v]);   \
+            }                                                                                                          \
+            CONV_UNROLL for (int v = 0; v < VECTORS; v++) {                                                            \
+                if (to_row < rows)                                                                                     \
+                    CONV_STORE_LANES(g->accumulate, conv_activated(g, sum[v], bias), columns - to_column,              \
+                                     target + to_column, end);                                                         \
+                to_column += CONV_LANES;                                                                               \
+                if (to_column >= columns) to_column = 0, to_row++, target += target_row;                               \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+CONV_DEFINE_ROWS(conv_rows_8, 8)
+CONV_DEFINE_ROWS(conv_rows_4, 4)
+
+// The same where the spread along x is 2: `even` taps for results in even columns, then `odd` ones for the others.
+CONV_SEPARATE void conv_row_pairs(const ConvGeometry *g, int even, int odd, GLOBAL const int *offsets,
+                                  GLOBAL const float *weights, GLOBAL const float *copy, int row_step, int rows,
+                                  GLOBAL float *target, int target_row) {
+    const int columns = g->columns;
+    GLOBAL const float *line = copy;
+    int column = 0, to_column = 0;
+    for (int row = 0, to_row = 0; row < rows;) {
+        conv_t sum[2][CONV_FEW_VECTORS];
+        GLOBAL const float *from[CONV_FEW_VECTORS];
+        CONV_UNROLL for (int v = 0; v < CONV_FEW_VECTORS; v++) {
+            from[v] = row < rows ? line + column / 2 : copy;
+            sum[0][v] = sum[1][v] = (conv_t)(0.0f);
+            column += 2 * CONV_LANES;
+            if (column >= columns) column = 0, row++, line += row_step;
+        }
+        for (int k = 0; k < even; k++) {
+            const index_t at = offsets[k];
+            const conv_t w = (conv_t)(weights[k]);
+            CONV_UNROLL for (int v = 0; v < CONV_FEW_VECTORS; v++)
+                sum[0][v] = CONV_FMA(w, CONV_LOAD(from[v] + at), sum[0][v]);
+        }
+        for (int k = even; k < even + odd; k++) {
+            const index_t at = offsets[k];
+            const conv_t w = (conv_t)(weights[k]);
+            CONV_UNROLL for (int v = 0; v < CONV_FEW_VECTORS; v++)
+                sum[1][v] = CONV_FMA(w, CONV_LOAD(from[v] + at), sum[1][v]);
+        }
+        CONV_UNROLL for (int v = 0; v < CONV_FEW_VECTORS; v++) {
+            if (to_row < rows) {
+                GLOBAL float *p = target + to_column;
+                const int n = columns - to_column;
+                float even_lane[CONV_LANES], odd_lane[CONV_LANES];
+                CONV_STORE(even_lane, sum[0][v]);
+                CONV_STORE(odd_lane, sum[1][v]);
+                CONV_UNROLL for (int i = 0; i < CONV_LANES; i += 8) if (2 * i < n)
+                    conv_store_lanes(g->accumulate,
+                                     interleave_lanes(CONV_LOAD_HALF(even_lane + i), CONV_LOAD_HALF(odd_lane + i)),
+                                     n - 2 * i, p + 2 * i, p + 2 * i);
+            }
+            to_column += 2 * CONV_LANES;
+            if (to_column >= columns) to_column = 0, to_row++, target += target_row;
+        }
+    }
+}
+
+// Workers [begin, end) of `workers`; a slot holds copies of a group's channels, then at lists_at two lists of ints and one
+// of weights. The units are strips of the planes of all groups of all images.
+INLINE void conv_depthwise_workers(index_t begin, index_t end, index_t workers, const int *geometry,
+                                   GLOBAL const float *source, GLOBAL const float *weight, GLOBAL const float *bias,
+                                   GLOBAL float *target, GLOBAL float *slots, index_t slot, index_t lists_at) {
+    const ConvGeometry *g = (const ConvGeometry *)geometry;
+    const int depth = conv_depth(g), strips = (g->rows + g->strip_rows - 1) / g->strip_rows;
+    const index_t units = (index_t)g->images * g->groups * strips;
+    const index_t source_channel = (index_t)g->source_height * g->source_width;
+    const index_t target_channel = (index_t)g->target_height * g->target_width;
+    const int row_step = g->spread_y == 1 ? g->step_y * g->pitch : g->pitch;
+    const int target_row = g->spread_y * g->target_width, vectors = (g->columns + CONV_LANES - 1) / CONV_LANES;
+    const ConvStrip s = conv_strip(g);
+    for (index_t worker = begin; worker < end; worker++) {
+        GLOBAL float *copy = slots + worker * slot, *weights = copy + lists_at + 2 * depth;
+        GLOBAL int *offsets = (GLOBAL int *)(copy + lists_at), *places = offsets + depth;
+        conv_clear(copy, (index_t)g->channels * g->plane + CONV_SLACK);
+        int counts[2][2] = {{0, 0}, {0, 0}}, taps = 0;
+        for (int y = 0; y < g->spread_y; y++)
+            for (int x = 0; x < g->spread_x; x++) {
+                counts[y][x] = conv_list_taps(g, y, x, offsets + taps, places + taps);
+                taps += counts[y][x];
+            }
+        const index_t unit0 = units * worker / workers, unit1 = units * (worker + 1) / workers;
+        index_t at = unit0 / strips;
+        int strip = (int)(unit0 % strips), group = (int)(at % g->groups);
+        for (index_t unit = unit0; unit < unit1; unit++) {
+            const int row0 = strip * g->strip_rows, rows = conv_least(g->strip_rows, g->rows - row0);
+            const int first = s.top + (g->spread_y == 1 ? row0 * g->step_y : row0 / g->spread_y);
+            const int copied = strip == strips - 1 ? s.last : s.whole;
+            for (int c = 0; c < g->channels; c++)
+                conv_copy_strip(g, &s, source + (at * g->channels + c) * source_channel, first, copied,
+                                copy + c * g->plane);
+            for (int o = 0; o < g->outputs; o++) {
+                GLOBAL const float *w =
+                    weight + g->weight_first + (index_t)group * g->weight_group + (index_t)o * g->weight_output;
+                for (int k = 0; k < taps; k++) weights[k] = w[places[k]];
+                const float b = g->has_bias ? bias[group * g->outputs + o] : 0.0f;
+                GLOBAL float *plane = target + (at * g->outputs + o) * target_channel;
+                for (int y = 0, list = 0; y < g->spread_y; y++) {
+                    GLOBAL float *to = plane + (index_t)(row0 + y) * g->target_width;
+                    const int count = g->spread_y == 1 ? rows : (rows - y + g->spread_y - 1) / g->spread_y;
+                    if (g->spread_x == 2) {
+                        conv_row_pairs(g, counts[y][0], counts[y][1], offsets + list, weights + list, copy, row_step,
+                                       count, to, target_row);
+                    } else {
+                        // Rows of another residue may lie between these already.
+                        GLOBAL float *stop = g->spread_y == 1 ? to + (index_t)rows * g->target_width : to;
+#define CONV_ROWS_ARGUMENTS                                                                                            \
+    g, counts[y][0], offsets + list, weights + list, copy, row_step, count, b, to, target_row, stop
+                        if (count * vectors <= 4) {
+                            conv_rows_4(CONV_ROWS_ARGUMENTS);
+                        } else {
+                            conv_rows_8(CONV_ROWS_ARGUMENTS);
+                        }
+                    }
+                    list += counts[y][0] + counts[y][1];
+                }
+            }
+            if (++strip == strips) {
+                strip = 0, at++;
+                if (++group == g->groups) group = 0;
+            }
+        }
+    }
+}
+
+// sums[k] += Σ over vectors of dy · copy[offsets[k]], lane by lane, for at most CONV_LONG_TAPS taps.
+CONV_SEPARATE void conv_add_products(int taps, GLOBAL const int *offsets, GLOBAL const float *copy, int row_step,
+                                     GLOBAL const float *dy, int dy_row, int rows, int columns, GLOBAL float *sums) {
+    conv_t sum[CONV_LONG_TAPS];
+    GLOBAL const float *from[CONV_LONG_TAPS];
+    CONV_UNROLL for (int k = 0; k < CONV_LONG_TAPS; k++) {
+        sum[k] = CONV_LOAD(sums + (k < taps ? k : 0) * CONV_LANES);
+        from[k] = copy + offsets[k < taps ? k : 0];
+    }
+    for (int row = 0; row < rows; row++, dy += dy_row) {
+        const index_t at = (index_t)row * row_step;
+        for (int column = 0; column < columns; column += CONV_LANES) {
+            const conv_t d = CONV_LOAD(dy + column);
+            CONV_UNROLL for (int k = 0; k < CONV_LONG_TAPS; k++)
+                sum[k] = CONV_FMA(d, CONV_LOAD(from[k] + at + column), sum[k]);
+        }
+    }
+    CONV_UNROLL for (int k = 0; k < CONV_LONG_TAPS; k++) if (k < taps) CONV_STORE(sums + k * CONV_LANES, sum[k]);
+}
+
+// The weight gradient of groups of one channel, with the forward geometry; partials as of conv_weight_workers. A slot
+// holds the copy of a channel, at lists_at two lists of ints, and at lanes_at dy of a strip, whose rows are whole vectors,
+// and vectors of sums for block_groups groups: [outputs][depth + 1].
+INLINE void conv_depthwise_weight_workers(index_t begin, index_t end, index_t workers, const int *geometry,
+                                          GLOBAL const float *source, GLOBAL const float *dy, GLOBAL float *partials,
+                                          GLOBAL float *slots, index_t slot, index_t lists_at, index_t lanes_at) {
+    const ConvGeometry *g = (const ConvGeometry *)geometry;
+    const int depth = conv_depth(g), strips = (g->rows + g->strip_rows - 1) / g->strip_rows;
+    const index_t blocks = (index_t)g->images * strips, units = (index_t)g->chunks * g->parts;
+    const index_t source_channel = (index_t)g->source_height * g->source_width;
+    const index_t target_channel = (index_t)g->target_height * g->target_width;
+    const int vectors = (g->columns + CONV_LANES - 1) / CONV_LANES, row_step = g->step_y * g->pitch;
+    const int whole = g->columns % CONV_LANES == 0;
+    const index_t sums_of_output = (index_t)(depth + 1) * CONV_LANES;
+    const ConvStrip s = conv_strip(g);
+    for (index_t worker = begin; worker < end; worker++) {
+        GLOBAL float *copy = slots + worker * slot, *lanes = copy + lanes_at;
+        GLOBAL float *sums = lanes + (index_t)g->strip_rows * vectors * CONV_LANES;
+        GLOBAL int *offsets = (GLOBAL int *)(copy + lists_at);
+        conv_clear(copy, g->plane + CONV_SLACK);
+        conv_clear(lanes, (index_t)g->strip_rows * vectors * CONV_LANES);
+        conv_list_taps(g, 0, 0, offsets, offsets + depth);
+        for (index_t unit = units * worker / workers; unit < units * (worker + 1) / workers; unit++) {
+            const int chunk = (int)(unit / g->parts), part = (int)(unit % g->parts);
+            const int group0 = (int)((index_t)g->groups * part / g->parts);
+            const int group1 = (int)((index_t)g->groups * (part + 1) / g->parts);
+            const index_t block0 = blocks * chunk / g->chunks, block1 = blocks * (chunk + 1) / g->chunks;
+            for (int start = group0; start < group1; start += g->block_groups) {
+                const int stop = conv_least(group1, start + g->block_groups);
+                conv_clear(sums, (stop - start) * g->outputs * sums_of_output);
+                for (index_t block = block0; block < block1; block++) {
+                    const int row0 = (int)(block % strips) * g->strip_rows;
+                    const int rows = conv_least(g->strip_rows, g->rows - row0);
+                    const int copied = row0 + g->strip_rows >= g->rows ? s.last : s.whole;
+                    for (int group = start; group < stop; group++) {
+                        const index_t at = block / strips * g->groups + group;
+                        conv_copy_strip(g, &s, source + at * source_channel, s.top + row0 * g->step_y, copied, copy);
+                        for (int o = 0; o < g->outputs; o++) {
+                            GLOBAL float *to = sums + ((group - start) * g->outputs + o) * sums_of_output;
+                            GLOBAL const float *down =
+                                dy + (at * g->outputs + o) * target_channel + (index_t)row0 * g->columns;
+                            if (!whole) {
+                                for (int r = 0; r < rows; r++)
+                                    conv_copy_line(down + (index_t)r * g->columns, g->columns,
+                                                   lanes + (index_t)r * vectors * CONV_LANES);
+                                down = lanes;
+                            }
+                            for (int k = 0; k < depth; k += CONV_LONG_TAPS)
+                                conv_add_products(conv_least(CONV_LONG_TAPS, depth - k), offsets + k, copy, row_step,
+                                                  down, vectors * CONV_LANES, rows, g->columns, to + k * CONV_LANES);
+                            if (g->has_bias) {
+                                to += depth * CONV_LANES;
+                                conv_t sum = CONV_LOAD(to);
+                                for (int i = 0; i < rows * vectors; i++) sum += CONV_LOAD(down + i * CONV_LANES);
+                                CONV_STORE(to, sum);
+                            }
+                        }
+                    }
+                }
+                GLOBAL float *to =
+                    partials + ((index_t)chunk * g->groups + start) * g->outputs * (index_t)(depth + 1);
+                for (int i = 0; i < (stop - start) * g->outputs * (depth + 1); i++)
+                    to[i] = CONV_SUM(CONV_LOAD(sums + (index_t)i * CONV_LANES));
+            }
+        }
+    }
+}
+
 // dweight[o][k] = Σ_chunks partials, in order, for outputs [begin, end) of all groups; dbias likewise. Each is written
 // only when wanted.
 INLINE void conv_weight_sum_rows(index_t begin, index_t end, GLOBAL const float *partials, int chunks, index_t outputs,
@@ -745,6 +1210,28 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_weight(
     const long worker = get_global_id(0);
     conv_weight_workers(worker, worker + 1, get_global_size(0), (const int *)&g, source + source_at, dy + dy_at,
                         offsets + offsets_at, partials + partials_at, slots + slots_at, slot, spots_at, lanes_at);
+}
+#endif
+// A work-item for each worker.
+#if WANTED(conv_depthwise)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_depthwise(
+    __global const float *source, long source_at, __global const float *weight, long weight_at,
+    __global const float *bias, long bias_at, __global float *target, long target_at, __global float *slots,
+    long slots_at, long slot, long lists_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    const long worker = get_global_id(0);
+    conv_depthwise_workers(worker, worker + 1, get_global_size(0), (const int *)&g, source + source_at,
+                           weight + weight_at, bias + bias_at, target + target_at, slots + slots_at, slot, lists_at);
+}
+#endif
+#if WANTED(conv_depthwise_weight)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv_depthwise_weight(
+    __global const float *source, long source_at, __global const float *dy, long dy_at, __global float *partials,
+    long partials_at, __global float *slots, long slots_at, long slot, long lists_at, long lanes_at CONV_ARGUMENTS) {
+    CONV_GEOMETRY
+    const long worker = get_global_id(0);
+    conv_depthwise_weight_workers(worker, worker + 1, get_global_size(0), (const int *)&g, source + source_at,
+                                  dy + dy_at, partials + partials_at, slots + slots_at, slot, lists_at, lanes_at);
 }
 #endif
 // Launched over rows: the outputs of all groups.

@@ -47,16 +47,23 @@ struct Conv2dTests {
         #expect(plan.operations[0].cost.bytes == Double(4 * (2 * 3 * 64 + 4 * 27 + 2 * 4 * 64)))
     }
 
-    @Test("any number of threads gives the same bits")
-    func threads() throws {
-        let geometry = Conv2dGeometry(padding: 1)
+    @Test(
+        "any number of threads gives the same bits",
+        arguments: [
+            // images, weight, geometry
+            (9, [64, 20, 3, 3], Conv2dGeometry(padding: 1)),
+            (65, [20, 1, 3, 3], Conv2dGeometry(stride: 2, padding: 1, groups: 20)),
+        ] as [(Int, Dimensions, Conv2dGeometry)])
+    func threads(_ images: Int, _ weights: Dimensions, _ geometry: Conv2dGeometry) throws {
+        let size = try #require(geometry.outputSize(input: .init(16), kernel: .init(3)))
         let results = try [1, 2, 3, 5].map { count in
             let device = ComputeDevice.cpu(try CPUDevice(threads: count))
             func values(_ shape: Dimensions, _ step: Int) throws -> View {
                 try device.view((0..<shape.product).map { Float(($0 * step) % 1021) / 511 - 1 }, shape)
             }
-            let (x, dy) = (try values([9, 20, 16, 16], 7), try values([9, 24, 16, 16], 13))
-            let weight = try values([24, 20, 3, 3], 11)
+            let x = try values([images, 20, 16, 16], 7)
+            let dy = try values([images, weights[0], size.vertical, size.horizontal], 13)
+            let weight = try values(weights, 11)
             let (y, dx) = (try device.empty(dy.shape), try device.empty(x.shape))
             let dWeight = try device.empty(weight.shape)
             try run(Conv2d(geometry), .init(x: x, weight: weight, y: .write(y)), on: device)

@@ -111,6 +111,14 @@ typedef struct {
     void (*conv_weight_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const int *geometry,
                                 const float *source, const float *dy, const int *offsets, float *partials, float *slots,
                                 ptrdiff_t slot, ptrdiff_t spots_at, ptrdiff_t lanes_at);
+    /// Groups of one channel or one output, weights as they lie; lists of taps begin `lists_at` floats into a slot.
+    void (*conv_depthwise_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const int *geometry,
+                                   const float *source, const float *weight, const float *bias, float *target,
+                                   float *slots, ptrdiff_t slot, ptrdiff_t lists_at);
+    /// Groups of one channel; partials as of conv_weight_workers.
+    void (*conv_depthwise_weight_workers)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t workers, const int *geometry,
+                                          const float *source, const float *dy, float *partials, float *slots,
+                                          ptrdiff_t slot, ptrdiff_t lists_at, ptrdiff_t lanes_at);
     void (*conv_weight_sum_rows)(ptrdiff_t begin, ptrdiff_t end, const float *partials, int chunks, ptrdiff_t outputs,
                                  int depth, float *dweight, ptrdiff_t pitch, int weight_accumulate, float *dbias,
                                  int want_bias, int bias_accumulate);

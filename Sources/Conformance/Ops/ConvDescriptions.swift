@@ -215,6 +215,9 @@ private let shapes: [ConvSample] = [
     ConvSample(channels: 2, height: 11, width: 13, outputs: 3, kernel: (3, 3), stride: (3, 3), integers: true),
     ConvSample(channels: 2, height: 10, width: 12, outputs: 3, kernel: (5, 3), stride: (3, 2), padding: (2, 0)),
     ConvSample(channels: 4, height: 8, width: 8, outputs: 8, kernel: (1, 1), stride: (2, 2), integers: true),
+    ConvSample(
+        channels: 4, height: 27, width: 13, outputs: 9, kernel: (1, 1), stride: (2, 2), bias: true, integers: true),
+    ConvSample(n: 3, channels: 3, height: 10, width: 9, outputs: 5, kernel: (1, 1), stride: (2, 2), integers: true),
     ConvSample(channels: 2, height: 7, width: 5, outputs: 3, kernel: (2, 2), stride: (4, 3), padding: (1, 2)),
     ConvSample(n: 1, channels: 2, height: 10, width: 10, outputs: 3, kernel: (3, 3), padding: (2, 2), dilation: (2, 2)),
     ConvSample(
@@ -250,6 +253,67 @@ private let shapes: [ConvSample] = [
     ConvSample(
         n: 3, channels: 4, height: 11, width: 10, outputs: 8, kernel: (5, 3), stride: (2, 2), padding: (2, 3),
         dilation: (1, 2), groups: 4, bias: true, integers: true),
+    // Groups of one channel (or of one output) in the depthwise kernels: each stride, padding and dilation they take and the next that they
+    // do not; rows shorter than a vector, of one vector and of one more; residues without taps.
+    ConvSample(
+        channels: 5, height: 8, width: 16, outputs: 5, kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 5,
+        integers: true),
+    ConvSample(
+        n: 3, channels: 3, height: 15, width: 17, outputs: 6, kernel: (3, 3), stride: (2, 2), padding: (1, 1),
+        groups: 3, bias: true, relu: true, accumulate: true, pitched: 3, integers: true),
+    ConvSample(
+        channels: 3, height: 14, width: 14, outputs: 3, kernel: (3, 3), stride: (2, 2), groups: 3, bias: true,
+        integers: true),
+    ConvSample(
+        channels: 3, height: 13, width: 31, outputs: 3, kernel: (5, 5), stride: (2, 2), padding: (2, 2), groups: 3,
+        accumulate: true, integers: true),
+    ConvSample(
+        channels: 3, height: 7, width: 7, outputs: 3, kernel: (3, 3), padding: (1, 1), groups: 3, bias: true,
+        relu: true, integers: true),
+    ConvSample(
+        channels: 2, height: 9, width: 33, outputs: 8, kernel: (3, 3), padding: (2, 2), groups: 2, bias: true,
+        accumulate: true, integers: true),
+    ConvSample(
+        channels: 2, height: 9, width: 40, outputs: 10, kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 2,
+        integers: true),
+    ConvSample(
+        channels: 3, height: 19, width: 23, outputs: 3, kernel: (3, 3), stride: (3, 3), padding: (1, 1), groups: 3,
+        bias: true, integers: true),
+    ConvSample(
+        channels: 3, height: 20, width: 21, outputs: 3, kernel: (3, 3), stride: (3, 2), padding: (2, 1), groups: 3,
+        relu: true, integers: true),
+    ConvSample(
+        channels: 3, height: 12, width: 21, outputs: 6, kernel: (3, 3), stride: (1, 2), padding: (0, 1), groups: 3,
+        accumulate: true, integers: true),
+    ConvSample(
+        channels: 3, height: 21, width: 12, outputs: 6, kernel: (3, 3), stride: (2, 1), padding: (1, 2), groups: 3,
+        bias: true, integers: true),
+    ConvSample(
+        channels: 3, height: 18, width: 19, outputs: 3, kernel: (3, 3), stride: (2, 2), padding: (2, 2),
+        dilation: (2, 2), groups: 3, integers: true),
+    ConvSample(
+        channels: 3, height: 18, width: 19, outputs: 3, kernel: (3, 2), padding: (3, 1), dilation: (3, 2), groups: 3,
+        bias: true, accumulate: true, integers: true),
+    ConvSample(
+        channels: 3, height: 11, width: 18, outputs: 3, kernel: (1, 2), stride: (2, 2), groups: 3, bias: true,
+        integers: true),
+    ConvSample(
+        channels: 3, height: 12, width: 12, outputs: 3, kernel: (1, 1), stride: (2, 2), groups: 3, integers: true),
+    ConvSample(
+        n: 5, channels: 4, height: 2, width: 3, outputs: 4, kernel: (3, 3), padding: (1, 1), groups: 4, bias: true,
+        integers: true),
+    ConvSample(
+        n: 5, channels: 4, height: 3, width: 6, outputs: 8, kernel: (3, 3), stride: (2, 2), padding: (2, 2), groups: 4,
+        accumulate: true, integers: true),
+    ConvSample(
+        channels: 12, height: 10, width: 11, outputs: 4, kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 4,
+        bias: true, relu: true, integers: true),
+    ConvSample(
+        n: 1, channels: 2, height: 96, width: 90, outputs: 2, kernel: (3, 3), stride: (2, 2), padding: (1, 1),
+        groups: 2, bias: true, integers: true),
+    ConvSample(
+        n: 1, channels: 1, height: 130, width: 150, outputs: 2, kernel: (5, 5), padding: (2, 2), relu: true,
+        integers: true),
     // Every width of a vector and its neighbours, panels of all heights.
     ConvSample(n: 1, channels: 3, height: 3, width: 16, outputs: 17, kernel: (3, 3), padding: (1, 1), integers: true),
     ConvSample(n: 1, channels: 2, height: 5, width: 31, outputs: 11, kernel: (3, 3), padding: (1, 1), integers: true),
@@ -271,6 +335,7 @@ private let shapes: [ConvSample] = [
     ConvSample(n: 1, channels: 64, height: 66, width: 64, outputs: 5, kernel: (3, 3), padding: (1, 1), bias: true),
     ConvSample(n: 1, channels: 8, height: 130, width: 140, outputs: 4, kernel: (7, 7), stride: (2, 2), padding: (3, 3)),
     ConvSample(n: 2, channels: 300, height: 7, width: 7, outputs: 9, kernel: (3, 3), padding: (1, 1), integers: true),
+    ConvSample(n: 33, channels: 30, height: 7, width: 7, outputs: 9, kernel: (3, 3), padding: (1, 1), integers: true),
     ConvSample(n: 1, channels: 40, height: 5, width: 5, outputs: 140, kernel: (3, 3), padding: (1, 1), relu: true),
 ]
 
@@ -283,6 +348,9 @@ private let layers: [ConvSample] = [
     ConvSample(n: 64, channels: 64, height: 8, width: 8, outputs: 64, kernel: (3, 3), padding: (1, 1)),
     ConvSample(n: 64, channels: 64, height: 16, width: 16, outputs: 128, kernel: (1, 1)),
     ConvSample(n: 64, channels: 64, height: 16, width: 16, outputs: 64, kernel: (3, 3), padding: (1, 1), groups: 64),
+    ConvSample(
+        n: 64, channels: 64, height: 16, width: 16, outputs: 64, kernel: (3, 3), stride: (2, 2), padding: (1, 1),
+        groups: 64),
 ]
 
 extension OpDescription {

@@ -44,6 +44,9 @@ extension ConvProblem {
 
     fileprivate func gather(source: View, weight: View, bias: View?, target: View, on device: CPUDevice) throws {
         guard pixels > 0, allOutputs > 0 else { return }
+        if isDepthwise(Self.unit(device)) {
+            return try gatherDepthwise(source: source, weight: weight, bias: bias, target: target, on: device)
+        }
         let plan = ConvPlan.gather(self, Self.unit(device), workers: device.threads)
         let table = device.table
         let (from, to) = (try source.pointer(as: Float.self), try target.pointer(as: Float.self))
@@ -65,9 +68,30 @@ extension ConvProblem {
         }
     }
 
+    private func gatherDepthwise(source: View, weight: View, bias: View?, target: View, on device: CPUDevice) throws {
+        let plan = ConvPlan.depthwise(self, workers: device.threads)
+        let table = device.table
+        let (from, to) = (try source.pointer(as: Float.self), try target.pointer(as: Float.self))
+        let (weights, biases) = (try weight.pointer(as: Float.self), try bias?.pointer(as: Float.self))
+        let slots = try device.arena.allocate(plan.workers * plan.slot * 4, for: .workspace)
+        let own = slots.pointer.assumingMemoryBound(to: Float.self)
+        fields(plan).withUnsafeBufferPointer { list in
+            nonisolated(unsafe) let geometry = list.baseAddress
+            device.parallel(plan.workers, work: plan.workers > 1 ? Int.max : 0) {
+                table.pointee.conv_depthwise_workers(
+                    $0, $1, plan.workers, geometry, from, weights, biases, to, own, plan.slot, plan.listsAt)
+            }
+        }
+    }
+
     /// Partial sums of the weight gradient, and how many.
     fileprivate func partialWeights(_ o: Conv2dBackwardWeight.Operands, on device: CPUDevice) throws -> (Block?, Int) {
-        let plan = ConvPlan.weight(self, Self.unit(device), workers: device.threads)
+        let unit = Self.unit(device)
+        let depthwise = channels == 1 && isDepthwise(unit)
+        let plan =
+            depthwise
+            ? ConvPlan.depthwiseWeight(self, unit, workers: device.threads)
+            : ConvPlan.weight(self, unit, workers: device.threads)
         let table = device.table
         let (x, dy) = (try o.x.pointer(as: Float.self), try o.dy.pointer(as: Float.self))
         let sums = try device.arena.allocate(plan.chunks * allOutputs * (depth + 1) * 4, for: .workspace)
@@ -78,6 +102,13 @@ extension ConvProblem {
         let own = slots.pointer.assumingMemoryBound(to: Float.self)
         fields(plan).withUnsafeBufferPointer { list in
             nonisolated(unsafe) let geometry = list.baseAddress
+            if depthwise {
+                device.parallel(plan.workers, work: plan.workers > 1 ? Int.max : 0) {
+                    table.pointee.conv_depthwise_weight_workers(
+                        $0, $1, plan.workers, geometry, x, dy, partials, own, plan.slot, plan.listsAt, plan.lanesAt)
+                }
+                return
+            }
             device.alone { table.pointee.conv_offsets_all(geometry, offsets) }
             device.parallel(plan.workers, work: plan.workers > 1 ? Int.max : 0) {
                 table.pointee.conv_weight_workers(

@@ -67,6 +67,7 @@ extension ConvProblem {
     private func gatherVector(_ source: View, _ weight: View, _ bias: View?, _ target: View, _ device: OpenCLDevice)
         throws
     {
+        if isDepthwise(Self.unit(device)) { return try gatherDepthwise(source, weight, bias, target, device) }
         let plan = ConvPlan.gather(self, Self.unit(device), workers: 2 * device.info.computeUnits)
         let fields = arguments(plan)
         let packed = try device.workspace(plan.packed + 1)
@@ -82,6 +83,19 @@ extension ConvProblem {
                 source.arguments() + packed.arguments() + offsets.arguments() + (bias ?? source).arguments()
                     + target.arguments() + slots.arguments() + [.long(plan.slot), .long(plan.spotsAt)]
                     + fields,
+                global: (plan.workers, 1, 1), local: (1, 1, 1)))
+    }
+
+    private func gatherDepthwise(
+        _ source: View, _ weight: View, _ bias: View?, _ target: View, _ device: OpenCLDevice
+    ) throws {
+        let plan = ConvPlan.depthwise(self, workers: 2 * device.info.computeUnits)
+        let slots = try device.workspace(plan.workers * plan.slot)
+        try device.enqueue(
+            Launch(
+                "conv.cl", "conv_depthwise", options: options(device),
+                source.arguments() + weight.arguments() + (bias ?? source).arguments() + target.arguments()
+                    + slots.arguments() + [.long(plan.slot), .long(plan.listsAt)] + arguments(plan),
                 global: (plan.workers, 1, 1), local: (1, 1, 1)))
     }
 
@@ -112,7 +126,12 @@ extension ConvProblem {
     fileprivate func weightPlan(_ device: OpenCLDevice) -> ConvPlan {
         var plan: ConvPlan
         switch device.family {
-        case .vector: plan = ConvPlan.weight(self, Self.unit(device), workers: 2 * device.info.computeUnits)
+        case .vector:
+            let (unit, workers) = (Self.unit(device), 2 * device.info.computeUnits)
+            plan =
+                hasDepthwiseWeight(device)
+                ? ConvPlan.depthwiseWeight(self, unit, workers: workers)
+                : ConvPlan.weight(self, unit, workers: workers)
         case .simt, .nvptx:
             plan = ConvPlan()
             // Enough groups to fill a large device four times over, as long as each sums many pixels.
@@ -122,6 +141,9 @@ extension ConvProblem {
         if pixels == 0 { plan.chunks = 0 }
         return plan
     }
+
+    /// Whether the vector family's depthwise kernel sums the weight gradient.
+    private func hasDepthwiseWeight(_ device: OpenCLDevice) -> Bool { channels == 1 && isDepthwise(Self.unit(device)) }
 
     /// Groups of one chunk of the gradient of the weight.
     private var weightTiles: Int {
@@ -137,6 +159,14 @@ extension ConvProblem {
     ) throws {
         let fields = arguments(plan)
         switch device.family {
+        case .vector where hasDepthwiseWeight(device):
+            let slots = try device.workspace(plan.workers * plan.slot)
+            try device.enqueue(
+                Launch(
+                    "conv.cl", "conv_depthwise_weight", options: options(device),
+                    o.x.arguments() + o.dy.arguments() + partials.arguments() + slots.arguments()
+                        + [.long(plan.slot), .long(plan.listsAt), .long(plan.lanesAt)] + fields,
+                    global: (plan.workers, 1, 1), local: (1, 1, 1)))
         case .vector:
             let offsets = try device.workspace(depth + 1)
             let slots = try device.workspace(plan.workers * plan.slot)

@@ -22,9 +22,10 @@ struct ConvPlan {
     /// Weight gradient: partial sums.
     var chunks = 1
 
-    /// A worker's floats; where its spots and its copy of dy begin.
+    /// A worker's floats; where its spots (depthwise: its lists of taps) and its copy of dy begin.
     var slot = 0
     var spotsAt = 0
+    var listsAt = 0
     var lanesAt = 0
     var workers = 1
     /// Floats of packed weights.
@@ -97,23 +98,30 @@ struct ConvPlan {
     static func weight(_ p: ConvProblem, _ unit: Unit, workers most: Int) -> ConvPlan {
         var plan = ConvPlan()
         let pixels = p.y.count * p.x.count
-        // The sums of lanes at the end of a block are small beside 96 vectors.
-        let block = 96 * unit.lanes
+        // The sums of lanes at the end of a block are small beside 96 vectors, and smaller beside 192 where maps leave lanes empty.
+        let block = (pixels < 64 && p.depth >= 256 ? 192 : 96) * unit.lanes
         plan.inPlace = pixels >= block && p.fitsInPlace(unit)
         let wanted = plan.inPlace ? 1 : max(1, block / pixels)
         plan.layOut(p, unit, channels: min(p.channels, 16), images: min(wanted, p.images), pixels: 4 * block)
+        // Blocks of one size: no chunk is a small rest.
+        let imageBlocks = max(1, p.images.dividedUp(by: plan.blockImages))
+        plan.blockImages = max(1, p.images.dividedUp(by: imageBlocks))
         plan.blockGroups = plan.groupsTogether(p)
         plan.blockChannels =
             plan.inPlace || plan.blockGroups > 1
             ? p.channels : max(1, min(p.channels, planesLimit / (plan.plane * p.y.phases * p.x.phases)))
 
         let blocks = p.images.dividedUp(by: plan.blockImages) * p.y.count.dividedUp(by: plan.stripRows)
-        let sums = max(1, p.allOutputs * (p.depth + 1))
-        plan.chunks = min(blocks, max(1, min(8, (1 << 22) / sums)))
+        plan.chunks = partialSums(p, blocks: blocks)
         plan.workers = worthwhile(p, most)
+        let pieces = p.groups > 1 ? p.groups : p.outputs.dividedUp(by: 4)
         if plan.chunks < plan.workers {
-            let pieces = p.groups > 1 ? p.groups : p.outputs.dividedUp(by: 4)
             plan.parts = min(pieces, plan.workers.dividedUp(by: max(1, plan.chunks)))
+        } else if p.allOutputs >= 64,
+            20 * plan.workers * plan.chunks.dividedUp(by: plan.workers) > 23 * plan.chunks
+        {
+            // The worker with the most chunks would work for 0.15 longer than all do on average: halves of chunks instead.
+            plan.parts = min(pieces, 2)
         }
         plan.workers = min(plan.workers, max(1, plan.chunks * plan.parts))
         let channels = plan.blockGroups * plan.blockChannels
@@ -123,13 +131,19 @@ struct ConvPlan {
         return plan
     }
 
+    /// Partial sums of a weight gradient whose images and strips make so many blocks.
+    static func partialSums(_ p: ConvProblem, blocks: Int) -> Int {
+        let sums = max(1, p.allOutputs * (p.depth + 1))
+        return min(blocks, max(1, min(8, (1 << 22) / sums)))
+    }
+
     /// As many groups as leave their planes in the first-level cache: small ones then share what a copy takes to begin.
     private func groupsTogether(_ p: ConvProblem) -> Int {
         let planes = max(1, p.channels * p.y.phases * p.x.phases) * plane
         return max(1, min(p.groups, 16, Self.groupsLimit / planes))
     }
 
-    private static func worthwhile(_ p: ConvProblem, _ most: Int) -> Int {
+    static func worthwhile(_ p: ConvProblem, _ most: Int) -> Int {
         let work = Double(p.pixels) * Double(p.allOutputs) * Double(max(1, p.depth))
         return max(1, min(most, Int(work / Double(leastWork))))
     }

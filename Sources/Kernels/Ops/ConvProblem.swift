@@ -165,8 +165,8 @@ extension Conv2dBackwardInput {
     /// added to.
     /// - Parameter maySpread: whether the kernels can put zeros between elements of dy.
     func gathers(_ o: Operands, maySpread: Bool, clear: (View) throws -> Void) throws -> [ConvProblem] {
-        // One output for each channel and few products: stores one by one would cost more than the products with zeros.
-        let few = o.weight.shape[1] == 1 && o.weight.shape[0] <= 2 * geometry.groups
+        // One output for each channel and few products: stores one by one would cost more than they do.
+        let few = o.weight.shape[1] == 1 && o.weight.shape[0] <= ConvProblem.mostOfDepthwiseGroup * geometry.groups
         let strides = (geometry.stride.vertical, geometry.stride.horizontal)
         let spread = maySpread && few && strides != (1, 1) && max(strides.0, strides.1) <= 2
         let all = ConvProblem.backwardInput(geometry, dy: o.dy, weight: o.weight, dx: o.dx, spread: spread)
