@@ -63,7 +63,7 @@ public enum NumberFormat {
 
     /// As people write it in a recipe: whole numbers without a point.
     public static func plain(_ value: Double) -> String {
-        value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : "\(value)"
+        value == value.rounded() && abs(value) < 9e15 ? String(Int(value)) : "\(value)"
     }
 
     /// An integer with thin groups of three: 1 234 567.

@@ -110,7 +110,9 @@ import Testing
         #expect(NumberFormat.fixed(1e300, decimals: 20).utf8.count == 322)
         #expect(NumberFormat.significant(0.00123456, digits: 3) == "0.00123")
         #expect(NumberFormat.plain(-1e9) == "-1000000000" && NumberFormat.plain(0.5) == "0.5")
-        #expect(NumberFormat.plain(1e15) == "1e+15" && NumberFormat.plain(-0.0) == "0")
+        #expect(
+            NumberFormat.plain(1e15) == "1000000000000000" && NumberFormat.plain(-0.0) == "0"
+                && NumberFormat.plain(1e16) == "1e+16")
         #expect(NumberFormat.counted(1, "class", "classes") == "1 class")
         #expect(NumberFormat.counted(0, "class", "classes") == "0 classes")
         #expect(NumberFormat.mean(0.9123, deviation: 0.0031, decimals: 3) == "0.912 ± 0.003")

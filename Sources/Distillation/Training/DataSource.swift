@@ -239,6 +239,7 @@ public enum ExampleSet: Sendable {
 
     /// The first `count` examples.
     /// - Parameters:
+    ///   - count: how many.
     ///   - key: what messages call the number.
     ///   - place: where it stands in the recipe.
     /// - Throws: `RetortError` 78 when there are fewer.
