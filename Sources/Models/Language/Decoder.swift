@@ -227,7 +227,10 @@ final class DecoderBlock: Module {
     private func joined(_ x: Tensor, _ place: Decoder.Place, _ cache: KeyValueCache?, _ layer: Int) throws -> (
         q: Tensor, k: Tensor, v: Tensor
     )? {
-        guard let cache, queryNorm == nil, let all = try attentionInputs.joined(x, after: before) else { return nil }
+        // A cache of another type takes keys and values that are converted first: nothing is multiplied for it here.
+        guard let cache, queryNorm == nil, cache.keeps(x.dtype),
+            let all = try attentionInputs.joined(x, after: before)
+        else { return nil }
         return try cache.extend(
             layer, projected: all, place.table, positions: place.positions, heads: configuration.heads,
             keyValueHeads: configuration.keyValueHeads)

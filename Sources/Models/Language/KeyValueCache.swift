@@ -29,16 +29,18 @@ public final class KeyValueCache {
         return place.all
     }
 
+    /// Whether numbers of this type are stored as they come.
+    func keeps(_ dtype: DType) -> Bool { (self.dtype ?? dtype) == dtype }
+
     /// The same of what one projection made of the new tokens, which is turned to its positions on the way.
     /// - Parameters:
     ///   - projected: `[rows, tokens, (heads + 2 · keyValueHeads) · headWidth]`: queries, keys and values side by side.
     ///   - positions: int32 `[rows · tokens]`.
-    /// - Returns: the new tokens' queries `[rows, tokens, heads, headWidth]`, and keys and values of all; nil where the cache stores numbers
-    ///   otherwise than they come.
+    /// - Returns: the new tokens' queries `[rows, tokens, heads, headWidth]`, and keys and values of all.
+    /// - Precondition: `keeps` what is projected.
     func extend(
         _ layer: Int, projected: Tensor, _ table: RotaryTable, positions: View, heads: Int, keyValueHeads: Int
-    ) throws -> (q: Tensor, k: Tensor, v: Tensor)? {
-        guard dtype ?? projected.dtype == projected.dtype, projected.view.isContiguous else { return nil }
+    ) throws -> (q: Tensor, k: Tensor, v: Tensor) {
         guard !projected.needsGradient else { throw Self.hasNoGradients }
         let (rows, tokens, device) = (projected.shape[0], projected.shape[1], projected.device)
         let width = projected.shape[2] / (heads + 2 * keyValueHeads)
